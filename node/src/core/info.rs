@@ -1,0 +1,185 @@
+//! Snapshots of the node's state, as people and tools see it.
+//!
+//! The core fills these plain values; the service renders them (HTTP JSON, metrics, command line). They carry no
+//! references into the core, so they may cross threads and outlive a change.
+//!
+//! Specification: local service HTTP API, "node endpoints". All times are milliseconds since the Unix epoch; 0 means never.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use protocol::netconf::NetworkConfig;
+use protocol::{Address, Identity, Mac, MulticastGroup, NetworkId, World};
+
+/// The node itself.
+#[derive(Clone, Debug)]
+pub struct StatusInfo {
+    /// Public half of our identity.
+    pub identity: Identity,
+    /// Whether an upstream answers (or we are one).
+    pub online: bool,
+    /// World ID of the planet in force.
+    pub planet_id: u64,
+    /// Timestamp of the planet in force.
+    pub planet_timestamp: u64,
+    /// Our own addresses as peers report them, without duplicates.
+    pub surface_addresses: Vec<SocketAddr>,
+    /// Counters since start.
+    pub counters: Counters,
+}
+
+/// Traffic counters since start; every one only ever grows.
+#[derive(Clone, Debug, Default)]
+pub struct Counters {
+    /// Packets by verb byte (0..32), received.
+    pub packets_in: [u64; 32],
+    /// Packets by verb byte (0..32), sent.
+    pub packets_out: [u64; 32],
+    /// UDP payload bytes received.
+    pub bytes_in: u64,
+    /// UDP payload bytes sent.
+    pub bytes_out: u64,
+    /// Packets and fragments forwarded for others.
+    pub relayed: u64,
+    /// Datagrams dropped (malformed, not authentic, not wanted).
+    pub dropped: u64,
+}
+
+/// What a peer is to us.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// An ordinary node.
+    Leaf,
+    /// A root of a moon we orbit.
+    Moon,
+    /// A root of the planet.
+    Planet,
+}
+
+impl Role {
+    /// The name shown by tools: `LEAF`, `MOON` or `PLANET`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Leaf => "LEAF",
+            Role::Moon => "MOON",
+            Role::Planet => "PLANET",
+        }
+    }
+}
+
+/// One known peer.
+#[derive(Clone, Debug)]
+pub struct PeerInfo {
+    /// Its address.
+    pub address: Address,
+    /// Software version (major, minor, revision); `None` until a HELLO or OK told it.
+    pub version: Option<(u16, u16, u16)>,
+    /// Protocol version; 0 while unknown.
+    pub protocol: u16,
+    /// Round-trip time in milliseconds.
+    pub latency_ms: Option<u32>,
+    /// What it is to us.
+    pub role: Role,
+    /// Physical paths, dead ones included as long as they are remembered.
+    pub paths: Vec<PathInfo>,
+    /// Whether traffic goes through a TCP relay tunnel.
+    pub tunneled: bool,
+}
+
+/// One physical path to a peer.
+#[derive(Clone, Debug)]
+pub struct PathInfo {
+    /// Remote endpoint.
+    pub address: SocketAddr,
+    /// Local socket number; an opaque handle.
+    pub socket: u32,
+    /// When something was last sent over it.
+    pub last_send: i64,
+    /// When something authentic last arrived over it.
+    pub last_receive: i64,
+    /// Trusted path ID, 0 for none.
+    pub trusted_path_id: u64,
+    /// Whether it is alive (not expired).
+    pub active: bool,
+    /// Whether it is the one in use.
+    pub preferred: bool,
+}
+
+/// How a joined network stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum NetworkStatus {
+    /// No answer from the controller yet.
+    RequestingConfiguration,
+    /// A configuration is in force and the last request did not fail.
+    Ok,
+    /// The controller does not let us in.
+    AccessDenied,
+    /// The controller does not know the network.
+    NotFound,
+    /// The virtual Ethernet port could not be brought up.
+    PortError,
+    /// The controller asks for a newer client (no known controller does).
+    ClientTooOld,
+    /// The user has to log in (single sign-on).
+    AuthenticationRequired,
+}
+
+impl NetworkStatus {
+    /// The name shown by tools.
+    pub fn name(self) -> &'static str {
+        match self {
+            NetworkStatus::RequestingConfiguration => "REQUESTING_CONFIGURATION",
+            NetworkStatus::Ok => "OK",
+            NetworkStatus::AccessDenied => "ACCESS_DENIED",
+            NetworkStatus::NotFound => "NOT_FOUND",
+            NetworkStatus::PortError => "PORT_ERROR",
+            NetworkStatus::ClientTooOld => "CLIENT_TOO_OLD",
+            NetworkStatus::AuthenticationRequired => "AUTHENTICATION_REQUIRED",
+        }
+    }
+}
+
+/// One joined network.
+#[derive(Clone, Debug)]
+pub struct NetworkInfo {
+    /// Its ID.
+    pub network: NetworkId,
+    /// Our Ethernet address in it.
+    pub mac: Mac,
+    /// Status.
+    pub status: NetworkStatus,
+    /// The configuration in force (name, MTU, addresses, routes …), `None` until one is known.
+    pub config: Option<Arc<NetworkConfig>>,
+    /// Groups subscribed by the operating system and by us, sorted.
+    pub multicast_groups: Vec<MulticastGroup>,
+    /// Error of the virtual Ethernet port, 0 for none (−999: could not be created).
+    pub port_error: i32,
+    /// Where to log in, when the network wants that.
+    pub authentication_url: Option<String>,
+    /// Frames accepted and dropped since the join.
+    pub frames: FrameCounters,
+}
+
+/// Frames of one network since it was joined.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FrameCounters {
+    /// From peers, delivered to the port.
+    pub in_accepted: u64,
+    /// From peers, dropped.
+    pub in_dropped: u64,
+    /// From the port, sent.
+    pub out_accepted: u64,
+    /// From the port, dropped.
+    pub out_dropped: u64,
+}
+
+/// One moon we orbit.
+#[derive(Clone, Debug)]
+pub struct MoonInfo {
+    /// World ID.
+    pub id: u64,
+    /// Its definition, `None` while waiting for it.
+    pub world: Option<World>,
+    /// Where to ask for it while waiting.
+    pub seed: Option<Address>,
+}
