@@ -1,0 +1,3 @@
+//! The daemon `ztnode`: see [`node::service`].
+
+fn main() {}
