@@ -1,1 +1,34 @@
-//! protocol
+//! What is on the wire of a ZeroTier network, and nothing else: identities, cryptography, packets, verbs, worlds
+//! (VL1) and dictionaries, credentials, network configurations (VL2).
+//!
+//! Bytes and values go in, bytes and values come out. There is no clock, no I/O, no thread and no global state in
+//! this crate; time is always passed in by the caller, in milliseconds since the Unix epoch. Parsers accept any
+//! input without panicking and report where and why they refused it ([`Malformed`]).
+
+pub mod address;
+pub mod crypto;
+pub mod error;
+pub mod identity;
+pub mod inet;
+pub mod mac;
+pub mod network_id;
+pub mod packet;
+pub mod public_planet;
+pub mod reader;
+pub mod verb;
+pub mod verbs;
+pub mod world;
+
+pub mod adhoc;
+pub mod credential;
+pub mod derive;
+pub mod dictionary;
+pub mod metadata;
+pub mod multicast_group;
+pub mod netconf;
+
+pub use address::Address;
+pub use error::{Malformed, Result};
+pub use mac::Mac;
+pub use network_id::NetworkId;
+pub use reader::Reader;

@@ -1,0 +1,1 @@
+//! Configurations of networks without a controller.

@@ -1,0 +1,1 @@
+//! Names and addresses derived from network IDs and member addresses.

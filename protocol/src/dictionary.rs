@@ -1,0 +1,1 @@
+//! The key/value text format of configurations and metadata.

@@ -1,0 +1,1 @@
+//! What a member tells the controller with a configuration request.

@@ -1,0 +1,1 @@
+//! One signed chunk of a network configuration.

@@ -1,0 +1,1 @@
+//! EXT_FRAME: an Ethernet frame with explicit addresses.

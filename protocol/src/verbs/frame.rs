@@ -1,0 +1,1 @@
+//! FRAME: an Ethernet frame between two members.
