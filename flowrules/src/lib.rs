@@ -1,1 +1,21 @@
-//! flowrules
+//! Flow rules of virtual networks: what an entry is, its binary and JSON forms, and the evaluator that
+//! decides about frames.
+//!
+//! This crate knows nothing of packets, clocks or operating systems: values and bytes in, values and bytes out.
+//!
+//! * [`rule`]: one entry of a rule list;
+//! * [`binary`]: the form that travels inside configurations and capabilities;
+//! * [`json`]: the form of the controller API;
+//! * [`evaluate`]: the plain evaluator, the reference for every faster one.
+
+pub mod binary;
+pub mod evaluate;
+pub mod json;
+pub mod rule;
+
+pub use binary::{DecodeError, MAX_CAPABILITY_RULES, MAX_RULES, decode, decode_one, encode};
+pub use evaluate::{
+    Accept, Context, Copies, Copy, Credentials, Direction, Evaluation, Frame, Outcome, Verdict, filter,
+};
+pub use json::{from_json, to_json};
+pub use rule::{IntegerRange, Kind, Rule, Target};
