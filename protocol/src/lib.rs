@@ -29,6 +29,7 @@ pub mod netconf;
 
 pub use address::Address;
 pub use error::{Malformed, Result};
+pub use identity::{Identity, SecretIdentity};
 pub use mac::Mac;
 pub use network_id::NetworkId;
 pub use reader::Reader;

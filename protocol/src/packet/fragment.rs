@@ -1,0 +1,323 @@
+//! Cutting packets into datagrams and putting them together again. Specification: VL1 packets, fragments.
+
+use core::ops::Range;
+
+use super::header::{
+    FRAGMENT_HEADER_LEN, MAX_FRAGMENTS, MAX_PACKET, fragment_header, fragment_number, fragment_total, id,
+};
+
+/// Where a packet that is too long for one datagram is cut. Receivers only append, so the sender may choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// Every datagram but the last as large as allowed, as the reference does.
+    Fill,
+    /// Datagrams of equal size (the last may be a few bytes shorter), which the kernel can send and receive as one
+    /// burst.
+    Halves,
+}
+
+/// The longest packet a receiver accepts when datagrams carry `mtu` bytes.
+#[must_use]
+pub const fn max_packet(mtu: usize) -> usize {
+    let longest = mtu + (MAX_FRAGMENTS - 1) * mtu.saturating_sub(FRAGMENT_HEADER_LEN);
+    if longest < MAX_PACKET { longest } else { MAX_PACKET }
+}
+
+/// How a packet of `len` bytes is divided over datagrams of at most `mtu` bytes: the first range is the head, which
+/// goes out as it is, the others are the data of fragments. One range if the packet fits. An `mtu` below 17 counts as
+/// 17, for a fragment must carry something.
+pub fn pieces(len: usize, mtu: usize, split: Split) -> impl ExactSizeIterator<Item = Range<usize>> + Clone {
+    let mtu = mtu.max(FRAGMENT_HEADER_LEN + 1);
+    let count = 1 + len.saturating_sub(mtu).div_ceil(mtu - FRAGMENT_HEADER_LEN);
+    let size = match split {
+        Split::Fill => mtu,
+        Split::Halves => (len + FRAGMENT_HEADER_LEN * (count - 1)).div_ceil(count),
+    };
+    let step = size.saturating_sub(FRAGMENT_HEADER_LEN);
+    // Piece `n` ends where n + 1 whole datagrams and n headers less have room.
+    let end = move |n: usize| (size + n * step).min(len);
+    (0..count).map(move |n| if n == 0 { 0..end(0) } else { end(n - 1)..end(n) })
+}
+
+/// Hands the datagrams of an armored packet to `emit`, the head first: the fragment header (empty for the head) and
+/// the data. If there is more than one, the fragmented flag must have been set before armoring.
+///
+/// Returns how many there were; zero, and nothing is emitted, if no receiver would take so many (see
+/// [`max_packet`]).
+pub fn datagrams(packet: &[u8], mtu: usize, split: Split, mut emit: impl FnMut(&[u8], &[u8])) -> usize {
+    let pieces = pieces(packet.len(), mtu, split);
+    let total = pieces.len();
+    if total > MAX_FRAGMENTS {
+        return 0;
+    }
+    for (number, range) in pieces.enumerate() {
+        if number == 0 {
+            emit(&[], &packet[range]);
+        } else {
+            emit(&fragment_header(packet, number as u8, total as u8), &packet[range]);
+        }
+    }
+    total
+}
+
+/// Milliseconds after which an incomplete packet is given up.
+const MAX_AGE: i64 = 5_000;
+
+/// A piece that arrived before the ones in front of it.
+struct Early {
+    number: u8,
+    data: Vec<u8>,
+}
+
+/// One packet being put together.
+struct Slot<K> {
+    source: K,
+    since: i64,
+    /// Pieces in the packet; 0 until a fragment told.
+    total: u8,
+    /// Number of the first piece not yet in `packet`.
+    next: u8,
+    /// All pieces before `next`, joined.
+    packet: Vec<u8>,
+    /// Pieces beyond `next`.
+    early: Vec<Early>,
+    /// Bytes held in `packet` and `early`.
+    held: usize,
+}
+
+/// Puts fragmented packets together, in any order of arrival.
+///
+/// A packet is known by its ID and by `K`, the physical source of its datagrams, so that a third party cannot
+/// interfere. Bounded: at most `capacity` packets are under way, the oldest making room; one is given up after five
+/// seconds, and when its pieces add up to more than the largest packet. Buffers given back with
+/// [`Reassembler::recycle`] are used again.
+pub struct Reassembler<K> {
+    /// Packet IDs of the slots, apart from them so that the search runs over contiguous memory. An entry is
+    /// meaningful only where the slot is occupied.
+    ids: Vec<u64>,
+    slots: Vec<Option<Slot<K>>>,
+    /// The slot that is claimed next.
+    hand: usize,
+    spare: Vec<Vec<u8>>,
+}
+
+impl<K: Eq + Copy> Reassembler<K> {
+    /// Room for `capacity` packets under way, at least one. The reference has room for 32.
+    #[must_use]
+    pub fn new(capacity: usize) -> Self {
+        let capacity = capacity.max(1);
+        Self {
+            ids: vec![0; capacity],
+            slots: core::iter::repeat_with(|| None).take(capacity).collect(),
+            hand: 0,
+            spare: Vec::new(),
+        }
+    }
+
+    /// How many packets are under way (expired ones included until their slot is used again).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.iter().flatten().count()
+    }
+
+    /// Whether no packet is under way.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.iter().all(Option::is_none)
+    }
+
+    /// Takes the head of a fragmented packet (a whole datagram with the fragmented flag set) and returns the packet
+    /// if it is complete now.
+    ///
+    /// # Panics
+    /// If `head` has fewer than 8 bytes.
+    pub fn insert_head(&mut self, now: i64, source: K, head: &[u8]) -> Option<Vec<u8>> {
+        let at = self.slot(now, source, id(head))?;
+        self.insert(at, 0, head)
+    }
+
+    /// Takes a fragment (a whole datagram) and returns the packet if it is complete now. Refuses what cannot belong
+    /// to a packet: a total outside 2 to 7, a number that is zero or not below it, or a total other than that of
+    /// earlier fragments.
+    ///
+    /// # Panics
+    /// If `datagram` has fewer than 16 bytes.
+    pub fn insert_fragment(&mut self, now: i64, source: K, datagram: &[u8]) -> Option<Vec<u8>> {
+        let (total, number) = (fragment_total(datagram), fragment_number(datagram));
+        if !(2..=MAX_FRAGMENTS as u8).contains(&total) || number == 0 || number >= total {
+            return None;
+        }
+        let at = self.slot(now, source, id(datagram))?;
+        let slot = self.slots[at].as_mut()?;
+        if slot.total != total && slot.total != 0 {
+            return None;
+        }
+        slot.total = total;
+        self.insert(at, number, &datagram[FRAGMENT_HEADER_LEN..])
+    }
+
+    /// Gives back the buffer of a packet that has been dealt with.
+    pub fn recycle(&mut self, mut buffer: Vec<u8>) {
+        if self.spare.len() < self.slots.len() && buffer.capacity() <= 2 * MAX_PACKET {
+            buffer.clear();
+            self.spare.push(buffer);
+        }
+    }
+
+    /// Index of the slot of this packet; claims one if there is none.
+    fn slot(&mut self, now: i64, source: K, id: u64) -> Option<usize> {
+        let occupant = |at: &usize| self.slots[*at].as_ref().is_some_and(|slot| slot.source == source);
+        let found =
+            self.ids.iter().enumerate().filter(|(_, known)| **known == id).map(|(at, _)| at).find(occupant);
+        if let Some(at) = found {
+            if self.slots[at].as_ref().is_some_and(|slot| now.saturating_sub(slot.since) <= MAX_AGE) {
+                return Some(at);
+            }
+            self.free(at);
+        }
+        let at = self.hand;
+        self.hand = (at + 1) % self.slots.len();
+        self.free(at);
+        let packet = self.spare.pop().unwrap_or_default();
+        self.ids[at] = id;
+        self.slots[at] =
+            Some(Slot { source, since: now, total: 0, next: 0, packet, early: Vec::new(), held: 0 });
+        Some(at)
+    }
+
+    /// Empties a slot and keeps its buffers.
+    fn free(&mut self, at: usize) {
+        if let Some(slot) = self.slots[at].take() {
+            for early in slot.early {
+                self.recycle(early.data);
+            }
+            self.recycle(slot.packet);
+        }
+    }
+
+    /// Adds a piece to a slot; returns the packet if that completes it.
+    fn insert(&mut self, at: usize, number: u8, data: &[u8]) -> Option<Vec<u8>> {
+        let slot = self.slots[at].as_mut()?;
+        let known = number < slot.next || slot.early.iter().any(|early| early.number == number);
+        if known {
+            return None;
+        }
+        slot.held += data.len();
+        if slot.held > MAX_PACKET {
+            self.free(at);
+            return None;
+        }
+        if number != slot.next {
+            let mut buffer = self.spare.pop().unwrap_or_default();
+            buffer.extend_from_slice(data);
+            slot.early.push(Early { number, data: buffer });
+            return None;
+        }
+        slot.packet.extend_from_slice(data);
+        slot.next += 1;
+        while let Some(found) = slot.early.iter().position(|early| early.number == slot.next) {
+            let mut early = slot.early.swap_remove(found);
+            slot.packet.extend_from_slice(&early.data);
+            slot.next += 1;
+            early.data.clear();
+            self.spare.push(early.data);
+        }
+        if slot.next != slot.total {
+            return None;
+        }
+        let packet = core::mem::take(&mut slot.packet);
+        self.slots[at] = None;
+        Some(packet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Address;
+    use crate::packet::header;
+    use crate::verb::Verb;
+
+    fn packet(len: usize) -> Vec<u8> {
+        let mut packet = Vec::new();
+        let address = Address::from_u64(0x12_3456_7890);
+        header::start(&mut packet, 77, address, address, Verb::Echo);
+        header::set_fragmented(&mut packet, true);
+        packet.extend((packet.len()..len).map(|i| i as u8));
+        packet
+    }
+
+    fn cut(packet: &[u8], mtu: usize, split: Split) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        datagrams(packet, mtu, split, |header, data| all.push([header, data].concat()));
+        all
+    }
+
+    #[test]
+    fn a_frame_of_2800_bytes_takes_two_equal_datagrams() {
+        let sizes = |split| cut(&packet(2838), 1432, split).iter().map(Vec::len).collect::<Vec<_>>();
+        assert_eq!(sizes(Split::Halves), [1427, 1427]);
+        assert_eq!(sizes(Split::Fill), [1432, 1422]);
+    }
+
+    #[test]
+    fn nothing_is_sent_that_no_receiver_takes() {
+        assert_eq!(max_packet(1432), 9928);
+        assert_eq!(max_packet(1400), 9704);
+        assert_eq!(cut(&packet(9928), 1432, Split::Fill).len(), 7);
+        assert_eq!(cut(&packet(9928), 1432, Split::Halves).len(), 7);
+        assert_eq!(cut(&packet(9929), 1432, Split::Fill).len(), 0);
+    }
+
+    #[test]
+    fn a_stranger_cannot_add_pieces() {
+        let whole = packet(2000);
+        let datagrams = cut(&whole, 1400, Split::Fill);
+        let mut reassembler = Reassembler::new(4);
+        assert_eq!(reassembler.insert_head(0, 'a', &datagrams[0]), None);
+        assert_eq!(reassembler.insert_fragment(0, 'b', &datagrams[1]), None);
+        assert_eq!(reassembler.insert_fragment(0, 'a', &datagrams[1]), Some(whole));
+    }
+
+    #[test]
+    fn incomplete_packets_expire_and_make_room() {
+        let datagrams = cut(&packet(2000), 1400, Split::Fill);
+        let mut reassembler = Reassembler::new(2);
+        assert_eq!(reassembler.insert_head(0, 0, &datagrams[0]), None);
+        assert_eq!(reassembler.insert_fragment(5_001, 0, &datagrams[1]), None);
+        let mut reassembler = Reassembler::new(2);
+        for source in 0..3 {
+            assert_eq!(reassembler.insert_head(0, source, &datagrams[0]), None);
+        }
+        assert_eq!(reassembler.len(), 2);
+        assert_eq!(reassembler.insert_fragment(0, 0, &datagrams[1]), None, "pushed out by the third");
+        assert!(reassembler.insert_fragment(0, 2, &datagrams[1]).is_some());
+    }
+
+    #[test]
+    fn buffers_come_back() {
+        let datagrams = cut(&packet(4000), 1400, Split::Halves);
+        let mut reassembler = Reassembler::new(2);
+        let mut seen = 0;
+        for _ in 0..10 {
+            for order in [[2, 0, 1], [0, 1, 2]] {
+                for (n, at) in order.into_iter().enumerate() {
+                    let datagram = &datagrams[at];
+                    let done = match at {
+                        0 => reassembler.insert_head(0, (), datagram),
+                        _ => reassembler.insert_fragment(0, (), datagram),
+                    };
+                    assert_eq!(done.is_some(), n == 2);
+                    if let Some(whole) = done {
+                        assert_eq!(whole, packet(4000));
+                        reassembler.recycle(whole);
+                        seen += 1;
+                    }
+                }
+            }
+        }
+        assert_eq!(seen, 20);
+        assert!(reassembler.spare.len() <= 2, "{}", reassembler.spare.len());
+        assert!(reassembler.is_empty());
+    }
+}
