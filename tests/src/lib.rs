@@ -1,1 +1,1 @@
-//! Shared helpers of the system tests.
+//! The system tests live in one file a theme beside this folder; what they share is in the `lab` crate.

@@ -1,0 +1,229 @@
+//! What goes over the overlay: pings, streams that are checked byte by byte, multicast and broadcast datagrams.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{setsockopt, sockopt};
+
+use crate::namespace::Namespace;
+use crate::tool;
+
+/// One echo request; the round trip in milliseconds, or `None` when nothing came back within `limit` (or there is no
+/// route yet).
+///
+/// # Errors
+/// When `ping` cannot be started.
+pub fn ping(from: &Namespace, to: IpAddr, limit: Duration) -> Result<Option<f64>> {
+    let wait = format!("{:.2}", limit.as_secs_f64());
+    let said = from.said("ping", &["-n", "-c", "1", "-W", &wait, &to.to_string()])?;
+    Ok(said.stdout.split("time=").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok()))
+}
+
+/// Pings until the first answer.
+///
+/// # Errors
+/// After `limit` without one.
+pub fn first_ping(from: &Namespace, to: IpAddr, limit: Duration) -> Result<f64> {
+    let what = format!("an answer of {to} to {}", from.name());
+    tool::wait_for(&what, limit, Duration::from_millis(20), || ping(from, to, Duration::from_millis(250)))
+}
+
+/// `count` echo requests, one every `interval`; how many came back.
+///
+/// # Errors
+/// When `ping` cannot be run.
+pub fn pings(from: &Namespace, to: IpAddr, count: u32, interval: Duration) -> Result<u32> {
+    let mut command = from.command("ping");
+    command.args(["-n", "-q", "-c", &count.to_string(), "-i", &format!("{:.3}", interval.as_secs_f64())]);
+    command.args(["-W", "1", &to.to_string()]);
+    let said = tool::finish(command, None, interval * count + tool::LIMIT)?;
+    let received =
+        said.stdout.split(',').find_map(|part| part.trim().strip_suffix(" received")?.parse().ok());
+    received.with_context(|| format!("no statistics in what ping said: {}{}", said.stdout, said.stderr))
+}
+
+/// A reproducible stream of bytes that no compression and no repeated block can imitate.
+struct Pattern(u64);
+
+impl Pattern {
+    fn fill(&mut self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(8) {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            chunk.copy_from_slice(&self.0.to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+const BLOCK: usize = 64 * 1024;
+
+/// Sends `bytes` (rounded up to whole 64 KiB blocks) over one TCP connection; the receiver compares every byte. Returns
+/// the time from connecting to the last byte's arrival.
+///
+/// # Errors
+/// When the connection fails, stalls for `limit`, or a byte is wrong, missing or too many.
+pub fn tcp(
+    from: &Namespace,
+    to: &Namespace,
+    address: IpAddr,
+    bytes: usize,
+    limit: Duration,
+) -> Result<Duration> {
+    let blocks = bytes.div_ceil(BLOCK);
+    let listener =
+        to.inside(|| TcpListener::bind((address, 0)))?.with_context(|| format!("listen on {address}"))?;
+    let port = listener.local_addr()?.port();
+    let start = Instant::now();
+    let mut sender = from
+        .inside(|| TcpStream::connect_timeout(&(address, port).into(), limit))?
+        .with_context(|| format!("TCP from {} to {address}", from.name()))?;
+    sender.set_write_timeout(Some(limit))?;
+    let (mut receiver, _) = listener.accept()?;
+    receiver.set_read_timeout(Some(limit))?;
+    let checked = std::thread::spawn(move || -> Result<Instant> {
+        let (mut pattern, mut expected, mut got) = (Pattern(SEED), vec![0; BLOCK], vec![0; BLOCK]);
+        for block in 0..blocks {
+            pattern.fill(&mut expected);
+            receiver.read_exact(&mut got).with_context(|| format!("in block {block} of {blocks}"))?;
+            if got != expected {
+                bail!("block {block} of {blocks} arrived damaged");
+            }
+        }
+        let end = Instant::now();
+        if receiver.read(&mut got[..1])? != 0 {
+            bail!("more bytes than were sent");
+        }
+        Ok(end)
+    });
+    let (mut pattern, mut block) = (Pattern(SEED), vec![0; BLOCK]);
+    for number in 0..blocks {
+        pattern.fill(&mut block);
+        sender.write_all(&block).with_context(|| format!("sending block {number} of {blocks}"))?;
+    }
+    drop(sender);
+    match checked.join() {
+        Ok(end) => Ok(end?.duration_since(start)),
+        Err(_) => bail!("the receiving thread panicked"),
+    }
+}
+
+/// Where a one-to-many datagram goes.
+#[derive(Clone, Copy, Debug)]
+pub enum Group {
+    /// An IPv4 multicast group.
+    V4(Ipv4Addr),
+    /// An IPv6 multicast group.
+    V6(Ipv6Addr),
+    /// An IPv4 broadcast address.
+    Broadcast(Ipv4Addr),
+}
+
+/// Sends datagrams to a group from one host until each of the listeners (namespace and interface) has got one.
+///
+/// # Errors
+/// After `limit`: which listeners heard nothing.
+pub fn one_to_many(
+    from: (&Namespace, &str),
+    listeners: &[(&Namespace, &str)],
+    group: Group,
+    limit: Duration,
+) -> Result<()> {
+    let message = format!("from {} to {group:?}", from.0.name());
+    let sender = from.0.inside(|| open_sender(from.1, group))??;
+    let mut waiting = Vec::new();
+    let mut port = 0;
+    for (namespace, interface) in listeners {
+        let socket = namespace.inside(|| open_listener(interface, group, port))??;
+        port = socket.local_addr()?.port();
+        waiting.push((namespace.name(), socket));
+    }
+    let start = Instant::now();
+    while !waiting.is_empty() {
+        if start.elapsed() > limit {
+            let deaf: Vec<&str> = waiting.iter().map(|(name, _)| *name).collect();
+            bail!("{message}: nothing heard by {}", deaf.join(", "));
+        }
+        let target = match group {
+            Group::V4(ip) | Group::Broadcast(ip) => SocketAddr::from((ip, port)),
+            Group::V6(ip) => {
+                let index = from.0.inside(|| if_nametoindex(from.1))??;
+                SocketAddrV6::new(ip, port, 0, index).into()
+            }
+        };
+        sender.send_to(message.as_bytes(), target).with_context(|| message.clone())?;
+        let mut buffer = [0; 512];
+        waiting.retain(|(_, socket)| match socket.recv(&mut buffer) {
+            Ok(length) => &buffer[..length] != message.as_bytes(),
+            Err(_) => true,
+        });
+    }
+    Ok(())
+}
+
+fn open_sender(interface: &str, group: Group) -> Result<UdpSocket> {
+    let socket = match group {
+        Group::V6(_) => UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0))?,
+        _ => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?,
+    };
+    setsockopt(&socket, sockopt::BindToDevice, &OsString::from(interface))?;
+    socket.set_broadcast(true)?;
+    Ok(socket)
+}
+
+fn open_listener(interface: &str, group: Group, port: u16) -> Result<UdpSocket> {
+    let socket = match group {
+        Group::V6(ip) => {
+            let socket = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))?;
+            socket.join_multicast_v6(&ip, if_nametoindex(interface)?)?;
+            socket
+        }
+        Group::V4(ip) => {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
+            socket.join_multicast_v4(&ip, &interface_ip4(interface)?)?;
+            socket
+        }
+        Group::Broadcast(_) => UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?,
+    };
+    setsockopt(&socket, sockopt::BindToDevice, &OsString::from(interface))?;
+    socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+    Ok(socket)
+}
+
+fn interface_ip4(interface: &str) -> Result<Ipv4Addr> {
+    let found = nix::ifaddrs::getifaddrs()?.find_map(|entry| {
+        if entry.interface_name == interface { Some(entry.address?.as_sockaddr_in()?.ip()) } else { None }
+    });
+    found.with_context(|| format!("{interface} has no IPv4 address"))
+}
+
+/// The hardware address that `from`'s neighbour table (ARP or NDP) has for `ip`.
+///
+/// # Errors
+/// When the table cannot be read.
+pub fn neighbour(from: &Namespace, ip: IpAddr) -> Result<Option<String>> {
+    let table: serde_json::Value =
+        serde_json::from_str(&from.run("ip", &["-j", "neigh", "show", "to", &ip.to_string()])?)?;
+    Ok(table[0]["lladdr"].as_str().map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pattern_is_reproducible_and_does_not_repeat() {
+        let (mut a, mut b) = (Pattern(SEED), Pattern(SEED));
+        let (mut x, mut y) = ([0; 100], [0; 100]);
+        a.fill(&mut x);
+        b.fill(&mut y);
+        assert_eq!(x, y);
+        a.fill(&mut x);
+        assert_ne!(x, y);
+    }
+}
