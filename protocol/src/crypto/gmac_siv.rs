@@ -115,20 +115,4 @@ impl GmacSiv {
         id.copy_from_slice(&opened[..8]);
         self.gmac8(&id, aad, payload).ct_eq(&opened[8..]).into()
     }
-
-    /// The standard GMAC tag (NIST SP 800-38D) of `data` under `k0` with a nonce of `id` and four zero bytes.
-    #[cfg(test)]
-    fn gmac(&self, nonce: &[u8; 12], data: &[u8]) -> [u8; 16] {
-        let mut whitening = Block::default();
-        whitening[..12].copy_from_slice(nonce);
-        whitening[15] = 1;
-        self.k0.encrypt_block(&mut whitening);
-        let mut hash = self.ghash.clone();
-        hash.update_padded(data);
-        let mut lengths = Block::default();
-        lengths[..8].copy_from_slice(&(data.len() as u64 * 8).to_be_bytes());
-        hash.update(&[lengths]);
-        let tag = hash.finalize();
-        core::array::from_fn(|i| tag[i] ^ whitening[i])
-    }
 }

@@ -219,8 +219,10 @@ impl<K: Eq + Copy> Reassembler<K> {
             let mut early = slot.early.swap_remove(found);
             slot.packet.extend_from_slice(&early.data);
             slot.next += 1;
-            early.data.clear();
-            self.spare.push(early.data);
+            if self.spare.len() < self.ids.len() {
+                early.data.clear();
+                self.spare.push(early.data);
+            }
         }
         if slot.next != slot.total {
             return None;
