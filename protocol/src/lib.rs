@@ -26,6 +26,7 @@ pub mod dictionary;
 pub mod metadata;
 pub mod multicast_group;
 pub mod netconf;
+pub mod ndp;
 
 pub use address::Address;
 pub use error::{Malformed, Result};
