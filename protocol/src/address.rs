@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(address.to_string(), "89e92ceee5");
         assert_eq!(address.to_bytes(), [0x89, 0xe9, 0x2c, 0xee, 0xe5]);
         assert_eq!(Address::from_bytes(address.to_bytes()), address);
-        assert_eq!(Address::from_u64(0xabcd_89e9_2cee_e5 | 0xff << 56), address);
+        assert_eq!(Address::from_u64(0xffab_cd89_e92c_eee5), address);
         for bad in ["", "89e92ceee", "89e92ceee55", "+9e92ceee5", "89e92ceeeg", "89e92ceeé"] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }

@@ -200,12 +200,16 @@ impl SecretIdentity {
     /// The secret text form: the public one, a colon, and the 64 secret bytes in hex.
     #[must_use]
     pub fn to_secret_string(&self) -> Zeroizing<String> {
-        use fmt::Write;
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         // Room for everything at once, so that no partial copy is left behind by growing.
         let mut text = Zeroizing::new(String::with_capacity(300));
-        let written = write!(text, "{}:", self.identity)
-            .and_then(|()| self.secret.iter().try_for_each(|byte| write!(text, "{byte:02x}")));
-        written.expect("invariant: writing to a String cannot fail");
+        text.push_str(&self.identity.to_string());
+        text.push(':');
+        for byte in &self.secret {
+            for nibble in [byte >> 4, byte & 0x0f] {
+                text.push(char::from(DIGITS[usize::from(nibble)]));
+            }
+        }
         text
     }
 

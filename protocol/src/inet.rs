@@ -113,7 +113,7 @@ fn scope_v6(ip: Ipv6Addr) -> Scope {
     if ip.is_unspecified() {
         return Scope::None;
     }
-    if ip.is_loopback() || ip == Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1) {
+    if ip.is_loopback() {
         return Scope::Loopback;
     }
     if ip.to_ipv4_mapped().is_some_and(|v4| v4.is_loopback()) {
@@ -122,6 +122,9 @@ fn scope_v6(ip: Ipv6Addr) -> Scope {
     let [first, second, ..] = ip.octets();
     match first {
         0xff => Scope::Multicast,
+        // fe80::1 names the loopback interface of some systems; the reference ignores the six bits between prefix and
+        // host.
+        0xfe if second & 0xc0 == 0x80 && ip.to_bits() << 16 == 1 << 16 => Scope::Loopback,
         0xfe if second & 0xc0 == 0x80 => Scope::LinkLocal,
         0xfc | 0xfd => Scope::Private,
         _ => Scope::Global,

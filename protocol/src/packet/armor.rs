@@ -5,7 +5,7 @@
 
 use salsa20::cipher::StreamCipher;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::header::{FLAG_ENCRYPTED, FLAG_FRAGMENTED, FLAGS, HEADER_LEN, HOPS_MASK, MAC, VERB, suite};
 use crate::crypto::gmac_siv::GmacSiv;
@@ -51,13 +51,13 @@ impl SessionKeys {
     pub fn new(agreed: &[u8; 48]) -> Self {
         let mut base = Base([0; 32]);
         base.0.copy_from_slice(&agreed[..32]);
-        let mut k0 = kdf::kbkdf(agreed, b'0', 0, 0);
-        let mut k1 = kdf::kbkdf(agreed, b'1', 0, 0);
-        let (first, _) = k0.split_first_chunk().expect("invariant: 48 bytes hold a 32-byte key");
-        let (second, _) = k1.split_first_chunk().expect("invariant: 48 bytes hold a 32-byte key");
-        let siv = GmacSiv::new(first, second);
-        k0.zeroize();
-        k1.zeroize();
+        let key = |label| {
+            let output = Zeroizing::new(kdf::kbkdf(agreed, label, 0, 0));
+            let mut key = Zeroizing::new([0; 32]);
+            key.copy_from_slice(&output[..32]);
+            key
+        };
+        let siv = GmacSiv::new(&key(b'0'), &key(b'1'));
         Self { base, siv }
     }
 
@@ -129,7 +129,7 @@ impl SessionKeys {
 
     /// The one-time authenticator key and the cipher of a packet of suite 0 or 1.
     #[inline]
-    fn salsa(&self, header: &[u8], payload: &[u8]) -> (zeroize::Zeroizing<[u8; 32]>, salsa20::Salsa12) {
+    fn salsa(&self, header: &[u8], payload: &[u8]) -> (Zeroizing<[u8; 32]>, salsa20::Salsa12) {
         let covered = header.first_chunk().expect("invariant: the header has 27 bytes before the verb");
         let key = salsa::packet_key(&self.base.0, covered, VERB + payload.len());
         salsa::start(&key, &packet_id(header))

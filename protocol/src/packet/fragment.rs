@@ -133,12 +133,12 @@ impl<K: Eq + Copy> Reassembler<K> {
     /// If `head` has fewer than 8 bytes.
     pub fn insert_head(&mut self, now: i64, source: K, head: &[u8]) -> Option<Vec<u8>> {
         let at = self.slot(now, source, id(head))?;
-        self.insert(at, 0, head)
+        self.insert(at, 0, 0, head)
     }
 
     /// Takes a fragment (a whole datagram) and returns the packet if it is complete now. Refuses what cannot belong
-    /// to a packet: a total outside 2 to 7, a number that is zero or not below it, or a total other than that of
-    /// earlier fragments.
+    /// to a packet: a total outside 2 to 7, or a number that is zero or not below it. If fragments disagree about the
+    /// total, the latest one is believed.
     ///
     /// # Panics
     /// If `datagram` has fewer than 16 bytes.
@@ -148,12 +148,7 @@ impl<K: Eq + Copy> Reassembler<K> {
             return None;
         }
         let at = self.slot(now, source, id(datagram))?;
-        let slot = self.slots[at].as_mut()?;
-        if slot.total != total && slot.total != 0 {
-            return None;
-        }
-        slot.total = total;
-        self.insert(at, number, &datagram[FRAGMENT_HEADER_LEN..])
+        self.insert(at, number, total, &datagram[FRAGMENT_HEADER_LEN..])
     }
 
     /// Gives back the buffer of a packet that has been dealt with.
@@ -195,12 +190,15 @@ impl<K: Eq + Copy> Reassembler<K> {
         }
     }
 
-    /// Adds a piece to a slot; returns the packet if that completes it.
-    fn insert(&mut self, at: usize, number: u8, data: &[u8]) -> Option<Vec<u8>> {
+    /// Adds a piece to a slot; returns the packet if that completes it. A `total` of 0 is not known.
+    fn insert(&mut self, at: usize, number: u8, total: u8, data: &[u8]) -> Option<Vec<u8>> {
         let slot = self.slots[at].as_mut()?;
         let known = number < slot.next || slot.early.iter().any(|early| early.number == number);
         if known {
             return None;
+        }
+        if total != 0 {
+            slot.total = total;
         }
         slot.held += data.len();
         if slot.held > MAX_PACKET {

@@ -64,17 +64,7 @@ impl Hello {
     /// [`Malformed`](crate::Malformed) if it ends before the identity does, or a field that is there is wrong.
     pub fn parse(payload: &[u8]) -> Result<Self> {
         let mut reader = Reader::new(payload);
-        let mut hello = Self {
-            protocol: reader.u8("protocol version")?,
-            major: reader.u8("major version")?,
-            minor: reader.u8("minor version")?,
-            revision: reader.u16("revision")?,
-            timestamp: reader.u64("timestamp")?,
-            identity: Identity::read(&mut reader)?,
-            sent_to: None,
-            planet: None,
-            masked_tail_at: None,
-        };
+        let mut hello = Self::read_start(&mut reader)?;
         if !reader.is_empty() {
             hello.sent_to = reader.inet("destination of HELLO")?;
         }
@@ -87,12 +77,39 @@ impl Hello {
         Ok(hello)
     }
 
-    /// Reads the unmasked tail. Entries that are no moons are skipped, and so is what follows the last one.
+    /// Reads the fields up to the identity only. The reference gets to know a sender by these even if what follows
+    /// is malformed, but does not answer it then.
+    ///
+    /// # Errors
+    /// [`Malformed`](crate::Malformed) if it ends before the identity does or the identity is wrong.
+    pub fn parse_start(payload: &[u8]) -> Result<Self> {
+        Self::read_start(&mut Reader::new(payload))
+    }
+
+    fn read_start(reader: &mut Reader<'_>) -> Result<Self> {
+        Ok(Self {
+            protocol: reader.u8("protocol version")?,
+            major: reader.u8("major version")?,
+            minor: reader.u8("minor version")?,
+            revision: reader.u16("revision")?,
+            timestamp: reader.u64("timestamp")?,
+            identity: Identity::read(reader)?,
+            sent_to: None,
+            planet: None,
+            masked_tail_at: None,
+        })
+    }
+
+    /// Reads the unmasked tail. Entries that are no moons are skipped, and so is what follows the last one. A tail
+    /// too short for a count lists no moons.
     ///
     /// # Errors
     /// [`Malformed`](crate::Malformed) if there are fewer entries than announced.
     pub fn parse_tail(tail: &[u8]) -> Result<Vec<MoonEntry>> {
         let mut reader = Reader::new(tail);
+        if reader.remaining() < 2 {
+            return Ok(Vec::new());
+        }
         let count = reader.u16("number of moons")?;
         let mut moons = Vec::new();
         for _ in 0..count {

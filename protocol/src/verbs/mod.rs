@@ -29,3 +29,10 @@ pub use remote_trace::RemoteTrace;
 pub use rendezvous::Rendezvous;
 pub use user_message::UserMessage;
 pub use whois::Whois;
+
+pub use config_chunk::ConfigChunk;
+pub use config_request::ConfigRequest;
+pub use ext_frame::ExtFrame;
+pub use frame::Frame;
+pub use multicast::{Gathered, MulticastFrame, MulticastGather, MulticastLike, OkGather, OkMulticastFrame};
+pub use network_credentials::NetworkCredentials;
