@@ -1,0 +1,10 @@
+//! What only this operating system (Linux) can tell or do: TAP devices, addresses and routes, UDP sockets in batches.
+//!
+//! Nothing here knows the protocol's state; the engine and the daemon in [`crate::service`] put the pieces together.
+
+pub mod batch;
+pub mod interfaces;
+pub mod multicast;
+pub mod netlink;
+pub mod tap;
+pub mod udp;

@@ -1,0 +1,149 @@
+//! UDP sockets: one per local address and port, tied to its interface, with large buffers and without path MTU discovery.
+//!
+//! Specification: node behaviour, "sockets, ports, interfaces". Datagrams may be fragmented by IP on the way (DF clear):
+//! the datagram size is a convention of both ends, and a lost fragment is better than a black hole.
+
+use std::io::{self, IoSlice};
+use std::net::{SocketAddr, TcpListener, UdpSocket as StdUdp};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// Socket buffers we ask for, in bytes: some milliseconds at several Gbit/s.
+const BUFFER: usize = 4 << 20;
+
+/// A bound UDP socket, non-blocking, close-on-exec.
+#[derive(Debug)]
+pub struct UdpSocket {
+    socket: StdUdp,
+    local: SocketAddr,
+}
+
+impl UdpSocket {
+    /// Binds `local`. The tie to `interface` is best effort: without it the socket works, but the default route
+    /// override of a joined network would catch its packets.
+    ///
+    /// # Errors
+    /// What the kernel says: address in use, address gone …
+    pub fn bind(local: SocketAddr, interface: Option<&str>) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
+        if local.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        if let Some(name) = interface
+            && let Err(error) = socket.bind_device(Some(name.as_bytes()))
+        {
+            tracing::debug!(%local, name, %error, "the socket is not tied to its interface");
+        }
+        enlarge_buffers(&socket);
+        allow_fragmentation(&socket, local.is_ipv6())?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&local.into())?;
+        let socket = StdUdp::from(socket);
+        let local = socket.local_addr()?;
+        Ok(UdpSocket { socket, local })
+    }
+
+    /// The bound address.
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Sends one datagram that dies after `ttl` hops: it opens the NAT on our side without reaching the other end.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn send_with_ttl(&self, data: &[u8], to: SocketAddr, ttl: u8) -> io::Result<()> {
+        let ttl = libc::c_int::from(ttl);
+        let control =
+            if to.is_ipv6() { ControlMessage::Ipv6HopLimit(&ttl) } else { ControlMessage::Ipv4Ttl(&ttl) };
+        let to = SockaddrStorage::from(to);
+        sendmsg(self.socket.as_raw_fd(), &[IoSlice::new(data)], &[control], MsgFlags::MSG_DONTWAIT, Some(&to))?;
+        Ok(())
+    }
+}
+
+impl AsFd for UdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn enlarge_buffers(socket: &Socket) {
+    // FORCE needs CAP_NET_ADMIN and passes the system's limit; the plain form is cut to it silently.
+    if setsockopt(socket, sockopt::RcvBufForce, &BUFFER).is_err() {
+        let _ = socket.set_recv_buffer_size(BUFFER);
+    }
+    if setsockopt(socket, sockopt::SndBufForce, &BUFFER).is_err() {
+        let _ = socket.set_send_buffer_size(BUFFER);
+    }
+}
+
+#[allow(unsafe_code)]
+fn allow_fragmentation(socket: &Socket, ipv6: bool) -> io::Result<()> {
+    let (level, name, value): (_, _, libc::c_int) = if ipv6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)
+    } else {
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)
+    };
+    // SAFETY: the descriptor is open, and pointer and length describe a live c_int that the kernel only reads.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether `port` is free: UDP and TCP on the IPv4 wildcard, or both on the IPv6 wildcard.
+///
+/// # Errors
+/// The first reason why it is not.
+pub fn probe_port(port: u16) -> io::Result<()> {
+    fn both(wildcard: SocketAddr) -> io::Result<()> {
+        let udp = Socket::new(Domain::for_address(wildcard), Type::DGRAM, Some(Protocol::UDP))?;
+        if wildcard.is_ipv6() {
+            udp.set_only_v6(true)?;
+        }
+        udp.bind(&wildcard.into())?;
+        // As the listener to come: an old connection in TIME_WAIT is no obstacle, a listener is.
+        TcpListener::bind(wildcard).map(drop)
+    }
+    let v4 = both(SocketAddr::from(([0, 0, 0, 0], port)));
+    if v4.is_ok() {
+        return Ok(());
+    }
+    both(SocketAddr::from(([0u16; 8], port))).or(v4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_noticed() {
+        let taken = StdUdp::bind("0.0.0.0:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let v6 = StdUdp::bind(("::", port));
+        if v6.is_ok() || !std::path::Path::new("/proc/net/if_inet6").exists() {
+            assert!(probe_port(port).is_err());
+        }
+        drop((taken, v6));
+        probe_port(port).unwrap();
+    }
+
+    #[test]
+    fn sends_with_a_short_life() {
+        let receiver = StdUdp::bind("127.0.0.1:0").unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+        sender.send_with_ttl(b"hello", receiver.local_addr().unwrap(), 2).unwrap();
+        let mut buffer = [0; 16];
+        let (n, from) = receiver.recv_from(&mut buffer).unwrap();
+        assert_eq!((&buffer[..n], from), (&b"hello"[..], sender.local()));
+    }
+}
