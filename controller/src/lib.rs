@@ -1,1 +1,34 @@
-//! controller
+//! The network controller as a library: which networks there are, who their members are, and what each member may do.
+//!
+//! [`Controller::request`] answers a member that asks for its configuration, [`Controller::http`] a person or a tool
+//! that changes something, and both say in [`Action`]s what the node has to send. Time comes in as milliseconds since
+//! the Unix epoch; the only thing touched outside is the [`Store`], in which a record is safe before anybody is told
+//! about it.
+//!
+//! A controller decides alone about one set of networks: requests and changes are handled one after another, so two
+//! members can never be given the same address. The SQLite store is locked against a second process.
+
+mod coerce;
+mod controller;
+mod grant;
+mod http;
+mod member;
+mod network;
+mod pool;
+mod push;
+mod rule_list;
+mod state;
+pub mod store;
+
+pub use controller::{
+    Action, CODE_ACCESS_DENIED, CODE_AUTHENTICATION_REQUIRED, CODE_NOT_FOUND, Controller, Request, Seen,
+};
+pub use http::HttpReply;
+pub use member::{Authorizer, Member, Version};
+pub use network::{
+    CapabilityDefinition, DEFAULT_MTU, DEFAULT_WINDOW, Dns, MTU_RANGE, Network, Pool, Route, TagDefinition,
+    V6AssignMode, WINDOW_RANGE,
+};
+pub use rule_list::RuleList;
+pub use state::MAX_STRANGERS;
+pub use store::{MemoryStore, SqliteStore, Store, StoreError};

@@ -1,0 +1,374 @@
+//! The controller: its networks, and what it does when a member asks.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+use protocol::credential::Revocation;
+use protocol::metadata::RequestMetadata;
+use protocol::verbs::config_chunk;
+use protocol::{Address, Identity, NetworkId, SecretIdentity};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tracing::{debug, error, info};
+
+use crate::grant;
+use crate::member::{Authorizer, Member};
+use crate::network::Network;
+use crate::state::{Live, NetworkState};
+use crate::store::{Store, StoreError};
+
+/// A member is heard once in this time, ms; what comes sooner is dropped.
+const REQUEST_INTERVAL: i64 = 1000;
+
+/// Senders whose last request is remembered for the rate limit.
+const MAX_RATE_ENTRIES: usize = 16_384;
+
+/// How long a configuration lets its member use this node for multicast announcements and gathers, ms.
+const MULTICAST_AUTHORIZATION: i64 = 180_000;
+
+/// ERROR code: no such network, or an internal failure.
+pub const CODE_NOT_FOUND: u8 = 0x03;
+/// ERROR code: not a member.
+pub const CODE_ACCESS_DENIED: u8 = 0x07;
+/// ERROR code: authenticate first; the detail says where.
+pub const CODE_AUTHENTICATION_REQUIRED: u8 = 0x09;
+
+/// A member's NETWORK_CONFIG_REQUEST.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The network it asks about.
+    pub network: NetworkId,
+    /// The identity it proved on VL1.
+    pub member: Identity,
+    /// Its metadata dictionary; bytes after the first 1023 are ignored.
+    pub metadata: Vec<u8>,
+    /// The packet to answer.
+    pub packet_id: u64,
+    /// Where it came from, if it came without relay.
+    pub from: Option<SocketAddr>,
+}
+
+/// What the node has to send on the controller's behalf.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// A configuration.
+    Config {
+        /// For whom.
+        member: Address,
+        /// Of which network.
+        network: NetworkId,
+        /// The request packet it answers (OK), or none for a push (NETWORK_CONFIG).
+        in_re: Option<u64>,
+        /// Payloads, each a configuration chunk from the network ID through the signature.
+        chunks: Vec<Vec<u8>>,
+        /// The same, uncut: for delivery to this very node.
+        dictionary: Vec<u8>,
+    },
+    /// ERROR(NETWORK_CONFIG_REQUEST).
+    Refuse {
+        /// For whom.
+        member: Address,
+        /// Of which network.
+        network: NetworkId,
+        /// The request packet it answers.
+        in_re: u64,
+        /// [`CODE_NOT_FOUND`], [`CODE_ACCESS_DENIED`] or [`CODE_AUTHENTICATION_REQUIRED`].
+        code: u8,
+        /// A dictionary with details.
+        detail: Option<Vec<u8>>,
+    },
+    /// A revocation, to be sent to each in a NETWORK_CREDENTIALS packet of its own.
+    Revoke {
+        /// Everybody online in the network.
+        to: Vec<Address>,
+        /// What is revoked.
+        revocation: Revocation,
+    },
+}
+
+/// When and from where a member last asked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Seen {
+    /// ms since the epoch.
+    pub at: i64,
+    /// Its physical address, unless it came through a relay.
+    pub from: Option<SocketAddr>,
+}
+
+/// The networks of one identity. Sans I/O but for its [`Store`]: time comes in, packets go out as [`Action`]s.
+pub struct Controller {
+    pub(crate) identity: SecretIdentity,
+    pub(crate) store: Box<dyn Store>,
+    pub(crate) networks: BTreeMap<NetworkId, NetworkState>,
+    pub(crate) random: StdRng,
+    /// Members to be sent their configuration unasked.
+    pub(crate) pushes: BTreeSet<(NetworkId, Address)>,
+    /// When whose authentication ends.
+    pub(crate) expiries: BTreeSet<(i64, NetworkId, Address)>,
+    heard: HashMap<(NetworkId, Address), i64>,
+}
+
+impl std::fmt::Debug for Controller {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Controller")
+            .field("address", &self.address())
+            .field("networks", &self.networks.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Controller {
+    /// Loads all records.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn open(identity: SecretIdentity, store: Box<dyn Store>) -> Result<Self, StoreError> {
+        Self::open_seeded(identity, store, rand::make_rng())
+    }
+
+    /// [`Controller::open`] with a chosen source of randomness, for runs that must repeat exactly.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn open_with_seed(
+        identity: SecretIdentity,
+        store: Box<dyn Store>,
+        seed: [u8; 32],
+    ) -> Result<Self, StoreError> {
+        Self::open_seeded(identity, store, StdRng::from_seed(seed))
+    }
+
+    fn open_seeded(
+        identity: SecretIdentity,
+        mut store: Box<dyn Store>,
+        random: StdRng,
+    ) -> Result<Self, StoreError> {
+        let records = store.load()?;
+        // A record without a creation time is older than all that have one.
+        let mut networks: BTreeMap<NetworkId, NetworkState> = records
+            .networks
+            .iter()
+            .map(|(id, record)| (*id, NetworkState::new(Network::from_stored(*id, record, 0))))
+            .collect();
+        for (network, address, record) in &records.members {
+            if let Some(state) = networks.get_mut(network) {
+                state.put(Member::from_stored(*network, *address, record, 0));
+            }
+        }
+        Ok(Self {
+            identity,
+            store,
+            networks,
+            random,
+            pushes: BTreeSet::new(),
+            expiries: BTreeSet::new(),
+            heard: HashMap::new(),
+        })
+    }
+
+    /// The controller's own address: the first ten digits of its networks' IDs.
+    #[must_use]
+    pub fn address(&self) -> Address {
+        self.identity.identity().address
+    }
+
+    /// IDs of all networks, ascending.
+    pub fn networks(&self) -> impl Iterator<Item = NetworkId> + '_ {
+        self.networks.keys().copied()
+    }
+
+    /// Whether a node got a configuration recently enough to use this one as multicast directory of the network even
+    /// if this node has not joined it.
+    #[must_use]
+    pub fn may_use_multicast(&self, now: i64, network: NetworkId, member: Address) -> bool {
+        let live = self.networks.get(&network).and_then(|state| state.live(member));
+        live.and_then(|live| live.configured)
+            .is_some_and(|at| now.saturating_sub(at) < MULTICAST_AUTHORIZATION)
+    }
+
+    /// When a member last asked, if it did since this process started.
+    #[must_use]
+    pub fn last_seen(&self, network: NetworkId, member: Address) -> Option<Seen> {
+        let live = self.networks.get(&network)?.live(member)?;
+        Some(Seen { at: live.last_request, from: live.from })
+    }
+
+    /// Members of a network nobody but themselves ever said anything about; at most [`crate::MAX_STRANGERS`].
+    #[must_use]
+    pub fn strangers(&self, network: NetworkId) -> usize {
+        self.networks.get(&network).map_or(0, NetworkState::strangers)
+    }
+
+    /// A member's NETWORK_CONFIG_REQUEST, or that of this very node.
+    ///
+    /// Nothing is answered about networks of other controllers and to requests that come too fast.
+    pub fn request(&mut self, now: i64, request: Request) -> Vec<Action> {
+        let Request { network, member: identity, metadata, packet_id, from } = request;
+        let member = identity.address;
+        if network.controller() != self.address() || !self.admit(now, (network, member)) {
+            return Vec::new();
+        }
+        let metadata = RequestMetadata::from_dictionary(&metadata);
+        let answer = self.decide(now, network, &identity, Some((&metadata, from)), metadata.rules_engine);
+        vec![match answer {
+            Ok(config) => self.config_action(member, network, Some(packet_id), config),
+            Err(Refusal { code, detail }) => {
+                Action::Refuse { member, network, in_re: packet_id, code, detail }
+            }
+        }]
+    }
+
+    /// The rate limit. What it remembers is bounded: senders that are already free to ask again are forgotten.
+    fn admit(&mut self, now: i64, key: (NetworkId, Address)) -> bool {
+        let recent = |at: i64| (0..=REQUEST_INTERVAL).contains(&now.saturating_sub(at));
+        if self.heard.get(&key).is_some_and(|at| recent(*at)) {
+            return false;
+        }
+        if self.heard.len() >= MAX_RATE_ENTRIES {
+            self.heard.retain(|_, at| recent(*at));
+            if self.heard.len() >= MAX_RATE_ENTRIES / 2 {
+                self.heard.clear();
+            }
+        }
+        self.heard.insert(key, now);
+        true
+    }
+
+    /// Authorization and, if granted, the configuration as a dictionary; the member's record is saved before this
+    /// returns. `asked` is what came with a genuine request, `None` for a push.
+    pub(crate) fn decide(
+        &mut self,
+        now: i64,
+        network: NetworkId,
+        identity: &Identity,
+        asked: Option<(&RequestMetadata, Option<SocketAddr>)>,
+        rules_engine: u64,
+    ) -> Result<Vec<u8>, Refusal> {
+        let address = identity.address;
+        let Some(state) = self.networks.get_mut(&network) else { return Err(Refusal::code(CODE_NOT_FOUND)) };
+        let known = state.member(address);
+        let mut member = known.cloned().unwrap_or_else(|| Member::new(network, address, now));
+        match &member.identity {
+            Some(pinned) if !is_same(pinned, identity) => return Err(Refusal::code(CODE_ACCESS_DENIED)),
+            Some(_) => {}
+            None => member.identity = Some(identity.to_string()),
+        }
+        authorize(now, &state.record, &mut member, asked.map(|(metadata, _)| metadata));
+
+        let record = &state.record;
+        let refusal = if record.sso_enabled && !member.sso_exempt && member.authentication_expiry <= now {
+            let detail = grant::sso(record, 0).to_error().into_bytes();
+            Some(Refusal { code: CODE_AUTHENTICATION_REQUIRED, detail: Some(detail) })
+        } else if member.authorized {
+            None
+        } else {
+            Some(Refusal::code(CODE_ACCESS_DENIED))
+        };
+
+        let config = if refusal.is_none() {
+            if let Some((metadata, _)) = asked {
+                let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+                member.version.major = number(metadata.major);
+                member.version.minor = number(metadata.minor);
+                member.version.revision = number(metadata.revision);
+                member.version.protocol = number(metadata.protocol);
+            }
+            let random = &mut self.random;
+            Some(grant::build(now, &self.identity, random, state, &mut member, identity, rules_engine))
+        } else {
+            None
+        };
+
+        let expiry = (record_uses_sso(&state.record, &member)).then_some(member.authentication_expiry);
+        match state.save_member(self.store.as_mut(), member) {
+            Ok(Some(None)) => info!(%network, member = %address, "new member"),
+            Ok(_) => {}
+            Err(problem) => {
+                error!(%network, member = %address, "request not answered: {problem}");
+                return Err(Refusal::code(CODE_NOT_FOUND));
+            }
+        }
+        if let Some((_, from)) = asked {
+            let live =
+                Live { last_request: now, from, identity: identity.clone(), rules_engine, configured: None };
+            state.heard(address, live);
+        }
+        match (config, refusal) {
+            (Some(config), _) => {
+                if let Some(live) = state.live_mut(address) {
+                    live.configured = Some(now);
+                }
+                if let Some(expiry) = expiry {
+                    self.expiries.insert((expiry, network, address));
+                }
+                // Whatever was waiting to be pushed is in this one.
+                self.pushes.remove(&(network, address));
+                Ok(config.to_dictionary().into_bytes())
+            }
+            (None, refusal) => {
+                let refusal = refusal.unwrap_or_else(|| Refusal::code(CODE_ACCESS_DENIED));
+                debug!(%network, member = %address, code = refusal.code, "refused");
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Cuts and signs a configuration.
+    pub(crate) fn config_action(
+        &mut self,
+        member: Address,
+        network: NetworkId,
+        in_re: Option<u64>,
+        dictionary: Vec<u8>,
+    ) -> Action {
+        let update_id = self.random.next_u64().max(1);
+        let chunks = config_chunk::cut(network, &dictionary, 0, update_id, &self.identity);
+        Action::Config { member, network, in_re, chunks, dictionary }
+    }
+}
+
+/// Why a request is refused.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: u8,
+    pub(crate) detail: Option<Vec<u8>>,
+}
+
+impl Refusal {
+    fn code(code: u8) -> Self {
+        Self { code, detail: None }
+    }
+}
+
+fn record_uses_sso(network: &Network, member: &Member) -> bool {
+    network.sso_enabled && !member.sso_exempt
+}
+
+/// Whether a stored identity is the one a member proved. An imported record may spell it differently.
+fn is_same(pinned: &str, identity: &Identity) -> bool {
+    pinned == identity.to_string() || Identity::parse(pinned).is_ok_and(|pinned| pinned == *identity)
+}
+
+/// Authorizes a member that the network lets in by itself: everybody if it is public, whoever brings a good join
+/// token (metadata key `a`, `token:T`) otherwise.
+fn authorize(now: i64, network: &Network, member: &mut Member, metadata: Option<&RequestMetadata>) {
+    if member.authorized {
+        return;
+    }
+    let first = member.last_authorized == 0;
+    if !network.private {
+        member.authorize(now, Authorizer::Public, None);
+    } else if let Some(token) = metadata.and_then(|metadata| metadata.authorization.strip_prefix("token:"))
+        && network.accepts_token(token, now)
+    {
+        member.authorize(now, Authorizer::Token, Some(token.to_owned()));
+    }
+    if member.authorized && first {
+        give_default_capabilities(network, member);
+    }
+}
+
+/// What a member gets at its first authorization.
+pub(crate) fn give_default_capabilities(network: &Network, member: &mut Member) {
+    member.capabilities.extend(network.capabilities.iter().filter(|c| c.default).map(|c| c.id));
+}

@@ -1,0 +1,239 @@
+//! The configuration of one member: everything the network's record and the member's own say, with addresses
+//! assigned and credentials signed.
+//!
+//! Specification: VL2 controller, building the configuration.
+
+use std::net::IpAddr;
+
+use flowrules::{Rule, rule::Kind};
+use protocol::credential::{Capability, Com, Coo, Tag};
+use protocol::inet::Prefix;
+use protocol::netconf::{self, NetworkConfig, Specialist, Sso};
+use protocol::{Address, Identity, SecretIdentity, derive};
+use rand::Rng;
+use serde_json::Value;
+
+use crate::coerce;
+use crate::member::Member;
+use crate::network::{MTU_RANGE, Network};
+use crate::pool::Allocation;
+use crate::state::NetworkState;
+
+/// The only certificate of ownership a member gets.
+const COO_ID: u32 = 1;
+
+/// Builds the configuration of an authorized `member`. New addresses and tags are noted in the member's record, which
+/// the caller saves before it hands anything out.
+pub(crate) fn build(
+    now: i64,
+    signer: &SecretIdentity,
+    random: &mut dyn Rng,
+    state: &NetworkState,
+    member: &mut Member,
+    identity: &Identity,
+    rules_engine: u64,
+) -> NetworkConfig {
+    let network = &state.record;
+    let (id, address) = (network.id, member.address);
+    let mut config = NetworkConfig::new(id, address, now);
+    config.credential_window = i64::try_from(network.window()).unwrap_or(i64::MAX);
+    config.revision = network.revision;
+    config.public = !network.private;
+    config.name = cut(&network.name, netconf::MAX_NAME).to_owned();
+    config.mtu = network.mtu.clamp(*MTU_RANGE.start(), *MTU_RANGE.end()) as u16;
+    config.multicast_limit = u32::try_from(network.multicast_limit).unwrap_or(u32::MAX);
+    if network.enable_broadcast {
+        config.flags |= netconf::FLAG_BROADCAST;
+    }
+    (config.trace_target, config.trace_level) = trace(network, member);
+    config.specialists = state
+        .bridges()
+        .iter()
+        .take(netconf::MAX_SPECIALISTS)
+        .map(|bridge| Specialist { address: *bridge, roles: netconf::ROLE_ACTIVE_BRIDGE })
+        .collect();
+    config.dns = dns(network);
+    if network.sso_enabled && !member.sso_exempt {
+        config.sso = sso(network, member.authentication_expiry);
+    }
+
+    if rules_engine == 0 {
+        config.rules = vec![Rule::new(Kind::Accept)];
+    } else {
+        config.rules = network.rules.rules().iter().take(flowrules::MAX_RULES).cloned().collect();
+        config.capabilities = capabilities(now, signer, network, member);
+        config.tags = tags(now, signer, network, member);
+    }
+
+    config.routes = network
+        .routes
+        .iter()
+        .take(netconf::MAX_ROUTES)
+        .map(|route| netconf::Route { target: route.target, via: route.via, flags: 0, metric: 0 })
+        .collect();
+    if addresses(&mut config, random, state, member) {
+        config.flags |= netconf::FLAG_NDP_EMULATION;
+    }
+    if !config.addresses.is_empty() {
+        let things = config.addresses.iter().map(|prefix| prefix.ip.into());
+        let mut coo = Coo::new(id, now, COO_ID, address, things);
+        coo.sign(signer);
+        config.coos.push(coo);
+    }
+    let mut com = Com::new(now, network.window(), id, identity);
+    com.sign(signer);
+    config.com = Some(com);
+    config
+}
+
+/// What a member that must authenticate first is told, and what one that has done so is reminded of.
+pub(crate) fn sso(network: &Network, expiry: i64) -> Sso {
+    Sso {
+        enabled: true,
+        authentication_url: network.authorization_endpoint.clone(),
+        authentication_expiry: expiry,
+        ..Sso::default()
+    }
+}
+
+fn trace(network: &Network, member: &Member) -> (Address, u32) {
+    let (target, level) = match (&member.remote_trace_target, &network.remote_trace_target) {
+        (Some(target), _) => (target, member.remote_trace_level),
+        (None, Some(target)) => (target, network.remote_trace_level),
+        (None, None) => return (Address::NULL, 0),
+    };
+    (target.parse().unwrap_or(Address::NULL), u32::try_from(level).unwrap_or(u32::MAX))
+}
+
+fn dns(network: &Network) -> netconf::Dns {
+    let Some(dns) = &network.dns else { return netconf::Dns::default() };
+    let servers = coerce::array(Some(&dns.servers)).unwrap_or_default();
+    netconf::Dns {
+        domain: cut(dns.domain.as_str().unwrap_or_default(), 127).to_owned(),
+        servers: servers
+            .iter()
+            .filter_map(Value::as_str)
+            .filter_map(coerce::ip)
+            .take(netconf::MAX_DNS_SERVERS)
+            .collect(),
+    }
+}
+
+fn capabilities(now: i64, signer: &SecretIdentity, network: &Network, member: &Member) -> Vec<Capability> {
+    // Both sides ascend by ID.
+    network
+        .capabilities
+        .iter()
+        .filter(|defined| member.capabilities.contains(&defined.id))
+        .take(netconf::MAX_CAPABILITIES)
+        .map(|defined| {
+            let mut capability =
+                Capability::new(network.id, now, defined.id, 1, defined.rules.rules().to_vec());
+            capability.hand_over(signer, member.address);
+            capability
+        })
+        .collect()
+}
+
+fn tags(now: i64, signer: &SecretIdentity, network: &Network, member: &mut Member) -> Vec<Tag> {
+    for defined in &network.tags {
+        if let Some(default) = defined.default {
+            member.tags.entry(defined.id).or_insert(default);
+        }
+    }
+    member
+        .tags
+        .iter()
+        .take(netconf::MAX_TAGS)
+        .map(|(id, value)| {
+            let mut tag = Tag::new(network.id, now, *id, *value, member.address);
+            tag.sign(signer);
+            tag
+        })
+        .collect()
+}
+
+/// Collects the managed addresses, taking new ones from the pools where the member lacks them. Returns whether one of
+/// them is derived from the member's address (its neighbours then need no NDP).
+fn addresses(
+    config: &mut NetworkConfig,
+    random: &mut dyn Rng,
+    state: &NetworkState,
+    member: &mut Member,
+) -> bool {
+    let network = &state.record;
+    let list = &mut config.addresses;
+    let automatic = !member.no_auto_assign_ips;
+    let mut derived = false;
+    let switches = [
+        (network.v6.rfc4193, derive::rfc4193(network.id, member.address), derive::RFC4193_BITS),
+        (network.v6.six_plane, derive::six_plane(network.id, member.address), derive::SIX_PLANE_BITS),
+    ];
+    for (on, ip, bits) in switches {
+        if automatic && on == Some(true) {
+            list.push(Prefix { ip: IpAddr::V6(ip), bits });
+            derived = true;
+        }
+    }
+
+    let (mut has_v4, mut has_v6) = (false, false);
+    for ip in &member.ip_assignments {
+        let routes = network.routes.iter().filter(|route| route.target.contains(*ip));
+        if let Some(bits) = routes.map(|route| route.target.bits).max() {
+            if list.len() < netconf::MAX_ADDRESSES && !list.iter().any(|given| given.ip == *ip) {
+                list.push(Prefix { ip: *ip, bits });
+            }
+            has_v4 |= ip.is_ipv4();
+            has_v6 |= ip.is_ipv6();
+        }
+    }
+
+    let room = list.len() < netconf::MAX_ADDRESSES;
+    if automatic && room && !network.pools.is_empty() {
+        let mut found = Vec::new();
+        let taken = |ip: IpAddr| {
+            state.holder(ip, member.address).is_some()
+                || member.ip_assignments.contains(&ip)
+                || list.iter().any(|given| given.ip == ip)
+                || derived_owner(network, ip).is_some_and(|owner| owner != member.address)
+        };
+        let routes = &network.routes[..network.routes.len().min(netconf::MAX_ROUTES)];
+        let allocation = Allocation { member: member.address, pools: &network.pools, routes, taken: &taken };
+        if network.v6.zt == Some(true) && !has_v6 {
+            found.extend(allocation.v6(random));
+        }
+        if network.v4_zt && !has_v4 {
+            found.extend(allocation.v4());
+        }
+        member.ip_assignments.extend(found.iter().map(|prefix| prefix.ip));
+        list.extend(found);
+        list.truncate(netconf::MAX_ADDRESSES);
+    }
+    derived
+}
+
+/// The member an address belongs to by derivation, if the network derives addresses that way: a pool that overlaps
+/// that space must not give it to another.
+fn derived_owner(network: &Network, ip: IpAddr) -> Option<Address> {
+    let IpAddr::V6(ip) = ip else { return None };
+    let bits = ip.to_bits();
+    if network.v6.rfc4193 == Some(true) {
+        let owner = Address::from_u64(bits as u64);
+        if derive::rfc4193(network.id, owner) == ip {
+            return Some(owner);
+        }
+    }
+    if network.v6.six_plane == Some(true) {
+        // The whole /80 is the member's.
+        let owner = Address::from_u64((bits >> 48) as u64);
+        if derive::six_plane(network.id, owner).to_bits() >> 48 == bits >> 48 {
+            return Some(owner);
+        }
+    }
+    None
+}
+
+/// At most `max` bytes of a text, cut between characters.
+fn cut(text: &str, max: usize) -> &str {
+    &text[..text.floor_char_boundary(max)]
+}

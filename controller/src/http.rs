@@ -1,0 +1,289 @@
+//! The HTTP routes below `/controller` and `/unstable/controller`, without HTTP: a method, a path and a body come in, a
+//! status and JSON go out. Authentication, sockets and `jsonp` are the caller's.
+//!
+//! Specification: VL2 controller, HTTP API; control API, controller endpoints.
+
+use protocol::{Address, NetworkId};
+use rand::Rng;
+use serde_json::{Map, Value, json};
+
+use crate::controller::{Action, Controller, give_default_capabilities};
+use crate::member::Member;
+use crate::network::Network;
+use crate::state::NetworkState;
+use crate::store::{Change, StoreError};
+
+/// Attempts at an unused network ID.
+const ID_TRIES: u32 = 100_000;
+
+/// The answer to one HTTP request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpReply {
+    /// Status code.
+    pub status: u16,
+    /// JSON to send, or none for an empty body without content type.
+    pub body: Option<Value>,
+    /// Whether the JSON is to be rendered over several lines, indented with tabs.
+    pub pretty: bool,
+}
+
+impl HttpReply {
+    fn ok(body: Value) -> Self {
+        Self { status: 200, body: Some(body), pretty: false }
+    }
+
+    fn empty(status: u16) -> Self {
+        Self { status, body: None, pretty: false }
+    }
+
+    fn error(status: u16, description: impl Into<String>) -> Self {
+        let body = json!({"error": status, "description": description.into()});
+        Self { status, body: Some(body), pretty: false }
+    }
+}
+
+/// Answers that end the handling of a request early.
+type Outcome = Result<HttpReply, HttpReply>;
+
+impl From<StoreError> for HttpReply {
+    fn from(problem: StoreError) -> Self {
+        Self::error(500, problem.to_string())
+    }
+}
+
+/// What a path names.
+enum Route {
+    Status,
+    Networks,
+    /// A new network under this address.
+    NewNetwork(String),
+    Network(NetworkId),
+    Members(NetworkId),
+    Member(NetworkId, Address),
+    AllNetworks,
+    AllMembers(NetworkId),
+}
+
+fn route(path: &str) -> Option<Route> {
+    let path = path.split(['?', '#']).next()?;
+    let parts: Vec<&str> = path.strip_prefix('/')?.split('/').collect();
+    Some(match parts.as_slice() {
+        ["controller"] => Route::Status,
+        ["controller", "network"] => Route::Networks,
+        ["controller", "network", id] => match network_id(id) {
+            Some(network) => Route::Network(network),
+            None => Route::NewNetwork(id.strip_suffix("______").filter(|a| is_hex(a, 10))?.to_owned()),
+        },
+        ["controller", "network", id, "member"] => Route::Members(network_id(id)?),
+        ["controller", "network", id, "member", member] => Route::Member(network_id(id)?, address(member)?),
+        ["unstable", "controller", "network"] => Route::AllNetworks,
+        ["unstable", "controller", "network", id, "member"] => Route::AllMembers(network_id(id)?),
+        _ => return None,
+    })
+}
+
+fn is_hex(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+fn network_id(text: &str) -> Option<NetworkId> {
+    is_hex(text, 16).then(|| u64::from_str_radix(text, 16).ok().map(NetworkId)).flatten()
+}
+
+fn address(text: &str) -> Option<Address> {
+    is_hex(text, 10).then(|| u64::from_str_radix(text, 16).ok().map(Address::from_u64)).flatten()
+}
+
+/// The object in a request body.
+fn object(body: &[u8]) -> Result<Map<String, Value>, HttpReply> {
+    match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => Ok(object),
+        Ok(_) => Err(HttpReply::error(500, "request body: a JSON object is needed")),
+        Err(problem) => Err(HttpReply::error(500, format!("request body: {problem}"))),
+    }
+}
+
+impl Controller {
+    /// One authenticated request. The actions are the pushes and revocations it caused; more pushes may wait for
+    /// [`Controller::tick`].
+    ///
+    /// PUT is POST and HEAD is GET (the caller leaves the body out). What is no route is 404 with an empty body.
+    pub fn http(&mut self, now: i64, method: &str, path: &str, body: &[u8]) -> (HttpReply, Vec<Action>) {
+        let Some(route) = route(path) else { return (HttpReply::empty(404), Vec::new()) };
+        let mut actions = Vec::new();
+        let outcome = match (method, route) {
+            ("GET" | "HEAD", route) => self.get(now, &route),
+            ("POST" | "PUT", Route::Networks) => self.create(now, body),
+            ("POST" | "PUT", Route::NewNetwork(owner)) => {
+                if owner == self.address().to_string() {
+                    self.create(now, body)
+                } else {
+                    Err(HttpReply::empty(400))
+                }
+            }
+            ("POST" | "PUT", Route::Network(id)) => self.post_network(now, id, body),
+            ("POST" | "PUT", Route::Member(network, member)) => {
+                self.post_member(now, network, member, body, &mut actions)
+            }
+            ("DELETE", Route::Network(id)) => self.delete_network(now, id, &mut actions),
+            ("DELETE", Route::Member(network, member)) => {
+                self.delete_member(now, network, member, &mut actions)
+            }
+            _ => Err(HttpReply::empty(404)),
+        };
+        actions.extend(self.drain_pushes(now));
+        (outcome.unwrap_or_else(|early| early), actions)
+    }
+
+    fn get(&self, now: i64, route: &Route) -> Outcome {
+        Ok(match route {
+            Route::Status => {
+                let body = json!({"controller": true, "apiVersion": 4, "clock": now, "databaseReady": true});
+                HttpReply { pretty: true, ..HttpReply::ok(body) }
+            }
+            Route::Networks => HttpReply::ok(self.networks().map(|id| json!(id.to_string())).collect()),
+            Route::NewNetwork(_) => HttpReply::empty(404),
+            Route::Network(id) => HttpReply::ok(self.state(*id)?.record.to_json()),
+            Route::Members(id) => {
+                let members = self.state(*id)?.members();
+                let revisions: Map<_, _> =
+                    members.values().map(|m| (m.address.to_string(), json!(m.revision))).collect();
+                HttpReply::ok(Value::Object(revisions))
+            }
+            Route::Member(network, member) => {
+                let member = self.state(*network)?.member(*member).ok_or_else(|| HttpReply::empty(404))?;
+                HttpReply::ok(member.to_json())
+            }
+            Route::AllNetworks => {
+                let networks = self.networks.values().map(|state| {
+                    let mut record = state.record.to_json();
+                    record["meta"] = json!({
+                        "totalMemberCount": state.members().len(),
+                        "authorizedMemberCount": state.authorized(),
+                    });
+                    record
+                });
+                let data: Vec<Value> = networks.collect();
+                HttpReply::ok(json!({"meta": {"networkCount": data.len()}, "data": data}))
+            }
+            Route::AllMembers(id) => {
+                let state = self.state(*id)?;
+                let data: Vec<Value> = state.members().values().map(Member::to_json).collect();
+                let meta = json!({"totalCount": data.len(), "authorizedCount": state.authorized()});
+                HttpReply::ok(json!({"data": data, "meta": meta}))
+            }
+        })
+    }
+
+    fn state(&self, id: NetworkId) -> Result<&NetworkState, HttpReply> {
+        self.networks.get(&id).ok_or_else(|| HttpReply::empty(404))
+    }
+
+    fn create(&mut self, now: i64, body: &[u8]) -> Outcome {
+        // A body that is no JSON must not use up an ID.
+        object(body)?;
+        let prefix = self.address().to_u64() << 24;
+        for _ in 0..ID_TRIES {
+            let suffix = u64::from(self.random.next_u32() & 0xff_ffff).max(1);
+            let id = NetworkId(prefix | suffix);
+            if !self.networks.contains_key(&id) {
+                return self.post_network(now, id, body);
+            }
+        }
+        Err(HttpReply::empty(503))
+    }
+
+    fn post_network(&mut self, now: i64, id: NetworkId, body: &[u8]) -> Outcome {
+        let body = object(body)?;
+        let store = self.store.as_mut();
+        let (changed, record) = match self.networks.get_mut(&id) {
+            Some(state) => {
+                let mut record = state.record.clone();
+                record.apply(&body);
+                (state.save_network(store, record)?, state.record.to_json())
+            }
+            None => {
+                let mut record = Network::new(id, now);
+                record.apply(&body);
+                let mut state = NetworkState::new(Network::new(id, now));
+                let changed = state.save_network(store, record)?;
+                let record = state.record.to_json();
+                self.networks.insert(id, state);
+                (changed, record)
+            }
+        };
+        if changed {
+            self.push_network(now, id);
+        }
+        Ok(HttpReply::ok(record))
+    }
+
+    fn post_member(
+        &mut self,
+        now: i64,
+        network: NetworkId,
+        address: Address,
+        body: &[u8],
+        actions: &mut Vec<Action>,
+    ) -> Outcome {
+        let store = self.store.as_mut();
+        let state = self.networks.get_mut(&network).ok_or_else(|| HttpReply::empty(404))?;
+        let body = object(body)?;
+        let old = state.member(address).cloned();
+        let mut member = old.clone().unwrap_or_else(|| Member::new(network, address, now));
+        let never_authorized = !member.authorized && member.last_authorized == 0;
+        member.apply(&body, now).map_err(|problem| HttpReply::error(500, problem))?;
+        if member.authorized && never_authorized && !body.contains_key("capabilities") {
+            give_default_capabilities(&state.record, &mut member);
+        }
+        // An address has one holder. What a record already held (an old controller allowed two) stays.
+        let held = old.as_ref().map_or(&[][..], |old| &old.ip_assignments);
+        for ip in member.ip_assignments.iter().filter(|ip| !held.contains(ip)) {
+            if let Some(holder) = state.holder(*ip, address) {
+                let problem = format!("{ip} is already assigned to member {holder}");
+                return Err(HttpReply::error(409, problem));
+            }
+        }
+        let changed = state.save_member(store, member)?.is_some();
+        let saved = state.member(address).cloned().ok_or_else(|| HttpReply::empty(404))?;
+        if changed {
+            actions.extend(self.member_changed(now, old.as_ref(), &saved));
+        }
+        Ok(HttpReply::ok(saved.to_json()))
+    }
+
+    fn delete_member(
+        &mut self,
+        now: i64,
+        network: NetworkId,
+        address: Address,
+        actions: &mut Vec<Action>,
+    ) -> Outcome {
+        let store = self.store.as_mut();
+        let state = self.networks.get_mut(&network).ok_or_else(|| HttpReply::empty(404))?;
+        // The target is told as well, so ask before it is forgotten.
+        let online = state.online(now);
+        let deleted = state.delete_member(store, address)?.ok_or_else(|| HttpReply::empty(404))?;
+        if deleted.authorized {
+            actions.extend(self.revoke(now, network, address, online));
+        }
+        if deleted.active_bridge {
+            self.push_network(now, network);
+        }
+        Ok(HttpReply::ok(deleted.to_json()))
+    }
+
+    fn delete_network(&mut self, now: i64, id: NetworkId, actions: &mut Vec<Action>) -> Outcome {
+        if !self.networks.contains_key(&id) {
+            return Err(HttpReply::empty(404));
+        }
+        self.store.commit(&[Change::DeleteNetwork { network: id }])?;
+        let state = self.networks.remove(&id).ok_or_else(|| HttpReply::empty(404))?;
+        let online = state.online(now);
+        // Who was never let in holds no certificate to revoke.
+        for member in state.members().values().filter(|member| member.authorized) {
+            actions.extend(self.revoke(now, id, member.address, online.clone()));
+        }
+        Ok(HttpReply::ok(state.record.to_json()))
+    }
+}

@@ -1,0 +1,62 @@
+//! A list of flow rules as it is stored and as it is enforced.
+
+use flowrules::Rule;
+use serde_json::{Value, json};
+
+use crate::coerce;
+
+/// Flow rules of a network or a capability: the JSON a client sees and the rules it stands for.
+///
+/// The JSON of a stored record is kept as it was (an old record may hold fields that are not rendered today); rules
+/// that arrive through the API are parsed and rendered anew, so both forms agree.
+#[derive(Clone, Debug)]
+pub struct RuleList {
+    json: Vec<Value>,
+    rules: Vec<Rule>,
+}
+
+impl PartialEq for RuleList {
+    fn eq(&self, other: &Self) -> bool {
+        self.json == other.json
+    }
+}
+
+impl RuleList {
+    /// The list of a fresh network: accept everything.
+    #[must_use]
+    pub fn accept_all() -> Self {
+        Self::from_stored(&[json!({"not": false, "or": false, "type": "ACTION_ACCEPT"})])
+    }
+
+    /// Rules as found in a stored record: kept as they are, entries that are no rule are not enforced.
+    #[must_use]
+    pub fn from_stored(list: &[Value]) -> Self {
+        Self { json: list.to_vec(), rules: list.iter().filter_map(flowrules::json::from_json).collect() }
+    }
+
+    /// Rules as posted by a client: entries that are no rule are dropped, the others stored in their rendered form.
+    ///
+    /// Specification: VL2 flow rules, JSON form.
+    #[must_use]
+    pub fn from_input(list: &[Value]) -> Self {
+        let rules: Vec<Rule> = list.iter().filter_map(flowrules::json::from_json).collect();
+        Self { json: rules.iter().map(flowrules::json::to_json).collect(), rules }
+    }
+
+    /// The rules of a field of a stored record, empty when it is no array.
+    pub(crate) fn from_stored_field(value: Option<&Value>) -> Self {
+        Self::from_stored(coerce::array(value).unwrap_or_default())
+    }
+
+    /// What the members enforce.
+    #[must_use]
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// What the API shows.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        Value::Array(self.json.clone())
+    }
+}

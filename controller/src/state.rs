@@ -1,0 +1,210 @@
+//! One network in memory: its record, its members, and the indexes that keep a request from looking at all of them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::{IpAddr, SocketAddr};
+
+use protocol::{Address, Identity};
+
+use crate::member::Member;
+use crate::network::Network;
+use crate::store::{Change, Store, StoreError};
+
+/// A member counts as online this long after its last accepted request, ms.
+pub(crate) const ONLINE_WINDOW: i64 = 120_000;
+
+/// Most members of a network that nobody but themselves ever said anything about; the oldest is forgotten for a new
+/// one. They come back with their next request, so nothing is lost but their place in the list.
+pub const MAX_STRANGERS: usize = 10_000;
+
+/// What is known about a member only while this process runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Live {
+    /// Time of its last accepted request.
+    pub(crate) last_request: i64,
+    /// Where that came from, if it came directly.
+    pub(crate) from: Option<SocketAddr>,
+    /// Whom pushes are made for.
+    pub(crate) identity: Identity,
+    /// Rules engine it announced; pushes need it again.
+    pub(crate) rules_engine: u64,
+    /// When it last got a configuration.
+    pub(crate) configured: Option<i64>,
+}
+
+impl Live {
+    pub(crate) fn is_online(&self, now: i64) -> bool {
+        now.saturating_sub(self.last_request) < ONLINE_WINDOW
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct NetworkState {
+    pub(crate) record: Network,
+    members: BTreeMap<Address, Member>,
+    live: HashMap<Address, Live>,
+    held: BTreeSet<(IpAddr, Address)>,
+    bridges: BTreeSet<Address>,
+    strangers: BTreeSet<(i64, Address)>,
+    authorized: usize,
+}
+
+impl NetworkState {
+    pub(crate) fn new(record: Network) -> Self {
+        Self {
+            record,
+            members: BTreeMap::new(),
+            live: HashMap::new(),
+            held: BTreeSet::new(),
+            bridges: BTreeSet::new(),
+            strangers: BTreeSet::new(),
+            authorized: 0,
+        }
+    }
+
+    pub(crate) fn members(&self) -> &BTreeMap<Address, Member> {
+        &self.members
+    }
+
+    pub(crate) fn member(&self, address: Address) -> Option<&Member> {
+        self.members.get(&address)
+    }
+
+    /// Members with `authorized`.
+    pub(crate) fn authorized(&self) -> usize {
+        self.authorized
+    }
+
+    /// Members nobody but themselves ever said anything about.
+    pub(crate) fn strangers(&self) -> usize {
+        self.strangers.len()
+    }
+
+    /// Members with `activeBridge`, ascending.
+    pub(crate) fn bridges(&self) -> &BTreeSet<Address> {
+        &self.bridges
+    }
+
+    /// The first other member that holds an address.
+    pub(crate) fn holder(&self, ip: IpAddr, except: Address) -> Option<Address> {
+        self.held
+            .range((ip, Address::NULL)..)
+            .take_while(|(held, _)| *held == ip)
+            .map(|(_, member)| *member)
+            .find(|member| *member != except)
+    }
+
+    pub(crate) fn live(&self, member: Address) -> Option<&Live> {
+        self.live.get(&member)
+    }
+
+    pub(crate) fn live_mut(&mut self, member: Address) -> Option<&mut Live> {
+        self.live.get_mut(&member)
+    }
+
+    /// Remembers a request of a member that has a record. Keeps what an earlier one left about configurations.
+    pub(crate) fn heard(&mut self, member: Address, mut live: Live) {
+        if self.members.contains_key(&member) {
+            live.configured =
+                live.configured.or_else(|| self.live.get(&member).and_then(|old| old.configured));
+            self.live.insert(member, live);
+        }
+    }
+
+    /// Addresses of the online members, ascending.
+    pub(crate) fn online(&self, now: i64) -> Vec<Address> {
+        let mut online: Vec<Address> =
+            self.live.iter().filter(|(_, live)| live.is_online(now)).map(|(address, _)| *address).collect();
+        online.sort_unstable();
+        online
+    }
+
+    /// Takes a member in without storing it: for loading.
+    pub(crate) fn put(&mut self, member: Member) {
+        let address = member.address;
+        self.forget_indexes(address);
+        self.held.extend(member.ip_assignments.iter().map(|ip| (*ip, address)));
+        if member.active_bridge {
+            self.bridges.insert(address);
+        }
+        if member.is_stranger() {
+            self.strangers.insert((member.creation_time, address));
+        }
+        self.authorized += usize::from(member.authorized);
+        self.members.insert(address, member);
+    }
+
+    fn forget_indexes(&mut self, address: Address) {
+        if let Some(old) = self.members.get(&address) {
+            for ip in &old.ip_assignments {
+                self.held.remove(&(*ip, address));
+            }
+            self.bridges.remove(&address);
+            self.strangers.remove(&(old.creation_time, address));
+            self.authorized -= usize::from(old.authorized);
+        }
+    }
+
+    fn remove(&mut self, address: Address) -> Option<Member> {
+        self.forget_indexes(address);
+        self.live.remove(&address);
+        self.members.remove(&address)
+    }
+
+    /// Saves a member: first in the store, then here, so that nobody is told what a crash could undo.
+    /// Returns the previous record if anything but the revision differs, `None` in `Some` for a new member.
+    pub(crate) fn save_member(
+        &mut self,
+        store: &mut dyn Store,
+        mut member: Member,
+    ) -> Result<Option<Option<Member>>, StoreError> {
+        let old = self.members.get(&member.address).cloned();
+        member.revision = old.as_ref().map_or(0, |old| old.revision);
+        if old.as_ref() == Some(&member) {
+            return Ok(None);
+        }
+        member.revision += 1;
+        let network = self.record.id;
+        let mut changes =
+            vec![Change::PutMember { network, member: member.address, record: member.to_json() }];
+        let crowded = old.is_none() && member.is_stranger() && self.strangers.len() >= MAX_STRANGERS;
+        let evicted = if crowded { self.strangers.first().map(|(_, oldest)| *oldest) } else { None };
+        if let Some(oldest) = evicted {
+            changes.push(Change::DeleteMember { network, member: oldest });
+        }
+        store.commit(&changes)?;
+        if let Some(oldest) = evicted {
+            self.remove(oldest);
+        }
+        self.put(member);
+        Ok(Some(old))
+    }
+
+    /// Removes a member, first from the store.
+    pub(crate) fn delete_member(
+        &mut self,
+        store: &mut dyn Store,
+        address: Address,
+    ) -> Result<Option<Member>, StoreError> {
+        if !self.members.contains_key(&address) {
+            return Ok(None);
+        }
+        store.commit(&[Change::DeleteMember { network: self.record.id, member: address }])?;
+        Ok(self.remove(address))
+    }
+
+    /// Saves the network's own record; false when nothing but the revision differs.
+    pub(crate) fn save_network(
+        &mut self,
+        store: &mut dyn Store,
+        mut record: Network,
+    ) -> Result<bool, StoreError> {
+        record.revision = self.record.revision;
+        if record == self.record && record.revision > 0 {
+            return Ok(false);
+        }
+        record.revision += 1;
+        store.commit(&[Change::PutNetwork { network: record.id, record: record.to_json() }])?;
+        self.record = record;
+        Ok(true)
+    }
+}

@@ -1,0 +1,100 @@
+//! Taking over the records of a zerotier-one controller: a folder of JSON files.
+//!
+//! Specification: VL2 controller, storage (file backend).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use protocol::{Address, NetworkId};
+use serde_json::{Map, Value};
+
+use super::{Change, Store, StoreError};
+
+/// What an import found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ImportReport {
+    /// Networks taken over.
+    pub networks: usize,
+    /// Members taken over.
+    pub members: usize,
+    /// Files that are no record (by name or by their `id`), left out as zerotier-one does.
+    pub skipped: Vec<PathBuf>,
+}
+
+/// Copies every record below `dir` (a `controller.d`: `network/ID.json`, `network/ID/member/ADDRESS.json`) into
+/// `store` in one batch. The records load as they are and the files stay untouched.
+///
+/// # Errors
+/// [`StoreError::Import`] for a record that is no JSON object (naming it; nothing is imported then),
+/// [`StoreError::Io`] for a file that cannot be read, and what the store answers.
+pub fn import_json_dir(dir: &Path, store: &mut dyn Store) -> Result<ImportReport, StoreError> {
+    let mut report = ImportReport::default();
+    let mut changes = Vec::new();
+    let networks = dir.join("network");
+    for file in files(&networks)? {
+        let Some(network) = id_in_name::<NetworkId>(&file, 16) else {
+            if file.extension().is_some_and(|extension| extension == "json") {
+                report.skipped.push(file);
+            }
+            continue;
+        };
+        let Some(record) = read(&file, 16)? else {
+            report.skipped.push(file);
+            continue;
+        };
+        changes.push(Change::PutNetwork { network, record: Value::Object(record) });
+        report.networks += 1;
+        // The member folder is named like the file, whatever the case of its letters.
+        let members = file.with_extension("").join("member");
+        if !members.is_dir() {
+            continue;
+        }
+        for file in files(&members)? {
+            let record = match id_in_name::<Address>(&file, 10) {
+                Some(member) => read(&file, 10)?.map(|record| (member, record)),
+                None => None,
+            };
+            match record {
+                Some((member, record)) => {
+                    changes.push(Change::PutMember { network, member, record: Value::Object(record) });
+                    report.members += 1;
+                }
+                None => report.skipped.push(file),
+            }
+        }
+    }
+    store.commit(&changes)?;
+    Ok(report)
+}
+
+/// The entries of a folder in order of their names.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let failed = |source| StoreError::Io { doing: "read folder", path: folder.to_owned(), source };
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        found.push(entry.map_err(failed)?.path());
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The ID a record's file is named after: `length` hex digits and `.json`.
+fn id_in_name<T: FromStr>(file: &Path, length: usize) -> Option<T> {
+    let stem = file.file_name()?.to_str()?.strip_suffix(".json")?;
+    (stem.len() == length).then(|| stem.to_ascii_lowercase().parse().ok()).flatten()
+}
+
+/// A record, or `None` when its `id` has another length than such records have.
+fn read(file: &Path, id_length: usize) -> Result<Option<Map<String, Value>>, StoreError> {
+    let bytes =
+        fs::read(file).map_err(|source| StoreError::Io { doing: "read", path: file.to_owned(), source })?;
+    let bad = |detail: String| StoreError::Import { path: file.to_owned(), detail };
+    match serde_json::from_slice(&bytes).map_err(|error| bad(format!("not JSON: {error}")))? {
+        Value::Object(record) => {
+            let fits = record.get("id").and_then(Value::as_str).is_some_and(|id| id.len() == id_length);
+            Ok(fits.then_some(record))
+        }
+        _ => Err(bad("not a JSON object".to_owned())),
+    }
+}
