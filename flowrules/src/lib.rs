@@ -15,7 +15,8 @@ pub mod rule;
 
 pub use binary::{DecodeError, MAX_CAPABILITY_RULES, MAX_RULES, decode, decode_one, encode};
 pub use evaluate::{
-    Accept, Context, Copies, Copy, Credentials, Direction, Evaluation, Frame, Outcome, Verdict, filter,
+    Accept, Context, Copies, Copy, Credentials, Direction, Evaluation, Frame, Outcome, Verdict, evaluate,
+    filter,
 };
 pub use json::{from_json, to_json};
 pub use rule::{IntegerRange, Kind, Rule, Target};

@@ -25,8 +25,8 @@ pub mod derive;
 pub mod dictionary;
 pub mod metadata;
 pub mod multicast_group;
-pub mod netconf;
 pub mod ndp;
+pub mod netconf;
 
 pub use address::Address;
 pub use error::{Malformed, Result};
