@@ -1,1 +1,150 @@
-fn main() {}
+//! `ztlab`: the demo of ztnode, and the tools around a lab that is left up.
+
+mod matrix;
+mod show;
+mod tour;
+
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use lab::{Namespace, Seat, namespace, page, registry, testing};
+
+/// Clouds behind NATs on this machine, with real ztnode daemons in them.
+#[derive(Parser)]
+#[command(name = "ztlab", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Build the lab, start everything, show what it can do, and clean up
+    Tour {
+        /// Leave it up afterwards (see `shell` and `down`)
+        #[arg(long)]
+        keep: bool,
+        /// The clouds to build, each behind a NAT of its own
+        #[arg(long, value_delimiter = ',', default_value = "do,aws,gcp,azu")]
+        clouds: Vec<String>,
+        /// Put the zerotier-one that ZEROTIER_ONE names into every seat: checks the lab itself
+        #[arg(long)]
+        reference: bool,
+        /// The lab's name
+        #[arg(long, default_value = tour::NAME)]
+        name: String,
+    },
+    /// Open a shell in a host of a lab that was left up
+    Shell {
+        /// The host: aws, gcp, laptop, root, aws-nat …
+        cloud: String,
+        /// Command to run instead of a shell
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+        /// The lab's name
+        #[arg(long, default_value = tour::NAME)]
+        name: String,
+    },
+    /// Remove a lab: processes, namespaces, interfaces, files
+    Down {
+        /// Its name
+        #[arg(default_value = tour::NAME)]
+        name: String,
+        /// Remove every lab on this machine
+        #[arg(long)]
+        all: bool,
+    },
+    /// List the labs on this machine and their hosts
+    List,
+    /// Serve one web page (used by the tour)
+    #[command(hide = true)]
+    Page {
+        /// Where to listen
+        address: SocketAddr,
+        /// What it says
+        text: String,
+    },
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ztlab: {error:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(what: What) -> Result<()> {
+    match what {
+        What::Page { address, text } => return page::serve(address, &text),
+        What::List => return list(),
+        _ => testing::possible()?,
+    }
+    match what {
+        What::Tour { keep, clouds, reference, name } => {
+            let seat = if reference { Seat::Reference } else { Seat::Ours };
+            tour::run(&name, &clouds, seat, keep)
+        }
+        What::Shell { cloud, command, name } => shell(&name, &cloud, &command),
+        What::Down { name, all } => {
+            let labs = if all { registry::all()? } else { vec![name] };
+            for name in labs {
+                registry::down(&name)?;
+                println!("lab {name} is gone");
+            }
+            Ok(())
+        }
+        What::Page { .. } | What::List => Ok(()),
+    }
+}
+
+fn list() -> Result<()> {
+    for lab in registry::all()? {
+        let prefix = format!("{}{lab}-", namespace::PREFIX);
+        let hosts: Vec<String> = registry::namespaces(Some(&lab))?
+            .iter()
+            .map(|namespace| namespace[prefix.len()..].to_owned())
+            .collect();
+        println!("{lab}: {}", hosts.join(" "));
+    }
+    Ok(())
+}
+
+/// Becomes a shell in the host, with `ztnode-cli` set up for the node there.
+fn shell(lab: &str, cloud: &str, words: &[String]) -> Result<()> {
+    registry::check_name(lab)?;
+    let prefix = format!("{}{lab}-", namespace::PREFIX);
+    let Ok(namespace) = Namespace::existing(&format!("{prefix}{cloud}")) else {
+        let all = registry::namespaces(Some(lab))?;
+        if all.is_empty() {
+            bail!("no lab `{lab}` is up: `make lab KEEP=1` leaves one");
+        }
+        let hosts: Vec<&str> = all.iter().map(|namespace| &namespace[prefix.len()..]).collect();
+        bail!("lab `{lab}` has no host `{cloud}`, only: {}", hosts.join(" "));
+    };
+    let home = registry::base().join(lab).join(cloud);
+    let mut command: Command = match words {
+        [] => namespace.command("bash"),
+        [program, rest @ ..] => {
+            let mut command = namespace.command(program);
+            command.args(rest);
+            command
+        }
+    };
+    if words.is_empty() {
+        command.arg("--norc");
+        println!(
+            "In {cloud}. Try: ztnode-cli info, ztnode-cli peers, ip addr, ping 10.0.1.1. Leave with exit."
+        );
+    }
+    let folder = std::env::current_exe()?.parent().context("a program lies in a folder")?.to_owned();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path = std::env::join_paths(std::iter::once(folder).chain(std::env::split_paths(&path)))?;
+    command.env("PATH", path).env("ZEROTIER_HOME", home).env("PS1", format!("[{cloud}] \\w # "));
+    Err(command.exec()).context("cannot open the shell")
+}
