@@ -1,0 +1,56 @@
+//! From `argv` to what is wanted. Two grammars live side by side: the reference tool's (switches glued to their
+//! letter, in [`switches`]) and the grouped commands of this project (in [`modern`]).
+
+pub mod modern;
+pub mod switches;
+
+/// Which tool the program was called as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Personality {
+    /// `ztnode-cli`, `zerotier-cli`, or any other name.
+    Cli,
+    /// `zerotier-idtool`.
+    IdTool,
+}
+
+impl Personality {
+    /// Decides by the last component of the program's name, as symlinks give it.
+    pub fn of(program: &str) -> Self {
+        let name = program.rsplit('/').next().unwrap_or(program);
+        if name.contains("zerotier-idtool") { Self::IdTool } else { Self::Cli }
+    }
+}
+
+/// Where the daemon is and how to show what it says: the switches every command understands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Common {
+    /// `-j`, `--json`.
+    pub json: bool,
+    /// `-D`, `--home`; `None` = the default home.
+    pub home: Option<String>,
+    /// `-p`, `--port`.
+    pub port: Option<u16>,
+    /// `-T`, `--token`.
+    pub token: Option<String>,
+    /// `-H`, `--host`: an IP literal.
+    pub host: Option<String>,
+}
+
+impl Common {
+    /// The home directory these switches name.
+    pub fn home(&self) -> std::path::PathBuf {
+        self.home.as_ref().map_or_else(crate::home::default_home, std::path::PathBuf::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_decides_the_personality() {
+        assert_eq!(Personality::of("/usr/sbin/zerotier-idtool"), Personality::IdTool);
+        assert_eq!(Personality::of("zerotier-cli"), Personality::Cli);
+        assert_eq!(Personality::of("/opt/zerotier-idtool/ztnode-cli"), Personality::Cli);
+    }
+}

@@ -1,0 +1,169 @@
+//! `controller …`, and what the network and member commands share: requests to the controller and names for IDs.
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{Session, parse, quoted};
+use crate::args::modern::ControllerCommand;
+use crate::failure::{Failure, Io, Outcome};
+use crate::text;
+use crate::validate::is_hex;
+
+/// `controller status|backup|restore`.
+///
+/// # Errors
+/// An unreachable service, a refusal, a path that is no text.
+pub fn run(session: &Session, command: ControllerCommand, io: &mut Io<'_>) -> Outcome {
+    let (verb, done, file) = match command {
+        ControllerCommand::Status => return status(session, io),
+        ControllerCommand::Backup { file } => ("backup", "written to", file),
+        ControllerCommand::Restore { file } => ("restore", "restored from", file),
+    };
+    // The service has another current directory than we have.
+    let path = std::path::absolute(&file)
+        .map_err(|error| Failure::usage(format!("{}: {}: {error}", session.program, file.display())))?;
+    let Some(shown) = path.to_str() else {
+        return Err(Failure::usage(format!(
+            "{}: {}: the path must be valid UTF-8, for it travels as JSON",
+            session.program,
+            path.display()
+        )));
+    };
+    let reply =
+        request(session, Method::POST, &format!("/controller/{verb}"), Some(&json!({"path": shown})))?;
+    if session.common.json {
+        return print(&reply, io);
+    }
+    Ok(writeln!(io.out, "controller {done} {shown}")?)
+}
+
+fn status(session: &Session, io: &mut Io<'_>) -> Outcome {
+    let mut status = request(session, Method::GET, "/controller", None)?;
+    let networks = all_networks(session)?;
+    let total = |field| networks.iter().map(|network| text::json::int(&network["meta"], field)).sum::<i64>();
+    let (members, authorized) = (total("totalMemberCount"), total("authorizedMemberCount"));
+    if session.common.json {
+        status["networkCount"] = networks.len().into();
+        status["totalMemberCount"] = members.into();
+        status["authorizedMemberCount"] = authorized.into();
+        return print(&status, io);
+    }
+    let ready = if text::json::flag(&status, "databaseReady") { "ready" } else { "not ready" };
+    Ok(writeln!(
+        io.out,
+        "controller {ready}: {} networks, {members} members, {authorized} of them authorized",
+        networks.len()
+    )?)
+}
+
+/// One request to the controller. Unlike the reference tool's commands, failures go to standard error.
+///
+/// # Errors
+/// Exit code 1: unreachable, refused (with the reason the service gives), or no JSON.
+pub(super) fn request(
+    session: &Session,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value, Failure> {
+    let program = &session.program;
+    let reply = session.send(method, path, body).map_err(|reason| {
+        Failure::error(format!("{program}: cannot reach the service: {reason}")).hint(session.remedy(&reason))
+    })?;
+    match reply.status {
+        200 if reply.body.is_empty() => Ok(json!({})),
+        200 => parse("controller", &reply).map_err(|failure| Failure::error(failure.out.trim_end())),
+        404 => Err(Failure::error(format!("{program}: not found: {path}")).hint(
+            "See `ztnode-cli network list` for the networks of this controller, and `ztnode-cli member list NETWORK` \
+             for their members.",
+        )),
+        401 => {
+            let refused = session.refused("controller", &reply);
+            Err(Failure::error(refused.err.trim_end()))
+        }
+        status => {
+            let text = reply.text();
+            let described: Option<String> = serde_json::from_str::<Value>(&text)
+                .ok()
+                .and_then(|body| ["description", "error"].iter().find_map(|field| body[field].as_str().map(str::to_owned)));
+            let reason = quoted(described.as_deref().unwrap_or(&text));
+            Err(Failure::error(format!("{program}: the controller answered {status} to {path}: {reason}")))
+        }
+    }
+}
+
+/// An object a command has changed or shows, as JSON.
+pub(super) fn print(value: &Value, io: &mut Io<'_>) -> Outcome {
+    super::node::print_json(value, io)
+}
+
+/// Every network with its member counts, in ascending order of ID.
+///
+/// # Errors
+/// As [`request`].
+pub(super) fn all_networks(session: &Session) -> Result<Vec<Value>, Failure> {
+    let list = request(session, Method::GET, "/unstable/controller/network", None)?;
+    let mut networks = text::json::items(&list, "data").to_vec();
+    networks.sort_by_key(|network| text::json::text(network, "id"));
+    Ok(networks)
+}
+
+/// Every member of a network, in ascending order of address.
+///
+/// # Errors
+/// As [`request`].
+pub(super) fn all_members(session: &Session, network: &str) -> Result<Vec<Value>, Failure> {
+    let path = format!("/unstable/controller/network/{network}/member");
+    let list = request(session, Method::GET, &path, None)?;
+    let mut members = text::json::items(&list, "data").to_vec();
+    members.sort_by_key(|member| text::json::text(member, "address"));
+    Ok(members)
+}
+
+/// The ID of a network given by ID or by name.
+///
+/// # Errors
+/// Exit code 2: no network, or several, of that name; as [`request`].
+pub(super) fn network_id(session: &Session, typed: &str) -> Result<String, Failure> {
+    if is_hex(typed, 16) {
+        return Ok(typed.to_ascii_lowercase());
+    }
+    let networks = all_networks(session)?;
+    let remedy = "give the 16-digit ID, see `ztnode-cli network list`";
+    only(session, &networks, "id", typed, "network", remedy)
+}
+
+/// The address of a member given by address or by name.
+///
+/// # Errors
+/// Exit code 2: no member, or several, of that name; as [`request`].
+pub(super) fn member_address(session: &Session, network: &str, typed: &str) -> Result<String, Failure> {
+    if is_hex(typed, 10) {
+        return crate::validate::address(typed)
+            .map_err(|why| Failure::usage(format!("{}: {typed}: {why}", session.program)));
+    }
+    let members = all_members(session, network)?;
+    let remedy = format!("give the 10-digit address, see `ztnode-cli member list {network}`");
+    only(session, &members, "address", typed, "member", &remedy)
+}
+
+fn only(
+    session: &Session,
+    items: &[Value],
+    key: &str,
+    name: &str,
+    what: &str,
+    remedy: &str,
+) -> Result<String, Failure> {
+    let mut found = items.iter().filter(|item| item["name"] == *name).map(|item| text::json::text(item, key));
+    let count = match (found.next(), found.next()) {
+        (Some(key), None) => return Ok(key),
+        (None, _) => "no",
+        (Some(_), Some(_)) => "more than one",
+    };
+    Err(Failure::usage(format!(
+        "{}: {count} {what} is called {}; {remedy}",
+        session.program,
+        text::printable(name)
+    )))
+}

@@ -1,0 +1,99 @@
+//! `member …`: who belongs to the networks of this node's controller.
+
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::Session;
+use super::controller::{all_members, member_address, network_id, print, request};
+use crate::args::modern::{MemberCommand, MemberSettings, Which};
+use crate::failure::{Failure, Io, Outcome};
+use crate::text;
+
+/// Runs one of the member commands.
+///
+/// # Errors
+/// Exit code 2 for input that cannot be right, 1 for what the service says no to.
+pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcome {
+    match command {
+        MemberCommand::List { network } => {
+            let id = network_id(session, &network)?;
+            let members = all_members(session, &id)?;
+            if session.common.json {
+                return print(&Value::Array(members), io);
+            }
+            Ok(write!(io.out, "{}", text::controller::members(&id, &members))?)
+        }
+        MemberCommand::Authorize { which, settings } => {
+            let mut body = body(&settings);
+            body.insert("authorized".to_owned(), true.into());
+            change(session, &which, &body, "authorized on", io)
+        }
+        MemberCommand::Deauthorize { which } => {
+            let body = Map::from_iter([("authorized".to_owned(), Value::from(false))]);
+            change(session, &which, &body, "deauthorized on", io)
+        }
+        MemberCommand::Set { which, settings, no_ips } => {
+            let mut body = body(&settings);
+            if no_ips {
+                body.insert("ipAssignments".to_owned(), json!([]));
+            }
+            if body.is_empty() {
+                return Err(Failure::usage(format!(
+                    "{}: nothing to set; name what to change, such as --name NAME (see ztnode-cli member set --help)",
+                    session.program
+                )));
+            }
+            change(session, &which, &body, "changed on", io)
+        }
+        MemberCommand::Delete { which } => {
+            let (network, path) = locate(session, &which)?;
+            let record = request(session, Method::DELETE, &path, None)?;
+            if session.common.json {
+                return print(&record, io);
+            }
+            let address = path.rsplit('/').next().unwrap_or_default();
+            Ok(writeln!(io.out, "member {address} deleted from {network}")?)
+        }
+    }
+}
+
+fn locate(session: &Session, which: &Which) -> Result<(String, String), Failure> {
+    let network = network_id(session, &which.network)?;
+    let member = member_address(session, &network, &which.member)?;
+    let path = format!("/controller/network/{network}/member/{member}");
+    Ok((network, path))
+}
+
+fn change(
+    session: &Session,
+    which: &Which,
+    body: &Map<String, Value>,
+    done: &str,
+    io: &mut Io<'_>,
+) -> Outcome {
+    let (_, path) = locate(session, which)?;
+    let record = request(session, Method::POST, &path, Some(&Value::Object(body.clone())))?;
+    if session.common.json {
+        return print(&record, io);
+    }
+    Ok(write!(io.out, "{}", text::controller::member_line(&record, done))?)
+}
+
+/// The fields to post: those that were named.
+fn body(settings: &MemberSettings) -> Map<String, Value> {
+    let mut body = Map::new();
+    let mut put = |field: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(field.to_owned(), value);
+        }
+    };
+    put("name", settings.name.clone().map(Value::from));
+    put("activeBridge", settings.bridge.map(Value::from));
+    put("noAutoAssignIps", settings.no_auto_assign_ips.map(Value::from));
+    let ips: Vec<String> = settings.ip.iter().map(ToString::to_string).collect();
+    put("ipAssignments", (!ips.is_empty()).then(|| ips.into()));
+    put("capabilities", (!settings.capability.is_empty()).then(|| settings.capability.clone().into()));
+    let tags: Vec<Value> = settings.tag.iter().map(|(id, value)| json!([id, value])).collect();
+    put("tags", (!tags.is_empty()).then(|| tags.into()));
+    body
+}

@@ -1,0 +1,249 @@
+//! The commands, one file a subject, and the session they share.
+
+pub mod bond;
+pub mod controller;
+pub mod identity;
+pub mod member;
+pub mod moon;
+pub mod network;
+pub mod node;
+pub mod root;
+pub mod world;
+
+use hyper::Method;
+use serde_json::Value;
+
+use crate::args::switches::{self, Wanted, Words};
+use crate::args::{Common, modern};
+use crate::failure::{Failure, Io, Outcome};
+use crate::text;
+use crate::transport::{Client, Reply, Unreachable};
+
+/// Longest piece of a daemon's answer that is repeated in an error line, in characters.
+const MAX_QUOTED: usize = 4096;
+
+/// A caller that has found its daemon.
+pub struct Session {
+    /// The program's name as called, for error lines.
+    pub program: String,
+    /// The switches.
+    pub common: Common,
+    client: Client,
+}
+
+/// Runs the command line of `ztnode-cli` or `zerotier-cli`, without the program's name.
+///
+/// # Errors
+/// What the command failed with; see [`Failure`].
+pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
+    let first = switches::first_word(arguments).unwrap_or_default();
+    if text::help::GROUPS.iter().any(|(group, _)| *group == first) {
+        return modern::run(program, arguments, io);
+    }
+    match switches::parse(arguments) {
+        Wanted::Version => Ok(writeln!(io.out, "{}", crate::VERSION)?),
+        Wanted::Help { code, complaint, words } => {
+            write!(io.out, "{}", text::help::text(program, words.first().map_or("", String::as_str)))?;
+            match complaint {
+                Some(complaint) => Err(Failure::usage(format!("{program}: {complaint}")).with_code(code)),
+                None if code == 0 => Ok(()),
+                None => Err(Failure::on_stdout("").with_code(code)),
+            }
+        }
+        Wanted::Run(common, words) => classic(program, common, &words, io),
+    }
+}
+
+/// The commands with the reference tool's grammar.
+fn classic(program: &str, common: Common, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let command = words.command();
+    match command {
+        "" => return Ok(write!(io.err, "{}", text::help::text(program, ""))?),
+        "help" => return help(program, words.first(), io),
+        _ => {}
+    }
+    let run: fn(&Session, &Words, &mut Io<'_>) -> Outcome = match command {
+        "info" | "status" => node::info,
+        "listpeers" | "peers" => node::peers,
+        "listnetworks" => node::networks,
+        "join" => node::join,
+        "leave" => node::leave,
+        "get" => node::get,
+        "set" => node::set,
+        "dump" => node::dump,
+        "listmoons" => moon::list_classic,
+        "orbit" => moon::orbit_classic,
+        "deorbit" => moon::deorbit_classic,
+        "bond" => bond::run,
+        "listbonds" => bond::list,
+        _ if command.starts_with('/') => node::path,
+        _ => {
+            let help = text::help::text(program, "");
+            return Err(Failure::usage(help.trim_end())
+                .hint(format!("\n{program}: unknown command {}", text::printable(command))));
+        }
+    };
+    run(&Session::open(program, common)?, words, io)
+}
+
+fn help(program: &str, topic: &str, io: &mut Io<'_>) -> Outcome {
+    if text::help::GROUPS.iter().any(|(group, _)| *group == topic) {
+        return modern::run(program, &[topic.to_owned(), "--help".to_owned()], io);
+    }
+    Ok(write!(io.out, "{}", text::help::text(program, topic))?)
+}
+
+impl Session {
+    /// Finds the daemon.
+    ///
+    /// # Errors
+    /// Exit code 2 when there is neither socket nor port and token.
+    pub fn open(program: &str, common: Common) -> Result<Self, Failure> {
+        let client = Client::find(program, &common)?;
+        Ok(Self { program: program.to_owned(), common, client })
+    }
+
+    /// Sends a request; any HTTP status is a reply.
+    ///
+    /// # Errors
+    /// [`Unreachable`] when there was no reply.
+    pub fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, Unreachable> {
+        self.client.request(method, path, body.map(Value::to_string))
+    }
+
+    /// GET for a command that shows something: a JSON reply, or the failure as the reference tool words it.
+    ///
+    /// # Errors
+    /// The page on an unreachable service; `<code> <command> <body>`; a reply that is no JSON.
+    pub fn show(&self, command: &str, path: &str) -> Result<Value, Failure> {
+        let reply = self.send(Method::GET, path, None).map_err(|reason| self.unreachable(&reason))?;
+        if reply.status != 200 {
+            return Err(self.refused(command, &reply));
+        }
+        parse(command, &reply)
+    }
+
+    /// As [`Session::show`] for a list.
+    ///
+    /// # Errors
+    /// As [`Session::show`]; also a reply that is no array.
+    pub fn show_list(&self, command: &str, path: &str) -> Result<Vec<Value>, Failure> {
+        match self.show(command, path)? {
+            Value::Array(items) => Ok(items),
+            other => Err(invalid(command, 200, &format!("an array is expected, not {}", kind(&other)))),
+        }
+    }
+
+    /// A request that changes something, or fetches a raw path: the body of the 200 reply, or the failure as the
+    /// reference tool words it.
+    ///
+    /// # Errors
+    /// `0 <command> <reason>` without a reply, `<code> <command> <body>` with another status.
+    pub fn act(
+        &self,
+        command: &str,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Reply, Failure> {
+        match self.send(method, path, body) {
+            Err(reason) => Err(Failure::on_stdout(format!("0 {} {reason}", text::printable(command)))
+                .hint(self.remedy(&reason))),
+            Ok(reply) if reply.status != 200 => Err(self.refused(command, &reply)),
+            Ok(reply) => Ok(reply),
+        }
+    }
+
+    /// The page the reference tool prints when nobody answers.
+    pub fn unreachable(&self, reason: &Unreachable) -> Failure {
+        Failure::on_stdout(format!(
+            "Error connecting to the ZeroTier service: {reason}\n\n{}",
+            self.remedy(reason)
+        ))
+    }
+
+    fn remedy(&self, reason: &Unreachable) -> String {
+        let home = self.common.home();
+        let port = self.common.port.or_else(|| crate::home::read_port(&home)).unwrap_or(9993);
+        let host = self.common.host.as_deref().unwrap_or("127.0.0.1");
+        let home = home.display();
+        match reason {
+            Unreachable::Refused => format!(
+                "Is the service running? Start it with `systemctl start ztnode` or `ztnode {home}`; it then answers \
+                 on TCP port {port} of {host}."
+            ),
+            Unreachable::TimedOut => format!(
+                "Something holds TCP port {port} of {host} (or {home}/ztnode.sock) but does not answer; restart the \
+                 service with `systemctl restart ztnode`."
+            ),
+            Unreachable::Other(_) => {
+                format!(
+                    "Check that the service runs and that it is what answers on TCP port {port} of {host}."
+                )
+            }
+        }
+    }
+
+    /// `<code> <command> <body>` with a remedy where one is known.
+    pub fn refused(&self, command: &str, reply: &Reply) -> Failure {
+        let failure = Failure::on_stdout(format!(
+            "{} {} {}",
+            reply.status,
+            text::printable(command),
+            quoted(&reply.text())
+        ));
+        match reply.status {
+            401 => failure.hint(format!(
+                "{}: the service does not accept this caller; run it as root, join the group that owns {}/{}, or \
+                 give the token of that service with --token",
+                self.program,
+                self.common.home().display(),
+                crate::home::SOCKET_NAME
+            )),
+            _ => failure,
+        }
+    }
+}
+
+/// Reads a reply as JSON.
+///
+/// # Errors
+/// `<code> <command> invalid JSON response (<reason>)`.
+pub fn parse(command: &str, reply: &Reply) -> Result<Value, Failure> {
+    serde_json::from_slice(&reply.body).map_err(|error| invalid(command, reply.status, &error.to_string()))
+}
+
+fn invalid(command: &str, status: u16, reason: &str) -> Failure {
+    Failure::on_stdout(format!("{status} {command} invalid JSON response ({reason})"))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A reply's body in an error line: bounded, and unable to move the cursor.
+fn quoted(body: &str) -> String {
+    let mut quoted: String = body
+        .chars()
+        .take(MAX_QUOTED)
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { '?' } else { c })
+        .collect();
+    if body.chars().nth(MAX_QUOTED).is_some() {
+        quoted.push('…');
+    }
+    quoted
+}
+
+/// Milliseconds since the Unix epoch; 0 when the clock stands before it.
+pub fn now() -> i64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,171 @@
+//! `network …`: the networks of this node's controller.
+
+use std::net::IpAddr;
+
+use hyper::Method;
+use protocol::inet::Prefix;
+use serde_json::{Map, Value, json};
+
+use super::Session;
+use super::controller::{all_networks, network_id, print, request};
+use crate::args::modern::{NetworkCommand, NetworkSettings};
+use crate::failure::{Failure, Io, Outcome};
+use crate::text;
+
+/// Runs one of the network commands.
+///
+/// # Errors
+/// Exit code 2 for input that cannot be right, 1 for what the service says no to.
+pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outcome {
+    match command {
+        NetworkCommand::Create { id, settings } => create(session, id, &settings, io),
+        NetworkCommand::List => {
+            let networks = all_networks(session)?;
+            if session.common.json {
+                return print(&Value::Array(networks), io);
+            }
+            Ok(write!(io.out, "{}", text::controller::networks(&networks))?)
+        }
+        NetworkCommand::Show { network } => {
+            let id = network_id(session, &network)?;
+            let record = request(session, Method::GET, &path(&id), None)?;
+            show(session, &record, io)
+        }
+        NetworkCommand::Set { network, settings, no_routes, no_pools } => {
+            let id = network_id(session, &network)?;
+            let current = request(session, Method::GET, &path(&id), None)?;
+            let mut body = body(&settings, &current, io)?;
+            for (clear, field) in [(no_routes, "routes"), (no_pools, "ipAssignmentPools")] {
+                if clear {
+                    body.insert(field.to_owned(), json!([]));
+                }
+            }
+            if body.is_empty() {
+                return Err(Failure::usage(format!(
+                    "{}: nothing to set; name what to change, such as --name NAME (see ztnode-cli network set --help)",
+                    session.program
+                )));
+            }
+            let record = request(session, Method::POST, &path(&id), Some(&Value::Object(body)))?;
+            show(session, &record, io)
+        }
+        NetworkCommand::Delete { network } => {
+            let id = network_id(session, &network)?;
+            let record = request(session, Method::DELETE, &path(&id), None)?;
+            if session.common.json {
+                return print(&record, io);
+            }
+            Ok(writeln!(io.out, "network {id} deleted with all its members")?)
+        }
+    }
+}
+
+fn create(session: &Session, id: Option<String>, settings: &NetworkSettings, io: &mut Io<'_>) -> Outcome {
+    let body = Value::Object(body(settings, &Value::Null, io)?);
+    let path = match id {
+        None => "/controller/network".to_owned(),
+        Some(id) => {
+            // The controller would create or update without a word, and serve no network of another's.
+            let status = request(session, Method::GET, "/status", None)?;
+            let own = text::json::text(&status, "address");
+            if !id.starts_with(&own) {
+                return Err(Failure::usage(format!(
+                    "{}: --id {id}: the first ten digits must be this controller's address, {own}",
+                    session.program
+                )));
+            }
+            if all_networks(session)?.iter().any(|network| network["id"] == *id) {
+                return Err(Failure::usage(format!(
+                    "{}: network {id} exists; change it with ztnode-cli network set {id}",
+                    session.program
+                )));
+            }
+            path(&id)
+        }
+    };
+    let record = request(session, Method::POST, &path, Some(&body))?;
+    if session.common.json {
+        return print(&record, io);
+    }
+    let id = text::json::text(&record, "id");
+    writeln!(io.out, "network {id} created\n")?;
+    write!(io.out, "{}", text::controller::network(&record))?;
+    writeln!(io.out, "\nOn each machine:       ztnode-cli join {id}")?;
+    if record["private"] != Value::Bool(false) {
+        writeln!(io.out, "Then let it in, here:  ztnode-cli member authorize {id} ADDRESS")?;
+    }
+    Ok(())
+}
+
+fn show(session: &Session, record: &Value, io: &mut Io<'_>) -> Outcome {
+    if session.common.json {
+        return print(record, io);
+    }
+    Ok(write!(io.out, "{}", text::controller::network(record))?)
+}
+
+fn path(id: &str) -> String {
+    format!("/controller/network/{id}")
+}
+
+/// The fields to post: those that were named. The IPv6 modes travel as one object, so those not named are taken
+/// from `current`.
+fn body(settings: &NetworkSettings, current: &Value, io: &mut Io<'_>) -> Result<Map<String, Value>, Failure> {
+    let mut body = Map::new();
+    let mut put = |field: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            body.insert(field.to_owned(), value);
+        }
+    };
+    put("name", settings.name.clone().map(Value::from));
+    put("mtu", settings.mtu.map(Value::from));
+    put("multicastLimit", settings.multicast_limit.map(Value::from));
+    put("enableBroadcast", settings.broadcast.map(Value::from));
+    put("dns", settings.dns.clone());
+    put("routes", (!settings.route.is_empty()).then(|| Value::from(settings.route.clone())));
+    put("ipAssignmentPools", (!settings.pool.is_empty()).then(|| Value::from(settings.pool.clone())));
+    put("private", (settings.private || settings.public).then_some(Value::from(settings.private)));
+    let has_pool = |v4: bool| {
+        settings.pool.iter().any(|pool| {
+            let first = pool["ipRangeStart"].as_str().and_then(|ip| ip.parse::<IpAddr>().ok());
+            first.is_some_and(|ip| ip.is_ipv4() == v4)
+        })
+    };
+    // Whoever gives a pool wants addresses from it, unless they say otherwise.
+    let v4 = settings.v4_zt.or(has_pool(true).then_some(true));
+    put("v4AssignMode", v4.map(|zt| json!({"zt": zt})));
+    let v6 = settings.v6_zt.or(has_pool(false).then_some(true));
+    let modes = [("zt", v6), ("rfc4193", settings.rfc4193), ("6plane", settings.six_plane)];
+    if modes.iter().any(|(_, wanted)| wanted.is_some()) {
+        let now = &current["v6AssignMode"];
+        let mode = modes.map(|(name, wanted)| {
+            (name.to_owned(), Value::from(wanted.unwrap_or_else(|| text::json::flag(now, name))))
+        });
+        put("v6AssignMode", Some(Value::Object(Map::from_iter(mode))));
+    }
+    warn_of_unrouted_pools(&body, current, io)?;
+    Ok(body)
+}
+
+/// An address outside every route is never assigned, which would be a riddle later.
+fn warn_of_unrouted_pools(body: &Map<String, Value>, current: &Value, io: &mut Io<'_>) -> Outcome {
+    let field = |name: &str| body.get(name).unwrap_or(&current[name]).as_array().cloned().unwrap_or_default();
+    if !body.contains_key("ipAssignmentPools") && !body.contains_key("routes") {
+        return Ok(());
+    }
+    let routes: Vec<Prefix> =
+        field("routes").iter().filter_map(|route| route["target"].as_str()?.parse().ok()).collect();
+    for pool in field("ipAssignmentPools") {
+        let [first, last] =
+            ["ipRangeStart", "ipRangeEnd"].map(|end| pool[end].as_str().unwrap_or_default().to_owned());
+        let (Ok(from), Ok(to)) = (first.parse(), last.parse()) else { continue };
+        if !routes.iter().any(|route| route.contains(from) && route.contains(to)) {
+            writeln!(
+                io.err,
+                "warning: pool {first}-{last} lies in no route, so nothing is assigned from it; add \
+                 --route PREFIX that contains it"
+            )?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,254 @@
+//! What the node itself is asked and told: info, peers, networks, join, leave, get, set, dump, raw paths.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{Session, now};
+use crate::args::switches::Words;
+use crate::failure::{Failure, Io, Outcome};
+use crate::text;
+use crate::validate::is_hex;
+
+/// What `dump` writes, in the current directory.
+const DUMP_NAME: &str = "zerotier_dump.txt";
+/// The properties `set` may change.
+const SETTINGS: [&str; 4] = ["allowManaged", "allowGlobal", "allowDefault", "allowDNS"];
+
+/// `info`, `status`.
+///
+/// # Errors
+/// As [`Session::show`].
+pub fn info(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let status = session.show(words.command(), "/status")?;
+    if session.common.json {
+        return print_json(&status, io);
+    }
+    Ok(write!(io.out, "{}", text::info::line(&status))?)
+}
+
+/// `listpeers`, `peers`.
+///
+/// # Errors
+/// As [`Session::show_list`].
+pub fn peers(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let peers = session.show_list(words.command(), "/peer")?;
+    if session.common.json {
+        return print_json(&Value::Array(peers), io);
+    }
+    let format = if words.command() == "peers" { text::peers::table } else { text::peers::terse };
+    Ok(write!(io.out, "{}", format(&peers, now()))?)
+}
+
+/// `listnetworks`.
+///
+/// # Errors
+/// As [`Session::show_list`].
+pub fn networks(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let networks = session.show_list(words.command(), "/network")?;
+    if session.common.json {
+        return print_json(&Value::Array(networks), io);
+    }
+    Ok(write!(io.out, "{}", text::networks::list(&networks, now()))?)
+}
+
+/// `join NETWORK`.
+///
+/// # Errors
+/// Exit code 2 for an ID of another length; as [`Session::act`].
+pub fn join(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    change_membership(session, words, Method::POST, Some(&json!({})), io)
+}
+
+/// `leave NETWORK`.
+///
+/// # Errors
+/// As [`join`].
+pub fn leave(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    change_membership(session, words, Method::DELETE, None, io)
+}
+
+fn change_membership(
+    session: &Session,
+    words: &Words,
+    method: Method,
+    body: Option<&Value>,
+    io: &mut Io<'_>,
+) -> Outcome {
+    let (command, id) = (words.command(), words.first());
+    let remedy = "a network ID is 16 hexadecimal digits, such as 37f2b7c94f000001";
+    if id.len() != 16 {
+        return Err(Failure::on_stdout("invalid network id")
+            .with_code(2)
+            .hint(format!("{}: {remedy}", session.program)));
+    }
+    let reply = session.act(command, method, &format!("/network/{id}"), body).map_err(|failure| {
+        if is_hex(id, 16) { failure } else { failure.hint(format!("{}: {remedy}", session.program)) }
+    })?;
+    finish(session, command, &reply.body, io)
+}
+
+/// `200 <command> OK`, or with `-j` the raw reply without a newline.
+pub(super) fn finish(session: &Session, command: &str, body: &[u8], io: &mut Io<'_>) -> Outcome {
+    if session.common.json {
+        return Ok(io.out.write_all(body)?);
+    }
+    Ok(writeln!(io.out, "200 {command} OK")?)
+}
+
+/// `get NETWORK PROPERTY`.
+///
+/// # Errors
+/// Exit code 2 for missing or malformed words, 1 for a network that is not joined; as [`Session::show_list`].
+pub fn get(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let (id, name) = (words.first(), words.second());
+    check_words(id, name, "get")?;
+    let networks = session.show_list("get", "/network")?;
+    let network =
+        networks.iter().find(|network| network["id"].as_str().is_some_and(|it| it.eq_ignore_ascii_case(id)));
+    let Some(network) = network else {
+        return Err(Failure::error("unknown network ID, check that you are a member of the network"));
+    };
+    match text::networks::property(network, name) {
+        Some(value) => Ok(writeln!(io.out, "{value}")?),
+        // The reference tool's exit code, which scripts that probe for a property rely on.
+        None => Ok(writeln!(io.out, "error, unknown property name")?),
+    }
+}
+
+/// `set NETWORK PROPERTY=VALUE`.
+///
+/// # Errors
+/// Exit code 2 for missing or malformed words or an unknown property; as [`Session::act`].
+pub fn set(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let (id, assignment) = (words.first(), words.second());
+    check_words(id, assignment, "set")?;
+    let Some((name, value)) = assignment.split_once('=') else {
+        let help = text::help::text(&session.program, "");
+        return Err(Failure::usage(help.trim_end()).hint(format!(
+            "\n{}: write the property as NAME=VALUE, such as allowDefault=1",
+            session.program
+        )));
+    };
+    if !SETTINGS.contains(&name) {
+        return Err(Failure::usage(format!(
+            "{}: unknown property {}: set changes {}",
+            session.program,
+            text::printable(name),
+            SETTINGS.join(", ")
+        )));
+    }
+    let body = json!({name: value.starts_with(['t', '1'])});
+    let reply = session.act("set", Method::POST, &format!("/network/{id}"), Some(&body))?;
+    Ok(io.out.write_all(&reply.body)?)
+}
+
+fn check_words(id: &str, property: &str, verb: &str) -> Outcome {
+    if id.len() != 16 {
+        return Err(Failure::usage("invalid format: must be a 16-digit (network) ID"));
+    }
+    if property.is_empty() {
+        return Err(Failure::usage(format!("invalid format: include a property name to {verb}")));
+    }
+    Ok(())
+}
+
+/// `/path`: a GET whose body is printed as it comes.
+///
+/// # Errors
+/// As [`Session::act`].
+pub fn path(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let reply = session.act(words.command(), Method::GET, words.command(), None)?;
+    Ok(io.out.write_all(&reply.body)?)
+}
+
+/// `dump`: everything that helps to find a fault, in one file in the current directory.
+///
+/// # Errors
+/// An unreachable service, a refusal, a directory that cannot be written.
+pub fn dump(session: &Session, _: &Words, io: &mut Io<'_>) -> Outcome {
+    let fetch = |path| match session.send(Method::GET, path, None) {
+        Err(reason) => Err(session.unreachable(&reason)),
+        Ok(reply) if reply.status != 200 => Err(session.refused("dump", &reply)),
+        Ok(reply) => Ok(reply.text().into_owned()),
+    };
+    let platform = if cfg!(target_os = "linux") {
+        "Linux"
+    } else if cfg!(target_os = "macos") {
+        "macOS"
+    } else {
+        "other unix based OS"
+    };
+    let status = fetch("/status")?;
+    let version = serde_json::from_str::<Value>(&status)
+        .map_or_else(|_| crate::VERSION.to_owned(), |status| text::json::text(&status, "version"));
+    let local = fs::read_to_string(session.common.home().join("local.conf")).unwrap_or_default();
+    let local = if local.is_empty() { "None Present".to_owned() } else { local };
+    let mut dump = format!("platform: {platform}\nzerotier version: {version}\n\n");
+    for (title, body) in [
+        ("status", status),
+        ("networks", fetch("/network")?),
+        ("peers", fetch("/peer")?),
+        ("local.conf", local),
+    ] {
+        let _ = write!(dump, "{title}\n{}\n{body}\n\n", "-".repeat(title.len()));
+    }
+    dump.push_str("Network Interfaces\n------------------\n\n");
+    dump.push_str(&interfaces());
+    let directory = std::env::current_dir()
+        .map_err(|error| Failure::error(format!("{}: no current directory: {error}", session.program)))?;
+    let path = directory.join(DUMP_NAME);
+    writeln!(io.out, "Writing dump to: {}", path.display())?;
+    fs::write(&path, dump).map_err(|error| {
+        Failure::error(format!(
+            "Error creating file.\n{}: {}: {error}; change to a directory you may write to",
+            session.program,
+            path.display()
+        ))
+    })
+}
+
+/// Name, MTU, MAC and addresses of every interface but the loopback ones.
+fn interfaces() -> String {
+    use nix::net::if_::InterfaceFlags;
+    let mut found: Vec<(String, Vec<String>)> = Vec::new();
+    for entry in nix::ifaddrs::getifaddrs().into_iter().flatten() {
+        if entry.flags.contains(InterfaceFlags::IFF_LOOPBACK) {
+            continue;
+        }
+        let index = found.iter().position(|(name, _)| *name == entry.interface_name).unwrap_or_else(|| {
+            found.push((entry.interface_name.clone(), Vec::new()));
+            found.len() - 1
+        });
+        let Some(storage) = entry.address else { continue };
+        let address = storage
+            .as_sockaddr_in()
+            .map(|v4| v4.ip().to_string())
+            .or_else(|| storage.as_sockaddr_in6().map(|v6| v6.ip().to_string()));
+        found[index].1.extend(address);
+    }
+    let mut text = String::new();
+    for (number, (name, addresses)) in found.iter().enumerate() {
+        let attribute = |file| {
+            let path = Path::new("/sys/class/net").join(name).join(file);
+            fs::read_to_string(path).map_or_else(|_| "unknown".to_owned(), |value| value.trim().to_owned())
+        };
+        let (mtu, mac) = (attribute("mtu"), attribute("address"));
+        let _ = writeln!(
+            text,
+            "Interface {number}\n-----------\nName: {name}\nMTU: {mtu}\nMAC: {mac}\nAddresses: "
+        );
+        for address in addresses {
+            let _ = writeln!(text, "{address}");
+        }
+    }
+    text
+}
+
+/// A reply for `-j`: one-space indentation, sorted keys, newline.
+pub(super) fn print_json(value: &Value, io: &mut Io<'_>) -> Outcome {
+    Ok(writeln!(io.out, "{}", text::json::dump(value))?)
+}

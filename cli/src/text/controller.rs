@@ -1,0 +1,167 @@
+//! Networks, members and the state of the controller, for people.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::{json, printable, table};
+
+/// All networks; each item a network record with its member counts in `meta`.
+pub fn networks(networks: &[Value]) -> String {
+    if networks.is_empty() {
+        return "This controller keeps no networks yet. Create one: ztnode-cli network create --name NAME\n"
+            .to_owned();
+    }
+    let rows: Vec<[String; 6]> = networks
+        .iter()
+        .map(|network| {
+            let count = |field| json::int(&network["meta"], field);
+            let members = format!("{}/{}", count("authorizedMemberCount"), count("totalMemberCount"));
+            let name = dash(json::text(network, "name"));
+            [
+                id(network),
+                name,
+                access(network).to_owned(),
+                members,
+                dash(routes(network)),
+                dash(pools(network)),
+            ]
+        })
+        .collect();
+    table::layout(["NETWORK", "NAME", "ACCESS", "MEMBERS", "ROUTES", "POOLS"], &rows)
+}
+
+/// One network in full.
+pub fn network(network: &Value) -> String {
+    let mut assign = Vec::new();
+    for (mode, field, name) in [
+        ("v4AssignMode", "zt", "IPv4 from the pools"),
+        ("v6AssignMode", "zt", "IPv6 from the pools"),
+        ("v6AssignMode", "rfc4193", "RFC 4193"),
+        ("v6AssignMode", "6plane", "6PLANE"),
+    ] {
+        if json::flag(&network[mode], field) {
+            assign.push(name);
+        }
+    }
+    let dns = &network["dns"];
+    let servers: Vec<String> = json::items(dns, "servers").iter().filter_map(json::scalar).collect();
+    let dns = match dns["domain"].as_str() {
+        Some(domain) if !domain.is_empty() => format!("{domain}: {}", servers.join(", ")),
+        _ => String::new(),
+    };
+    let rules = json::items(network, "rules").len();
+    let mut text = String::new();
+    for (name, value) in [
+        ("network", id(network)),
+        ("name", dash(json::text(network, "name"))),
+        ("access", access(network).to_owned()),
+        ("routes", dash(routes(network))),
+        ("pools", dash(pools(network))),
+        ("assigns", dash(assign.join(", "))),
+        ("dns", dash(printable(&dns))),
+        ("mtu", json::text(network, "mtu")),
+        ("multicast limit", json::text(network, "multicastLimit")),
+        ("broadcast", if json::flag(network, "enableBroadcast") { "yes" } else { "no" }.to_owned()),
+        ("rules", rules.to_string()),
+        ("revision", json::text(network, "revision")),
+    ] {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<17}{value}");
+    }
+    text
+}
+
+/// The members of a network, those who wait for authorization last.
+pub fn members(network: &str, members: &[Value]) -> String {
+    if members.is_empty() {
+        return format!(
+            "Nobody has asked to join {network} yet. On another machine: ztnode-cli join {network}\n"
+        );
+    }
+    let mut members: Vec<&Value> = members.iter().collect();
+    members.sort_by_key(|member| (!json::flag(member, "authorized"), json::text(member, "address")));
+    let rows: Vec<[String; 6]> = members
+        .iter()
+        .map(|member| {
+            let state = if json::flag(member, "authorized") { "authorized" } else { "waiting" };
+            let ips: Vec<String> = json::items(member, "ipAssignments")
+                .iter()
+                .filter_map(Value::as_str)
+                .map(printable)
+                .collect();
+            let bridge = if json::flag(member, "activeBridge") { "yes" } else { "-" };
+            let name = dash(json::scalar(&member["name"]).map(|name| printable(&name)).unwrap_or_default());
+            [
+                json::text(member, "address"),
+                name,
+                state.to_owned(),
+                dash(ips.join(",")),
+                bridge.to_owned(),
+                version(member),
+            ]
+        })
+        .collect();
+    let mut text = table::layout(["ADDRESS", "NAME", "STATE", "IPS", "BRIDGE", "VERSION"], &rows);
+    if let Some(waiting) = members.iter().find(|member| !json::flag(member, "authorized")) {
+        let address = json::text(waiting, "address");
+        let _ = writeln!(text, "\nLet one in: ztnode-cli member authorize {network} {address}");
+    }
+    text
+}
+
+/// One line on a member after a change; `done` says what was done.
+pub fn member_line(member: &Value, done: &str) -> String {
+    let address = json::text(member, "address");
+    let ips: Vec<String> =
+        json::items(member, "ipAssignments").iter().filter_map(Value::as_str).map(printable).collect();
+    let mut line = format!("member {address}");
+    if let Some(name) = member["name"].as_str().filter(|name| !name.is_empty()) {
+        let _ = write!(line, " ({})", printable(name));
+    }
+    let _ = write!(line, " {done} {}", json::text(member, "nwid"));
+    if !ips.is_empty() {
+        let _ = write!(line, ": {}", ips.join(", "));
+    }
+    line + "\n"
+}
+
+fn id(network: &Value) -> String {
+    json::text(network, "id")
+}
+
+/// A network without the field is private: that is the default.
+fn access(network: &Value) -> &'static str {
+    if network["private"] == Value::Bool(false) { "public" } else { "private" }
+}
+
+fn routes(network: &Value) -> String {
+    let routes: Vec<String> = json::items(network, "routes")
+        .iter()
+        .map(|route| match route["via"].as_str() {
+            Some(via) => format!("{} via {}", json::text(route, "target"), printable(via)),
+            None => json::text(route, "target"),
+        })
+        .collect();
+    routes.join(", ")
+}
+
+fn pools(network: &Value) -> String {
+    let pools: Vec<String> = json::items(network, "ipAssignmentPools")
+        .iter()
+        .map(|pool| format!("{}-{}", json::text(pool, "ipRangeStart"), json::text(pool, "ipRangeEnd")))
+        .collect();
+    pools.join(", ")
+}
+
+fn version(member: &Value) -> String {
+    if !member["vMajor"].is_number() || json::int(member, "vMajor") < 0 {
+        return "-".to_owned();
+    }
+    let part = |field| json::int(member, field);
+    format!("{}.{}.{}", part("vMajor"), part("vMinor"), part("vRev"))
+}
+
+fn dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}

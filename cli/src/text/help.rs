@@ -1,0 +1,119 @@
+//! Help of the commands with the reference tool's grammar. The grouped commands have theirs from their definitions.
+
+use std::fmt::Write as _;
+
+/// One command: its words, what it does, and a line to copy.
+struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    about: &'static str,
+    example: &'static str,
+}
+
+const fn command(
+    name: &'static str,
+    arguments: &'static str,
+    about: &'static str,
+    example: &'static str,
+) -> Command {
+    Command { name, arguments, about, example }
+}
+
+const COMMANDS: &[Command] = &[
+    command("info", "", "this node's address, version and whether it is online", "info"),
+    command("status", "", "the same as info", "status -j"),
+    command(
+        "peers",
+        "",
+        "the nodes this one talks to, as a table: direct or relayed, and since when",
+        "peers",
+    ),
+    command("listpeers", "", "the same, one peer a line for scripts", "listpeers"),
+    command("listnetworks", "", "the networks this node has joined, with their addresses", "listnetworks"),
+    command("join", "NETWORK", "join a network by its 16-digit ID", "join 37f2b7c94f000001"),
+    command("leave", "NETWORK", "leave a network", "leave 37f2b7c94f000001"),
+    command(
+        "get",
+        "NETWORK PROPERTY",
+        "one property of a joined network: status, portDeviceName, mtu, ip, ip4, ip6, …",
+        "get 37f2b7c94f000001 ip4",
+    ),
+    command(
+        "set",
+        "NETWORK PROPERTY=VALUE",
+        "allowManaged, allowGlobal, allowDefault or allowDNS to 1 or 0",
+        "set 37f2b7c94f000001 allowDefault=1",
+    ),
+    command("listmoons", "", "the moons this node orbits, as JSON", "listmoons"),
+    command(
+        "orbit",
+        "MOON SEED",
+        "use a moon's roots; the seed is the address of one of them",
+        "orbit deadbeef00 deadbeef00",
+    ),
+    command("deorbit", "MOON", "forget a moon", "deorbit deadbeef00"),
+    command("listbonds", "", "bonded peers (the same as bond list)", "listbonds"),
+    command(
+        "bond",
+        "list | PEER show | PEER rotate | setmtu MTU INTERFACE IP",
+        "several links to one peer",
+        "bond 5aca06ff8e show",
+    ),
+    command("dump", "", "write zerotier_dump.txt here: all that helps to find a fault", "dump"),
+    command("/PATH", "", "fetch a path of the control API and print it as it comes", "/status"),
+];
+
+/// Groups with their own grammar and help: (name, what they are for).
+pub const GROUPS: [(&str, &str); 6] = [
+    ("network", "networks this node's controller keeps: create, list, show, set, delete"),
+    ("member", "their members: list, authorize, deauthorize, set, delete"),
+    ("controller", "the controller itself: status, backup, restore"),
+    ("identity", "identities: new, validate, public, sign, verify, vanity"),
+    ("root", "a planet of your own: init, add, remove, sign, show"),
+    ("moon", "moons: init, sign, list, orbit, deorbit"),
+];
+
+/// Help on everything, or on the command the caller named.
+pub fn text(program: &str, named: &str) -> String {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    // Writing to a string cannot fail, here and below.
+    let mut text = String::new();
+    let wanted = if named.starts_with('/') { "/PATH" } else { named };
+    if let Some(Command { name: word, arguments, about, example }) =
+        COMMANDS.iter().find(|command| command.name == wanted)
+    {
+        let _ = writeln!(text, "{name} {word} {arguments}\n  {about}\n\nExample:\n  {name} {example}");
+        return text;
+    }
+    let _ = writeln!(text, "{name} {}: asks and steers the ztnode on this machine\n", crate::VERSION);
+    let _ = writeln!(text, "Usage: {name} [switches] <command or /path> [arguments]\n\nThis node:");
+    for Command { name, arguments, about, .. } in COMMANDS {
+        let words = format!("{name} {arguments}");
+        if words.len() > 29 {
+            let _ = writeln!(text, "  {words}\n  {:30}{about}", "");
+        } else {
+            let _ = writeln!(text, "  {words:<30}{about}");
+        }
+    }
+    let _ = writeln!(text, "\nControllers, roots and keys (`{name} GROUP --help` shows each with examples):");
+    for (group, about) in GROUPS {
+        let _ = writeln!(text, "  {group:<30}{about}");
+    }
+    text.push_str(
+        "\nSwitches (values are glued to the letter):\n\
+         \x20 -j, --json                    JSON instead of lines and tables\n\
+         \x20 -D<dir>, --home DIR           home directory (default: $ZEROTIER_HOME or /var/lib/zerotier-one)\n\
+         \x20 -p<port>, --port PORT         TCP port of the control API, instead of the Unix socket\n\
+         \x20 -T<token>, --token TOKEN      token for it, instead of authtoken.secret\n\
+         \x20 -H<ip>, --host IP             address for it (default: 127.0.0.1)\n\
+         \x20 -v, --version                 version\n\
+         \x20 -h, --help                    this, or help on one command\n",
+    );
+    let _ = writeln!(
+        text,
+        "\nExamples:\n  {name} join 37f2b7c94f000001\n  {name} get 37f2b7c94f000001 ip4\n  \
+         {name} network create --name demo.lab --route 10.0.0.0/16 --pool 10.0.0.1-10.0.0.254\n  \
+         {name} member authorize 37f2b7c94f000001 5aca06ff8e --name aws"
+    );
+    text
+}

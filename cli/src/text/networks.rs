@@ -1,0 +1,119 @@
+//! `listnetworks` and the values of `get`.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use super::{json, printable};
+
+/// The list of joined networks; `now` in milliseconds since the Unix epoch.
+pub fn list(networks: &[Value], now: i64) -> String {
+    let mut lines =
+        "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>\n".to_owned();
+    let mut rows: Vec<&Value> = networks.iter().filter(|network| network.is_object()).collect();
+    rows.sort_by_key(|network| json::text(network, "nwid"));
+    for network in rows {
+        let addresses: Vec<String> = json::items(network, "assignedAddresses")
+            .iter()
+            .filter_map(Value::as_str)
+            .map(printable)
+            .collect();
+        let addresses = if addresses.is_empty() { "-".to_owned() } else { addresses.join(",") };
+        let [id, name, mac, status, kind, device] =
+            ["nwid", "name", "mac", "status", "type", "portDeviceName"]
+                .map(|field| json::text(network, field));
+        // Writing to a string cannot fail.
+        let _ = writeln!(lines, "200 listnetworks {id} {name} {mac} {status} {kind} {device} {addresses}");
+        if json::flag(network, "ssoEnabled") {
+            if status == "AUTHENTICATION_REQUIRED" {
+                let url = network["authenticationURL"].as_str().unwrap_or("(null)");
+                let _ = writeln!(lines, "    AUTH EXPIRED, URL: {}", printable(url));
+            } else if status == "OK" {
+                let left = json::int(network, "authenticationExpiryTime").saturating_sub(now);
+                if left >= 0 {
+                    let _ = writeln!(lines, "    AUTH OK, expires in: {} seconds", left / 1000);
+                }
+            }
+        }
+    }
+    lines
+}
+
+/// What `get` prints for one property, without the final newline; `None` = no such property, or not a single value.
+pub fn property(network: &Value, name: &str) -> Option<String> {
+    let wanted: fn(&str) -> bool = match name {
+        "ip" => |_| true,
+        "ip4" => |address| address.contains('.'),
+        "ip6" => |address| address.contains(':'),
+        "ip6plane" | "ip6prefix" => |address| address.starts_with("fc") && address.contains(':'),
+        _ => return json::scalar(&network[name]),
+    };
+    let lines: Vec<String> = json::items(network, "assignedAddresses")
+        .iter()
+        .filter_map(Value::as_str)
+        .filter(|address| wanted(address))
+        .map(|address| {
+            let bare = address.split('/').next().unwrap_or(address);
+            let length = if name == "ip6prefix" { 24 } else { usize::MAX };
+            bare.chars().take(length).collect()
+        })
+        .collect();
+    Some(lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn network() -> Value {
+        json!({"nwid": "361884d8f6000001", "id": "361884d8f6000001", "name": "testnet", "mac": "02:36:18:72:00:72",
+            "status": "OK", "type": "PUBLIC", "portDeviceName": "zt53xijwhx", "mtu": 2800, "allowDNS": false, "dns": {},
+            "assignedAddresses": ["fd36:1884:d8f6:0:199:9336:1884:d8f6/88", "fcc0:1884:d936:1884:d8f6::1/40", "10.9.0.201/24"]})
+    }
+
+    #[test]
+    fn rows_are_sorted_and_nameless_networks_have_two_blanks() {
+        let requesting = json!({"nwid": "5aca06ff8eabcdef", "name": "", "mac": "ee:cd:db:65:ce:e4",
+            "status": "REQUESTING_CONFIGURATION", "type": "PRIVATE", "portDeviceName": "ztuvck2mtb", "assignedAddresses": []});
+        assert_eq!(
+            list(&[requesting, network()], 0),
+            "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>\n\
+             200 listnetworks 361884d8f6000001 testnet 02:36:18:72:00:72 OK PUBLIC zt53xijwhx \
+             fd36:1884:d8f6:0:199:9336:1884:d8f6/88,fcc0:1884:d936:1884:d8f6::1/40,10.9.0.201/24\n\
+             200 listnetworks 5aca06ff8eabcdef  ee:cd:db:65:ce:e4 REQUESTING_CONFIGURATION PRIVATE ztuvck2mtb -\n"
+        );
+    }
+
+    #[test]
+    fn sso_networks_have_a_second_line() {
+        let mut network = network();
+        network["ssoEnabled"] = true.into();
+        network["authenticationExpiryTime"] = 61_500.into();
+        assert!(list(&[network.clone()], 1000).ends_with("\n    AUTH OK, expires in: 60 seconds\n"));
+        assert!(!list(&[network.clone()], 61_501).contains("AUTH"));
+        network["status"] = "AUTHENTICATION_REQUIRED".into();
+        network["authenticationURL"] = "https://id.example/".into();
+        assert!(list(&[network], 0).ends_with("\n    AUTH EXPIRED, URL: https://id.example/\n"));
+    }
+
+    #[test]
+    fn properties() {
+        let network = network();
+        for (name, value) in [
+            ("status", "OK"),
+            ("mtu", "2800"),
+            ("allowDNS", "0"),
+            ("ip", "fd36:1884:d8f6:0:199:9336:1884:d8f6\nfcc0:1884:d936:1884:d8f6::1\n10.9.0.201"),
+            ("ip4", "10.9.0.201"),
+            ("ip6", "fd36:1884:d8f6:0:199:9336:1884:d8f6\nfcc0:1884:d936:1884:d8f6::1"),
+            ("ip6plane", "fcc0:1884:d936:1884:d8f6::1"),
+            ("ip6prefix", "fcc0:1884:d936:1884:d8f6"),
+        ] {
+            assert_eq!(property(&network, name).as_deref(), Some(value), "{name}");
+        }
+        for name in ["dns", "assignedAddresses", "nonsense"] {
+            assert_eq!(property(&network, name), None, "{name}");
+        }
+    }
+}
