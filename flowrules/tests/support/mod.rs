@@ -63,6 +63,13 @@ pub fn rule(value: &Value) -> Rule {
     if let Kind::Redirect(target) = &mut rule.kind {
         target.length = value["length"].as_u64().unwrap_or(0) as u16;
     }
+    // The API clamps the prefix length, the binary form carries any.
+    let bits = || text(value, "ip").rsplit('/').next().unwrap().parse().unwrap();
+    match &mut rule.kind {
+        Kind::Ipv4Source(_, length) | Kind::Ipv4Dest(_, length) => *length = bits(),
+        Kind::Ipv6Source(_, length) | Kind::Ipv6Dest(_, length) => *length = bits(),
+        _ => {}
+    }
     rule
 }
 
