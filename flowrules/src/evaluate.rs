@@ -173,7 +173,7 @@ pub struct Verdict {
     pub redirect: Option<u64>,
     /// Copies to send.
     pub copies: Copies,
-    /// Queue, 0–8; 0 unless PRIORITY of the base rules says otherwise.
+    /// Queue, 0–8; 0 unless the deciding entry is PRIORITY.
     pub priority: u8,
 }
 
@@ -200,6 +200,7 @@ pub fn filter(
                 let evaluation = evaluate(rules, ctx);
                 if !matches!(evaluation.outcome, Outcome::NoMatch | Outcome::Drop) {
                     from_capability = evaluation.copy;
+                    verdict.priority = evaluation.priority.unwrap_or(0);
                     decided = Some(evaluation.outcome);
                     break;
                 }

@@ -50,10 +50,14 @@ impl Credentials for Ends {
     }
 }
 
+/// Objects with id and value, or pairs of them.
 fn tags(value: &Value) -> Vec<(u32, u32)> {
-    let number = |tag: &Value, key: &str| tag[key].as_u64().unwrap() as u32;
+    let number = |tag: &Value, key: &str, at: usize| {
+        let field = if tag.is_array() { &tag[at] } else { &tag[key] };
+        field.as_u64().unwrap() as u32
+    };
     let list = value.as_array().map(Vec::as_slice).unwrap_or_default();
-    list.iter().map(|tag| (number(tag, "id"), number(tag, "value"))).collect()
+    list.iter().map(|tag| (number(tag, "id", 0), number(tag, "value", 1))).collect()
 }
 
 /// `ip` or `ip/bits`.

@@ -378,10 +378,7 @@ fn vector_vl2_credentials() {
     for case in list(&file, "comAgreement") {
         let mine = read(&bytes(case, "mine"), Com::read, Com::write);
         let other = read(&bytes(case, "other"), Com::read, Com::write);
-        let who = text(case, "otherIdentity");
-        let identity = secrets
-            .get(who)
-            .map_or_else(|| Identity::parse(who).unwrap(), |secret| secret.identity().clone());
+        let identity = lookup(address(case, "otherIdentity")).unwrap();
         assert_eq!(mine.agrees_with(&other, &identity), flag(case, "agrees"), "{}", name(case));
     }
 
