@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::derive::{RFC4193_BITS, SIX_PLANE_BITS, six_plane_fold};
-use crate::inet::Prefix;
+use crate::netconf::NetworkConfig;
 use crate::{Address, Mac, NetworkId};
 
 /// Bytes of the answer, from the IPv6 header on.
@@ -19,20 +19,19 @@ pub struct Advertisement {
     pub packet: [u8; ADVERTISEMENT_LEN],
 }
 
-/// The answer to the IPv6 packet `payload` if it solicits a neighbour whose address is derived from its member address.
-/// `own` and `addresses` are the node's address and managed addresses.
+/// The answer to the IPv6 packet `payload`, read from the TAP by the node `own`, if the network emulates neighbour discovery
+/// and the packet solicits a neighbour whose address is derived from its member address.
 #[must_use]
-pub fn answer(
-    network: NetworkId,
-    own: Address,
-    addresses: &[Prefix],
-    payload: &[u8],
-) -> Option<Advertisement> {
+pub fn emulate(config: &NetworkConfig, own: Address, payload: &[u8]) -> Option<Advertisement> {
+    if !config.ndp_emulation() {
+        return None;
+    }
+    let network = config.network;
     if payload.len() < 64 || payload[6] != 58 || payload[40] != 135 {
         return None;
     }
     let target: [u8; 16] = payload[48..64].try_into().ok()?;
-    let (member, matching) = addresses.iter().find_map(|prefix| {
+    let (member, matching) = config.addresses.iter().find_map(|prefix| {
         let IpAddr::V6(ip) = prefix.ip else { return None };
         Some((embedded(network, ip, prefix.bits, target)?, ip))
     })?;
@@ -41,16 +40,6 @@ pub fn answer(
     }
     let source = Mac::for_member(network, member);
     Some(Advertisement { source, packet: advertisement(target, matching, source) })
-}
-
-/// Whether emulation covers `ip`: one of the node's managed addresses is derived, and `ip` lies in its range. Returns the
-/// member whose address it is.
-#[must_use]
-pub fn covered(network: NetworkId, addresses: &[Prefix], ip: Ipv6Addr) -> Option<Address> {
-    addresses.iter().find_map(|prefix| {
-        let IpAddr::V6(own) = prefix.ip else { return None };
-        embedded(network, own, prefix.bits, ip.octets())
-    })
 }
 
 /// The member address inside `target` if the managed address `own` with that prefix length is derived and `target` is in

@@ -5,6 +5,7 @@ mod support;
 use protocol::adhoc::{Adhoc, adhoc_config};
 use protocol::derive::{interface_name, link_local, resolution_group, rfc4193, six_plane};
 use protocol::inet::Prefix;
+use protocol::netconf::{FLAG_NDP_EMULATION, NetworkConfig};
 use protocol::{Address, Mac, NetworkId, ndp};
 use support::{Value, bytes, flag, hex, id, list, load, name, number, text};
 
@@ -141,12 +142,12 @@ fn vector_tap_frames_neighbour_discovery() {
             .map(|address| address.as_str().unwrap().parse().unwrap())
             .collect();
         let dest: Mac = text(case, "dest_mac").parse().unwrap();
-        let asked = flag(case, "ndp_emulation")
-            && dest.is_multicast()
-            && !dest.is_broadcast()
-            && number(case, "ethertype") == 0x86dd;
+        let mut config = NetworkConfig::new(network, own, 0);
+        config.flags = if flag(case, "ndp_emulation") { FLAG_NDP_EMULATION } else { 0 };
+        config.addresses = addresses;
+        let asked = dest.is_multicast() && !dest.is_broadcast() && number(case, "ethertype") == 0x86dd;
         let frame = bytes(case, "frame");
-        let answer = asked.then(|| ndp::answer(network, own, &addresses, &frame)).flatten();
+        let answer = asked.then(|| ndp::emulate(&config, own, &frame)).flatten();
         let expected =
             (text(case, "outcome") == "local_reply" && dest.is_multicast()).then_some(&case["reply"]);
         assert_eq!(answer.is_some(), expected.is_some(), "{}", name(case));
