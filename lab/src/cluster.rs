@@ -106,7 +106,7 @@ impl Plan {
         for (host, seat) in &seats {
             daemons.push(Daemon::prepare(&lab, host, *seat)?);
         }
-        daemons[0].make_planet().context("making the planet")?;
+        let planet = daemons[0].make_planet().context("making the planet")?.stdout;
         for daemon in &daemons[1..] {
             daemon.adopt_planet(&daemons[0])?;
         }
@@ -126,6 +126,7 @@ impl Plan {
         let controller = self.controller.and_then(|_| daemons.next());
         let members = daemons.collect();
         Ok(Cluster {
+            planet,
             root,
             controller,
             members,
@@ -140,6 +141,8 @@ impl Plan {
 /// Daemons and the network they share. The lab goes last, after its daemons.
 #[derive(Debug)]
 pub struct Cluster {
+    /// What the tool that made the planet said.
+    pub planet: String,
     /// The only root of the lab's planet.
     pub root: Daemon,
     /// The controller, when it is not the root.

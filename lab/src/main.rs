@@ -73,7 +73,7 @@ fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ztlab: {error:?}");
+            eprintln!("ztlab: {error:#}");
             ExitCode::FAILURE
         }
     }

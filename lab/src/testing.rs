@@ -66,14 +66,18 @@ pub fn run(name: &str, plan: &Plan, body: impl FnOnce(&mut Cluster) -> Result<()
         say(&format!("SKIPPED {name}: ZEROTIER_ONE names no zerotier-one binary"));
         return;
     }
+    // Building them takes a while: not in the middle of a lab.
+    if let Err(error) = binaries::ours() {
+        panic!("{name}: {error:#}");
+    }
     let mut cluster = match plan.start() {
         Ok(cluster) => cluster,
-        Err(error) => panic!("{name}: cannot start: {error:?}"),
+        Err(error) => panic!("{name}: cannot start: {error:#}"),
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&mut cluster)));
     let failure = match outcome {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => format!("{error:?}"),
+        Ok(Err(error)) => format!("{error:#}"),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().cloned();
             text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned())).unwrap_or_default()

@@ -132,12 +132,8 @@ impl Tour {
         show.meaning(
             "An identity is a key pair; its 10-digit address is computed from the key and cannot be chosen.",
         );
-        let said = root.make_planet()?;
         let line = format!("ztnode-cli root init --endpoint {}/9993", root.host.public);
-        show.command("root", &line, &said.stdout);
-        for member in &self.cluster.members {
-            member.adopt_planet(root)?;
-        }
+        show.command("root", &line, &self.cluster.planet);
         show.meaning(
             "The planet file tells a node its roots. Every machine got a copy before its first start.",
         );
@@ -187,21 +183,9 @@ impl Tour {
     /// As a person does it.
     fn create_by_cli(&mut self, show: &Show) -> Result<()> {
         let root = &self.cluster.root;
-        let words = [
-            "network",
-            "create",
-            "demo.lab",
-            "--route",
-            "10.0.0.0/16",
-            "--pool",
-            "10.0.0.1-10.0.0.254",
-            "--route",
-            "fd0e:10::/64",
-            "--pool",
-            "fd0e:10::1-fd0e:10::ffff",
-            "--v6",
-            "rfc4193,6plane,zt",
-        ];
+        let line = "network create --name demo.lab --route 10.0.0.0/16 --pool 10.0.0.1-10.0.0.254 \
+                    --route fd0e:10::/64 --pool fd0e:10::1-fd0e:10::ffff --v6-zt --rfc4193 --6plane";
+        let words: Vec<&str> = line.split_whitespace().collect();
         let output = root.cli(&words)?;
         show.command("root", &format!("ztnode-cli {}", words.join(" ")), &output);
         let listed = root.get("/controller/network")?;
@@ -209,7 +193,8 @@ impl Tour {
         self.cluster.network.clone_from(&id);
         for (index, member) in self.cluster.members.iter().enumerate() {
             let ip = self.cluster.fixed(index).to_string();
-            let words = ["member", "authorize", &id, &member.address, "--ip", &ip];
+            let words =
+                ["member", "authorize", "demo.lab", &member.address, "--name", member.name(), "--ip", &ip];
             let output = self.cluster.root.cli(&words)?;
             show.command("root", &format!("ztnode-cli {}", words.join(" ")), &output);
         }

@@ -1,0 +1,66 @@
+# ztnode: everyday commands. `make help` lists them.
+
+PREFIX ?= /usr/local
+CARGO ?= cargo
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+# Seconds for every fuzz target in `make test`.
+FUZZ_SECONDS ?= 5
+LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump procps jq
+
+.PHONY: help lab lab-shell lab-down packages test fmt clippy unit doc licences fuzz bench install
+
+help: ## This list
+	@printf 'Usage: make TARGET\n\n'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+
+lab: packages ## The demo: clouds behind NATs on this machine (as root; KEEP=1 leaves it up)
+	$(CARGO) build --release --package node --package cli --package lab --bins
+	$(TARGET)/release/ztlab tour $(if $(KEEP),--keep)
+
+lab-shell: ## A shell in a host of a lab that was left up: CLOUD=aws
+	@test -n "$(CLOUD)" || { echo 'Which one? make lab-shell CLOUD=aws'; exit 2; }
+	@$(TARGET)/release/ztlab shell "$(CLOUD)"
+
+lab-down: ## Remove the lab
+	@$(TARGET)/release/ztlab down
+
+packages: ## Install the Debian packages that lab and tests need, where they are absent
+	@missing=; for package in $(LAB_PACKAGES); do \
+	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ]; then echo "These packages are missing, and installing them needs root:$$missing"; exit 1; fi; \
+	echo "Installing$$missing"; \
+	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
+
+test: packages fmt clippy unit doc licences fuzz ## Everything CI runs
+
+fmt:
+	$(CARGO) fmt --all --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+unit:
+	$(CARGO) build --workspace --bins --quiet
+	$(CARGO) test --workspace --quiet
+
+doc:
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
+
+licences:
+	@.ci/licences
+
+fuzz: ## A short run of every fuzz target (FUZZ_SECONDS each)
+	@.ci/fuzz $(FUZZ_SECONDS)
+
+bench: ## Micro benchmarks, and throughput between two nodes (as root)
+	$(CARGO) build --release --bins
+	$(CARGO) bench --package benches
+
+install: ## Install to $(PREFIX), with the names that scripts for zerotier-one call
+	$(CARGO) build --release --package node --package cli --bins
+	install -d $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(TARGET)/release/ztnode $(TARGET)/release/ztnode-cli $(DESTDIR)$(PREFIX)/sbin
+	ln -sf ztnode-cli $(DESTDIR)$(PREFIX)/sbin/zerotier-cli
+	ln -sf ztnode-cli $(DESTDIR)$(PREFIX)/sbin/zerotier-idtool
