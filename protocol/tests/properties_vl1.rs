@@ -1,4 +1,5 @@
 //! Properties of VL1's formats: what is written is read again, and no input makes a parser panic.
+#![allow(clippy::unwrap_used)]
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,5 @@
 //! Golden vectors of identities, key agreement, signatures and the primitives.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Golden vectors of HELLO and OK(HELLO): what they look like. What a receiver does belongs to the core.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Golden vectors of addresses on the wire and their scopes.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

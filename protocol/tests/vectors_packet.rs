@@ -1,4 +1,5 @@
 //! Golden vectors of whole packets: protection, masking, compression, fragments.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Golden transcripts: every packet real nodes exchanged is opened with either side's secret, compared with the
 //! recorded plaintext, and, for the verbs of VL1, parsed, compared field by field, and written again.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Golden vectors of worlds. The sequences, which are about a node's state, belong to the core.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -5,5 +5,7 @@ pub mod compress;
 pub mod fragment;
 pub mod header;
 
-pub use armor::{SessionKeys, Suite};
-pub use header::{Datagram, classify};
+pub use armor::{SessionKeys, Suite, mark_trusted, trusted_path_id};
+pub use compress::{compress, decompress};
+pub use fragment::{Reassembler, Split, datagrams, max_packet, pieces};
+pub use header::*;
