@@ -8,8 +8,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::NetworkConfig;
-use protocol::{Address, Identity, Mac, MulticastGroup, NetworkId, World};
+use protocol::world::World;
+use protocol::{Address, Identity, Mac, NetworkId};
 
 /// The node itself.
 #[derive(Clone, Debug)]

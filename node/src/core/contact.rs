@@ -1,0 +1,209 @@
+//! Keeping in touch: greeting roots, heartbeats on paths in use, and finding direct paths through NATs.
+//!
+//! Specification: VL1 behaviour, "background: who is contacted when" and "NAT traversal". Two things differ from the reference
+//! on purpose: roots get a heartbeat of their own instead of an accidental WHOIS every five seconds, and a heartbeat that stays
+//! unanswered is followed by a HELLO at the next check, so that a restarted root knows us again within seconds.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use protocol::inet::Scope;
+use protocol::verb::Verb;
+use protocol::verbs::{PushDirectPaths, PushedPath, Rendezvous};
+use protocol::{Address, Result, packet, scope};
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+
+use super::Core;
+use super::event::{Event, Object};
+use super::limits::{
+    FULL_HELLO, PATH_ALIVE, PATH_EXPIRY, PATH_HEARTBEAT, PEER_TIMEOUT, PROBE_ANSWER, PUSH_DIRECT, PUSH_PER_SCOPE,
+    PUSH_RELAYED,
+};
+use super::path::{PathKey, SocketId};
+use super::receive::{Handled, Incoming};
+
+/// Time-to-live of the datagram that opens our NAT: it passes the NAT and dies before it reaches the other one.
+const PUNCH_TTL: u8 = 2;
+
+impl Core {
+    /// Probes an endpoint of a peer: ECHO if it answers that, else HELLO. From one socket or from all.
+    pub(super) fn contact(&mut self, now: i64, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
+        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
+        if !peer.version.answers_echo() {
+            self.say_hello(now, to, socket, endpoint);
+            return;
+        }
+        if let Some(path) = socket.and_then(|socket| peer.path_mut(&PathKey { socket, remote: endpoint })) {
+            path.probed_at = if path.probed_at == 0 { now } else { path.probed_at };
+        }
+        let packet = self.begin(to, Verb::Echo);
+        self.send_to(now, socket, endpoint, packet);
+    }
+
+    /// Looks after everybody we want to stay in contact with.
+    pub(super) fn ping_check(&mut self, now: i64) {
+        let mut wanted: BTreeMap<Address, Vec<SocketAddr>> = self.topology.upstreams.clone();
+        for address in self.topology.seeds.values().copied().chain(self.always_contact()) {
+            if address != self.address() {
+                wanted.entry(address).or_default();
+            }
+        }
+        for (address, endpoints) in &wanted {
+            self.keep_wanted(now, *address, endpoints);
+        }
+        let active: Vec<Address> = self
+            .topology
+            .peers
+            .iter()
+            .filter(|(address, peer)| !wanted.contains_key(address) && peer.is_active(now))
+            .map(|(address, _)| *address)
+            .collect();
+        for address in active {
+            self.keep_alive(now, address);
+        }
+        self.update_online(now);
+    }
+
+    /// A peer we always want to reach: a root, a moon's seed, an anchor.
+    fn keep_wanted(&mut self, now: i64, address: Address, endpoints: &[SocketAddr]) {
+        if !self.topology.peers.contains_key(&address) {
+            self.whois(now, address);
+            return;
+        }
+        let (reached_v4, reached_v6) = self.keep_alive(now, address);
+        for (reached, v6) in [(reached_v4, false), (reached_v6, true)] {
+            let candidates: Vec<SocketAddr> = endpoints.iter().filter(|e| e.is_ipv6() == v6).copied().collect();
+            if !reached && let Some(endpoint) = candidates.choose(&mut self.rng).copied() {
+                self.say_hello(now, address, None, endpoint);
+            }
+        }
+        if endpoints.is_empty() && !reached_v4 && !reached_v6 {
+            // No address of its own is known: ask through the best root.
+            let relay = self.topology.relay_path(now).filter(|(root, ..)| *root != address);
+            if let Some((_, key, _)) = relay {
+                self.say_hello(now, address, Some(key.socket), key.remote);
+            }
+        }
+    }
+
+    /// Heartbeats on a peer's paths; expired ones are dropped. Tells whether a live IPv4 and a live IPv6 path remain.
+    fn keep_alive(&mut self, now: i64, address: Address) -> (bool, bool) {
+        let Some(peer) = self.topology.peers.get_mut(&address) else { return (false, false) };
+        peer.paths.retain(|p| now - p.last_received < PATH_EXPIRY);
+        let full = now - peer.last_hello >= FULL_HELLO;
+        if full {
+            peer.last_hello = now;
+        }
+        let paths = peer.paths.clone();
+        let (mut v4, mut v6) = (false, false);
+        for path in paths {
+            let last_out = self.topology.paths.get(&path.key).map_or(0, |p| p.last_out);
+            let alive = now - path.last_received < PATH_ALIVE;
+            if alive {
+                *(if path.key.remote.is_ipv4() { &mut v4 } else { &mut v6 }) = true;
+            }
+            let unanswered = path.probed_at != 0 && now - path.probed_at >= PROBE_ANSWER;
+            let silent = now - path.last_received >= PATH_HEARTBEAT - 4_000 || now - last_out >= PATH_HEARTBEAT;
+            if full || unanswered {
+                self.say_hello(now, address, Some(path.key.socket), path.key.remote);
+            } else if silent {
+                self.contact(now, address, Some(path.key.socket), path.key.remote);
+            }
+        }
+        (v4, v6)
+    }
+
+    /// Forgets peers that have been silent for long; their identities go to the cache.
+    pub(super) fn forget_silent_peers(&mut self, now: i64) {
+        let silent: Vec<Address> = self
+            .topology
+            .peers
+            .iter()
+            .filter(|(address, peer)| {
+                !self.topology.is_upstream(**address)
+                    && now - peer.last_received.max(peer.last_attempt).max(peer.since) >= PEER_TIMEOUT
+            })
+            .map(|(address, _)| *address)
+            .collect();
+        for address in silent {
+            if let Some(peer) = self.topology.peers.remove(&address)
+                && peer.last_received != 0
+            {
+                let bytes = super::peer_cache::write(&peer);
+                self.outbox.events.push_back(Event::Store { object: Object::Peer(address), bytes });
+            }
+        }
+    }
+
+    /// A root tells us where a peer can be found: open our NAT towards it and knock.
+    pub(super) fn rendezvous(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        let rendezvous = Rendezvous::parse(incoming.payload)?;
+        let (peer, endpoint) = (rendezvous.peer, rendezvous.endpoint);
+        if self.topology.is_upstream(incoming.source)
+            && self.topology.peers.contains_key(&peer)
+            && self.path_allowed(peer, endpoint)
+        {
+            let junk: [u8; 4] = self.rng.random();
+            self.put(now, Some(incoming.via.socket), endpoint, Some(PUNCH_TTL), &junk);
+            self.contact(now, peer, Some(incoming.via.socket), endpoint);
+        }
+        Ok(Handled::Credit)
+    }
+
+    /// A peer tells us its addresses: knock at each.
+    pub(super) fn pushed_paths(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        const FORGET: u8 = 0x01;
+        let pushed = PushDirectPaths::parse(incoming.payload)?;
+        let allowed = self.topology.peers.get_mut(&incoming.source).is_some_and(|peer| peer.allow_push(now));
+        if !allowed {
+            return Ok(Handled::Credit);
+        }
+        let mut tried: BTreeMap<(Scope, bool), usize> = BTreeMap::new();
+        for path in pushed.0 {
+            let endpoint = path.endpoint;
+            if path.flags & FORGET != 0 || !self.path_allowed(incoming.source, endpoint) {
+                continue;
+            }
+            if self.topology.peers.get(&incoming.source).is_some_and(|peer| peer.has_path_to(now, endpoint)) {
+                continue;
+            }
+            let count = tried.entry((scope(endpoint.ip()), endpoint.is_ipv4())).or_default();
+            if *count < PUSH_PER_SCOPE {
+                *count += 1;
+                self.contact(now, incoming.source, None, endpoint);
+            }
+        }
+        Ok(Handled::Credit)
+    }
+
+    /// Tells a member of a common network our addresses, now and then.
+    pub(super) fn push_addresses(&mut self, now: i64, via: PathKey, to: Address, hops: u8) {
+        let interval = match (hops, self.settings.low_bandwidth) {
+            (0, false) => PUSH_DIRECT,
+            (0, true) => 16 * PUSH_DIRECT,
+            _ => PUSH_RELAYED,
+        };
+        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
+        if !peer.is_trusted(now) || now - peer.last_push < interval {
+            return;
+        }
+        let mut candidates: Vec<SocketAddr> = self.local.iter().map(|(_, address)| *address).collect();
+        candidates.extend(self.surfaces.advertised());
+        candidates.retain(|c| c.port() != 0 && protocol::inet::usable_for_paths(c.ip()));
+        candidates.sort_unstable();
+        candidates.dedup();
+        if candidates.is_empty() {
+            return;
+        }
+        peer.last_push = now;
+        let paths: Vec<PushedPath> = candidates.into_iter().map(|endpoint| PushedPath { flags: 0, endpoint }).collect();
+        // 32 records of the larger kind stay below the 1176 bytes a push may have.
+        for chunk in paths.chunks(32) {
+            let mut packet = self.begin(to, Verb::PushDirectPaths);
+            PushDirectPaths(chunk.to_vec()).write(&mut packet);
+            packet::compress(&mut packet, 0);
+            self.reply(now, via, packet);
+        }
+    }
+}

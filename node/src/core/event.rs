@@ -1,0 +1,131 @@
+//! What the core tells the service, and the settings the service gives the core.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use protocol::netconf::NetworkConfig;
+use protocol::{Address, NetworkId, Prefix};
+
+/// Something the service has to do or to know.
+#[derive(Debug)]
+pub enum Event {
+    /// A network was joined: make its virtual port.
+    PortUp {
+        /// The network.
+        network: NetworkId,
+    },
+    /// A network's configuration changed: apply MTU, addresses, routes and DNS to its port.
+    Config {
+        /// The network.
+        network: NetworkId,
+        /// The configuration now in force.
+        config: Arc<NetworkConfig>,
+    },
+    /// A network was left: take its virtual port away.
+    PortDown {
+        /// The network.
+        network: NetworkId,
+    },
+    /// Keep these bytes under this name.
+    Store {
+        /// Which state object.
+        object: Object,
+        /// Its whole new content.
+        bytes: Vec<u8>,
+    },
+    /// Forget a state object.
+    Delete {
+        /// Which state object.
+        object: Object,
+    },
+    /// Whether an upstream can be reached changed.
+    Online(bool),
+    /// A network's status changed (see [`crate::core::info::NetworkStatus`]).
+    NetworkStatus {
+        /// The network.
+        network: NetworkId,
+        /// Its new status.
+        status: crate::core::info::NetworkStatus,
+    },
+    /// A root says that another node owns our address: the identity has to be replaced.
+    IdentityCollision,
+    /// A member (or this node itself) asks our controller for a configuration.
+    ConfigRequest(controller::Request),
+    /// A peer sent an application message.
+    UserMessage {
+        /// Who sent it.
+        from: Address,
+        /// Message type.
+        kind: u64,
+        /// Content.
+        body: Vec<u8>,
+    },
+}
+
+/// Names of state objects; the service maps them to files of the home directory.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Object {
+    /// The planet (`planet`).
+    Planet,
+    /// A moon (`moons.d/<16 hex>.moon`).
+    Moon(u64),
+    /// A network's cached configuration (`networks.d/<16 hex>.conf`).
+    Network(NetworkId),
+    /// A peer's cache record (`peers.d/<10 hex>.peer`).
+    Peer(Address),
+}
+
+/// How the node should treat one physical network (`local.conf` → `physical`).
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PhysicalNetwork {
+    /// Never use addresses in it.
+    pub blacklist: bool,
+    /// Trusted path ID, 0 for none.
+    pub trusted_path_id: u64,
+    /// Datagram size towards it in bytes of UDP payload, 0 for the default.
+    pub mtu: usize,
+}
+
+/// How the node should treat one peer (`local.conf` → `virtual`).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct VirtualPeer {
+    /// Where it may be reached when nothing better is known.
+    pub hints: Vec<SocketAddr>,
+    /// Physical networks never used for it.
+    pub blacklist: Vec<Prefix>,
+}
+
+/// Changeable settings of the core.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Physical networks; the longest matching prefix wins.
+    pub physical: Vec<(Prefix, PhysicalNetwork)>,
+    /// Peers with special treatment.
+    pub peers: BTreeMap<Address, VirtualPeer>,
+    /// Fewer keepalives and announcements.
+    pub low_bandwidth: bool,
+    /// Whether a controller runs in this process (else requests are answered "unsupported").
+    pub controller: bool,
+}
+
+impl Settings {
+    /// The entry for a physical address: the longest prefix that contains it.
+    pub fn physical(&self, ip: IpAddr) -> Option<&PhysicalNetwork> {
+        self.physical.iter().filter(|(p, _)| p.contains(ip)).max_by_key(|(p, _)| p.bits).map(|(_, n)| n)
+    }
+
+    /// Datagram size towards `ip`, in bytes of UDP payload.
+    pub fn mtu(&self, ip: IpAddr) -> usize {
+        use protocol::packet::{DEFAULT_MTU, MAX_MTU, MIN_MTU};
+        match self.physical(ip).map_or(0, |n| n.mtu) {
+            0 => DEFAULT_MTU,
+            mtu => mtu.clamp(MIN_MTU, MAX_MTU),
+        }
+    }
+
+    /// The trusted path ID towards `ip`, if its network has one.
+    pub fn trusted_path(&self, ip: IpAddr) -> Option<u64> {
+        self.physical(ip).map(|n| n.trusted_path_id).filter(|id| *id != 0)
+    }
+}

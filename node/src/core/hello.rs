@@ -1,0 +1,237 @@
+//! HELLO and OK(HELLO): how nodes learn of each other, agree on a key and find their outside address.
+//!
+//! Specification: VL1 verbs, "HELLO".
+
+use std::net::{IpAddr, SocketAddr};
+
+use protocol::packet::{self, SessionKeys, Suite};
+use protocol::verb::Verb;
+use protocol::verbs::{Hello, MoonEntry, OkHello, error_code, write_hello};
+use protocol::{Address, Result};
+use rand::RngExt;
+
+use super::Core;
+use super::limits::{IDENTITY_BURST, IDENTITY_BURST_ALL, IDENTITY_GATE, IDENTITY_GATE_ALL};
+use super::path::{PathKey, SocketId};
+use super::peer::RemoteVersion;
+use super::receive::{Handled, Incoming};
+
+/// Lowest protocol version spoken to; older nodes agree on keys differently.
+const MIN_PROTOCOL: u8 = 4;
+/// World updates in one OK(HELLO), bytes: the answer stays one datagram of the default size.
+const MAX_WORLD_UPDATES: usize = 1_200;
+
+impl Core {
+    /// Says HELLO to a known peer at an endpoint, from one socket or from all.
+    pub(super) fn say_hello(&mut self, now: i64, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
+        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
+        peer.last_attempt = now;
+        if let Some(path) = socket.and_then(|socket| peer.path_mut(&PathKey { socket, remote: endpoint })) {
+            path.probed_at = if path.probed_at == 0 { now } else { path.probed_at };
+        }
+        let mut buffer = std::mem::take(&mut self.scratch);
+        buffer.clear();
+        let id = self.rng.random();
+        packet::start(&mut buffer, id, to, self.secret.identity().address, Verb::Hello);
+        let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
+        let hello = Hello {
+            protocol: protocol::metadata::PROTOCOL_VERSION,
+            major,
+            minor,
+            revision,
+            timestamp: now.cast_unsigned(),
+            identity: self.secret.identity().clone(),
+            sent_to: Some(endpoint),
+            planet: Some((self.topology.planet.id, self.topology.planet.timestamp)),
+            masked_tail_at: None,
+        };
+        let held = self.topology.moons.values().map(|m| MoonEntry { id: m.id, timestamp: m.timestamp });
+        let awaited = self.topology.seeds.keys().map(|id| MoonEntry { id: *id, timestamp: 0 });
+        let moons: Vec<MoonEntry> = held.chain(awaited).collect();
+        if let Some(peer) = self.topology.peers.get(&to) {
+            write_hello(&mut buffer, 0, &hello, &moons, &peer.keys);
+            self.expected.insert(now, packet::id(&buffer), to);
+            self.counters.packets_out[Verb::Hello as usize] += 1;
+            self.put(now, socket, endpoint, None, &buffer);
+        }
+        self.scratch = buffer;
+    }
+
+    /// Handles a HELLO. `authentic` means that it came from a known peer in an encrypting suite.
+    pub(super) fn receive_hello(&mut self, now: i64, via: PathKey, data: &mut [u8], authentic: bool) {
+        if self.try_hello(now, via, data, authentic).is_none() {
+            self.counters.dropped += 1;
+        }
+    }
+
+    fn try_hello(&mut self, now: i64, via: PathKey, data: &mut [u8], authentic: bool) -> Option<()> {
+        let source = packet::source(data);
+        let hello = Hello::parse(&data[packet::HEADER_LEN..]).ok()?;
+        if hello.protocol < MIN_PROTOCOL || hello.identity.address != source {
+            return None;
+        }
+        match self.topology.peers.get(&source) {
+            Some(peer) if authentic || peer.identity == hello.identity => {
+                if !authentic && !peer.keys.dearmor(data) {
+                    return None;
+                }
+            }
+            Some(_) => return self.refuse_collision(now, via, data, &hello),
+            None => {
+                if authentic || !self.allow_identity(now, via.remote.ip()) {
+                    return None;
+                }
+                let keys = SessionKeys::new(&*self.secret.agree(&hello.identity)?);
+                if !keys.dearmor(data) || !hello.identity.locally_valid() {
+                    return None;
+                }
+                self.topology.insert_peer(hello.identity.clone(), keys, now);
+            }
+        }
+        let hops = packet::hops(data);
+        self.counters.packets_in[Verb::Hello as usize] += 1;
+        if let Some(surface) = hello.sent_to.filter(|_| hops == 0) {
+            self.surface_reported(now, source, via, surface);
+        }
+        let mut moons = Vec::new();
+        if let Some(at) = hello.masked_tail_at {
+            let from = packet::HEADER_LEN + at;
+            self.topology.peers.get(&source)?.keys.mask_hello(data, from);
+            moons = Hello::parse_tail(data.get(from..)?).ok()?;
+        }
+        self.answer_hello(now, via, packet::id(data), &hello, &moons);
+        if let Some(peer) = self.topology.peers.get_mut(&source) {
+            peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
+        }
+        self.credit(now, via, source, hops, Some(Verb::Hello), false);
+        self.retry_sending(now, Some(source));
+        Some(())
+    }
+
+    fn answer_hello(&mut self, now: i64, via: PathKey, id: u64, hello: &Hello, moons: &[MoonEntry]) {
+        let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
+        let port = if hello.protocol < 5 { 0 } else { via.remote.port() };
+        let worlds = self.newer_worlds(hello.planet, moons);
+        let answer = OkHello {
+            timestamp: hello.timestamp,
+            protocol: protocol::metadata::PROTOCOL_VERSION,
+            major,
+            minor,
+            revision,
+            seen_as: Some(SocketAddr::new(via.remote.ip(), port)),
+            world_bytes: &worlds,
+        };
+        let mut packet = self.begin(hello.identity.address, Verb::Ok);
+        packet.push(Verb::Hello as u8);
+        packet.extend_from_slice(&id.to_be_bytes());
+        answer.write(&mut packet);
+        self.reply(now, via, packet);
+    }
+
+    /// Worlds we have in a newer version than the asker, serialized, as many as fit.
+    fn newer_worlds(&self, planet: Option<(u64, u64)>, moons: &[MoonEntry]) -> Vec<u8> {
+        let ours = &self.topology.planet;
+        let newer_planet = planet.filter(|(id, at)| *id != 0 && *id == ours.id && *at < ours.timestamp).map(|_| ours);
+        let newer_moons = moons
+            .iter()
+            .filter_map(|entry| self.topology.moons.get(&entry.id).filter(|m| m.timestamp > entry.timestamp));
+        let mut bytes = Vec::new();
+        for world in newer_planet.into_iter().chain(newer_moons) {
+            let start = bytes.len();
+            world.write(&mut bytes);
+            if bytes.len() > MAX_WORLD_UPDATES {
+                bytes.truncate(start);
+            }
+        }
+        bytes
+    }
+
+    /// A stranger claims a known address. Proves that it holds the key it shows, then tells it under that key: under the
+    /// known peer's, which the reference uses, it could not read the message.
+    fn refuse_collision(&mut self, now: i64, via: PathKey, data: &mut [u8], hello: &Hello) -> Option<()> {
+        if !self.allow_identity(now, via.remote.ip()) {
+            return None;
+        }
+        let keys = SessionKeys::new(&*self.secret.agree(&hello.identity)?);
+        if !keys.dearmor(data) {
+            return None;
+        }
+        let mut answer = self.begin(hello.identity.address, Verb::Error);
+        answer.push(Verb::Hello as u8);
+        answer.extend_from_slice(&packet::id(data).to_be_bytes());
+        answer.push(error_code::IDENTITY_COLLISION);
+        keys.armor(&mut answer, Suite::Salsa);
+        self.put(now, Some(via.socket), via.remote, None, &answer);
+        self.scratch = answer;
+        Some(())
+    }
+
+    /// Whether an unknown identity from this address may cost us a key agreement and a memory-hard hash now.
+    fn allow_identity(&mut self, now: i64, ip: IpAddr) -> bool {
+        let mut key = [0u8; 7];
+        match ip {
+            IpAddr::V4(ip) => key[1..4].copy_from_slice(&ip.octets()[..3]),
+            IpAddr::V6(ip) => {
+                key[0] = 6;
+                key[1..7].copy_from_slice(&ip.octets()[..6]);
+            }
+        }
+        self.identities.allow(key, now, IDENTITY_GATE, IDENTITY_BURST)
+            && self.all_identities.allow(now, IDENTITY_GATE_ALL, IDENTITY_BURST_ALL)
+    }
+
+    /// Handles the answer to a HELLO of ours.
+    pub(super) fn ok_hello(&mut self, now: i64, incoming: &Incoming<'_>, body: &[u8], sent_at: i64) -> Result<Handled> {
+        let ok = OkHello::parse(body)?;
+        if ok.protocol < MIN_PROTOCOL {
+            return Ok(Handled::Ignore);
+        }
+        let source = incoming.source;
+        let upstream = self.topology.is_upstream(source);
+        let seed = self.topology.seeds.values().any(|s| *s == source);
+        if upstream || seed {
+            for world in ok.worlds()? {
+                let accepted = self.topology.offer_world(&self.secret, now, world, Some(source));
+                self.store_world(accepted);
+            }
+        }
+        if incoming.hops == 0 {
+            // Our own clock at sending, not the echoed one: a peer cannot lie about it.
+            let rtt = u32::try_from((now - sent_at).clamp(1, 65_534)).unwrap_or(1);
+            if self.path_allowed(source, incoming.via.remote) {
+                self.topology.paths.entry(incoming.via).sample_latency(rtt);
+            }
+            if let Some(surface) = ok.seen_as {
+                self.surface_reported(now, source, incoming.via, surface);
+            }
+        }
+        if let Some(peer) = self.topology.peers.get_mut(&source) {
+            peer.version = version_of(ok.protocol, ok.major, ok.minor, ok.revision);
+        }
+        Ok(Handled::Credit)
+    }
+
+    fn surface_reported(&mut self, now: i64, peer: Address, via: PathKey, surface: SocketAddr) {
+        let trusted = self.topology.is_upstream(peer);
+        let Some((scope, v4)) = self.surfaces.report(now, peer, via, surface, trusted) else { return };
+        // Our outside address changed: every path of that kind has to prove itself again.
+        let stale: Vec<(Address, PathKey)> = self
+            .topology
+            .peers
+            .iter_mut()
+            .flat_map(|(address, peer)| peer.paths.iter_mut().map(|p| (*address, p)))
+            .filter(|(_, p)| p.key.remote.is_ipv4() == v4 && protocol::scope(p.key.remote.ip()) == scope)
+            .map(|(address, p)| {
+                p.last_received = 0;
+                (address, p.key)
+            })
+            .collect();
+        for (address, key) in stale {
+            self.contact(now, address, Some(key.socket), key.remote);
+        }
+    }
+}
+
+fn version_of(protocol: u8, major: u8, minor: u8, revision: u16) -> RemoteVersion {
+    RemoteVersion { protocol, major, minor, revision }
+}

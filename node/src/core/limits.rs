@@ -1,0 +1,123 @@
+//! Caps and timers of the core, in one place. Times are milliseconds.
+//!
+//! Specification: VL1 behaviour, "timers and constants"; deviations say why.
+
+/// Peers kept in memory; when full, the longest silent peer that is no upstream makes room.
+pub const MAX_PEERS: usize = 100_000;
+/// Physical paths kept for one peer. The reference allows 64; more than a few only cost time per packet.
+pub const MAX_PATHS_PER_PEER: usize = 16;
+/// Packets waiting for a destination's identity or path.
+pub const MAX_SEND_QUEUE: usize = 1024;
+/// Of these, for one destination.
+pub const MAX_SEND_QUEUE_PER_PEER: usize = 64;
+/// Packets waiting for their sender's identity or credentials.
+pub const MAX_PARKED: usize = 512;
+/// Of these, from one sender address.
+pub const MAX_PARKED_PER_PEER: usize = 16;
+/// How long a packet waits in either queue.
+pub const QUEUE_LIFETIME: i64 = 5_000;
+/// Replies awaited at once.
+pub const MAX_EXPECTED: usize = 65_536;
+/// How long a reply is awaited.
+pub const EXPECTED_LIFETIME: i64 = 30_000;
+/// Surface addresses remembered.
+pub const MAX_SURFACES: usize = 1_024;
+/// Address pairs remembered by a relay.
+pub const MAX_PAIRS: usize = 65_536;
+/// Sources remembered by a rate gate.
+pub const MAX_GATED_SOURCES: usize = 16_384;
+/// Packets being put together from fragments.
+pub const REASSEMBLY_SLOTS: usize = 256;
+/// Networks joined at once.
+pub const MAX_NETWORKS: usize = 256;
+/// Membership records of one network.
+pub const MAX_MEMBERS: usize = 65_536;
+/// (Network, group) entries of the multicast directory.
+pub const MAX_MULTICAST_GROUPS: usize = 65_536;
+/// Subscribers of one group.
+pub const MAX_GROUP_MEMBERS: usize = 65_536;
+/// Own subscriptions of one network.
+pub const MAX_OWN_GROUPS: usize = 1_024;
+/// Multicasts of one group waiting for more receivers.
+pub const MAX_PENDING_MULTICASTS: usize = 32;
+/// MAC addresses known behind bridges, per network.
+pub const MAX_BRIDGED_MACS: usize = 65_536;
+
+/// Spacing of background work while something waits in a queue.
+pub const BACKGROUND: i64 = 500;
+/// Contact checks.
+pub const PING_CHECK: i64 = 5_000;
+/// House-keeping: expiry of tables.
+pub const HOUSEKEEPING: i64 = 30_000;
+/// A path that has brought nothing for this long is not alive.
+pub const PATH_ALIVE: i64 = 19_000;
+/// Silence after which a used path gets a heartbeat.
+pub const PATH_HEARTBEAT: i64 = 14_000;
+/// A path not confirmed for this long is forgotten.
+pub const PATH_EXPIRY: i64 = 243_000;
+/// Full HELLO to active peers and roots.
+pub const FULL_HELLO: i64 = 60_000;
+/// Time after which an unanswered probe makes us say HELLO again, so that a restarted root learns of us soon.
+pub const PROBE_ANSWER: i64 = 4_000;
+/// A peer silent for this long is inactive and, unless it is an upstream, forgotten.
+pub const PEER_TIMEOUT: i64 = 500_000;
+/// A node that hears no root for this long calls itself offline. The reference waits 500 s.
+pub const ONLINE_TIMEOUT: i64 = 60_000;
+/// How long trust lasts after an accepted frame or credential.
+pub const TRUST: i64 = 600_000;
+/// WHOIS for one address.
+pub const WHOIS_RETRY: i64 = 500;
+/// WHOIS accepted from one peer, unless we are a root.
+pub const WHOIS_GATE: i64 = 100;
+/// ECHO accepted on one path.
+pub const ECHO_GATE: i64 = 166;
+/// Path confirmation by HELLO, per peer and path.
+pub const CONFIRM_GATE: i64 = 1_000;
+/// Introduction of one pair by a relay.
+pub const INTRODUCE_GATE: i64 = 30_000;
+/// Pairs are forgotten after this.
+pub const PAIR_EXPIRY: i64 = 240_000;
+/// Trying hints of a peer without a path.
+pub const HINT_GATE: i64 = 30_000;
+/// Pushing our addresses to a peer that reached us by relay.
+pub const PUSH_RELAYED: i64 = 15_000;
+/// Pushing our addresses to a peer that reached us directly.
+pub const PUSH_DIRECT: i64 = 120_000;
+/// Window of the gate for received pushes.
+pub const PUSH_WINDOW: i64 = 30_000;
+/// Pushes acted upon in a row.
+pub const PUSH_BURST: u32 = 8;
+/// Addresses tried from one push, per scope and family.
+pub const PUSH_PER_SCOPE: usize = 8;
+/// A surface address is forgotten after this.
+pub const SURFACE_EXPIRY: i64 = 600_000;
+/// Unknown identities accepted from one /24 or /48: sustained spacing (each costs a key agreement and a memory-hard hash).
+pub const IDENTITY_GATE: i64 = 1_000;
+/// Unknown identities accepted from one /24 or /48 in a burst: machines behind one NAT come up together.
+pub const IDENTITY_BURST: i64 = 16;
+/// Unknown identities accepted from everybody: sustained spacing.
+pub const IDENTITY_GATE_ALL: i64 = 50;
+/// Unknown identities accepted from everybody in a burst.
+pub const IDENTITY_BURST_ALL: i64 = 64;
+/// WHOIS caused by packets of unknown senders: sustained spacing for all together.
+pub const UNKNOWN_SOURCE_GATE: i64 = 10;
+/// WHOIS caused by packets of unknown senders, in a burst.
+pub const UNKNOWN_SOURCE_BURST: i64 = 500;
+/// Fetching a fresh network configuration.
+pub const CONFIG_REFRESH: i64 = 60_000;
+/// Credentials accepted from one peer.
+pub const CREDENTIALS_GATE: i64 = 1_000;
+/// Own credentials are pushed again to a peer in use after this, even without change.
+pub const CREDENTIALS_PUSH: i64 = 500_000;
+/// Announcement of multicast groups.
+pub const ANNOUNCE: i64 = 60_000;
+/// A group subscriber is forgotten after this.
+pub const MULTICAST_EXPIRY: i64 = 600_000;
+/// A multicast waits this long for more receivers.
+pub const MULTICAST_LIFETIME: i64 = 5_000;
+/// Explicit gathers for one group.
+pub const GATHER: i64 = 60_000;
+/// The local controller's word that a member may use our multicast directory.
+pub const CONTROLLER_AUTHORIZATION: i64 = 180_000;
+/// A MAC address behind a bridge is forgotten after this.
+pub const BRIDGE_EXPIRY: i64 = 1_200_000;

@@ -1,0 +1,255 @@
+//! The deciding core: VL1 and VL2 as a deterministic state machine.
+//!
+//! Time, randomness, datagrams, Ethernet frames and commands come in as arguments; datagrams, frames and [`event::Event`]s go
+//! out through [`Core::outbox`]; [`Core::next_deadline`] says when [`Core::tick`] wants to run next. There is no socket, no
+//! clock, no lock and no thread in here, so the same code runs in the daemon, in the simulator (thousands of nodes on a virtual
+//! clock) and under the fuzzers, and the same inputs always give the same outputs.
+//!
+//! | module | subject |
+//! |---|---|
+//! | [`topology`], [`peer`], [`path`] | who is known, how to reach them, who is a root |
+//! | `receive`, `relay` | a datagram's way in: classify, reassemble, forward, authenticate, dispatch |
+//! | `hello`, `verbs` | the VL1 verbs |
+//! | `send` | a packet's way out: path, suite, fragments, queue, WHOIS |
+//! | `contact` | keeping in touch and finding direct paths |
+//! | `network/` | VL2: joining, configurations, credentials, frames, multicast, bridging |
+//!
+//! Times are milliseconds since the Unix epoch and must not run backwards.
+
+pub mod event;
+mod expected;
+mod contact;
+mod gate;
+mod hello;
+pub mod info;
+pub mod limits;
+mod network;
+pub mod path;
+pub mod peer;
+mod peer_cache;
+mod queries;
+mod queue;
+mod receive;
+mod relay;
+mod send;
+mod surface;
+mod topology;
+mod verbs;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use protocol::packet::Reassembler;
+use protocol::world::World;
+use protocol::{Address, NetworkId, SecretIdentity};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::dataplane::Outbox;
+use event::{Event, Object, Settings};
+use expected::Expected;
+use gate::{Gate, Gates};
+use info::Counters;
+use limits::{
+    BACKGROUND, HOUSEKEEPING, MAX_GATED_SOURCES, MAX_PAIRS, ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK, REASSEMBLY_SLOTS,
+};
+use network::{Directory, Network};
+use path::{PathKey, SocketId};
+use queue::Queue;
+use surface::Surfaces;
+use topology::{Accepted, Topology};
+
+/// What a node is made of.
+pub struct CoreConfig {
+    /// Who we are.
+    pub identity: SecretIdentity,
+    /// The roots to use until a newer planet is learned.
+    pub planet: World,
+    /// Seed of the generator for packet IDs and choices. Must come from the operating system's generator except in simulations.
+    pub seed: [u8; 32],
+    /// Initial settings.
+    pub settings: Settings,
+}
+
+/// One node.
+pub struct Core {
+    secret: SecretIdentity,
+    rng: StdRng,
+    settings: Settings,
+    topology: Topology,
+    surfaces: Surfaces,
+    expected: Expected,
+    sending: Queue,
+    parked: Queue,
+    reassembler: Reassembler<PathKey>,
+    whois: Gates<Address>,
+    identities: Gates<[u8; 7]>,
+    all_identities: Gate,
+    unknown_sources: Gate,
+    pairs: Gates<(Address, Address)>,
+    local: Vec<(SocketId, SocketAddr)>,
+    hints: BTreeMap<Address, Vec<SocketAddr>>,
+    networks: BTreeMap<NetworkId, Network>,
+    directory: Directory,
+    online: bool,
+    counters: Counters,
+    next_ping: i64,
+    next_housekeeping: i64,
+    next_background: i64,
+    scratch: Vec<u8>,
+    inflated: Vec<u8>,
+    /// What has to be done outside; the caller drains it after every call.
+    pub outbox: Outbox,
+}
+
+impl Core {
+    /// A node at time `now`. It does nothing until it is ticked and given sockets.
+    pub fn new(config: CoreConfig, now: i64) -> Self {
+        let topology = Topology::new(&config.identity, config.planet, now);
+        Self {
+            topology,
+            secret: config.identity,
+            rng: StdRng::from_seed(config.seed),
+            settings: config.settings,
+            surfaces: Surfaces::default(),
+            expected: Expected::default(),
+            sending: Queue::sending(),
+            parked: Queue::parking(),
+            reassembler: Reassembler::new(REASSEMBLY_SLOTS),
+            whois: Gates::new(MAX_GATED_SOURCES),
+            identities: Gates::new(MAX_GATED_SOURCES),
+            all_identities: Gate::default(),
+            unknown_sources: Gate::default(),
+            pairs: Gates::new(MAX_PAIRS),
+            local: Vec::new(),
+            hints: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            directory: Directory::default(),
+            online: false,
+            counters: Counters::default(),
+            next_ping: now,
+            next_housekeeping: now + HOUSEKEEPING,
+            next_background: now + BACKGROUND,
+            scratch: Vec::new(),
+            inflated: Vec::new(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Our address.
+    pub fn address(&self) -> Address {
+        self.secret.identity().address
+    }
+
+    /// When [`Core::tick`] wants to run next.
+    pub fn next_deadline(&self) -> i64 {
+        let mut next = self.next_ping.min(self.next_housekeeping);
+        if !self.sending.is_empty() || !self.parked.is_empty() {
+            next = next.min(self.next_background);
+        }
+        self.networks.values().filter_map(Network::next_request).fold(next, i64::min)
+    }
+
+    /// Does what is due: queue retries, contact checks, configuration requests, expiry. Calling it early is harmless.
+    pub fn tick(&mut self, now: i64) {
+        if now >= self.next_background {
+            self.next_background = now + BACKGROUND;
+            self.retry_sending(now, None);
+            self.retry_parked(now, None);
+        }
+        if now >= self.next_ping {
+            self.next_ping = now + if self.settings.low_bandwidth { 5 * PING_CHECK } else { PING_CHECK };
+            self.ping_check(now);
+            self.announce_groups(now);
+        }
+        self.request_configs(now);
+        if now >= self.next_housekeeping {
+            self.next_housekeeping = now + HOUSEKEEPING;
+            self.housekeeping(now);
+        }
+    }
+
+    /// Replaces the settings.
+    pub fn set_settings(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// Tells which sockets exist and under which local address each can be reached. Paths over sockets that are gone are
+    /// forgotten and the roots are greeted at once over the new ones.
+    pub fn set_local_addresses(&mut self, now: i64, local: Vec<(SocketId, SocketAddr)>) {
+        if local == self.local {
+            return;
+        }
+        self.local = local;
+        let local = &self.local;
+        for peer in self.topology.peers.values_mut() {
+            peer.forget_sockets(|s| local.iter().any(|(id, _)| *id == s));
+        }
+        self.next_ping = now;
+    }
+
+    /// Orbits a moon: `cached` is its definition from our own disk, `seed` a node that will tell it otherwise.
+    pub fn orbit(&mut self, now: i64, id: u64, seed: Option<Address>, cached: Option<World>) {
+        if let Some(world) = cached.filter(|w| w.id == id && w.kind == protocol::world::WorldKind::Moon) {
+            let accepted = self.topology.offer_world(&self.secret, now, world, None);
+            self.store_world(accepted);
+        }
+        if !self.topology.moons.contains_key(&id)
+            && let Some(seed) = seed.filter(|s| !s.is_reserved())
+        {
+            self.topology.await_moon(id, seed);
+        }
+        self.next_ping = now;
+    }
+
+    /// Leaves a moon and forgets its file.
+    pub fn deorbit(&mut self, now: i64, id: u64) {
+        self.topology.forget_moon(&self.secret, now, id);
+        self.outbox.events.push_back(Event::Delete { object: Object::Moon(id) });
+    }
+
+    fn store_world(&mut self, accepted: Accepted) {
+        let (object, world) = match accepted {
+            Accepted::No => return,
+            Accepted::Planet => (Object::Planet, &self.topology.planet),
+            Accepted::Moon(id) => match self.topology.moons.get(&id) {
+                Some(moon) => (Object::Moon(id), moon),
+                None => return,
+            },
+        };
+        let mut bytes = Vec::new();
+        world.write(&mut bytes);
+        self.outbox.events.push_back(Event::Store { object, bytes });
+        self.next_ping = 0;
+    }
+
+    fn update_online(&mut self, now: i64) {
+        let online = self.topology.am_root
+            || self.topology.upstreams.keys().chain(self.topology.seeds.values()).any(|address| {
+                self.topology
+                    .peers
+                    .get(address)
+                    .is_some_and(|p| p.last_received != 0 && now - p.last_received < ONLINE_TIMEOUT)
+            });
+        if online != self.online {
+            self.online = online;
+            self.outbox.events.push_back(Event::Online(online));
+            if online {
+                self.hurry_requests(now);
+            }
+        }
+    }
+
+    fn housekeeping(&mut self, now: i64) {
+        self.surfaces.expire(now);
+        self.whois.forget_idle(now);
+        self.identities.forget_idle(now);
+        self.pairs.forget_idle(now);
+        self.forget_silent_peers(now);
+        let mut used: Vec<PathKey> =
+            self.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();
+        used.sort_unstable();
+        self.topology.paths.retain(now, PATH_EXPIRY, |key| used.binary_search(key).is_ok());
+        self.housekeep_networks(now);
+    }
+}

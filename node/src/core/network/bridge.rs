@@ -1,0 +1,62 @@
+//! What lies behind bridges: MAC addresses that other members bridge, and groups that hosts behind our own bridge use.
+//!
+//! Specification: VL2 frames, "bridging". The reference keeps both for ever; we forget what was not seen for twenty minutes.
+
+use std::collections::BTreeMap;
+
+use protocol::multicast_group::MulticastGroup;
+use protocol::{Address, Mac};
+
+use super::super::limits::{BRIDGE_EXPIRY, MAX_BRIDGED_MACS, MAX_OWN_GROUPS};
+
+/// Routes to foreign MAC addresses of one network.
+#[derive(Debug, Default)]
+pub(super) struct BridgeTable {
+    routes: BTreeMap<Mac, (Address, i64)>,
+    groups: BTreeMap<MulticastGroup, i64>,
+}
+
+impl BridgeTable {
+    /// Notes that `mac` was seen behind `bridge`. At the cap the bridge with the most addresses pays.
+    pub(super) fn learn(&mut self, now: i64, mac: Mac, bridge: Address) {
+        if self.routes.len() >= MAX_BRIDGED_MACS && !self.routes.contains_key(&mac) {
+            let mut owned: BTreeMap<Address, usize> = BTreeMap::new();
+            for (owner, _) in self.routes.values() {
+                *owned.entry(*owner).or_default() += 1;
+            }
+            if let Some(greediest) = owned.into_iter().max_by_key(|(_, n)| *n).map(|(a, _)| a) {
+                self.routes.retain(|_, (owner, _)| *owner != greediest);
+            }
+        }
+        self.routes.insert(mac, (bridge, now));
+    }
+
+    /// Behind whom `mac` was last seen.
+    pub(super) fn route(&self, mac: Mac) -> Option<Address> {
+        self.routes.get(&mac).map(|(bridge, _)| *bridge)
+    }
+
+    /// Notes a group used behind our own bridge; true when it was not known.
+    pub(super) fn use_group(&mut self, now: i64, group: MulticastGroup) -> bool {
+        if self.groups.len() >= MAX_OWN_GROUPS && !self.groups.contains_key(&group) {
+            return false;
+        }
+        self.groups.insert(group, now).is_none()
+    }
+
+    /// Whether a group is used behind our own bridge.
+    pub(super) fn has_group(&self, group: &MulticastGroup) -> bool {
+        self.groups.contains_key(group)
+    }
+
+    /// The groups used behind our own bridge.
+    pub(super) fn groups(&self) -> impl Iterator<Item = MulticastGroup> {
+        self.groups.keys().copied()
+    }
+
+    /// Forgets what has not been seen for long.
+    pub(super) fn expire(&mut self, now: i64) {
+        self.routes.retain(|_, (_, seen)| now - *seen < BRIDGE_EXPIRY);
+        self.groups.retain(|_, seen| now - *seen < BRIDGE_EXPIRY);
+    }
+}

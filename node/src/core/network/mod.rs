@@ -1,0 +1,233 @@
+//! VL2: the virtual networks this node has joined.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `config` | asking a controller, assembling and applying its answer |
+//! | `membership` | who may talk to us here: credentials in and out, the gate |
+//! | `filter` | the network's rules, applied to one frame |
+//! | `frames` | Ethernet frames from the port and from peers |
+//! | `multicast`, `directory` | groups, subscribers, sending to many |
+//! | `bridge` | MAC addresses behind members that bridge |
+//! | `serve` | our own controller's answers on their way out |
+
+mod bridge;
+mod config;
+mod directory;
+mod filter;
+mod frames;
+mod membership;
+mod multicast;
+mod serve;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use protocol::multicast_group::MulticastGroup;
+use protocol::netconf::NetworkConfig;
+use protocol::{Address, Mac, NetworkId};
+
+use super::Core;
+use super::event::{Event, Object};
+use super::info::{FrameCounters, NetworkInfo, NetworkStatus};
+use super::limits::{MAX_NETWORKS, MAX_OWN_GROUPS};
+use bridge::BridgeTable;
+use config::{Assembly, Requests};
+pub(super) use directory::Directory;
+use membership::Member;
+
+/// Why the controller did not give us a configuration last time.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Failure {
+    AccessDenied,
+    NotFound,
+    AuthenticationRequired,
+}
+
+/// One joined network.
+pub(super) struct Network {
+    id: NetworkId,
+    mac: Mac,
+    /// The configuration in force.
+    pub(super) config: Option<Arc<NetworkConfig>>,
+    /// Counts configurations, so that what was derived from one is known to be stale.
+    epoch: u64,
+    /// When the configuration in force was applied, 0 if it came from disk.
+    last_update: i64,
+    failure: Option<Failure>,
+    port_error: i32,
+    reported: NetworkStatus,
+    requests: Requests,
+    assembly: Assembly,
+    members: BTreeMap<Address, Member>,
+    /// Groups the operating system listens to on the port.
+    port_groups: BTreeSet<MulticastGroup>,
+    bridges: BridgeTable,
+    last_announced: i64,
+    authentication_url: Option<String>,
+    /// Join authorization sent along with requests ("token:…"), empty for none.
+    authorization: String,
+    frames: FrameCounters,
+}
+
+impl Network {
+    fn new(id: NetworkId, us: Address, now: i64) -> Self {
+        Self {
+            id,
+            mac: Mac::for_member(id, us),
+            config: None,
+            epoch: 0,
+            last_update: 0,
+            failure: None,
+            port_error: 0,
+            reported: NetworkStatus::RequestingConfiguration,
+            requests: Requests::starting(now),
+            assembly: Assembly::default(),
+            members: BTreeMap::new(),
+            port_groups: BTreeSet::new(),
+            bridges: BridgeTable::default(),
+            last_announced: 0,
+            authentication_url: None,
+            authorization: String::new(),
+            frames: FrameCounters::default(),
+        }
+    }
+
+    fn status(&self) -> NetworkStatus {
+        match (self.port_error, self.failure, &self.config) {
+            (0, None, Some(_)) => NetworkStatus::Ok,
+            (0, None, None) => NetworkStatus::RequestingConfiguration,
+            (0, Some(Failure::AccessDenied), _) => NetworkStatus::AccessDenied,
+            (0, Some(Failure::NotFound), _) => NetworkStatus::NotFound,
+            (0, Some(Failure::AuthenticationRequired), _) => NetworkStatus::AuthenticationRequired,
+            _ => NetworkStatus::PortError,
+        }
+    }
+
+    /// Everything we are subscribed to: the port's groups, those behind our bridge, and broadcast where it is enabled.
+    fn own_groups(&self) -> BTreeSet<MulticastGroup> {
+        let mut groups = self.port_groups.clone();
+        groups.extend(self.bridges.groups());
+        if self.config.as_ref().is_some_and(|c| c.broadcast()) {
+            groups.insert(MulticastGroup::BROADCAST);
+        }
+        groups
+    }
+
+    fn is_subscribed(&self, group: &MulticastGroup) -> bool {
+        self.port_groups.contains(group)
+            || self.bridges.has_group(group)
+            || (*group == MulticastGroup::BROADCAST && self.config.as_ref().is_some_and(|c| c.broadcast()))
+    }
+
+    /// When the next configuration request is due.
+    pub(super) fn next_request(&self) -> Option<i64> {
+        self.requests.next(self.config.is_some(), self.last_update)
+    }
+
+    /// What people see of it.
+    pub(super) fn info(&self) -> NetworkInfo {
+        NetworkInfo {
+            network: self.id,
+            mac: self.mac,
+            status: self.status(),
+            config: self.config.clone(),
+            multicast_groups: self.own_groups().into_iter().collect(),
+            port_error: self.port_error,
+            authentication_url: self.authentication_url.clone(),
+            frames: self.frames,
+        }
+    }
+}
+
+impl Core {
+    /// Joins a network: its port is wanted at once, its configuration is asked for. `cached` is the configuration dictionary
+    /// an earlier run kept; it is in force until the controller answers. False when too many networks are joined.
+    pub fn join(&mut self, now: i64, id: NetworkId, cached: Option<&[u8]>) -> bool {
+        self.join_with(now, id, cached, "")
+    }
+
+    /// [`Core::join`] with a join authorization for the controller, such as `token:…`.
+    pub fn join_with(&mut self, now: i64, id: NetworkId, cached: Option<&[u8]>, authorization: &str) -> bool {
+        if let Some(network) = self.networks.get_mut(&id) {
+            if !authorization.is_empty() {
+                network.authorization = authorization.to_owned();
+                network.requests.hurry(now);
+            }
+            return true;
+        }
+        if self.networks.len() >= MAX_NETWORKS {
+            return false;
+        }
+        let mut network = Network::new(id, self.address(), now);
+        network.authorization = authorization.to_owned();
+        self.networks.insert(id, network);
+        self.outbox.events.push_back(Event::PortUp { network: id });
+        let restored = cached.and_then(|bytes| NetworkConfig::from_dictionary(bytes).ok());
+        match restored.filter(|c| c.issued_to == self.address() && c.network == id) {
+            Some(config) => self.apply_config(now, config, None),
+            // An empty cache file marks the network as joined.
+            None if cached.is_none() => self
+                .outbox
+                .events
+                .push_back(Event::Store { object: Object::Network(id), bytes: b"\n".to_vec() }),
+            None => {}
+        }
+        self.request_configs(now);
+        true
+    }
+
+    /// Leaves a network. False when it was not joined.
+    pub fn leave(&mut self, id: NetworkId) -> bool {
+        if self.networks.remove(&id).is_none() {
+            return false;
+        }
+        self.outbox.events.push_back(Event::PortDown { network: id });
+        self.outbox.events.push_back(Event::Delete { object: Object::Network(id) });
+        true
+    }
+
+    /// Tells which multicast groups the operating system listens to on a network's port, addresses' own groups included.
+    pub fn set_multicast_groups(&mut self, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
+        let Some(network) = self.networks.get_mut(&id) else { return };
+        let groups: BTreeSet<MulticastGroup> = groups.iter().copied().take(MAX_OWN_GROUPS).collect();
+        let new: Vec<MulticastGroup> = groups.difference(&network.port_groups).copied().collect();
+        network.port_groups = groups;
+        if !new.is_empty() {
+            self.announce_new(now, id, &new);
+        }
+    }
+
+    /// Tells whether the network's virtual port works: 0, or the error that PORT_ERROR is shown for.
+    pub fn set_port_error(&mut self, id: NetworkId, error: i32) {
+        if let Some(network) = self.networks.get_mut(&id) {
+            network.port_error = error;
+        }
+        self.report_status(id);
+    }
+
+    /// Tells the service when a network's status has changed.
+    fn report_status(&mut self, id: NetworkId) {
+        let Some(network) = self.networks.get_mut(&id) else { return };
+        let status = network.status();
+        if status != network.reported {
+            network.reported = status;
+            self.outbox.events.push_back(Event::NetworkStatus { network: id, status });
+        }
+    }
+
+    /// Members whom networks want us to stay in contact with.
+    pub(super) fn always_contact(&self) -> Vec<Address> {
+        self.networks.values().filter_map(|n| n.config.as_ref()).flat_map(|c| c.always_contact()).collect()
+    }
+
+    /// Expires what networks keep about others.
+    pub(super) fn housekeep_networks(&mut self, now: i64) {
+        self.directory.expire(now);
+        let peers = &self.topology.peers;
+        for network in self.networks.values_mut() {
+            network.bridges.expire(now);
+            // A record with a revocation outlives the peer: forgetting it would let a revoked certificate in again.
+            network.members.retain(|address, member| peers.contains_key(address) || member.is_memorable(now));
+        }
+    }
+}

@@ -1,0 +1,431 @@
+//! Multicast: announcing our groups, learning who listens, sending to many.
+//!
+//! Specification: VL2 frames, "multicast".
+
+use std::collections::BTreeSet;
+
+use flowrules::evaluate::Accept;
+use protocol::multicast_group::MulticastGroup;
+use protocol::reader::Reader;
+use protocol::verb::Verb;
+use protocol::verbs::{Gathered, MulticastFrame, MulticastGather, MulticastLike, OkGather, OkMulticastFrame};
+use protocol::{Address, Mac, NetworkId, Result, packet};
+use rand::seq::{IndexedRandom, SliceRandom};
+
+use super::super::Core;
+use super::super::limits::{ANNOUNCE, GATHER, PATH_EXPIRY};
+use super::super::receive::{Handled, Incoming};
+use super::directory::Pending;
+use super::filter::Ethernet;
+
+/// Announcements in one packet, so that it needs no more fragments than a frame does.
+const LIKES_PER_PACKET: usize = 150;
+/// Nodes asked for subscribers at once.
+const MAX_GATHER_TARGETS: usize = 16;
+/// Addresses in one answer to a gather: the answer stays one datagram of the default size.
+const MAX_GATHERED: usize = 250;
+
+impl Core {
+    /// Announces all groups that are due for it: to the roots, the controller and anchors, and to every member.
+    pub(in super::super) fn announce_groups(&mut self, now: i64) {
+        if self.settings.low_bandwidth {
+            return;
+        }
+        for id in self.networks.keys().copied().collect::<Vec<_>>() {
+            let Some(network) = self.networks.get_mut(&id) else { continue };
+            let groups: Vec<MulticastGroup> = network.own_groups().into_iter().collect();
+            if now - network.last_announced >= ANNOUNCE {
+                network.last_announced = now;
+                for to in self.directories_of(id) {
+                    self.send_likes(now, id, to, &groups);
+                }
+            }
+            for to in self.members_allowed(id) {
+                self.announce_to_member(now, id, to);
+            }
+        }
+    }
+
+    /// Announces groups just joined to everybody at once.
+    pub(super) fn announce_new(&mut self, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
+        let mut to = self.directories_of(id);
+        to.extend(self.members_allowed(id));
+        for to in to {
+            self.send_likes(now, id, to, groups);
+        }
+    }
+
+    /// Announces all our groups to a member, once a minute.
+    pub(super) fn announce_to_member(&mut self, now: i64, id: NetworkId, to: Address) {
+        let Some(network) = self.networks.get_mut(&id) else { return };
+        let Some(member) = network.members.get_mut(&to) else { return };
+        if now - member.last_announced < ANNOUNCE {
+            return;
+        }
+        member.last_announced = now;
+        let groups: Vec<MulticastGroup> = network.own_groups().into_iter().collect();
+        self.send_likes(now, id, to, &groups);
+    }
+
+    /// Who keeps a directory for a network: the roots, its controller, its anchors and replicators.
+    fn directories_of(&self, id: NetworkId) -> BTreeSet<Address> {
+        let mut to: BTreeSet<Address> = self.topology.upstreams.keys().copied().collect();
+        if !id.is_adhoc() {
+            to.insert(id.controller());
+        }
+        if let Some(config) = self.networks.get(&id).and_then(|n| n.config.as_ref()) {
+            to.extend(config.anchors().chain(config.replicators()));
+        }
+        to.remove(&self.address());
+        to
+    }
+
+    /// Members with a record that may talk to us.
+    fn members_allowed(&mut self, id: NetworkId) -> Vec<Address> {
+        let Some(network) = self.networks.get_mut(&id) else { return Vec::new() };
+        let known: Vec<Address> = network.members.keys().copied().collect();
+        known
+            .into_iter()
+            .filter(|address| self.topology.peers.get(address).is_some_and(|peer| network.allows(&peer.identity)))
+            .collect()
+    }
+
+    fn send_likes(&mut self, now: i64, id: NetworkId, to: Address, groups: &[MulticastGroup]) {
+        for chunk in groups.chunks(LIKES_PER_PACKET) {
+            let mut packet = self.begin(to, Verb::MulticastLike);
+            for group in chunk {
+                MulticastLike::write(id, *group, &mut packet);
+            }
+            packet::compress(&mut packet, 0);
+            self.send(now, packet);
+        }
+    }
+
+    /// MULTICAST_LIKE: a peer listens to groups.
+    pub(in super::super) fn receive_likes(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        let mut judged: Option<(NetworkId, bool)> = None;
+        for (id, group) in MulticastLike::parse(incoming.payload)?.iter() {
+            let allowed = match judged {
+                Some((network, allowed)) if network == id => allowed,
+                _ => self.may_use_directory(now, id, incoming.source),
+            };
+            judged = Some((id, allowed));
+            if allowed {
+                self.add_subscriber(now, id, group, incoming.source);
+            }
+        }
+        Ok(Handled::Credit)
+    }
+
+    fn may_use_directory(&mut self, now: i64, id: NetworkId, peer: Address) -> bool {
+        self.gate(now, id, peer) || self.topology.am_root || self.directory.is_authorized(now, id, peer)
+    }
+
+    /// Notes a subscriber; a new one gets the multicasts that wait for it.
+    fn add_subscriber(&mut self, now: i64, id: NetworkId, group: MulticastGroup, member: Address) {
+        if member == self.address() || member.is_reserved() || !self.directory.add(now, id, group, member) {
+            return;
+        }
+        let Some(entry) = self.directory.group_mut(id, group) else { return };
+        let mut pending = std::mem::take(&mut entry.pending);
+        for item in &mut pending {
+            let fresh = now - item.since < super::super::limits::MULTICAST_LIFETIME;
+            if fresh && item.sent.len() < item.limit && !item.sent.contains(&member) {
+                item.sent.push(member);
+                let frame = Ethernet {
+                    dest: group.mac,
+                    source: item.source.unwrap_or(Mac::for_member(id, self.address())),
+                    ethertype: item.ethertype,
+                    payload: &item.payload,
+                };
+                self.send_multicast_copy(now, id, group, member, frame, item.source, None);
+            }
+        }
+        if let Some(entry) = self.directory.group_mut(id, group) {
+            entry.pending = pending;
+        }
+    }
+
+    /// Sends a frame to the subscribers of a group. `source` is given for bridged frames, `origin` must not get it back.
+    pub(super) fn send_multicast(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        group: MulticastGroup,
+        frame: Ethernet<'_>,
+        source: Option<Mac>,
+        origin: Option<Address>,
+    ) {
+        let us = self.address();
+        let Some(config) = self.networks.get(&id).and_then(|n| n.config.clone()) else { return };
+        if !config.is_active_bridge(us)
+            && !config.replicators().any(|r| r == us)
+            && let Some((replicator, path)) = self.nearest_replicator(now, id)
+        {
+            let mut packet = self.begin(replicator, Verb::MulticastFrame);
+            MulticastFrame {
+                network: id,
+                replicate: true,
+                com: None,
+                gather_limit: None,
+                source: Some(source.unwrap_or(frame.source)),
+                group,
+                ethertype: frame.ethertype,
+                payload: frame.payload,
+            }
+            .write(&mut packet);
+            if config.compress_multicast() {
+                packet::compress(&mut packet, 0);
+            }
+            self.reply(now, path, packet);
+            return;
+        }
+        let limit = config.multicast_limit as usize;
+        let mut members: Vec<Address> =
+            self.directory.group(id, group).map(|g| g.members.keys().copied().collect()).unwrap_or_default();
+        members.shuffle(&mut self.rng);
+        let enough = members.len() >= limit;
+        let gather_limit = if enough { 1 } else { limit - members.len() + 1 };
+        if !enough {
+            self.gather(now, id, group, gather_limit);
+        }
+        let bridges: Vec<Address> = config.active_bridges().filter(|b| *b != us).collect();
+        let receivers = bridges
+            .iter()
+            .copied()
+            .chain(members.into_iter().filter(|m| !bridges.contains(m)))
+            .filter(|m| Some(*m) != origin);
+        let mut sent: Vec<Address> = receivers.take(limit).collect();
+        let wanted = u32::try_from(gather_limit).unwrap_or(u32::MAX);
+        for receiver in &sent {
+            self.send_multicast_copy(now, id, group, *receiver, frame, source, Some(wanted));
+        }
+        if !enough {
+            sent.extend(origin);
+            self.directory.enqueue(
+                id,
+                group,
+                Pending {
+                    since: now,
+                    source,
+                    ethertype: frame.ethertype,
+                    payload: frame.payload.to_vec(),
+                    sent,
+                    limit,
+                },
+            );
+        }
+    }
+
+    /// The closest designated replicator that can be reached directly.
+    fn nearest_replicator(&self, now: i64, id: NetworkId) -> Option<(Address, super::super::path::PathKey)> {
+        let config = self.networks.get(&id)?.config.as_deref()?;
+        config
+            .replicators()
+            .filter_map(|address| {
+                let peer = self.topology.peers.get(&address)?;
+                let (key, alive) = peer.best_path(now, &self.topology.paths, PATH_EXPIRY)?;
+                (alive && peer.is_alive(now)).then_some((peer.latency(now, &self.topology.paths)?, address, key))
+            })
+            .min_by_key(|(latency, address, _)| (*latency, *address))
+            .map(|(_, address, key)| (address, key))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a frame, its group, its receiver and how it is sent")]
+    fn send_multicast_copy(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        group: MulticastGroup,
+        to: Address,
+        frame: Ethernet<'_>,
+        source: Option<Mac>,
+        gather_limit: Option<u32>,
+    ) {
+        if !self.filter_out(now, id, to, frame, true) {
+            return;
+        }
+        self.push_credentials_if_due(now, id, to);
+        let compress = self.networks.get(&id).and_then(|n| n.config.as_ref()).is_some_and(|c| c.compress_multicast());
+        let mut packet = self.begin(to, Verb::MulticastFrame);
+        MulticastFrame {
+            network: id,
+            replicate: false,
+            com: None,
+            gather_limit,
+            source,
+            group,
+            ethertype: frame.ethertype,
+            payload: frame.payload,
+        }
+        .write(&mut packet);
+        if compress {
+            packet::compress(&mut packet, 0);
+        }
+        self.send(now, packet);
+    }
+
+    /// Asks those who keep a directory for subscribers of a group, at most once a minute while some are known.
+    fn gather(&mut self, now: i64, id: NetworkId, group: MulticastGroup, limit: usize) {
+        let interval = if self.settings.low_bandwidth { 3 * GATHER } else { GATHER };
+        let Some(entry) = self.directory.group_mut(id, group) else { return };
+        // With nobody known ask again soon, but not once per frame of a burst.
+        let pause = if entry.members.is_empty() { interval.min(1_000) } else { interval };
+        if entry.last_gather != 0 && now - entry.last_gather < pause {
+            return;
+        }
+        entry.last_gather = now;
+        let com = self.networks.get(&id).and_then(|n| n.config.as_ref()).and_then(|c| c.com.clone());
+        let best = self.topology.best_upstream(now).map(|(address, _)| address);
+        let others = self.directories_of(id);
+        let targets: Vec<Address> = best
+            .into_iter()
+            .chain(others.into_iter().filter(|a| Some(*a) != best && !self.topology.is_upstream(*a)))
+            .take(MAX_GATHER_TARGETS)
+            .collect();
+        for to in targets {
+            let mut packet = self.begin(to, Verb::MulticastGather);
+            MulticastGather { network: id, group, limit: u32::try_from(limit).unwrap_or(u32::MAX), com: com.clone() }
+                .write(&mut packet);
+            self.send(now, packet);
+        }
+    }
+
+    /// MULTICAST_GATHER: who listens to a group?
+    pub(in super::super) fn answer_gather(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        let asked = MulticastGather::parse(incoming.payload)?;
+        if let Some(com) = asked.com {
+            self.offer_com(now, asked.network, com);
+        }
+        if asked.limit > 0 && self.may_use_directory(now, asked.network, incoming.source) {
+            let gathered = self.subscribers(asked.network, asked.group, asked.limit as usize, incoming.source);
+            if !gathered.members.is_empty() {
+                let mut packet = self.begin_ok(incoming, Verb::MulticastGather);
+                OkGather {
+                    network: asked.network,
+                    group: asked.group,
+                    total: gathered.total,
+                    members: gathered.members,
+                }
+                .write(&mut packet);
+                self.reply(now, incoming.via, packet);
+            }
+        }
+        Ok(Handled::Credit)
+    }
+
+    /// Up to `limit` subscribers of a group, ourselves first, then at random; never the asker.
+    fn subscribers(&mut self, id: NetworkId, group: MulticastGroup, limit: usize, asker: Address) -> Gathered {
+        let limit = limit.min(MAX_GATHERED);
+        let ours = self.networks.get(&id).is_some_and(|n| n.is_subscribed(&group));
+        let others: Vec<Address> = self
+            .directory
+            .group(id, group)
+            .map(|g| g.members.keys().copied().filter(|m| *m != asker).collect())
+            .unwrap_or_default();
+        let total = u32::try_from(others.len() + usize::from(ours)).unwrap_or(u32::MAX);
+        let mut members: Vec<Address> = ours.then_some(self.address()).into_iter().collect();
+        members.extend(others.sample(&mut self.rng, limit.saturating_sub(members.len())).copied());
+        Gathered { total, members }
+    }
+
+    /// The answer to a gather of ours.
+    pub(in super::super) fn ok_gather(&mut self, now: i64, _incoming: &Incoming<'_>, body: &[u8]) -> Result<Handled> {
+        let ok = OkGather::parse(body)?;
+        if self.networks.contains_key(&ok.network) {
+            for member in ok.members {
+                self.add_subscriber(now, ok.network, ok.group, member);
+            }
+        }
+        Ok(Handled::Credit)
+    }
+
+    /// The answer to a multicast of ours: more subscribers.
+    pub(in super::super) fn ok_multicast_frame(&mut self, now: i64, _: &Incoming<'_>, body: &[u8]) -> Result<Handled> {
+        let ok = OkMulticastFrame::parse(body)?;
+        if let Some(com) = ok.com {
+            self.offer_com(now, ok.network, com);
+        }
+        if self.networks.contains_key(&ok.network) {
+            for member in ok.gathered.into_iter().flat_map(|g| g.members) {
+                self.add_subscriber(now, ok.network, ok.group, member);
+            }
+        }
+        Ok(Handled::Credit)
+    }
+
+    /// MULTICAST_FRAME: a frame for a group.
+    pub(in super::super) fn receive_multicast(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        let packet = MulticastFrame::parse(incoming.payload)?;
+        let (id, from) = (packet.network, incoming.source);
+        let Some(ours) = self.networks.get(&id).map(|n| n.mac) else { return Ok(Handled::Credit) };
+        if let Some(com) = packet.com {
+            self.offer_com(now, id, com);
+        }
+        if !self.gate(now, id, from) {
+            return Ok(self.refuse(now, incoming, Verb::MulticastFrame, id));
+        }
+        let Some(config) = self.networks.get(&id).and_then(|n| n.config.clone()) else { return Ok(Handled::Credit) };
+        if config.multicast_limit == 0 {
+            return Ok(Handled::Trust);
+        }
+        let derived = Mac::for_member(id, from);
+        let frame = Ethernet {
+            dest: packet.group.mac,
+            source: packet.source.unwrap_or(derived),
+            ethertype: packet.ethertype,
+            payload: packet.payload,
+        };
+        if !frame.payload.is_empty() {
+            let impossible = !frame.dest.is_multicast()
+                || frame.source == Mac([0; 6])
+                || frame.source.is_multicast()
+                || frame.source == ours
+                || frame.payload.len() > 10_000;
+            if impossible {
+                self.deliver(id, frame, false);
+                return Ok(Handled::Trust);
+            }
+            if packet.replicate && config.replicators().any(|r| r == self.address()) {
+                self.send_multicast(now, id, packet.group, frame, Some(frame.source), Some(from));
+            }
+            if frame.source != derived {
+                if !config.is_active_bridge(from) {
+                    self.deliver(id, frame, false);
+                    return Ok(Handled::Trust);
+                }
+                if let Some(network) = self.networks.get_mut(&id) {
+                    network.bridges.learn(now, frame.source, from);
+                }
+            }
+            let accepted = self.filter_in(now, id, from, frame) != Accept::Drop;
+            self.deliver(id, frame, accepted);
+        }
+        if let Some(limit) = packet.gather_limit.filter(|l| *l > 0) {
+            let gathered = self.subscribers(id, packet.group, limit as usize, from);
+            if !gathered.members.is_empty() {
+                let mut answer = self.begin_ok(incoming, Verb::MulticastFrame);
+                OkMulticastFrame { network: id, group: packet.group, com: None, gathered: Some(gathered) }
+                    .write(&mut answer);
+                self.reply(now, incoming.via, answer);
+            }
+        }
+        Ok(Handled::Trust)
+    }
+
+    /// ERROR(unwanted multicast): a member does not want to hear a group from us any more.
+    pub(in super::super) fn multicast_unwanted(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        by: Address,
+        body: &[u8],
+    ) -> Result<()> {
+        let group = MulticastGroup::read(&mut Reader::new(body))?;
+        if self.gate(now, id, by) {
+            self.directory.remove(id, group, by);
+        }
+        Ok(())
+    }
+}
+

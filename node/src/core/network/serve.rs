@@ -1,0 +1,114 @@
+//! The controller's side: requests of members on their way to the controller in this process, its answers on their way out.
+//!
+//! Specification: VL2 controller.
+
+use controller::{Action, Request};
+use protocol::netconf::NetworkConfig;
+use protocol::verb::Verb;
+use protocol::verbs::{ConfigRequest, NetworkCredentials, error_code};
+use protocol::{NetworkId, Result, packet};
+
+use super::super::Core;
+use super::super::event::Event;
+use super::super::receive::{Handled, Incoming};
+use super::Failure;
+use super::membership::known;
+
+impl Core {
+    /// NETWORK_CONFIG_REQUEST: a member wants a configuration of a network of ours.
+    pub(in super::super) fn config_requested(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        let asked = ConfigRequest::parse(incoming.payload)?;
+        if !self.settings.controller {
+            let code = error_code::UNSUPPORTED_OPERATION;
+            self.answer_error(now, incoming, Verb::NetworkConfigRequest, code, asked.network);
+        } else if asked.network.controller() == self.address()
+            && let Some(peer) = self.topology.peers.get(&incoming.source)
+        {
+            self.outbox.events.push_back(Event::ConfigRequest(Request {
+                network: asked.network,
+                member: peer.identity.clone(),
+                metadata: asked.metadata.to_vec(),
+                packet_id: incoming.id,
+                from: (incoming.hops == 0).then_some(incoming.via.remote),
+            }));
+        }
+        Ok(Handled::Credit)
+    }
+
+    /// Carries out what the controller decided.
+    pub fn controller_action(&mut self, now: i64, action: Action) {
+        match action {
+            Action::Config { member, network, in_re, chunks, dictionary } => {
+                self.directory.authorize(now, network, member);
+                if member == self.address() {
+                    if let Ok(config) = NetworkConfig::from_dictionary(&dictionary)
+                        && config.network == network
+                    {
+                        self.apply_config(now, config, Some(dictionary));
+                    }
+                    return;
+                }
+                for chunk in chunks {
+                    let verb = if in_re.is_some() { Verb::Ok } else { Verb::NetworkConfig };
+                    let mut packet = self.begin(member, verb);
+                    if let Some(id) = in_re {
+                        packet.push(Verb::NetworkConfigRequest as u8);
+                        packet.extend_from_slice(&id.to_be_bytes());
+                    }
+                    packet.extend_from_slice(&chunk);
+                    packet::compress(&mut packet, 0);
+                    self.send(now, packet);
+                }
+            }
+            Action::Refuse { member, network, in_re, code, detail } => {
+                if member == self.address() {
+                    self.refused_by_ourselves(network, code);
+                    return;
+                }
+                let mut packet = self.begin(member, Verb::Error);
+                packet.push(Verb::NetworkConfigRequest as u8);
+                packet.extend_from_slice(&in_re.to_be_bytes());
+                packet.push(code);
+                packet.extend_from_slice(&network.0.to_be_bytes());
+                if let Some(detail) = detail
+                    && let Ok(length) = u16::try_from(detail.len())
+                {
+                    packet.extend_from_slice(&length.to_be_bytes());
+                    packet.extend_from_slice(&detail);
+                }
+                self.send(now, packet);
+            }
+            Action::Revoke { to, revocation } => {
+                let us = self.address();
+                let set = NetworkCredentials { revocations: vec![revocation], ..NetworkCredentials::default() };
+                for member in to {
+                    if member == us {
+                        self.revoked_by_ourselves(now, &set);
+                    } else {
+                        self.send_credentials(now, member, &set);
+                    }
+                }
+            }
+        }
+    }
+
+    fn refused_by_ourselves(&mut self, network: NetworkId, code: u8) {
+        let failure = match code {
+            error_code::ACCESS_DENIED => Failure::AccessDenied,
+            error_code::AUTHENTICATION_REQUIRED => Failure::AuthenticationRequired,
+            _ => Failure::NotFound,
+        };
+        self.fail(network, failure);
+    }
+
+    /// A revocation of our own controller for a network this node is a member of, too.
+    fn revoked_by_ourselves(&mut self, now: i64, set: &NetworkCredentials) {
+        for revocation in &set.revocations {
+            if let Some(network) = self.networks.get_mut(&revocation.network) {
+                let member = network.member(revocation.target);
+                let added = member.record.add_revocation(revocation, known(&self.topology, &self.secret));
+                member.note(now, added);
+            }
+        }
+    }
+}

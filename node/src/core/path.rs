@@ -1,0 +1,108 @@
+//! Physical paths: a local socket and a remote endpoint, shared by all peers seen there.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use super::gate::Gate;
+use super::limits::{ECHO_GATE, PATH_ALIVE, TRUST};
+
+/// Number of a local UDP socket, given by the service. Opaque to the core.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SocketId(pub u32);
+
+/// What identifies a path.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct PathKey {
+    /// Our socket.
+    pub socket: SocketId,
+    /// Their endpoint.
+    pub remote: SocketAddr,
+}
+
+/// State of a path. Only authentic packets touch it, so strangers cannot make us keep anything.
+#[derive(Clone, Debug, Default)]
+pub struct Path {
+    /// When something authentic last arrived, 0 for never.
+    pub last_in: i64,
+    /// When something was last sent, 0 for never.
+    pub last_out: i64,
+    /// When a packet of a common network last arrived, 0 for never.
+    pub last_trusted: i64,
+    /// Round-trip time in ms by direct HELLO and OK, `None` until measured.
+    pub latency: Option<u32>,
+    echo: Gate,
+}
+
+impl Path {
+    /// Whether something arrived recently enough to believe in the path.
+    pub fn is_alive(&self, now: i64) -> bool {
+        now - self.last_in < PATH_ALIVE
+    }
+
+    /// Whether a member of a common network was heard here lately.
+    pub fn is_trusted(&self, now: i64) -> bool {
+        self.last_trusted != 0 && now - self.last_trusted < TRUST
+    }
+
+    /// Takes one round-trip sample in ms into the moving value.
+    pub fn sample_latency(&mut self, rtt: u32) {
+        self.latency = Some(self.latency.map_or(rtt, |old| (old + rtt) / 2));
+    }
+
+    /// Whether an ECHO on this path may be answered now.
+    pub fn allow_echo(&mut self, now: i64) -> bool {
+        self.echo.allow(now, ECHO_GATE, 1)
+    }
+}
+
+/// All paths that a peer of ours uses or has just been heard on.
+#[derive(Debug, Default)]
+pub struct Paths {
+    paths: BTreeMap<PathKey, Path>,
+}
+
+impl Paths {
+    /// The path, if known.
+    pub fn get(&self, key: &PathKey) -> Option<&Path> {
+        self.paths.get(key)
+    }
+
+    /// The path, if known, to change.
+    pub fn get_mut(&mut self, key: &PathKey) -> Option<&mut Path> {
+        self.paths.get_mut(key)
+    }
+
+    /// The path, made if unknown.
+    pub fn entry(&mut self, key: PathKey) -> &mut Path {
+        self.paths.entry(key).or_default()
+    }
+
+    /// Notes that something was sent.
+    pub fn sent(&mut self, key: &PathKey, now: i64) {
+        if let Some(path) = self.paths.get_mut(key) {
+            path.last_out = now;
+        }
+    }
+
+    /// Whether an authentic packet ever came from this IP address (any port) on this socket and is still remembered.
+    pub fn knows_ip(&self, socket: SocketId, ip: IpAddr) -> bool {
+        let from = PathKey { socket, remote: SocketAddr::new(ip, 0) };
+        let to = PathKey { socket, remote: SocketAddr::new(ip, u16::MAX) };
+        self.paths.range(from..=to).next().is_some()
+    }
+
+    /// Keeps the paths for which `wanted` holds and those that brought something in the last `keep` ms.
+    pub fn retain(&mut self, now: i64, keep: i64, wanted: impl Fn(&PathKey) -> bool) {
+        self.paths.retain(|key, path| now - path.last_in < keep || wanted(key));
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Whether none is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+}

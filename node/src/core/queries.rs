@@ -1,0 +1,71 @@
+//! What the node tells about itself.
+
+use super::Core;
+use super::info::{Counters, MoonInfo, NetworkInfo, PathInfo, PeerInfo, StatusInfo};
+use super::limits::PATH_EXPIRY;
+use super::network::Network;
+
+impl Core {
+    /// The node's own state.
+    pub fn status(&self) -> StatusInfo {
+        StatusInfo {
+            identity: self.secret.identity().clone(),
+            online: self.online,
+            planet_id: self.topology.planet.id,
+            planet_timestamp: self.topology.planet.timestamp,
+            surface_addresses: self.surfaces.advertised(),
+            counters: self.counters.clone(),
+        }
+    }
+
+    /// Traffic counters.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Everybody we know, by address.
+    pub fn peers(&self, now: i64) -> Vec<PeerInfo> {
+        let paths = &self.topology.paths;
+        self.topology
+            .peers
+            .iter()
+            .map(|(address, peer)| {
+                let best = peer.best_path(now, paths, PATH_EXPIRY).filter(|(_, alive)| *alive).map(|(key, _)| key);
+                let v = peer.version;
+                PeerInfo {
+                    address: *address,
+                    version: (v.protocol != 0).then_some((v.major.into(), v.minor.into(), v.revision)),
+                    protocol: v.protocol.into(),
+                    latency_ms: peer.latency(now, paths),
+                    role: self.topology.role(*address),
+                    tunneled: false,
+                    paths: peer
+                        .paths
+                        .iter()
+                        .map(|p| PathInfo {
+                            address: p.key.remote,
+                            socket: p.key.socket.0,
+                            last_send: paths.get(&p.key).map_or(0, |path| path.last_out),
+                            last_receive: p.last_received,
+                            trusted_path_id: self.settings.trusted_path(p.key.remote.ip()).unwrap_or(0),
+                            active: now - p.last_received < PATH_EXPIRY,
+                            preferred: best == Some(p.key),
+                        })
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
+    /// The networks we joined, by ID.
+    pub fn networks(&self) -> Vec<NetworkInfo> {
+        self.networks.values().map(Network::info).collect()
+    }
+
+    /// The moons we orbit or wait for.
+    pub fn moons(&self) -> Vec<MoonInfo> {
+        let held = self.topology.moons.values().map(|w| MoonInfo { id: w.id, world: Some(w.clone()), seed: None });
+        let awaited = self.topology.seeds.iter().map(|(id, seed)| MoonInfo { id: *id, world: None, seed: Some(*seed) });
+        held.chain(awaited).collect()
+    }
+}

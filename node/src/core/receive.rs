@@ -1,0 +1,239 @@
+//! A datagram's way in: classify, reassemble or forward, authenticate, decompress, dispatch, credit.
+//!
+//! Specification: packet format, "receive"; VL1 behaviour, "when an authenticated packet arrives".
+
+use std::net::{IpAddr, SocketAddr};
+
+use protocol::Address;
+use protocol::packet::{self, Datagram};
+use protocol::verb::Verb;
+
+use super::Core;
+use super::limits::CONFIRM_GATE;
+use super::path::{PathKey, SocketId};
+use super::queue::Waiting;
+
+/// An authenticated, decrypted packet on its way to its handler.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Incoming<'a> {
+    /// Where it came from, physically.
+    pub(super) via: PathKey,
+    /// Who sent it.
+    pub(super) source: Address,
+    /// Packet ID as on the wire.
+    pub(super) id: u64,
+    /// How often it was relayed.
+    pub(super) hops: u8,
+    /// What follows the verb byte.
+    pub(super) payload: &'a [u8],
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Handled {
+    /// Done; the sender is alive.
+    Credit,
+    /// Done; the sender is a member of a common network.
+    Trust,
+    /// Not acted upon; says nothing about the sender.
+    Ignore,
+    /// Cannot be judged yet: keep it and try again.
+    Wait,
+}
+
+impl Core {
+    /// Takes in one UDP datagram. The buffer is used as scratch space.
+    pub fn datagram(&mut self, now: i64, socket: SocketId, remote: SocketAddr, data: &mut [u8]) {
+        self.counters.bytes_in += data.len() as u64;
+        let via = PathKey { socket, remote: canonical(remote) };
+        match packet::classify(data) {
+            Datagram::Beacon | Datagram::Junk => {}
+            Datagram::Fragment if packet::dest(data) == self.address() => {
+                if let Some(mut whole) = self.reassembler.insert_fragment(now, via, data) {
+                    self.packet(now, via, &mut whole, false, None);
+                    self.reassembler.recycle(whole);
+                }
+            }
+            Datagram::Fragment => self.relay_fragment(now, via, data),
+            Datagram::Packet if packet::source(data) == self.address() => self.counters.dropped += 1,
+            Datagram::Packet if packet::dest(data) != self.address() => self.relay_packet(now, via, data),
+            Datagram::Packet if packet::is_fragmented(data) => {
+                if let Some(mut whole) = self.reassembler.insert_head(now, via, data) {
+                    self.packet(now, via, &mut whole, false, None);
+                    self.reassembler.recycle(whole);
+                }
+            }
+            Datagram::Packet => self.packet(now, via, data, false, None),
+        }
+    }
+
+    /// Handles a whole packet addressed to us. `open` means that it is authenticated and decrypted already; `since` when it
+    /// began to wait, if it did.
+    pub(super) fn packet(&mut self, now: i64, via: PathKey, data: &mut [u8], open: bool, since: Option<i64>) {
+        let source = packet::source(data);
+        if !open {
+            let suite = packet::suite(data);
+            let verb = packet::verb_byte(data) & 0x1f;
+            if suite == 0 && verb == Verb::Hello as u8 {
+                self.receive_hello(now, via, data, false);
+                return;
+            }
+            let Some(peer) = self.topology.peers.get(&source) else {
+                if !source.is_reserved() {
+                    self.whois_source(now, source);
+                    self.park(now, via, data, false, since);
+                }
+                return;
+            };
+            let authentic = match suite {
+                // Clear text is for HELLO and the two bonding verbs alone; everything else has to be encrypted.
+                0 if verb != Verb::QosMeasurement as u8 && verb != Verb::PathNegotiationRequest as u8 => false,
+                2 => {
+                    let id = packet::trusted_path_id(data);
+                    id.is_some() && id == self.settings.trusted_path(via.remote.ip())
+                }
+                _ => peer.keys.dearmor(data),
+            };
+            if !authentic {
+                self.counters.dropped += 1;
+                return;
+            }
+        }
+        let verb = packet::verb_byte(data);
+        self.counters.packets_in[usize::from(verb & 0x1f)] += 1;
+        if verb & packet::VERB_COMPRESSED != 0 {
+            let mut inflated = std::mem::take(&mut self.inflated);
+            inflated.clear();
+            inflated.extend_from_slice(data);
+            if packet::decompress(&mut inflated).is_ok() {
+                self.dispatch(now, via, &mut inflated, since);
+            } else {
+                self.counters.dropped += 1;
+            }
+            self.inflated = inflated;
+        } else {
+            self.dispatch(now, via, data, since);
+        }
+    }
+
+    fn park(&mut self, now: i64, via: PathKey, data: &[u8], open: bool, since: Option<i64>) {
+        let peer = packet::source(data);
+        let since = since.unwrap_or(now);
+        self.parked.push(Waiting { since, peer, via: Some(via), open, packet: data.to_vec() });
+    }
+
+    fn dispatch(&mut self, now: i64, via: PathKey, data: &mut [u8], since: Option<i64>) {
+        let verb = packet::verb_byte(data) & 0x1f;
+        if verb == Verb::Hello as u8 {
+            self.receive_hello(now, via, data, true);
+            return;
+        }
+        let incoming = Incoming {
+            via,
+            source: packet::source(data),
+            id: packet::id(data),
+            hops: packet::hops(data),
+            payload: &data[packet::HEADER_LEN..],
+        };
+        let known = Verb::from_byte(verb);
+        // A malformed payload says nothing about the sender and changes nothing.
+        let handled = match known {
+            None => Ok(Handled::Credit),
+            Some(verb) => self.handle(now, verb, &incoming, since.is_some()),
+        };
+        match handled {
+            Ok(Handled::Credit) => self.credit(now, incoming.via, incoming.source, incoming.hops, known, false),
+            Ok(Handled::Trust) => self.credit(now, incoming.via, incoming.source, incoming.hops, known, true),
+            Ok(Handled::Ignore) => {}
+            Ok(Handled::Wait) => self.park(now, via, data, true, since),
+            Err(_) => self.counters.dropped += 1,
+        }
+    }
+
+    /// An authentic packet arrived from `source`: note it, learn or confirm the path, tell the peer our addresses.
+    pub(super) fn credit(
+        &mut self,
+        now: i64,
+        via: PathKey,
+        source: Address,
+        hops: u8,
+        verb: Option<Verb>,
+        trust: bool,
+    ) {
+        let allowed = hops == 0 && self.path_allowed(source, via.remote);
+        let Some(peer) = self.topology.peers.get_mut(&source) else { return };
+        peer.last_received = now;
+        if matches!(
+            verb,
+            Some(
+                Verb::Frame
+                    | Verb::ExtFrame
+                    | Verb::NetworkConfigRequest
+                    | Verb::NetworkConfig
+                    | Verb::MulticastFrame
+            )
+        ) {
+            peer.last_active = now;
+        }
+        if trust {
+            peer.last_trusted = now;
+        }
+        let mut learned = false;
+        let mut confirm = false;
+        if hops == 0 {
+            let known = peer.path_mut(&via).map(|p| {
+                p.last_received = now;
+                p.probed_at = 0;
+            });
+            if known.is_some() || allowed {
+                let path = self.topology.paths.entry(via);
+                path.last_in = now;
+                if trust {
+                    path.last_trusted = now;
+                }
+            }
+            if known.is_none() && allowed && !peer.has_live_sibling(now, &self.topology.paths, &via) {
+                if verb == Some(Verb::Ok) {
+                    peer.learn(now, &self.topology.paths, via);
+                    learned = true;
+                } else {
+                    confirm = true;
+                }
+            }
+        }
+        if learned {
+            self.path_learned(now, source);
+        } else if confirm {
+            self.confirm(now, source, via);
+        }
+        self.push_addresses(now, via, source, hops);
+    }
+
+    /// Asks a peer by HELLO whether a path works; its OK will make the path usable.
+    pub(super) fn confirm(&mut self, now: i64, source: Address, key: PathKey) {
+        let Some(peer) = self.topology.peers.get_mut(&source) else { return };
+        if peer.allow_confirmation(now, key, CONFIRM_GATE) {
+            self.say_hello(now, source, Some(key.socket), key.remote);
+        }
+    }
+
+    fn path_learned(&mut self, now: i64, peer: Address) {
+        if self.topology.is_upstream(peer) {
+            self.update_online(now);
+            self.retry_sending(now, None);
+        } else {
+            self.retry_sending(now, Some(peer));
+        }
+    }
+}
+
+/// IPv4-mapped IPv6 addresses become IPv4, scope and flow labels vanish, so that one endpoint has one name.
+fn canonical(remote: SocketAddr) -> SocketAddr {
+    match remote.ip() {
+        IpAddr::V6(ip) => match ip.to_ipv4_mapped() {
+            Some(v4) => SocketAddr::new(IpAddr::V4(v4), remote.port()),
+            None => SocketAddr::new(IpAddr::V6(ip), remote.port()),
+        },
+        IpAddr::V4(_) => remote,
+    }
+}

@@ -1,0 +1,134 @@
+//! Forwarding for others, and introducing those who talk through us.
+//!
+//! Specification: VL1 behaviour, "relaying". We forward more carefully than the reference: a root only carries what comes from
+//! an address at which it knows somebody, so a forged source address cannot make it an amplifier.
+
+use std::net::SocketAddr;
+
+use protocol::inet::Scope;
+use protocol::packet;
+use protocol::verb::Verb;
+use protocol::verbs::Rendezvous;
+use protocol::{Address, scope};
+use rand::RngExt;
+
+use super::Core;
+use super::limits::{INTRODUCE_GATE, PATH_EXPIRY};
+use super::path::PathKey;
+
+impl Core {
+    /// Whether we carry foreign traffic that came in on `via`.
+    fn may_relay(&self, now: i64, via: PathKey) -> bool {
+        if self.topology.am_root {
+            self.topology.paths.knows_ip(via.socket, via.remote.ip()) || self.topology.is_upstream_ip(via.remote.ip())
+        } else {
+            self.topology.paths.get(&via).is_some_and(|path| path.is_trusted(now))
+        }
+    }
+
+    /// Forwards a packet or packet head addressed to `dest`.
+    pub(super) fn relay_packet(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
+        let (source, dest) = (packet::source(data), packet::dest(data));
+        if packet::hops(data) >= packet::MAX_HOPS || !self.may_relay(now, via) {
+            self.counters.dropped += 1;
+            return;
+        }
+        packet::increment_hops(data);
+        if let Some((key, _)) = self.topology.direct_path(now, dest) {
+            self.forward(now, key, data);
+            self.introduce(now, source, dest);
+        } else if let Some((root, key, _)) = self.topology.relay_path(now).filter(|(root, ..)| *root != source) {
+            self.forward(now, key, data);
+            self.introduce(now, source, root);
+        } else {
+            self.counters.dropped += 1;
+        }
+    }
+
+    /// Forwards a fragment addressed to `dest`.
+    pub(super) fn relay_fragment(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
+        let dest = packet::dest(data);
+        if packet::fragment_hops(data) >= packet::MAX_HOPS || !self.may_relay(now, via) {
+            self.counters.dropped += 1;
+            return;
+        }
+        packet::increment_fragment_hops(data);
+        let key = self
+            .topology
+            .direct_path(now, dest)
+            .map(|(key, _)| key)
+            .or_else(|| self.topology.relay_path(now).map(|(_, key, _)| key));
+        match key {
+            // Never back to where it came from.
+            Some(key) if key != via => self.forward(now, key, data),
+            _ => self.counters.dropped += 1,
+        }
+    }
+
+    fn forward(&mut self, now: i64, key: PathKey, data: &[u8]) {
+        self.counters.relayed += 1;
+        self.put(now, Some(key.socket), key.remote, None, data);
+    }
+
+    /// Tells both ends where the other can be reached, once in a while per pair.
+    fn introduce(&mut self, now: i64, x: Address, y: Address) {
+        if !self.topology.peers.contains_key(&x) || !self.topology.peers.contains_key(&y) || x == y {
+            return;
+        }
+        let Some((at_x, at_y)) = self.matching_paths(now, x, y) else { return };
+        if !self.pairs.allow((x.min(y), x.max(y)), now, INTRODUCE_GATE, 1) {
+            return;
+        }
+        let mut steps = [(x, at_x, y, at_y), (y, at_y, x, at_x)];
+        if self.rng.random() {
+            steps.reverse();
+        }
+        for (to, path, other, endpoint) in steps {
+            let mut packet = self.begin(to, Verb::Rendezvous);
+            Rendezvous { peer: other, endpoint: endpoint.remote }.write(&mut packet);
+            self.reply(now, path, packet);
+        }
+    }
+
+    /// For each of two peers its best path in the nearest scope that both share, IPv6 before IPv4.
+    fn matching_paths(&self, now: i64, x: Address, y: Address) -> Option<(PathKey, PathKey)> {
+        let best = |address: Address, wanted: Scope, v6: bool| -> Option<PathKey> {
+            let peer = self.topology.peers.get(&address)?;
+            peer.paths
+                .iter()
+                .filter(|p| now - p.last_received < PATH_EXPIRY)
+                .filter(|p| p.key.remote.is_ipv6() == v6 && scope(p.key.remote.ip()) == wanted)
+                .max_by_key(|p| p.last_received)
+                .map(|p| p.key)
+        };
+        const NEAREST_FIRST: [Scope; 6] =
+            [Scope::Private, Scope::Shared, Scope::LinkLocal, Scope::Global, Scope::PseudoPrivate, Scope::Loopback];
+        NEAREST_FIRST
+            .into_iter()
+            .flat_map(|s| [(s, true), (s, false)])
+            .find_map(|(s, v6)| Some((best(x, s, v6)?, best(y, s, v6)?)))
+    }
+
+    /// Whether a physical address may be used for a peer: usable in itself, listed if the peer is a root, not inside a virtual
+    /// network of ours, not blacklisted.
+    pub(super) fn path_allowed(&self, peer: Address, remote: SocketAddr) -> bool {
+        let ip = remote.ip();
+        if remote.port() == 0 || !protocol::inet::usable_for_paths(ip) {
+            return false;
+        }
+        if let Some(endpoints) = self.topology.upstreams.get(&peer)
+            && !endpoints.is_empty()
+            && !endpoints.iter().any(|e| e.ip() == ip)
+        {
+            return false;
+        }
+        let managed = |network: &super::Network| {
+            network.config.as_ref().is_some_and(|c| c.addresses.iter().any(|a| a.bits > 0 && a.contains(ip)))
+        };
+        if self.networks.values().any(managed) {
+            return false;
+        }
+        !self.settings.physical(ip).is_some_and(|n| n.blacklist)
+            && !self.settings.peers.get(&peer).is_some_and(|p| p.blacklist.iter().any(|b| b.contains(ip)))
+    }
+}

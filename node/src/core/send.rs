@@ -1,0 +1,211 @@
+//! A packet's way out: choosing a path, protecting, cutting into datagrams; and the queue for what cannot go yet.
+//!
+//! Specification: VL1 behaviour, "sending by address, queues, WHOIS"; packet format, "order of operations".
+
+use std::net::SocketAddr;
+
+use protocol::packet::{self, Split};
+use protocol::verb::Verb;
+use protocol::{Address, Identity};
+use rand::RngExt;
+
+use super::Core;
+use super::limits::{HINT_GATE, PATH_EXPIRY, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY};
+use super::path::{PathKey, SocketId};
+use super::queue::Waiting;
+
+/// Verbs whose sender listens for an OK.
+fn wants_reply(verb: u8) -> bool {
+    const VERBS: [Verb; 7] = [
+        Verb::Hello,
+        Verb::Whois,
+        Verb::Echo,
+        Verb::NetworkConfigRequest,
+        Verb::MulticastGather,
+        Verb::MulticastFrame,
+        Verb::NetworkConfig,
+    ];
+    VERBS.iter().any(|v| *v as u8 == verb)
+}
+
+impl Core {
+    /// Begins a packet in the reusable buffer; hand it to [`Core::send`], [`Core::reply`] or [`Core::send_to`].
+    pub(super) fn begin(&mut self, dest: Address, verb: Verb) -> Vec<u8> {
+        let mut packet = std::mem::take(&mut self.scratch);
+        packet.clear();
+        let id = self.rng.random();
+        packet::start(&mut packet, id, dest, self.address(), verb);
+        packet
+    }
+
+    /// Sends a packet to whom it is addressed, by the best path there is, or lets it wait for one.
+    pub(super) fn send(&mut self, now: i64, mut packet: Vec<u8>) {
+        let dest = packet::dest(&packet);
+        if dest == self.address() {
+            self.scratch = packet;
+            return;
+        }
+        if let Some(key) = self.route(now, dest) {
+            self.emit(now, &mut packet, key, true);
+            self.scratch = packet;
+        } else {
+            if !self.topology.peers.contains_key(&dest) {
+                self.whois(now, dest);
+            }
+            self.sending.push(Waiting { since: now, peer: dest, via: None, open: false, packet });
+        }
+    }
+
+    /// Answers on the path a request came by, relayed or not.
+    pub(super) fn reply(&mut self, now: i64, via: PathKey, mut packet: Vec<u8>) {
+        self.emit(now, &mut packet, via, false);
+        self.scratch = packet;
+    }
+
+    /// Sends to an explicit endpoint, from one socket or from all.
+    pub(super) fn send_to(&mut self, now: i64, socket: Option<SocketId>, to: SocketAddr, mut packet: Vec<u8>) {
+        let dest = packet::dest(&packet);
+        if let Some(peer) = self.topology.peers.get(&dest) {
+            let verb = packet::verb_byte(&packet) & packet::VERB_MASK;
+            peer.keys.armor(&mut packet, peer.suite());
+            if wants_reply(verb) {
+                self.expected.insert(now, packet::id(&packet), dest);
+            }
+            self.count_out(verb);
+            self.put(now, socket, to, None, &packet);
+        }
+        self.scratch = packet;
+    }
+
+    /// Puts a finished datagram into the outbox.
+    pub(super) fn put(&mut self, now: i64, socket: Option<SocketId>, to: SocketAddr, ttl: Option<u8>, data: &[u8]) {
+        if let Some(socket) = socket {
+            self.topology.paths.sent(&PathKey { socket, remote: to }, now);
+        }
+        self.counters.bytes_out += data.len() as u64;
+        self.outbox.datagrams.push(socket, to, ttl, &[], data);
+    }
+
+    /// Protects a packet for its destination and puts it, cut as the path wants it, into the outbox.
+    fn emit(&mut self, now: i64, packet: &mut [u8], key: PathKey, by_address: bool) {
+        let dest = packet::dest(packet);
+        let Some(peer) = self.topology.peers.get(&dest) else { return };
+        let ip = key.remote.ip();
+        let mtu = self.settings.mtu(ip);
+        if packet.len() > packet::max_packet(mtu) {
+            self.counters.dropped += 1;
+            return;
+        }
+        let verb = packet::verb_byte(packet) & packet::VERB_MASK;
+        packet::set_fragmented(packet, packet.len() > mtu);
+        match self.settings.trusted_path(ip).filter(|_| by_address) {
+            Some(id) => packet::mark_trusted(packet, id),
+            None => peer.keys.armor(packet, peer.suite()),
+        }
+        if wants_reply(verb) {
+            self.expected.insert(now, packet::id(packet), dest);
+        }
+        self.count_out(verb);
+        self.topology.paths.sent(&key, now);
+        let (datagrams, counters) = (&mut self.outbox.datagrams, &mut self.counters);
+        packet::datagrams(packet, mtu, Split::Halves, |head, data| {
+            counters.bytes_out += (head.len() + data.len()) as u64;
+            datagrams.push(Some(key.socket), key.remote, None, head, data);
+        });
+    }
+
+    /// The path a packet to `dest` takes now: a live direct one; else the best root, while the direct one is probed; else
+    /// whatever might still work.
+    fn route(&mut self, now: i64, dest: Address) -> Option<PathKey> {
+        let direct = self.topology.peers.get(&dest)?.best_path(now, &self.topology.paths, PATH_EXPIRY);
+        if let Some((key, true)) = direct {
+            return Some(key);
+        }
+        match direct {
+            Some((key, _)) => self.confirm(now, dest, key),
+            None => self.try_hints(now, dest),
+        }
+        let relay = self.topology.relay_path(now).filter(|(root, ..)| *root != dest);
+        match (direct, relay) {
+            (_, Some((_, key, true))) => Some(key),
+            (Some((key, _)), _) | (None, Some((_, key, _))) => Some(key),
+            (None, None) => {
+                let peer = self.topology.peers.get(&dest)?;
+                peer.best_path(now, &self.topology.paths, i64::MAX).map(|(key, _)| key)
+            }
+        }
+    }
+
+    /// Says HELLO to addresses somebody told us to try for a peer that cannot be reached directly.
+    fn try_hints(&mut self, now: i64, dest: Address) {
+        let configured = self.settings.peers.get(&dest).map_or(&[][..], |p| &p.hints[..]);
+        let cached = self.hints.get(&dest).map_or(&[][..], |h| &h[..]);
+        if configured.is_empty() && cached.is_empty() {
+            return;
+        }
+        let Some(peer) = self.topology.peers.get_mut(&dest) else { return };
+        if !peer.hints.allow(now, HINT_GATE, 1) {
+            return;
+        }
+        for to in configured.iter().chain(cached).copied().take(8).collect::<Vec<_>>() {
+            self.say_hello(now, dest, None, to);
+        }
+    }
+
+    /// Asks the best root who `address` is, at most twice a second.
+    pub(super) fn whois(&mut self, now: i64, address: Address) {
+        if address.is_reserved() || address == self.address() {
+            return;
+        }
+        let Some((root, _)) = self.topology.best_upstream(now) else { return };
+        if root == address || !self.whois.allow(address, now, WHOIS_RETRY, 1) {
+            return;
+        }
+        let mut packet = self.begin(root, Verb::Whois);
+        packet.extend_from_slice(&address.to_bytes());
+        self.send(now, packet);
+    }
+
+    /// WHOIS for the claimed sender of a packet nobody vouches for; bounded for all of them together, since anyone can forge
+    /// senders.
+    pub(super) fn whois_source(&mut self, now: i64, address: Address) {
+        if self.unknown_sources.allow(now, UNKNOWN_SOURCE_GATE, UNKNOWN_SOURCE_BURST) {
+            self.whois(now, address);
+        }
+    }
+
+    /// Takes in an identity a root vouched for and lets go what waited for it.
+    pub(super) fn learn_identity(&mut self, now: i64, identity: &Identity) {
+        if self.topology.add_peer(&self.secret, identity, now) {
+            self.whois.remove(identity.address);
+            self.retry_sending(now, Some(identity.address));
+            self.retry_parked(now, None);
+        }
+    }
+
+    /// Tries again to send what waits for `peer`, or for anybody.
+    pub(super) fn retry_sending(&mut self, now: i64, peer: Option<Address>) {
+        for mut waiting in self.sending.take(now, peer) {
+            if let Some(key) = self.route(now, waiting.peer) {
+                self.emit(now, &mut waiting.packet, key, true);
+            } else {
+                if !self.topology.peers.contains_key(&waiting.peer) {
+                    self.whois(now, waiting.peer);
+                }
+                self.sending.push(waiting);
+            }
+        }
+    }
+
+    /// Tries again to handle what waits for the identity or credentials of `peer`, or of anybody.
+    pub(super) fn retry_parked(&mut self, now: i64, peer: Option<Address>) {
+        for mut waiting in self.parked.take(now, peer) {
+            let Some(via) = waiting.via else { continue };
+            self.packet(now, via, &mut waiting.packet, waiting.open, Some(waiting.since));
+        }
+    }
+
+    fn count_out(&mut self, verb: u8) {
+        self.counters.packets_out[usize::from(verb & 0x1f)] += 1;
+    }
+}

@@ -1,0 +1,232 @@
+//! Who is who: peers, the planet, the moons, and which of the peers are roots.
+//!
+//! Specification: VL1 behaviour, "worlds", "peers", "choosing the upstream".
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use protocol::packet::SessionKeys;
+use protocol::world::{World, WorldKind};
+use protocol::{Address, Identity, SecretIdentity};
+
+use super::info::Role;
+use super::limits::{MAX_PEERS, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT};
+use super::path::{PathKey, Paths};
+use super::peer::Peer;
+
+/// Moons orbited or awaited at once.
+const MAX_MOONS: usize = 64;
+
+/// A world that was taken in and has to be stored.
+pub(super) enum Accepted {
+    /// Nothing changed.
+    No,
+    /// The planet in force is new.
+    Planet,
+    /// This moon is new.
+    Moon(u64),
+}
+
+/// Peers and worlds.
+#[derive(Debug)]
+pub(super) struct Topology {
+    /// Everybody whose identity we hold.
+    pub(super) peers: BTreeMap<Address, Peer>,
+    /// Physical paths.
+    pub(super) paths: Paths,
+    /// The planet in force.
+    pub(super) planet: World,
+    /// The moons in force, by ID.
+    pub(super) moons: BTreeMap<u64, World>,
+    /// Moons we wait for, with the node that will tell us.
+    pub(super) seeds: BTreeMap<u64, Address>,
+    /// Roots of planet and moons except ourselves, with their stable endpoints.
+    pub(super) upstreams: BTreeMap<Address, Vec<SocketAddr>>,
+    /// Whether we are a root ourselves.
+    pub(super) am_root: bool,
+    us: Identity,
+}
+
+impl Topology {
+    /// An empty topology under a planet. The roots become peers.
+    pub(super) fn new(secret: &SecretIdentity, planet: World, now: i64) -> Self {
+        let mut topology = Self {
+            peers: BTreeMap::new(),
+            paths: Paths::default(),
+            planet,
+            moons: BTreeMap::new(),
+            seeds: BTreeMap::new(),
+            upstreams: BTreeMap::new(),
+            am_root: false,
+            us: secret.identity().clone(),
+        };
+        topology.recompute_upstreams(secret, now);
+        topology
+    }
+
+    /// Adds a peer unless its address is already known (the known one wins) or its key is unusable. Whether it is known now.
+    pub(super) fn add_peer(&mut self, secret: &SecretIdentity, identity: &Identity, now: i64) -> bool {
+        if identity.address == self.us.address || identity.address.is_reserved() {
+            return false;
+        }
+        if self.peers.contains_key(&identity.address) {
+            return true;
+        }
+        let Some(agreed) = secret.agree(identity) else { return false };
+        self.insert_peer(identity.clone(), SessionKeys::new(&agreed), now);
+        true
+    }
+
+    /// Adds a peer whose key is already agreed.
+    pub(super) fn insert_peer(&mut self, identity: Identity, keys: SessionKeys, now: i64) {
+        if self.peers.len() >= MAX_PEERS {
+            let oldest = self
+                .peers
+                .iter()
+                .filter(|(address, _)| !self.upstreams.contains_key(address))
+                .min_by_key(|(_, peer)| peer.last_received.max(peer.since))
+                .map(|(address, _)| *address);
+            if let Some(oldest) = oldest {
+                self.peers.remove(&oldest);
+            }
+        }
+        self.peers.insert(identity.address, Peer::new(identity, keys, now));
+    }
+
+    /// What `address` is to us.
+    pub(super) fn role(&self, address: Address) -> Role {
+        if self.planet.roots.iter().any(|r| r.identity.address == address) {
+            Role::Planet
+        } else if self.upstreams.contains_key(&address) {
+            Role::Moon
+        } else {
+            Role::Leaf
+        }
+    }
+
+    /// Whether `address` is a root of the planet or of a moon we orbit.
+    pub(super) fn is_upstream(&self, address: Address) -> bool {
+        self.upstreams.contains_key(&address)
+    }
+
+    /// Whether some upstream lists this IP address among its stable endpoints.
+    pub(super) fn is_upstream_ip(&self, ip: std::net::IpAddr) -> bool {
+        self.upstreams.values().flatten().any(|e| e.ip() == ip)
+    }
+
+    /// The upstream that carries our WHOIS and relayed traffic: the one with the best mix of latency and freshness, and the
+    /// path to it.
+    pub(super) fn best_upstream(&self, now: i64) -> Option<(Address, Option<(PathKey, bool)>)> {
+        self.upstreams
+            .keys()
+            .filter_map(|address| self.peers.get(address).map(|peer| (*address, peer)))
+            .map(|(address, peer)| {
+                let path = peer.best_path(now, &self.paths, i64::MAX);
+                let age = now - peer.last_received;
+                let latency = path
+                    .and_then(|(key, _)| self.paths.get(&key)?.latency)
+                    .filter(|l| *l > 0)
+                    .map_or(65_535, i64::from);
+                // A root that has stopped answering must not win against one that answers.
+                let score = if age >= PEER_TIMEOUT {
+                    i64::from(u32::MAX)
+                } else if path.is_some_and(|(_, alive)| alive) {
+                    latency
+                } else {
+                    latency.max(65_535) * (age / PATH_ALIVE + 2)
+                };
+                (score, std::cmp::Reverse(address), path)
+            })
+            .min_by_key(|(score, address, _)| (*score, *address))
+            .map(|(_, address, path)| (address.0, path))
+    }
+
+    /// A usable path to the best upstream.
+    pub(super) fn relay_path(&self, now: i64) -> Option<(Address, PathKey, bool)> {
+        let (address, path) = self.best_upstream(now)?;
+        path.map(|(key, alive)| (address, key, alive))
+    }
+
+    /// A direct path to `address` confirmed lately enough.
+    pub(super) fn direct_path(&self, now: i64, address: Address) -> Option<(PathKey, bool)> {
+        self.peers.get(&address)?.best_path(now, &self.paths, PATH_EXPIRY)
+    }
+
+    /// Offers a world. `trusted` means from our own disk or asked for by orbiting; else a world that replaces none is refused
+    /// unless `from` is the seed we wait for.
+    pub(super) fn offer_world(
+        &mut self,
+        secret: &SecretIdentity,
+        now: i64,
+        world: World,
+        from: Option<Address>,
+    ) -> Accepted {
+        let accepted = match world.kind {
+            WorldKind::Planet => {
+                if !world.may_replace(&self.planet) {
+                    return Accepted::No;
+                }
+                self.planet = world;
+                Accepted::Planet
+            }
+            WorldKind::Null => return Accepted::No,
+            WorldKind::Moon => {
+                let id = world.id;
+                match self.moons.get(&id) {
+                    Some(current) if !world.may_replace(current) => return Accepted::No,
+                    Some(_) => {}
+                    None => {
+                        let awaited = self
+                            .seeds
+                            .get(&id)
+                            .is_some_and(|seed| world.roots.iter().any(|r| r.identity.address == *seed));
+                        if (from.is_some() && !awaited) || self.moons.len() >= MAX_MOONS {
+                            return Accepted::No;
+                        }
+                    }
+                }
+                self.seeds.remove(&id);
+                self.moons.insert(id, world);
+                Accepted::Moon(id)
+            }
+        };
+        self.recompute_upstreams(secret, now);
+        accepted
+    }
+
+    /// Waits for a moon that `seed` will tell us about. False when too many are awaited.
+    pub(super) fn await_moon(&mut self, id: u64, seed: Address) -> bool {
+        if self.seeds.len() >= MAX_MOONS && !self.seeds.contains_key(&id) {
+            return false;
+        }
+        self.seeds.insert(id, seed);
+        true
+    }
+
+    /// Forgets a moon.
+    pub(super) fn forget_moon(&mut self, secret: &SecretIdentity, now: i64, id: u64) {
+        self.seeds.remove(&id);
+        self.moons.remove(&id);
+        self.recompute_upstreams(secret, now);
+    }
+
+    fn recompute_upstreams(&mut self, secret: &SecretIdentity, now: i64) {
+        self.upstreams.clear();
+        self.am_root = false;
+        let mut roots = Vec::new();
+        for root in std::iter::once(&self.planet).chain(self.moons.values()).flat_map(|w| &w.roots) {
+            if root.identity == self.us {
+                self.am_root = true;
+            } else {
+                let endpoints = self.upstreams.entry(root.identity.address).or_default();
+                endpoints.extend(root.endpoints.iter().filter(|e| e.port() != 0));
+                roots.push(root.identity.clone());
+            }
+        }
+        for identity in roots {
+            if !self.add_peer(secret, &identity, now) {
+                self.upstreams.remove(&identity.address);
+            }
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! What each authenticated verb does on VL1; VL2 verbs go on to `network/`.
+//!
+//! Specification: VL1 verbs.
+
+use protocol::verb::Verb;
+use protocol::verbs::{self, OkHeader, OkWhois, UserMessage, Whois, error_code};
+use protocol::{NetworkId, Result};
+
+use super::Core;
+use super::event::Event;
+use super::limits::WHOIS_GATE;
+use super::receive::{Handled, Incoming};
+
+/// Identities in one OK(WHOIS), so that the answer stays one datagram of the default size.
+const MAX_WHOIS_ANSWERS: usize = 19;
+/// Payload echoed at most; nobody sends more than an empty one.
+const MAX_ECHO: usize = 1_200;
+
+impl Core {
+    /// Dispatches one authenticated packet. `retry` means that it has waited before and must not meet a rate gate twice.
+    pub(super) fn handle(&mut self, now: i64, verb: Verb, incoming: &Incoming<'_>, retry: bool) -> Result<Handled> {
+        match verb {
+            Verb::Hello => Ok(Handled::Ignore),
+            Verb::Nop
+            | Verb::RemoteTrace => Ok(Handled::Credit),
+            // Link bonding reports say nothing about the sender's life, as in the reference.
+            Verb::Ack | Verb::QosMeasurement | Verb::PathNegotiationRequest => Ok(Handled::Ignore),
+            Verb::Ok => self.ok(now, incoming),
+            Verb::Error => self.error(now, incoming),
+            Verb::Whois => self.answer_whois(now, incoming),
+            Verb::Rendezvous => self.rendezvous(now, incoming),
+            Verb::Echo => self.answer_echo(now, incoming),
+            Verb::PushDirectPaths => self.pushed_paths(now, incoming),
+            Verb::UserMessage => self.user_message(incoming),
+            Verb::Frame => self.receive_frame(now, incoming),
+            Verb::ExtFrame => self.receive_ext_frame(now, incoming),
+            Verb::MulticastLike => self.receive_likes(now, incoming),
+            Verb::MulticastGather => self.answer_gather(now, incoming),
+            Verb::MulticastFrame => self.receive_multicast(now, incoming),
+            Verb::NetworkCredentials => self.receive_credentials(now, incoming, retry),
+            Verb::NetworkConfigRequest => self.config_requested(now, incoming),
+            Verb::NetworkConfig => self.config_pushed(now, incoming),
+        }
+    }
+
+    fn ok(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        let ok = OkHeader::parse(incoming.payload)?;
+        let Some(sent_at) = self.expected.sent_at(now, ok.in_re_id, incoming.source) else {
+            return Ok(Handled::Ignore);
+        };
+        match Verb::from_byte(ok.in_re_verb) {
+            Some(Verb::Hello) => self.ok_hello(now, incoming, ok.body, sent_at),
+            Some(Verb::Whois) => {
+                if self.topology.is_upstream(incoming.source) {
+                    for identity in OkWhois::parse(ok.body)?.0 {
+                        self.learn_identity(now, &identity);
+                    }
+                }
+                Ok(Handled::Credit)
+            }
+            Some(Verb::NetworkConfigRequest) => self.config_chunk(now, incoming, ok.body, ok.in_re_id).map(|_| Handled::Credit),
+            Some(Verb::MulticastGather) => self.ok_gather(now, incoming, ok.body),
+            Some(Verb::MulticastFrame) => self.ok_multicast_frame(now, incoming, ok.body),
+            _ => Ok(Handled::Credit),
+        }
+    }
+
+    fn error(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        let error = verbs::Error::parse(incoming.payload)?;
+        let from_controller = error.network.filter(|n| n.controller() == incoming.source);
+        let asked_config = error.in_re_verb == Verb::NetworkConfigRequest as u8;
+        match error.code {
+            error_code::OBJECT_NOT_FOUND | error_code::UNSUPPORTED_OPERATION if asked_config => {
+                if let Some(network) = from_controller {
+                    self.config_refused(now, network, error.code, error.body);
+                }
+            }
+            error_code::ACCESS_DENIED | error_code::AUTHENTICATION_REQUIRED => {
+                if let Some(network) = from_controller {
+                    self.config_refused(now, network, error.code, error.body);
+                }
+            }
+            error_code::IDENTITY_COLLISION => {
+                if self.topology.is_upstream(incoming.source) {
+                    self.outbox.events.push_back(Event::IdentityCollision);
+                }
+            }
+            error_code::NEED_MEMBERSHIP_CERTIFICATE => {
+                if let Some(network) = error.network {
+                    self.credentials_wanted(now, network, incoming.source);
+                }
+            }
+            error_code::UNWANTED_MULTICAST => {
+                if let Some(network) = error.network {
+                    self.multicast_unwanted(now, network, incoming.source, error.body)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(Handled::Credit)
+    }
+
+    fn answer_whois(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        let am_root = self.topology.am_root;
+        let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return Ok(Handled::Ignore) };
+        if !am_root && !peer.whois.allow(now, WHOIS_GATE, 1) {
+            return Ok(Handled::Ignore);
+        }
+        let mut found = Vec::new();
+        for address in Whois::parse(incoming.payload)?.0.into_iter().take(MAX_WHOIS_ANSWERS) {
+            if address == self.address() {
+                found.push(self.secret.identity().clone());
+            } else if let Some(peer) = self.topology.peers.get(&address) {
+                found.push(peer.identity.clone());
+            } else if !self.topology.is_upstream(incoming.source) || am_root {
+                self.whois_source(now, address);
+            }
+        }
+        if !found.is_empty() {
+            let mut packet = self.begin_ok(incoming, Verb::Whois);
+            OkWhois(found).write(&mut packet);
+            self.reply(now, incoming.via, packet);
+        }
+        Ok(Handled::Credit)
+    }
+
+    fn answer_echo(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        // Unknown paths are not remembered for strangers' sake, so their gate is the peer's confirmation gate.
+        let allowed = self.topology.paths.get_mut(&incoming.via).is_none_or(|path| path.allow_echo(now));
+        if !allowed || incoming.payload.len() > MAX_ECHO {
+            return Ok(Handled::Ignore);
+        }
+        let mut packet = self.begin_ok(incoming, Verb::Echo);
+        packet.extend_from_slice(incoming.payload);
+        self.reply(now, incoming.via, packet);
+        Ok(Handled::Credit)
+    }
+
+    fn user_message(&mut self, incoming: &Incoming<'_>) -> Result<Handled> {
+        /// ZeroTier's own software update messages; not ours to act on.
+        const SOFTWARE_UPDATE: u64 = 100;
+        if let Ok(message) = UserMessage::parse(incoming.payload)
+            && message.kind != SOFTWARE_UPDATE
+        {
+            self.outbox.events.push_back(Event::UserMessage {
+                from: incoming.source,
+                kind: message.kind,
+                body: message.body.to_vec(),
+            });
+        }
+        Ok(Handled::Credit)
+    }
+
+    /// Begins an OK to a packet: in-re verb and packet ID are written.
+    pub(super) fn begin_ok(&mut self, incoming: &Incoming<'_>, in_re: Verb) -> Vec<u8> {
+        let mut packet = self.begin(incoming.source, Verb::Ok);
+        packet.push(in_re as u8);
+        packet.extend_from_slice(&incoming.id.to_be_bytes());
+        packet
+    }
+
+    /// Sends an ERROR about a packet that concerns a network.
+    pub(super) fn answer_error(&mut self, now: i64, incoming: &Incoming<'_>, in_re: Verb, code: u8, network: NetworkId) {
+        let mut packet = self.begin(incoming.source, Verb::Error);
+        packet.push(in_re as u8);
+        packet.extend_from_slice(&incoming.id.to_be_bytes());
+        packet.push(code);
+        packet.extend_from_slice(&network.0.to_be_bytes());
+        self.reply(now, incoming.via, packet);
+    }
+}

@@ -1,0 +1,5 @@
+//! Moving packets: batches between the core and the operating system.
+
+pub mod outbox;
+
+pub use outbox::Outbox;

@@ -1,0 +1,115 @@
+//! What the core wants done to the outside world, collected in reusable buffers.
+//!
+//! Datagrams and Ethernet frames are laid end to end in one contiguous buffer each, with a small descriptor per item, so that
+//! a burst leaves in one `sendmmsg` and nothing is allocated per packet once the buffers have grown to their working size.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+use protocol::NetworkId;
+
+use crate::core::event::Event;
+use crate::core::path::SocketId;
+
+/// One datagram in [`Outbox::datagrams`].
+#[derive(Clone, Debug)]
+pub struct Segment {
+    /// Its bytes in the buffer.
+    pub range: Range<usize>,
+    /// The local socket to send from; `None` means from every socket of the destination's family.
+    pub socket: Option<SocketId>,
+    /// Where to.
+    pub to: SocketAddr,
+    /// IP time-to-live for this one datagram (hole punching), `None` for the socket's own.
+    pub ttl: Option<u8>,
+}
+
+/// A batch of datagrams in send order.
+#[derive(Debug, Default)]
+pub struct DatagramBatch {
+    buffer: Vec<u8>,
+    segments: Vec<Segment>,
+}
+
+impl DatagramBatch {
+    /// Appends one datagram made of two parts (a fragment header and its data, or an empty slice and a whole packet).
+    pub fn push(&mut self, socket: Option<SocketId>, to: SocketAddr, ttl: Option<u8>, head: &[u8], data: &[u8]) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(head);
+        self.buffer.extend_from_slice(data);
+        self.segments.push(Segment { range: start..self.buffer.len(), socket, to, ttl });
+    }
+
+    /// The descriptors, in send order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
+    }
+
+    /// The bytes the descriptors refer to.
+    pub fn buffer(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// The datagrams with their bytes, in send order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Segment, &[u8])> {
+        self.segments.iter().map(|s| (s, &self.buffer[s.range.clone()]))
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.segments.is_empty()
+    }
+
+    /// Forgets everything; the buffers stay allocated.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.segments.clear();
+    }
+}
+
+/// A batch of Ethernet frames for virtual ports, in delivery order.
+#[derive(Debug, Default)]
+pub struct FrameBatch {
+    buffer: Vec<u8>,
+    frames: Vec<(NetworkId, Range<usize>)>,
+}
+
+impl FrameBatch {
+    /// Appends one frame: 14-byte Ethernet header (destination, source, ethertype) and payload.
+    pub fn push(&mut self, network: NetworkId, dest: [u8; 6], source: [u8; 6], ethertype: u16, payload: &[u8]) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(&dest);
+        self.buffer.extend_from_slice(&source);
+        self.buffer.extend_from_slice(&ethertype.to_be_bytes());
+        self.buffer.extend_from_slice(payload);
+        self.frames.push((network, start..self.buffer.len()));
+    }
+
+    /// The frames with the network whose port they belong to.
+    pub fn iter(&self) -> impl Iterator<Item = (NetworkId, &[u8])> {
+        self.frames.iter().map(|(n, r)| (*n, &self.buffer[r.clone()]))
+    }
+
+    /// Whether there is nothing to deliver.
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Forgets everything; the buffers stay allocated.
+    pub fn clear(&mut self) {
+        self.buffer.clear();
+        self.frames.clear();
+    }
+}
+
+/// Everything the core has produced since it was last drained.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// UDP datagrams to send.
+    pub datagrams: DatagramBatch,
+    /// Ethernet frames to write into virtual ports.
+    pub frames: FrameBatch,
+    /// Everything else, in order.
+    pub events: VecDeque<Event>,
+}
