@@ -7,8 +7,9 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 
+use protocol::Mac;
 use protocol::derive::resolution_group;
-use protocol::{Mac, MulticastGroup};
+use protocol::multicast_group::MulticastGroup;
 
 /// More groups than this on one device are ignored; the kernel itself seldom has more than a dozen.
 pub const MAX_GROUPS: usize = 1024;

@@ -1,0 +1,423 @@
+//! The packet loop: one thread that owns the [`Core`] and moves packets between UDP sockets, TAP devices and the core.
+//!
+//! The control side talks to it through an [`EngineHandle`]: functions that run on the thread between two batches. What the
+//! core wants from the control side comes out as [`EngineEvent`]s.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc as commands;
+use std::thread::JoinHandle;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use protocol::NetworkId;
+use tokio::sync::{mpsc, oneshot};
+
+use super::clock::Clock;
+use crate::core::Core;
+use crate::core::event::{ConfigRequest, Event};
+use crate::core::path::SocketId;
+use crate::os::batch::{ReceiveBatch, SendBatch};
+use crate::os::tap::Tap;
+use crate::os::udp::UdpSocket;
+
+/// Events that may wait for the control side in its channel.
+pub const EVENT_QUEUE: usize = 1024;
+/// Events held back on the thread while the channel is full; requests of strangers are dropped beyond this.
+const MAX_BACKLOG: usize = 4096;
+/// Rounds of [`crate::os::batch::BATCH`] datagrams taken from one socket before others get their turn.
+const SOCKET_ROUNDS: usize = 2;
+/// Frames taken from one TAP before others get their turn.
+const TAP_FRAMES: usize = 64;
+/// The largest Ethernet frame a port may carry: the largest MTU, header and VLAN tag.
+const FRAME_ROOM: usize = 10_000 + 18;
+/// The core is asked at least this often, in milliseconds.
+const MAX_SLEEP: i64 = 60_000;
+
+/// Something for the control side.
+#[derive(Debug)]
+pub enum EngineEvent {
+    /// From the core.
+    Core(Event),
+    /// A TAP device went away under us.
+    PortLost(NetworkId),
+}
+
+/// Takes configuration requests from the packet thread; `false` = too busy, the member will ask again.
+pub type RequestSink = Box<dyn FnMut(ConfigRequest) -> bool + Send>;
+
+/// The packet thread is gone.
+#[derive(Debug, thiserror::Error)]
+#[error("the packet loop has stopped")]
+pub struct Stopped;
+
+type Job = Box<dyn FnOnce(&mut Core, i64) + Send>;
+
+enum Command {
+    Run(Job),
+    Sockets(Vec<(SocketId, Arc<UdpSocket>)>, oneshot::Sender<()>),
+    AddPort(NetworkId, Tap, oneshot::Sender<io::Result<()>>),
+    RemovePort(NetworkId, oneshot::Sender<()>),
+    Stop,
+}
+
+/// Access to the packet thread; clones share it.
+#[derive(Clone)]
+pub struct EngineHandle {
+    commands: commands::Sender<Command>,
+    wake: Arc<EventFd>,
+    clock: Clock,
+}
+
+impl EngineHandle {
+    fn send(&self, command: Command) -> Result<(), Stopped> {
+        self.commands.send(command).map_err(|_| Stopped)?;
+        // The counter cannot overflow: the thread resets it, and each write adds one.
+        let _ = self.wake.write(1);
+        Ok(())
+    }
+
+    /// The node's clock.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Runs a function on the packet thread without waiting for it.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub fn post(&self, job: impl FnOnce(&mut Core, i64) + Send + 'static) -> Result<(), Stopped> {
+        self.send(Command::Run(Box::new(job)))
+    }
+
+    /// Runs a function on the packet thread and returns its result.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn call<R: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Core, i64) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (reply, result) = oneshot::channel();
+        self.post(move |core, now| {
+            let _ = reply.send(job(core, now));
+        })?;
+        result.await.map_err(|_| Stopped)
+    }
+
+    /// Uses exactly these sockets from now on.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn set_sockets(&self, sockets: Vec<(SocketId, Arc<UdpSocket>)>) -> Result<(), Stopped> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::Sockets(sockets, reply))?;
+        done.await.map_err(|_| Stopped)
+    }
+
+    /// Moves frames between a TAP and the core from now on.
+    ///
+    /// # Errors
+    /// [`Stopped`], or the TAP cannot be polled.
+    pub async fn add_port(&self, network: NetworkId, tap: Tap) -> io::Result<()> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::AddPort(network, tap, reply)).map_err(io::Error::other)?;
+        done.await.map_err(|_| io::Error::other(Stopped))?
+    }
+
+    /// Closes a network's TAP, which removes the interface.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn remove_port(&self, network: NetworkId) -> Result<(), Stopped> {
+        let (reply, done) = oneshot::channel();
+        self.send(Command::RemovePort(network, reply))?;
+        done.await.map_err(|_| Stopped)
+    }
+
+    /// Ends the thread; TAPs and sockets are closed.
+    pub fn stop(&self) {
+        let _ = self.send(Command::Stop);
+    }
+}
+
+/// What poll tokens mean: a kind in the upper half and an index in the lower.
+const WAKE: u64 = 0;
+const SOCKET: u64 = 1 << 32;
+const PORT: u64 = 2 << 32;
+
+struct Engine {
+    core: Core,
+    clock: Clock,
+    epoll: Epoll,
+    wake: Arc<EventFd>,
+    commands: commands::Receiver<Command>,
+    events: mpsc::Sender<EngineEvent>,
+    backlog: VecDeque<EngineEvent>,
+    requests: RequestSink,
+    sockets: BTreeMap<SocketId, Arc<UdpSocket>>,
+    ports: BTreeMap<NetworkId, (u32, Tap)>,
+    next_port: u32,
+    receive: ReceiveBatch,
+    send: SendBatch,
+    frame: Vec<u8>,
+    stop: bool,
+}
+
+/// Starts the packet thread.
+///
+/// # Errors
+/// The kernel refuses an epoll or event descriptor, or a thread.
+pub fn start(
+    core: Core,
+    clock: Clock,
+    requests: RequestSink,
+) -> io::Result<(EngineHandle, mpsc::Receiver<EngineEvent>, JoinHandle<()>)> {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
+    epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+    let (sender, receiver) = commands::channel();
+    let (events, event_receiver) = mpsc::channel(EVENT_QUEUE);
+    let handle = EngineHandle { commands: sender, wake: wake.clone(), clock };
+    let mut engine = Engine {
+        core,
+        clock,
+        epoll,
+        wake,
+        commands: receiver,
+        events,
+        backlog: VecDeque::new(),
+        requests,
+        sockets: BTreeMap::new(),
+        ports: BTreeMap::new(),
+        next_port: 0,
+        receive: ReceiveBatch::default(),
+        send: SendBatch::default(),
+        frame: vec![0; FRAME_ROOM],
+        stop: false,
+    };
+    let thread = std::thread::Builder::new().name("packets".into()).spawn(move || engine.run())?;
+    Ok((handle, event_receiver, thread))
+}
+
+impl Engine {
+    fn run(&mut self) {
+        let mut ready = [EpollEvent::empty(); 64];
+        while !self.stop {
+            let now = self.clock.now();
+            if self.core.next_deadline() <= now {
+                self.core.tick(now);
+            }
+            self.flush();
+            let count = match self.epoll.wait(&mut ready, self.timeout()) {
+                Ok(count) => count,
+                Err(nix::errno::Errno::EINTR) => 0,
+                Err(error) => {
+                    tracing::error!(%error, "waiting for packets failed");
+                    return;
+                }
+            };
+            for event in &ready[..count] {
+                let index = event.data() as u32;
+                match event.data() & !u64::from(u32::MAX) {
+                    SOCKET => self.receive(SocketId(index)),
+                    PORT => self.read_frames(index),
+                    _ => self.run_commands(),
+                }
+            }
+        }
+    }
+
+    fn timeout(&self) -> EpollTimeout {
+        // A backlog is offered again soon; the channel has no wake-up of its own.
+        let longest = if self.backlog.is_empty() { MAX_SLEEP } else { 20 };
+        let wait = (self.core.next_deadline() - self.clock.now()).clamp(0, longest);
+        EpollTimeout::try_from(wait as i32).unwrap_or(EpollTimeout::ZERO)
+    }
+
+    fn receive(&mut self, id: SocketId) {
+        for _ in 0..SOCKET_ROUNDS {
+            let Some(socket) = self.sockets.get(&id) else { return };
+            let count = match self.receive.receive(socket) {
+                Ok(count) => count,
+                Err(error) => {
+                    tracing::debug!(local = %socket.local(), %error, "receiving failed");
+                    return;
+                }
+            };
+            let now = self.clock.now();
+            for index in 0..count {
+                if let Some((from, data)) = self.receive.datagram(index) {
+                    tracing::trace!(%from, octets = data.len(), "datagram in");
+                    self.core.datagram(now, id, from, data);
+                }
+            }
+            self.flush();
+            if count < crate::os::batch::BATCH {
+                return;
+            }
+        }
+    }
+
+    fn read_frames(&mut self, index: u32) {
+        let Some((&network, (_, tap))) = self.ports.iter().find(|(_, (i, _))| *i == index) else { return };
+        let now = self.clock.now();
+        let mut lost = false;
+        for _ in 0..TAP_FRAMES {
+            match tap.read(&mut self.frame) {
+                Ok(Some(length)) => self.core.frame(now, network, &self.frame[..length]),
+                Ok(None) => break,
+                // The interface is down: nothing to read, nothing wrong.
+                Err(error) if error.raw_os_error() == Some(libc::EIO) => break,
+                Err(error) => {
+                    tracing::warn!(%network, port = tap.name(), %error, "the port went away; making it again");
+                    lost = true;
+                    break;
+                }
+            }
+        }
+        if lost {
+            self.remove_port(network);
+            self.backlog.push_back(EngineEvent::PortLost(network));
+        }
+        self.flush();
+    }
+
+    /// Carries out everything the core wants done.
+    fn flush(&mut self) {
+        self.send_datagrams();
+        for (network, frame) in self.core.outbox.frames.iter() {
+            if let Some((_, tap)) = self.ports.get(&network)
+                && let Err(error) = tap.write(frame)
+            {
+                tracing::trace!(%network, %error, "frame not delivered");
+            }
+        }
+        self.core.outbox.frames.clear();
+        self.pass_events();
+    }
+
+    fn send_datagrams(&mut self) {
+        let batch = &self.core.outbox.datagrams;
+        if batch.is_empty() {
+            return;
+        }
+        let (segments, buffer) = (batch.segments(), batch.buffer());
+        let mut at = 0;
+        while let Some(first) = segments.get(at) {
+            // A run goes through one socket in the ordinary way.
+            let same = segments[at..].iter().take_while(|s| s.socket == first.socket && s.ttl == first.ttl);
+            let run = &segments[at..at + same.count()];
+            at += run.len();
+            let known = first.socket.and_then(|id| self.sockets.get(&id));
+            let every = self.sockets.values();
+            let sockets: &mut dyn Iterator<Item = &Arc<UdpSocket>> = match known {
+                Some(socket) => &mut std::iter::once(socket),
+                None => &mut every.filter(|_| true),
+            };
+            for socket in sockets {
+                let family = socket.local().is_ipv6();
+                let own = run.iter().filter(|s| s.to.is_ipv6() == family);
+                if let Some(ttl) = first.ttl {
+                    for segment in own {
+                        if let Err(error) = socket.send_with_ttl(&buffer[segment.range.clone()], segment.to, ttl) {
+                            tracing::trace!(to = %segment.to, %error, "datagram refused");
+                        }
+                    }
+                } else {
+                    self.send.send(socket, own.map(|s| (s.to, &buffer[s.range.clone()])));
+                }
+            }
+        }
+        self.core.outbox.datagrams.clear();
+    }
+
+    fn pass_events(&mut self) {
+        while let Some(event) = self.core.outbox.events.pop_front() {
+            match event {
+                Event::ConfigRequest(request) => {
+                    if !(self.requests)(request) {
+                        tracing::debug!("the controller is busy; a configuration request is dropped");
+                    }
+                }
+                Event::UserMessage { .. } if self.backlog.len() >= MAX_BACKLOG => {}
+                event => self.backlog.push_back(EngineEvent::Core(event)),
+            }
+        }
+        while let Some(event) = self.backlog.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+                self.backlog.push_front(event);
+                return;
+            }
+        }
+    }
+
+    fn run_commands(&mut self) {
+        // Reset before looking, so that a command sent meanwhile wakes us again.
+        let _ = self.wake.read();
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Run(job) => {
+                    job(&mut self.core, self.clock.now());
+                    self.flush();
+                }
+                Command::Sockets(sockets, reply) => {
+                    self.replace_sockets(sockets);
+                    let _ = reply.send(());
+                }
+                Command::AddPort(network, tap, reply) => {
+                    let _ = reply.send(self.add_port(network, tap));
+                }
+                Command::RemovePort(network, reply) => {
+                    self.remove_port(network);
+                    let _ = reply.send(());
+                }
+                Command::Stop => {
+                    self.stop = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn replace_sockets(&mut self, wanted: Vec<(SocketId, Arc<UdpSocket>)>) {
+        let wanted: BTreeMap<_, _> = wanted.into_iter().collect();
+        self.sockets.retain(|id, socket| {
+            let keep = wanted.get(id).is_some_and(|new| Arc::ptr_eq(new, socket));
+            if !keep {
+                let _ = self.epoll.delete(&**socket);
+            }
+            keep
+        });
+        for (id, socket) in wanted {
+            if self.sockets.contains_key(&id) {
+                continue;
+            }
+            match self.epoll.add(&*socket, EpollEvent::new(EpollFlags::EPOLLIN, SOCKET | u64::from(id.0))) {
+                Ok(()) => {
+                    self.sockets.insert(id, socket);
+                }
+                Err(error) => tracing::warn!(local = %socket.local(), %error, "the socket cannot be polled"),
+            }
+        }
+        let now = self.clock.now();
+        let local = self.sockets.iter().map(|(id, socket)| (*id, socket.local())).collect();
+        self.core.set_local_addresses(now, local);
+        self.flush();
+    }
+
+    fn add_port(&mut self, network: NetworkId, tap: Tap) -> io::Result<()> {
+        self.remove_port(network);
+        self.next_port = self.next_port.wrapping_add(1);
+        self.epoll.add(&tap, EpollEvent::new(EpollFlags::EPOLLIN, PORT | u64::from(self.next_port)))?;
+        self.ports.insert(network, (self.next_port, tap));
+        Ok(())
+    }
+
+    fn remove_port(&mut self, network: NetworkId) {
+        if let Some((_, tap)) = self.ports.remove(&network) {
+            let _ = self.epoll.delete(&tap);
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! The home directory: what the node keeps between runs, in ZeroTier One's file formats and under its names.
+//!
+//! Specification: local service, "home directory". Two deliberate differences: files are replaced atomically (temporary
+//! name, fsync, rename, fsync of the directory), so that a crash at any moment leaves the old or the new content; and a
+//! damaged identity, planet or setting ends the start with one line instead of being replaced.
+
+mod files;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use nix::fcntl::{Flock, FlockArg};
+use protocol::netconf::NetworkConfig;
+use protocol::world::{World, WorldKind};
+use protocol::{Address, NetworkId, SecretIdentity};
+use rand::RngExt;
+use zeroize::Zeroizing;
+
+pub use files::{Durability, write_atomically};
+
+use crate::core::event::Object;
+
+/// Where the home directory is unless the user says otherwise.
+pub const DEFAULT_HOME: &str = "/var/lib/zerotier-one";
+/// Environment variable that names another one.
+pub const HOME_VARIABLE: &str = "ZEROTIER_HOME";
+/// Decimal primary port; written at every start, kept at exit.
+pub const PORT_FILE: &str = "zerotier-one.port";
+/// Decimal process ID; removed on orderly exit.
+pub const PID_FILE: &str = "zerotier-one.pid";
+/// The control API's Unix socket.
+pub const SOCKET_FILE: &str = "ztnode.sock";
+/// Settings written by the user.
+pub const SETTINGS_FILE: &str = "local.conf";
+/// Token of the control API.
+pub const TOKEN_FILE: &str = "authtoken.secret";
+/// Token that only opens `/metrics`.
+pub const METRICS_TOKEN_FILE: &str = "metricstoken.secret";
+/// The controller's folder.
+pub const CONTROLLER_FOLDER: &str = "controller.d";
+
+const IDENTITY_SECRET: &str = "identity.secret";
+const IDENTITY_PUBLIC: &str = "identity.public";
+const PLANET: &str = "planet";
+const NETWORKS: &str = "networks.d";
+const MOONS: &str = "moons.d";
+const PEERS: &str = "peers.d";
+const DEVICE_MAP: &str = "devicemap";
+const LEGACY_CONTROLLER: &str = "controller.db";
+
+const TOKEN_LENGTH: usize = 24;
+const PEER_RECORD_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Why the node cannot start: what, where, and what to do, in one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {place}: {remedy}")]
+pub struct StartError {
+    what: String,
+    place: String,
+    remedy: String,
+}
+
+impl StartError {
+    /// An error about `place`.
+    pub fn new(what: impl Into<String>, place: impl Into<String>, remedy: impl Into<String>) -> Self {
+        let one_line = |text: String| text.replace(['\n', '\r'], " ");
+        StartError {
+            what: one_line(what.into()),
+            place: one_line(place.into()),
+            remedy: one_line(remedy.into()),
+        }
+    }
+
+    fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
+        let remedy = match error.kind() {
+            io::ErrorKind::PermissionDenied => "run as the owner of the home directory or as root, or name another with --home",
+            io::ErrorKind::StorageFull => "free some space",
+            io::ErrorKind::ReadOnlyFilesystem => "make the file system writable, or name another home with --home",
+            _ => "check the path, or name another home with --home",
+        };
+        StartError::new(format!("cannot {doing} ({error})"), path.display().to_string(), remedy)
+    }
+}
+
+/// The home directory to use: the argument, else the environment, else the system's.
+pub fn choose(argument: Option<PathBuf>) -> PathBuf {
+    let variable = || std::env::var_os(HOME_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
+    argument.or_else(variable).unwrap_or_else(|| PathBuf::from(DEFAULT_HOME))
+}
+
+/// What an existing home directory says. Reading changes nothing.
+#[derive(Debug)]
+pub struct Contents {
+    /// Our identity; `None` = to be made.
+    pub identity: Option<SecretIdentity>,
+    /// The planet in place of the public one.
+    pub planet: Option<World>,
+    /// Text of the settings file; `None` = no file.
+    pub settings: Option<String>,
+}
+
+/// A home directory in use by this process.
+#[derive(Debug)]
+pub struct Home {
+    root: PathBuf,
+    lock: Option<Flock<File>>,
+}
+
+impl Home {
+    /// Takes an existing directory, or one still to be made, for this process. Nothing is changed on disk.
+    ///
+    /// # Errors
+    /// Another node uses it; it is no directory or not readable.
+    pub fn claim(root: &Path) -> Result<Self, StartError> {
+        let mut home = Home { root: root.to_owned(), lock: None };
+        if root.exists() {
+            home.lock()?;
+        }
+        Ok(home)
+    }
+
+    fn lock(&mut self) -> Result<(), StartError> {
+        let root = &self.root;
+        let directory = File::open(root).map_err(|e| StartError::io("open the home directory", root, &e))?;
+        if !directory.metadata().is_ok_and(|m| m.is_dir()) {
+            let remedy = "name a directory with --home";
+            return Err(StartError::new("the home is not a directory", root.display().to_string(), remedy));
+        }
+        // The directory itself is locked: no lock file is left behind, and the kernel releases it with the process.
+        self.lock = match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Some(lock),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+                let pid = self.read(PID_FILE).ok().flatten().unwrap_or_default();
+                let pid = String::from_utf8_lossy(&pid).trim().parse::<u32>();
+                let what = match pid {
+                    Ok(pid) => format!("another ztnode (process {pid}) uses this home directory"),
+                    Err(_) => "another ztnode uses this home directory".into(),
+                };
+                let remedy = "stop it first, or name another home with --home";
+                return Err(StartError::new(what, root.display().to_string(), remedy));
+            }
+            Err((_, error)) => {
+                // Some network file systems cannot lock; a second node is then noticed by its port.
+                tracing::debug!(%error, "the home directory cannot be locked");
+                None
+            }
+        };
+        Ok(())
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The path of a file or folder in it.
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root.join(name)
+    }
+
+    fn read(&self, name: impl AsRef<Path>) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.path(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn require(&self, name: &str) -> Result<Option<Vec<u8>>, StartError> {
+        self.read(name).map_err(|e| StartError::io("read the file", &self.path(name), &e))
+    }
+
+    /// Reads and checks what must be right before the node may start.
+    ///
+    /// # Errors
+    /// A file is damaged or unreadable.
+    pub fn inspect(&self) -> Result<Contents, StartError> {
+        let damaged = |what: String, name: &str, remedy: &str| {
+            StartError::new(what, self.path(name).display().to_string(), remedy)
+        };
+        if self.path(LEGACY_CONTROLLER).exists() {
+            let remedy = "convert it with an old ZeroTier One release, or move it away to start with an empty controller";
+            return Err(damaged(
+                "a controller database of ZeroTier One before 1.4 is not supported".into(),
+                LEGACY_CONTROLLER,
+                remedy,
+            ));
+        }
+        let identity = match self.require(IDENTITY_SECRET)?.map(Zeroizing::new) {
+            None => None,
+            Some(bytes) => {
+                let remedy = "restore it from a backup, or move it away to start as a new node with a new address";
+                let text = std::str::from_utf8(&bytes)
+                    .map_err(|_| damaged("the identity is damaged (no text)".into(), IDENTITY_SECRET, remedy))?;
+                let identity = SecretIdentity::parse(text.trim_matches([' ', '\t', '\r', '\n', '\0']))
+                    .map_err(|e| damaged(format!("the identity is damaged ({e})"), IDENTITY_SECRET, remedy))?;
+                if !identity.is_consistent() || !identity.identity().locally_valid() {
+                    let what = "the identity is damaged (its keys and address do not belong together)";
+                    return Err(damaged(what.into(), IDENTITY_SECRET, remedy));
+                }
+                Some(identity)
+            }
+        };
+        let planet = match self.require(PLANET)? {
+            None => None,
+            Some(bytes) => {
+                let remedy =
+                    "copy it anew from the operator of your roots, or remove it to use the public roots";
+                let world = World::parse(&bytes)
+                    .map_err(|e| damaged(format!("the planet is damaged ({e})"), PLANET, remedy))?;
+                if world.kind != WorldKind::Planet {
+                    let remedy = "put a moon into moons.d, and a planet here";
+                    return Err(damaged("this is a moon, not a planet".into(), PLANET, remedy));
+                }
+                Some(world)
+            }
+        };
+        let settings = match self.require(SETTINGS_FILE)? {
+            None => None,
+            Some(bytes) => Some(String::from_utf8(bytes).map_err(|_| {
+                damaged("the settings are not UTF-8 text".into(), SETTINGS_FILE, "correct or remove the file")
+            })?),
+        };
+        Ok(Contents { identity, planet, settings })
+    }
+
+    /// Makes the directory if needed, takes the lock, and completes the identity files.
+    ///
+    /// # Errors
+    /// The directory or a file in it cannot be written, or another process was faster.
+    pub fn prepare(&mut self, identity: Option<SecretIdentity>) -> Result<SecretIdentity, StartError> {
+        if self.lock.is_none() {
+            fs::create_dir_all(&self.root)
+                .map_err(|e| StartError::io("make the home directory", &self.root, &e))?;
+            self.lock()?;
+        }
+        let identity = match identity {
+            Some(identity) => {
+                files::restrict(&self.path(IDENTITY_SECRET));
+                identity
+            }
+            None => {
+                if self.path(IDENTITY_SECRET).exists() {
+                    let place = self.path(IDENTITY_SECRET).display().to_string();
+                    return Err(StartError::new("the identity appeared just now", place, "start again"));
+                }
+                let identity = SecretIdentity::generate();
+                let text = identity.to_secret_string();
+                self.put(IDENTITY_SECRET, text.as_bytes(), 0o600)?;
+                tracing::info!(address = %identity.address(), "made a new identity");
+                identity
+            }
+        };
+        self.put(IDENTITY_PUBLIC, identity.identity().to_string().as_bytes(), 0o666)?;
+        Ok(identity)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), StartError> {
+        let path = self.path(name);
+        write_atomically(&path, bytes, mode, Durability::Durable)
+            .map_err(|e| StartError::io("write the file", &path, &e))
+    }
+
+    /// Reads a token, or makes one when there is none.
+    ///
+    /// # Errors
+    /// It cannot be read or written.
+    pub fn token(&self, name: &str) -> Result<Zeroizing<String>, StartError> {
+        if let Some(bytes) = self.require(name)?.map(Zeroizing::new) {
+            files::restrict(&self.path(name));
+            let text = String::from_utf8_lossy(&bytes);
+            let text = text.trim_matches([' ', '\t', '\r', '\n', '\0']);
+            if !text.is_empty() {
+                return Ok(Zeroizing::new(text.to_owned()));
+            }
+        }
+        const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        let mut random = rand::rng();
+        let token: String =
+            (0..TOKEN_LENGTH).map(|_| char::from(ALPHABET[random.random_range(0..ALPHABET.len())])).collect();
+        let token = Zeroizing::new(token);
+        self.put(name, token.as_bytes(), 0o600)?;
+        Ok(token)
+    }
+
+    /// Writes the port file.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_port(&self, port: u16) -> Result<(), StartError> {
+        self.put(PORT_FILE, port.to_string().as_bytes(), 0o666)
+    }
+
+    /// Writes the pid file.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write_pid(&self) -> Result<(), StartError> {
+        self.put(PID_FILE, std::process::id().to_string().as_bytes(), 0o666)
+    }
+
+    /// Removes the pid file.
+    pub fn remove_pid(&self) {
+        files::remove(&self.path(PID_FILE));
+    }
+
+    /// Replaces the settings file.
+    ///
+    /// # Errors
+    /// It cannot be written; the old content is still there.
+    pub fn write_settings(&self, text: &str) -> io::Result<()> {
+        write_atomically(&self.path(SETTINGS_FILE), text.as_bytes(), 0o666, Durability::Durable)
+    }
+
+    /// The networks to join, with the cached configuration where there is a good one. A damaged one is reported and asked
+    /// for again.
+    pub fn networks(&self) -> Vec<(NetworkId, Option<Vec<u8>>)> {
+        let found = self.list(NETWORKS, 16, ".conf");
+        found
+            .into_iter()
+            .map(|(id, name)| {
+                let network = NetworkId(id);
+                let path = Path::new(NETWORKS).join(name);
+                let bytes = self.read(&path).unwrap_or_else(|error| {
+                    tracing::warn!(%network, %error, "cannot read the cached configuration; asking the controller again");
+                    None
+                });
+                let bytes = bytes.filter(|b| b.len() > 1);
+                if let Some(Err(error)) = bytes.as_deref().map(NetworkConfig::from_dictionary) {
+                    let path = self.path(path);
+                    tracing::warn!(%network, path = %path.display(), %error, "the cached configuration is damaged; asking the controller again");
+                    return (network, None);
+                }
+                (network, bytes)
+            })
+            .collect()
+    }
+
+    /// The moons to orbit, with their definition where the file is good.
+    pub fn moons(&self) -> Vec<(u64, Option<World>)> {
+        let found = self.list(MOONS, 16, ".moon");
+        found
+            .into_iter()
+            .map(|(id, name)| {
+                let path = Path::new(MOONS).join(name);
+                let world = self.read(&path).ok().flatten().and_then(|b| World::parse(&b).ok());
+                let world = world.filter(|w| w.kind == WorldKind::Moon && w.id == id);
+                if world.is_none() {
+                    let path = self.path(path);
+                    tracing::warn!(path = %path.display(), "the moon is damaged; copy it anew, or orbit it again with a seed");
+                }
+                (id, world)
+            })
+            .collect()
+    }
+
+    /// The cached peer records; those older than 30 days are deleted.
+    pub fn peers(&self) -> Vec<Vec<u8>> {
+        let now = SystemTime::now();
+        let found = self.list(PEERS, 10, ".peer");
+        found
+            .into_iter()
+            .filter_map(|(_, name)| {
+                let path = Path::new(PEERS).join(name);
+                let written = fs::metadata(self.path(&path)).and_then(|m| m.modified()).ok()?;
+                if now.duration_since(written).is_ok_and(|age| age > PEER_RECORD_LIFE) {
+                    files::remove(&self.path(&path));
+                    return None;
+                }
+                self.read(path).ok().flatten()
+            })
+            .collect()
+    }
+
+    /// Files of `folder` named by `digits` hex digits and `suffix`: number and file name, in order of the number.
+    fn list(&self, folder: &str, digits: usize, suffix: &str) -> Vec<(u64, String)> {
+        let entries = match fs::read_dir(self.path(folder)) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Vec::new(),
+            Err(error) => {
+                tracing::warn!(folder = %self.path(folder).display(), %error, "cannot list the folder; check its owner and mode");
+                return Vec::new();
+            }
+        };
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter_map(|name| Some((hex_name(&name, digits, suffix)?, name)))
+            .collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// The interface name the legacy `devicemap` gives to a network.
+    pub fn mapped_device(&self, network: NetworkId) -> Option<String> {
+        let bytes = self.read(DEVICE_MAP).ok().flatten()?;
+        device_in_map(&String::from_utf8_lossy(&bytes), network)
+    }
+
+    /// Where a state object is kept.
+    pub fn object_path(&self, object: Object) -> PathBuf {
+        self.path(match object {
+            Object::Planet => PLANET.into(),
+            Object::Moon(id) => format!("{MOONS}/{id:016x}.moon"),
+            Object::Network(id) => format!("{NETWORKS}/{id}.conf"),
+            Object::Peer(address) => peer_name(address),
+        })
+    }
+
+    /// Where a network's local settings are kept.
+    pub fn network_settings_path(&self, network: NetworkId) -> PathBuf {
+        self.path(format!("{NETWORKS}/{network}.local.conf"))
+    }
+
+    /// Keeps a state object; unchanged content is not written again.
+    ///
+    /// # Errors
+    /// It cannot be written; the old content is still there.
+    pub fn store(&self, object: Object, bytes: &[u8]) -> io::Result<()> {
+        let path = self.object_path(object);
+        let durability = match object {
+            Object::Peer(_) => Durability::Cache,
+            _ => Durability::Durable,
+        };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        write_atomically(&path, bytes, 0o666, durability)
+    }
+
+    /// Removes a state object, and a network's local settings with it.
+    pub fn delete(&self, object: Object) {
+        files::remove(&self.object_path(object));
+        if let Object::Network(network) = object {
+            files::remove(&self.network_settings_path(network));
+        }
+    }
+}
+
+fn peer_name(address: Address) -> String {
+    format!("{PEERS}/{address}.peer")
+}
+
+/// The number in a file name of `digits` hex digits and `suffix`.
+fn hex_name(name: &str, digits: usize, suffix: &str) -> Option<u64> {
+    let hex = name.strip_suffix(suffix)?;
+    let valid = hex.len() == digits && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    valid.then(|| u64::from_str_radix(hex, 16).ok()).flatten()
+}
+
+/// Lines `<16 hex>=<device>`; the first that fits counts.
+fn device_in_map(text: &str, network: NetworkId) -> Option<String> {
+    let valid = |name: &&str| {
+        !name.is_empty() && name.len() < 16 && name.bytes().all(|b| b.is_ascii_graphic() && b != b'/')
+    };
+    text.split(['\n', '\r'])
+        .filter_map(|line| line.split_once('='))
+        .find(|(id, _)| id.trim().parse() == Ok(network))
+        .map(|(_, device)| device.trim())
+        .filter(valid)
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests;

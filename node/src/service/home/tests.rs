@@ -1,0 +1,175 @@
+use std::os::unix::fs::PermissionsExt;
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+/// Every file below a directory with its content.
+fn picture(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            all.extend(picture(&path));
+        } else {
+            all.push((path.clone(), fs::read(&path).unwrap()));
+        }
+    }
+    all.sort();
+    all
+}
+
+fn start(root: &Path) -> Result<(Home, SecretIdentity), StartError> {
+    let mut home = Home::claim(root)?;
+    let contents = home.inspect()?;
+    let identity = home.prepare(contents.identity)?;
+    Ok((home, identity))
+}
+
+#[test]
+fn a_new_home_gets_identity_and_tokens_and_keeps_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("a/b");
+    let (home, identity) = start(&root).unwrap();
+    let token = home.token(TOKEN_FILE).unwrap();
+    assert_eq!(token.len(), 24);
+    assert!(token.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+    assert_eq!(mode(&root.join("identity.secret")), 0o600);
+    assert_eq!(mode(&root.join("authtoken.secret")), 0o600);
+    let secret = fs::read_to_string(root.join("identity.secret")).unwrap();
+    assert_eq!((secret.len(), &secret[10..13]), (270, ":0:"));
+    assert_eq!(fs::read_to_string(root.join("identity.public")).unwrap().len(), 141);
+    drop(home);
+    let before = picture(&root);
+    let (home, again) = start(&root).unwrap();
+    assert_eq!(again.address(), identity.address());
+    assert_eq!(home.token(TOKEN_FILE).unwrap(), token);
+    assert_eq!(picture(&root), before);
+}
+
+#[test]
+fn newline_is_accepted_and_a_missing_public_file_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let (home, identity) = start(root).unwrap();
+    drop(home);
+    let secret = fs::read_to_string(root.join("identity.secret")).unwrap();
+    fs::write(root.join("identity.secret"), format!("{secret}\n")).unwrap();
+    fs::set_permissions(root.join("identity.secret"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::remove_file(root.join("identity.public")).unwrap();
+    fs::write(root.join("authtoken.secret"), " abc\r\n\0").unwrap();
+    let (home, again) = start(root).unwrap();
+    assert_eq!(again.address(), identity.address());
+    assert_eq!(fs::read_to_string(root.join("identity.public")).unwrap(), identity.identity().to_string());
+    assert_eq!(mode(&root.join("identity.secret")), 0o600);
+    assert_eq!(home.token(TOKEN_FILE).unwrap().as_str(), "abc");
+}
+
+#[test]
+fn damage_ends_the_start_in_one_line_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    let (home, _) = start(root).unwrap();
+    drop(home);
+    let secret = fs::read_to_string(root.join("identity.secret")).unwrap();
+    let public = fs::read_to_string(root.join("identity.public")).unwrap();
+    let other_address = format!("{}{}", if secret.starts_with('0') { '1' } else { '0' }, &secret[1..]);
+    let cases: [(&str, Vec<u8>); 8] = [
+        ("identity.secret", secret.as_bytes()[..200].to_vec()),
+        ("identity.secret", Vec::new()),
+        ("identity.secret", public.into_bytes()),
+        ("identity.secret", other_address.into_bytes()),
+        ("identity.secret", vec![0xff; 270]),
+        ("planet", b"nonsense".to_vec()),
+        ("planet", Vec::new()),
+        ("local.conf", vec![0xff, 0xfe]),
+    ];
+    for (name, bytes) in cases {
+        let good = fs::read(root.join(name)).ok();
+        fs::write(root.join(name), &bytes).unwrap();
+        fs::remove_file(root.join("identity.public")).ok();
+        let before = picture(root);
+        let error = start(root).unwrap_err().to_string();
+        assert!(error.contains(&root.join(name).display().to_string()) && !error.contains('\n'), "{error}");
+        assert_eq!(picture(root), before, "{name}");
+        match good {
+            Some(good) => fs::write(root.join(name), good).unwrap(),
+            None => fs::remove_file(root.join(name)).unwrap(),
+        }
+    }
+    start(root).unwrap();
+}
+
+#[test]
+fn a_second_node_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, _) = start(folder.path()).unwrap();
+    home.write_pid().unwrap();
+    let error = Home::claim(folder.path()).unwrap_err().to_string();
+    assert!(error.contains(&format!("process {}", std::process::id())) && error.contains("--home"), "{error}");
+    drop(home);
+    Home::claim(folder.path()).unwrap();
+}
+
+#[test]
+fn networks_are_named_by_their_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, identity) = start(folder.path()).unwrap();
+    let networks = folder.path().join("networks.d");
+    fs::create_dir(&networks).unwrap();
+    let good = NetworkId(0x1c33_c1ce_d07a_c85d);
+    let config = NetworkConfig::new(good, identity.address(), 5);
+    home.store(Object::Network(good), config.to_dictionary().as_bytes()).unwrap();
+    fs::write(networks.join("8056c2e21c000001.conf"), "").unwrap();
+    fs::write(networks.join("8056c2e21c000002.conf"), "\n").unwrap();
+    fs::write(networks.join("8056C2E21C000003.conf"), "v=zz\nnwid=\0\0").unwrap();
+    for odd in ["8056c2e21c000004.local.conf", "x.conf", "8056c2e21c00000.conf", ".1c33c1ced07ac85d.conf.tmp"] {
+        fs::write(networks.join(odd), "").unwrap();
+    }
+    let found = home.networks();
+    let ids: Vec<_> = found.iter().map(|(id, _)| id.0 & 0xff).collect();
+    assert_eq!(ids, [0x5d, 1, 2, 3]);
+    assert_eq!(found[0].1.as_deref(), Some(config.to_dictionary().as_bytes()));
+    assert!(found[1..].iter().all(|(_, cached)| cached.is_none()));
+    fs::write(home.network_settings_path(good), "allowManaged=1\n").unwrap();
+    home.delete(Object::Network(good));
+    assert_eq!(home.networks().len(), 3);
+    assert!(!home.network_settings_path(good).exists());
+}
+
+#[test]
+fn a_leftover_temporary_file_is_no_obstacle() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.secret");
+    fs::write(folder.path().join(".x.secret.tmp"), "torn").unwrap();
+    write_atomically(&path, b"new", 0o600, Durability::Durable).unwrap();
+    assert_eq!((fs::read(&path).unwrap(), mode(&path)), (b"new".to_vec(), 0o600));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    let unwritable = folder.path().join("missing/y");
+    assert!(write_atomically(&unwritable, b"z", 0o600, Durability::Durable).is_err());
+}
+
+proptest! {
+    #[test]
+    fn device_map_never_panics(text in ".{0,200}") {
+        let _ = device_in_map(&text, NetworkId(1));
+    }
+
+    #[test]
+    fn device_map_finds_its_line(id in any::<u64>(), other in any::<u64>(), device in "[a-z]{1,15}") {
+        prop_assume!(id != other);
+        let text = format!("{other:016x}=no\r\n{id:016x}={device}\n");
+        prop_assert_eq!(device_in_map(&text, NetworkId(id)), Some(device));
+    }
+
+    #[test]
+    fn file_names_are_strict(name in ".{0,24}") {
+        if let Some(id) = hex_name(&name, 16, ".conf") {
+            prop_assert_eq!(name.to_lowercase(), format!("{id:016x}.conf"));
+        }
+    }
+}
