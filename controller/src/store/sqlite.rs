@@ -348,6 +348,14 @@ fn check(path: &Path, others: Others) -> Result<(), StoreError> {
         }
         Err(source) => return Err(StoreError::Io { doing: "read", path: path.to_owned(), source }),
     }
+    // SQLite reads missing bytes at the end of the last page as zeroes. The size is only final without a log.
+    let length = file
+        .metadata()
+        .map_err(|source| StoreError::Io { doing: "look at", path: path.to_owned(), source })?
+        .len();
+    if others == Others::Absent && !exists(&beside(path, "-wal"))? && length < announced_length(&header) {
+        return Err(damaged("it is cut short".to_owned()));
+    }
     drop(file);
     let connection = open_read_only(path, others)?;
     let verdict = connection
@@ -371,6 +379,15 @@ fn check(path: &Path, others: Others) -> Result<(), StoreError> {
         return Err(damaged(format!("schema version {version}")));
     }
     Ok(())
+}
+
+/// File size according to the header: page size (1 means 65536) times number of pages. Source: the SQLite file format.
+fn announced_length(header: &[u8; 100]) -> u64 {
+    let page = match u16::from_be_bytes([header[16], header[17]]) {
+        1 => 65536,
+        size => u64::from(size),
+    };
+    page * u64::from(u32::from_be_bytes([header[28], header[29], header[30], header[31]]))
 }
 
 /// Whether somebody else may be writing to a database.
