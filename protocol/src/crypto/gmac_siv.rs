@@ -11,9 +11,9 @@ use ghash::universal_hash::UniversalHash;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroize;
 
-/// Keystream blocks made at a time. Enough for the widest back end to keep its pipeline full, small enough to stay
-/// in the first-level cache.
-const BATCH: usize = 32;
+/// Keystream blocks made at a time: what the widest back end (AVX-512 with VAES) takes in one go. Half of it makes
+/// the cipher fall back to a narrower one.
+const BATCH: usize = 64;
 
 /// Both keys of suite 3 with their schedules expanded and the authenticator's tables prepared.
 #[derive(Clone)]
@@ -64,26 +64,25 @@ impl GmacSiv {
     #[inline]
     fn ctr(&self, tag: &[u8; 16], data: &mut [u8]) {
         let mut prefix = *tag;
-        // Keeps the 32-bit counter in the last four bytes from wrapping within a packet.
+        // Keeps the 32-bit counter in the last four bytes from wrapping within a packet, so that counting in all 128
+        // bits is the same.
         prefix[12] &= 0x7f;
-        let mut counter = u32::from_be_bytes([prefix[12], prefix[13], prefix[14], prefix[15]]);
+        let mut counter = u128::from_be_bytes(prefix);
         let mut keystream = [Block::default(); BATCH];
         for batch in data.chunks_mut(BATCH * 16) {
             let blocks = &mut keystream[..batch.len().div_ceil(16)];
             for block in &mut *blocks {
-                block[..12].copy_from_slice(&prefix[..12]);
-                block[12..].copy_from_slice(&counter.to_be_bytes());
+                *block = counter.to_be_bytes().into();
                 counter = counter.wrapping_add(1);
             }
             self.k1.encrypt_blocks(blocks);
-            let mut pieces = batch.chunks_exact_mut(16);
-            for (piece, key) in pieces.by_ref().zip(&*blocks) {
-                for (byte, k) in piece.iter_mut().zip(key) {
-                    *byte ^= k;
-                }
+            let (whole, rest) = batch.as_chunks_mut::<16>();
+            for (piece, key) in whole.iter_mut().zip(&*blocks) {
+                // As numbers, because the compiler turns that into one instruction a block.
+                *piece = (u128::from_ne_bytes(*piece) ^ u128::from_ne_bytes((*key).into())).to_ne_bytes();
             }
             if let Some(key) = blocks.last() {
-                for (byte, k) in pieces.into_remainder().iter_mut().zip(key) {
+                for (byte, k) in rest.iter_mut().zip(key) {
                     *byte ^= k;
                 }
             }
