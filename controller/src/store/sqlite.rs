@@ -337,26 +337,11 @@ fn apply(transaction: &Connection, change: &Change) -> rusqlite::Result<()> {
 /// Looks at a database without changing a byte of it: header, integrity, schema version.
 fn check(path: &Path, others: Others) -> Result<(), StoreError> {
     let damaged = |detail: String| StoreError::Damaged { path: path.to_owned(), detail };
-    let mut header = [0; 100];
-    let mut file =
-        File::open(path).map_err(|source| StoreError::Io { doing: "open", path: path.to_owned(), source })?;
-    match file.read_exact(&mut header) {
-        Ok(()) if header.starts_with(b"SQLite format 3\0") => {}
-        Ok(()) => return Err(damaged("it is no SQLite database".to_owned())),
-        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-            return Err(damaged("it is cut short".to_owned()));
-        }
-        Err(source) => return Err(StoreError::Io { doing: "read", path: path.to_owned(), source }),
+    // Closing a file drops every lock this process has on it, those of an open connection included: the file itself
+    // is only looked at when there is none.
+    if others == Others::Absent {
+        check_file(path)?;
     }
-    // SQLite reads missing bytes at the end of the last page as zeroes. The size is only final without a log.
-    let length = file
-        .metadata()
-        .map_err(|source| StoreError::Io { doing: "look at", path: path.to_owned(), source })?
-        .len();
-    if others == Others::Absent && !exists(&beside(path, "-wal"))? && length < announced_length(&header) {
-        return Err(damaged("it is cut short".to_owned()));
-    }
-    drop(file);
     let connection = open_read_only(path, others)?;
     let verdict = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0))
@@ -377,6 +362,26 @@ fn check(path: &Path, others: Others) -> Result<(), StoreError> {
     }
     if version < 1 {
         return Err(damaged(format!("schema version {version}")));
+    }
+    Ok(())
+}
+
+/// Header and size, which tell a foreign or shortened file from a damaged database.
+fn check_file(path: &Path) -> Result<(), StoreError> {
+    let damaged = |detail: &str| StoreError::Damaged { path: path.to_owned(), detail: detail.to_owned() };
+    let io = |doing| move |source| StoreError::Io { doing, path: path.to_owned(), source };
+    let mut header = [0; 100];
+    let mut file = File::open(path).map_err(io("open"))?;
+    match file.read_exact(&mut header) {
+        Ok(()) if header.starts_with(b"SQLite format 3\0") => {}
+        Ok(()) => return Err(damaged("it is no SQLite database")),
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(damaged("it is cut short")),
+        Err(source) => return Err(io("read")(source)),
+    }
+    // SQLite reads missing bytes at the end of the last page as zeroes. The size is only final without a log.
+    let length = file.metadata().map_err(io("look at"))?.len();
+    if !exists(&beside(path, "-wal"))? && length < announced_length(&header) {
+        return Err(damaged("it is cut short"));
     }
     Ok(())
 }

@@ -1,4 +1,6 @@
 //! The controller as its users see it: through requests, routes and stores.
+// Helpers of tests may unwrap like the tests themselves.
+#![allow(clippy::unwrap_used)]
 
 mod allocation;
 mod common;

@@ -123,7 +123,7 @@ fn one_request_a_second() {
     assert_eq!(f.ask(&member(BOB)).code(), 0x07, "others are not held up");
     f.now += 1;
     assert_eq!(f.ask(&member(ALICE)).code(), 0x07);
-    f.now -= 3600_000;
+    f.now -= 3_600_000;
     assert_eq!(f.ask(&member(ALICE)).code(), 0x07, "a clock that is set back locks nobody out");
 }
 
