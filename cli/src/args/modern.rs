@@ -15,6 +15,7 @@ use crate::validate;
 #[command(
     name = "ztnode-cli",
     version,
+    propagate_version = true,
     disable_version_flag = true,
     disable_help_subcommand = true,
     max_term_width = 100,

@@ -1,0 +1,194 @@
+//! The commands for the controller's networks and members: what they send, what they print.
+
+mod common;
+
+use common::Home;
+
+const ID: &str = "37f2b7c94f000001";
+
+fn network(extra: &str) -> String {
+    format!(
+        r#"{{"id":"{ID}","nwid":"{ID}","name":"demo.lab","private":true,"mtu":2800,"multicastLimit":32,"enableBroadcast":true,"revision":1,"routes":[{{"target":"10.0.0.0/16","via":null}}],"ipAssignmentPools":[{{"ipRangeStart":"10.0.0.1","ipRangeEnd":"10.0.0.254"}}],"v4AssignMode":{{"zt":true}},"v6AssignMode":{{"rfc4193":true,"6plane":false,"zt":false}},"rules":[{{"type":"ACTION_ACCEPT"}}],"dns":[]{extra}}}"#
+    )
+}
+
+fn home() -> Home {
+    let home = Home::tcp();
+    let counted = network(r#","meta":{"authorizedMemberCount":1,"totalMemberCount":2}"#);
+    home.service.answer(
+        "GET /unstable/controller/network",
+        200,
+        format!(r#"{{"data":[{counted}],"meta":{{"networkCount":1}}}}"#),
+    );
+    home.service.answer(&format!("GET /controller/network/{ID}"), 200, network(""));
+    home.service.answer(&format!("POST /controller/network/{ID}"), 200, network(""));
+    home.service.answer("POST /controller/network", 200, network(""));
+    home.service.answer("GET /status", 200, r#"{"address":"37f2b7c94f"}"#);
+    home.service.answer(
+        &format!("GET /unstable/controller/network/{ID}/member"),
+        200,
+        format!(
+            r#"{{"data":[{{"address":"5aca06ff8e","nwid":"{ID}","authorized":false}},{{"address":"62f865ae71","nwid":"{ID}","name":"aws","authorized":true,"ipAssignments":["10.0.1.1"],"vMajor":1,"vMinor":14,"vRev":1}}]}}"#
+        ),
+    );
+    for address in ["5aca06ff8e", "62f865ae71"] {
+        let member = format!(
+            r#"{{"address":"{address}","nwid":"{ID}","name":"aws","authorized":true,"ipAssignments":["10.0.1.1"]}}"#
+        );
+        home.service.answer(&format!("POST /controller/network/{ID}/member/{address}"), 200, &member);
+        home.service.answer(&format!("DELETE /controller/network/{ID}/member/{address}"), 200, &member);
+    }
+    home
+}
+
+#[track_caller]
+fn sent(home: &Home) -> serde_json::Value {
+    serde_json::from_str(&home.service.seen().last().unwrap().body).unwrap()
+}
+
+#[test]
+fn create_says_everything_in_one_request() {
+    let home = home();
+    let ran = home.run(
+        "network create --name demo.lab --route 10.0.0.0/16 --route 192.168.7.0/24,via=10.0.0.7 --pool 10.0.0.1-10.0.0.254 \
+         --rfc4193 --6plane --v6-zt=false --private --mtu 1400 --multicast-limit 64 --dns domain=demo.lab,server=10.0.0.1",
+    );
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    assert!(
+        ran.out.contains(&format!("ztnode-cli join {ID}")) && ran.out.contains("member authorize"),
+        "{ran:?}"
+    );
+    let expected = serde_json::json!({
+        "name": "demo.lab", "private": true, "mtu": 1400, "multicastLimit": 64,
+        "routes": [{"target": "10.0.0.0/16", "via": null}, {"target": "192.168.7.0/24", "via": "10.0.0.7"}],
+        "ipAssignmentPools": [{"ipRangeStart": "10.0.0.1", "ipRangeEnd": "10.0.0.254"}],
+        "v4AssignMode": {"zt": true}, "v6AssignMode": {"rfc4193": true, "6plane": true, "zt": false},
+        "dns": {"domain": "demo.lab", "servers": ["10.0.0.1"]},
+    });
+    assert_eq!(sent(&home), expected);
+    home.run("network create -j")
+        .prints(&format!("{}\n", cli::text::json::dump(&serde_json::from_str(&network("")).unwrap())));
+    assert_eq!(sent(&home), serde_json::json!({}));
+}
+
+#[test]
+fn create_warns_of_a_pool_nothing_is_assigned_from() {
+    let home = home();
+    let ran = home.run("network create --pool 10.0.0.1-10.0.0.9");
+    assert!(ran.code == 0 && ran.err.starts_with("warning: pool 10.0.0.1-10.0.0.9 "), "{ran:?}");
+}
+
+#[test]
+fn create_with_an_id_checks_whose_it_is() {
+    let home = home();
+    assert_eq!(home.run("network create --id 5aca06ff8e000001").code, 2);
+    assert_eq!(home.run(&format!("network create --id {ID}")).code, 2, "it exists");
+    home.service.answer("POST /controller/network/37f2b7c94f000002", 200, network(""));
+    assert_eq!(home.run("network create --id 37f2b7c94f000002").code, 0);
+}
+
+#[test]
+fn list_show_set_delete() {
+    let home = home();
+    home.run("network list").prints(
+        "NETWORK           NAME      ACCESS   MEMBERS  ROUTES       POOLS\n\
+         37f2b7c94f000001  demo.lab  private  1/2      10.0.0.0/16  10.0.0.1-10.0.0.254\n",
+    );
+    let shown = home.run("network show demo.lab");
+    assert!(
+        shown.out.starts_with("network          37f2b7c94f000001\nname             demo.lab\n"),
+        "{shown:?}"
+    );
+    assert_eq!(home.run("network set demo.lab --6plane --public").code, 0);
+    let expected =
+        serde_json::json!({"private": false, "v6AssignMode": {"rfc4193": true, "6plane": true, "zt": false}});
+    assert_eq!(sent(&home), expected, "the modes not named stay");
+    assert_eq!(home.run("network set demo.lab --no-routes --no-pools").code, 0);
+    assert_eq!(sent(&home), serde_json::json!({"routes": [], "ipAssignmentPools": []}));
+    assert_eq!(home.run("network set demo.lab").code, 2);
+    home.service.answer(&format!("DELETE /controller/network/{ID}"), 200, network(""));
+    home.run("network delete demo.lab").prints(&format!("network {ID} deleted with all its members\n"));
+    assert_eq!(home.run("network show nobody").code, 2);
+    assert_eq!(home.run("network show 37f2b7c94fffffff").code, 1);
+}
+
+#[test]
+fn members() {
+    let home = home();
+    home.run("member list demo.lab").prints(&format!(
+        "ADDRESS     NAME  STATE       IPS       BRIDGE  VERSION\n\
+         62f865ae71  aws   authorized  10.0.1.1  -       1.14.1\n\
+         5aca06ff8e  -     waiting     -         -       -\n\
+         \nLet one in: ztnode-cli member authorize {ID} 5aca06ff8e\n"
+    ));
+    home.run(&format!("member authorize {ID} 5aca06ff8e --ip 10.0.1.1 --name aws --bridge"))
+        .prints(&format!("member 5aca06ff8e (aws) authorized on {ID}: 10.0.1.1\n"));
+    let expected = serde_json::json!({"authorized": true, "ipAssignments": ["10.0.1.1"], "name": "aws", "activeBridge": true});
+    assert_eq!(sent(&home), expected);
+    assert_eq!(home.run("member deauthorize demo.lab aws").code, 0);
+    assert_eq!(
+        home.service.seen().last().unwrap().line,
+        format!("POST /controller/network/{ID}/member/62f865ae71")
+    );
+    assert_eq!(sent(&home), serde_json::json!({"authorized": false}));
+    assert_eq!(home.run("member set demo.lab aws --tag 1=2 --capability 3 --no-auto-assign-ips").code, 0);
+    assert_eq!(
+        sent(&home),
+        serde_json::json!({"tags": [[1, 2]], "capabilities": [3], "noAutoAssignIps": true})
+    );
+    home.run("member delete demo.lab aws").prints(&format!("member 62f865ae71 deleted from {ID}\n"));
+    for line in [
+        "member authorize demo.lab",
+        "member authorize demo.lab ff00000000",
+        "member set demo.lab aws",
+        "member authorize demo.lab aws --ip 10.0.1.1/16",
+        "member frobnicate",
+        "member set demo.lab nobody --bridge",
+    ] {
+        let ran = home.run(line);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{line}: {ran:?}");
+    }
+}
+
+#[test]
+fn backup_and_restore_send_an_absolute_path() {
+    let home = home();
+    home.service.answer("POST /controller/backup", 200, "{}");
+    home.service.answer("POST /controller/restore", 500, r#"{"error":500,"description":"no such file"}"#);
+    let path = home.path().join("copy.db");
+    home.run("controller backup copy.db").prints(&format!("controller written to {}\n", path.display()));
+    assert_eq!(sent(&home), serde_json::json!({"path": path}));
+    let ran = home.run("controller restore copy.db");
+    assert!(ran.code == 1 && ran.err.contains("no such file"), "{ran:?}");
+}
+
+#[test]
+fn a_stopped_service_is_explained() {
+    let ran = Home::stopped().run("network list");
+    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert!(ran.err.contains("connection failed") && ran.err.contains("systemctl start ztnode"), "{ran:?}");
+}
+
+#[test]
+fn every_help_teaches_with_an_example() {
+    let home = Home::stopped();
+    for line in [
+        "network create",
+        "network set",
+        "member authorize",
+        "identity new",
+        "root init",
+        "moon init",
+        "controller backup",
+    ] {
+        let ran = home.run(&format!("{line} --help"));
+        assert!(
+            ran.code == 0 && ran.out.contains(&format!("ztnode-cli {line}")) && ran.out.contains("xample"),
+            "{line}: {ran:?}"
+        );
+    }
+    for line in ["network", "network --help", "help network", "root --help"] {
+        let ran = home.run(line);
+        assert!((ran.out + &ran.err).contains("Commands:"), "{line}");
+    }
+}
