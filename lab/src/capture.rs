@@ -52,7 +52,23 @@ impl Capture {
         let file = lab.dir().join(format!("{}-{}.pcap", host.name, COUNT.fetch_add(1, Ordering::Relaxed)));
         let interface = if host.access == Access::Public { "eth0" } else { "wan" };
         let mut command = host.border.command("tcpdump");
-        command.args(["-U", "-n", "-s", "0", "-Z", "root", "-i", interface, "-w"]).arg(&file).arg("udp");
+        command
+            .args([
+                "-U",
+                "--immediate-mode",
+                "-B",
+                "16384",
+                "-n",
+                "-s",
+                "0",
+                "-Z",
+                "root",
+                "-i",
+                interface,
+                "-w",
+            ])
+            .arg(&file)
+            .arg("udp");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().context("cannot run tcpdump")?;
         let mut lines = BufReader::new(child.stderr.take().context("tcpdump has a standard error")?);

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::daemon::{Daemon, Seat};
 use crate::host::{Access, Lab};
 use crate::nat::NatKind;
-use crate::traffic;
+use crate::traffic::{self, Group};
 
 /// How long members may take from joining to having their configuration.
 pub const JOIN_LIMIT: Duration = Duration::from_secs(20);
@@ -296,6 +296,55 @@ impl Cluster {
     pub fn tcp(&self, from: usize, to: usize, bytes: usize) -> Result<Duration> {
         let (a, b) = (&self.members[from].host.namespace, &self.members[to].host.namespace);
         traffic::tcp(a, b, IpAddr::V4(self.fixed(to)), bytes, Duration::from_secs(20))
+    }
+
+    /// Sends to a group from one member until all the others have heard it.
+    ///
+    /// The first datagram goes out when the listening nodes have noticed that their machines joined the group: a sender
+    /// who asks for members too early asks again only a minute later.
+    ///
+    /// # Errors
+    /// After `limit`: who heard nothing.
+    pub fn one_to_many(&self, from: usize, group: Group, limit: Duration) -> Result<()> {
+        let device = self.members[from].device(&self.network)?;
+        let others: Vec<&Daemon> = self
+            .members
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != from)
+            .map(|(_, member)| member)
+            .collect();
+        let listeners: Vec<_> =
+            others.iter().map(|member| (&member.host.namespace, device.as_str())).collect();
+        let sender = (&self.members[from].host.namespace, device.as_str());
+        traffic::one_to_many(sender, &listeners, group, limit, || {
+            for member in &others {
+                self.wait_subscribed(member, group)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn wait_subscribed(&self, member: &Daemon, group: Group) -> Result<()> {
+        if matches!(group, Group::Broadcast(_)) {
+            return Ok(());
+        }
+        let mac = group.mac();
+        let what = format!("{} to notice the group {mac}", member.name());
+        let seen = || {
+            let network = member.network(&self.network)?.context("not joined")?;
+            let groups = network["multicastSubscriptions"].as_array().cloned().unwrap_or_default();
+            Ok(groups.iter().any(|entry| entry["mac"] == mac.as_str()).then_some(()))
+        };
+        let step = Duration::from_millis(50);
+        match member.seat {
+            Seat::Ours => crate::tool::wait_for(&what, JOIN_LIMIT, step, seen),
+            // It looks every 5 s, but shows the list as it was at the last change of the configuration.
+            Seat::Reference => {
+                let _ = crate::tool::wait_for(&what, Duration::from_secs(6), step, seen);
+                Ok(())
+            }
+        }
     }
 
     /// Everything that helps to see why something failed.

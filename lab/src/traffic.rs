@@ -124,7 +124,26 @@ pub enum Group {
     Broadcast(Ipv4Addr),
 }
 
-/// Sends datagrams to a group from one host until each of the listeners (namespace and interface) has got one.
+impl Group {
+    /// The Ethernet address its frames go to, as the API shows it.
+    pub fn mac(self) -> String {
+        let octets = match self {
+            Self::V4(ip) => {
+                let [_, b, c, d] = ip.octets();
+                [1, 0, 0x5e, b & 0x7f, c, d]
+            }
+            Self::V6(ip) => {
+                let o = ip.octets();
+                [0x33, 0x33, o[12], o[13], o[14], o[15]]
+            }
+            Self::Broadcast(_) => [0xff; 6],
+        };
+        octets.map(|octet| format!("{octet:02x}")).join(":")
+    }
+}
+
+/// Sends datagrams to a group from one host until each of the listeners (namespace and interface) has got one. Between
+/// the listeners' joining and the first datagram, `joined` is called: it may wait until the nodes have noticed.
 ///
 /// # Errors
 /// After `limit`: which listeners heard nothing.
@@ -133,6 +152,7 @@ pub fn one_to_many(
     listeners: &[(&Namespace, &str)],
     group: Group,
     limit: Duration,
+    joined: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
     let message = format!("from {} to {group:?}", from.0.name());
     let sender = from.0.inside(|| open_sender(from.1, group))??;
@@ -143,19 +163,17 @@ pub fn one_to_many(
         port = socket.local_addr()?.port();
         waiting.push((namespace.name(), socket));
     }
+    joined()?;
+    let target = match group {
+        Group::V4(ip) | Group::Broadcast(ip) => SocketAddr::from((ip, port)),
+        Group::V6(ip) => SocketAddrV6::new(ip, port, 0, from.0.inside(|| if_nametoindex(from.1))??).into(),
+    };
     let start = Instant::now();
     while !waiting.is_empty() {
         if start.elapsed() > limit {
             let deaf: Vec<&str> = waiting.iter().map(|(name, _)| *name).collect();
             bail!("{message}: nothing heard by {}", deaf.join(", "));
         }
-        let target = match group {
-            Group::V4(ip) | Group::Broadcast(ip) => SocketAddr::from((ip, port)),
-            Group::V6(ip) => {
-                let index = from.0.inside(|| if_nametoindex(from.1))??;
-                SocketAddrV6::new(ip, port, 0, index).into()
-            }
-        };
         sender.send_to(message.as_bytes(), target).with_context(|| message.clone())?;
         let mut buffer = [0; 512];
         waiting.retain(|(_, socket)| match socket.recv(&mut buffer) {
@@ -215,6 +233,13 @@ pub fn neighbour(from: &Namespace, ip: IpAddr) -> Result<Option<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_have_ethernet_addresses() {
+        assert_eq!(Group::V4(Ipv4Addr::new(239, 129, 2, 3)).mac(), "01:00:5e:01:02:03");
+        assert_eq!(Group::V6(Ipv6Addr::new(0xff15, 0, 0, 0, 0, 0, 0xa, 7)).mac(), "33:33:00:0a:00:07");
+        assert_eq!(Group::Broadcast(Ipv4Addr::BROADCAST).mac(), "ff:ff:ff:ff:ff:ff");
+    }
 
     #[test]
     fn the_pattern_is_reproducible_and_does_not_repeat() {
