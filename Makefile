@@ -4,7 +4,7 @@ PREFIX ?= /usr/local
 CARGO ?= cargo
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 # Seconds for every fuzz target in `make test`.
-FUZZ_SECONDS ?= 5
+FUZZ_SECONDS ?= 2
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump procps jq
 
 .PHONY: help lab lab-shell lab-down packages test fmt clippy unit doc licences fuzz bench install
@@ -52,7 +52,7 @@ licences:
 	@.ci/licences
 
 fuzz: ## A short run of every fuzz target (FUZZ_SECONDS each)
-	@.ci/fuzz $(FUZZ_SECONDS)
+	@fuzz/run.sh $(FUZZ_SECONDS)
 
 bench: ## Micro benchmarks, and throughput between two nodes (as root)
 	$(CARGO) build --release --bins
