@@ -181,9 +181,10 @@ impl Controller {
     /// if this node has not joined it.
     #[must_use]
     pub fn may_use_multicast(&self, now: i64, network: NetworkId, member: Address) -> bool {
-        let live = self.networks.get(&network).and_then(|state| state.live(member));
-        live.and_then(|live| live.configured)
-            .is_some_and(|at| now.saturating_sub(at) < MULTICAST_AUTHORIZATION)
+        let Some(state) = self.networks.get(&network) else { return false };
+        let configured = state.live(member).and_then(|live| live.configured);
+        state.member(member).is_some_and(|record| record.authorized)
+            && configured.is_some_and(|at| now.saturating_sub(at) < MULTICAST_AUTHORIZATION)
     }
 
     /// When a member last asked, if it did since this process started.

@@ -54,7 +54,10 @@ impl Controller {
             }
             let Some(state) = self.networks.get(&network) else { continue };
             let Some(live) = state.live(member).filter(|live| live.is_online(now)) else { continue };
-            if !state.member(member).is_some_and(|record| record.authorized || !state.record.private) {
+            // A public network lets everybody in, but not by the very push that follows a deauthorization: that
+            // certificate would be as old as the revocation.
+            let open = !state.record.private;
+            if !state.member(member).is_some_and(|m| m.authorized || open && m.last_deauthorized == 0) {
                 continue;
             }
             let (identity, rules_engine) = (live.identity.clone(), live.rules_engine);

@@ -34,7 +34,9 @@ pub fn import_json_dir(dir: &Path, store: &mut dyn Store) -> Result<ImportReport
     let networks = dir.join("network");
     for file in files(&networks)? {
         let Some(network) = id_in_name::<NetworkId>(&file, 16) else {
-            if file.extension().is_some_and(|extension| extension == "json") {
+            // A folder belongs to the record beside it; one without such a record holds members of nothing.
+            let stray = file.is_dir() && !file.with_extension("json").is_file();
+            if stray || file.extension().is_some_and(|extension| extension == "json") {
                 report.skipped.push(file);
             }
             continue;

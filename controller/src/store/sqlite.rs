@@ -41,7 +41,7 @@ pub struct SqliteStore {
     // Field order matters: the connection closes before the lock is released.
     connection: Connection,
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl SqliteStore {
@@ -274,11 +274,11 @@ fn create(path: &Path, json_dir: Option<&Path>) -> Result<Option<ImportReport>, 
         connection,
         path: staged.clone(),
         // Nobody else looks for the temporary name: the lock of the final one is held by the caller.
-        _lock: File::open(&staged).map_err(|source| StoreError::Io {
+        _lock: Lock(File::open(&staged).map_err(|source| StoreError::Io {
             doing: "open",
             path: staged.clone(),
             source,
-        })?,
+        })?),
     };
     let report = match json_dir {
         Some(dir) => match import_json_dir(dir, &mut store) {
@@ -440,13 +440,24 @@ fn classify(path: &Path, error: rusqlite::Error) -> StoreError {
     }
 }
 
+/// A held lock.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough when a child process that is just being started still holds a copy of the descriptor.
+        let _ = self.0.unlock();
+    }
+}
+
 /// Takes the lock beside the database: two controllers over one file would each hand out the same addresses.
-fn lock(path: &Path) -> Result<File, StoreError> {
+fn lock(path: &Path) -> Result<Lock, StoreError> {
     let at = beside(path, ".lock");
     let io = |source| StoreError::Io { doing: "lock", path: at.clone(), source };
     let file = OpenOptions::new().create(true).truncate(false).write(true).open(&at).map_err(io)?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Lock(file)),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { path: path.to_owned() }),
         Err(TryLockError::Error(source)) => Err(io(source)),
     }

@@ -198,6 +198,7 @@ fn deauthorized_and_deleted_members_are_revoked() {
     let signer = protocol::SecretIdentity::parse(crate::common::CONTROLLER).unwrap().identity().clone();
     assert_eq!(revocation.verify(|_| Some(signer.clone())), Verification::Valid);
     assert_eq!(f.ask(&member(ALICE)).code(), 0x07);
+    assert!(!f.controller.may_use_multicast(f.now, NETWORK, both[0]));
 
     let (_, actions) = f.http("DELETE", &member_path(ALICE), "");
     assert!(actions.is_empty(), "it held nothing any more");
@@ -206,6 +207,18 @@ fn deauthorized_and_deleted_members_are_revoked() {
     let [Action::Revoke { to, .. }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(*to, vec![both[1]]);
     assert_eq!(f.http("DELETE", &member_path(BOB), "").0.status, 404);
+}
+
+#[test]
+fn deauthorizing_on_a_public_network_lasts_until_the_next_request() {
+    let mut f = Fixture::with(json!({"private": false}));
+    f.ask(&member(ALICE)).config();
+    f.now += 5000;
+    let (record, actions) = f.post_acting(&member_path(ALICE), json!({"authorized": false}));
+    assert_eq!(record["authorized"], false);
+    assert!(matches!(&actions[..], [Action::Revoke { .. }]), "{actions:?}");
+    f.now += 1;
+    f.ask(&member(ALICE)).config();
 }
 
 #[test]

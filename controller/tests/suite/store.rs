@@ -212,12 +212,13 @@ fn zerotier_one_records_are_taken_over() {
     write(home.join(format!("network/{NETWORK}/member/notes.json")), &json!({}));
     write(home.join("network/short.json"), &json!({"id": "short"}));
     write(home.join("network/6ea36cee7f000009.json"), &json!({"id": "wrong"}));
+    write(home.join("network/6ea36cee7f00000a/member/1122334455.json"), &alice);
     let before = snapshot(&home.join("network"));
 
     let path = home.join("controller.sqlite3");
     let (store, report) = SqliteStore::open_importing(&path, &home).unwrap();
     let report = report.unwrap();
-    assert_eq!((report.networks, report.members, report.skipped.len()), (1, 1, 3));
+    assert_eq!((report.networks, report.members, report.skipped.len()), (1, 1, 4));
     let mut f = Fixture::over(Box::new(store));
     let record = f.get(&format!("/controller/network/{NETWORK}"));
     assert_eq!(
