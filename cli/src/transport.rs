@@ -83,6 +83,7 @@ struct Tcp {
 pub struct Client {
     unix: Option<PathBuf>,
     tcp: Option<Tcp>,
+    missing: Option<Failure>,
     timeout: Duration,
 }
 
@@ -97,14 +98,20 @@ impl Client {
         let home = common.home();
         let forced = common.port.is_some() || common.host.is_some() || common.token.is_some();
         let socket = home.join(home::SOCKET_NAME);
-        // A socket in a directory we may not enter looks absent: TCP with a token of our own may still work.
-        let unix = (!forced && socket.exists()).then_some(socket);
-        let tcp = match Self::find_tcp(program, common, &home) {
-            Ok(tcp) => Some(tcp),
-            Err(_) if unix.is_some() => None,
+        // A socket we may not open counts as absent: TCP with a token of our own may still work.
+        let open = || nix::unistd::eaccess(&socket, nix::unistd::AccessFlags::W_OK).is_ok();
+        let unix = (!forced && open()).then(|| socket.clone());
+        let (tcp, missing) = match Self::find_tcp(program, common, &home) {
+            Ok(tcp) => (Some(tcp), None),
+            Err(failure) if unix.is_some() => (None, Some(failure)),
             Err(failure) => return Err(failure),
         };
-        Ok(Self { unix, tcp, timeout: TIMEOUT })
+        Ok(Self { unix, tcp, missing, timeout: TIMEOUT })
+    }
+
+    /// Why there is only the Unix socket: the failure to report if the daemon does not accept us there.
+    pub fn missing(&self) -> Option<&Failure> {
+        self.missing.as_ref()
     }
 
     /// Another limit for one request than the usual 60 s.

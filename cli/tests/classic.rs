@@ -52,6 +52,21 @@ fn the_unix_socket_needs_neither_port_nor_token() {
 }
 
 #[test]
+fn a_stranger_without_a_token_is_told_so_as_ever() {
+    let home = Home::unix();
+    home.service.answer("GET /status", 401, "{}");
+    home.write("zerotier-one.port", 9993);
+    home.run("info").complains(
+        2,
+        &format!(
+            "{}: authtoken.secret not found or readable in {} (try again as root)",
+            program().display(),
+            home.path().display()
+        ),
+    );
+}
+
+#[test]
 fn a_socket_that_knows_us_not_gives_way_to_tcp() {
     let home = Home::tcp();
     home.service.answer("GET /status", 200, STATUS);
@@ -253,6 +268,7 @@ fn version_help_and_unknown_words() {
     let home = Home::stopped();
     home.run("-v").prints("0.1.0\n");
     home.run("--version").prints("0.1.0\n");
+    home.run("network -v").prints("0.1.0\n");
     for (line, code) in
         [("-h", 0), ("-?", 0), ("--help", 0), ("-x", 0), ("-jj", 1), ("-p0", 1), ("-p70000", 1), ("-D", 1)]
     {

@@ -142,7 +142,7 @@ fn idtool_makes_moons() {
     let name = "0000007046cfa9f1.moon";
     assert!(made.out.starts_with(&format!("wrote {name} (signed world with timestamp ")), "{made:?}");
     let moon = World::parse(&fs::read(desk.path(name)).unwrap()).unwrap();
-    assert_eq!((moon.kind, moon.id), (WorldKind::Moon, 0x7046_cfa9_f1));
+    assert_eq!((moon.kind, moon.id), (WorldKind::Moon, 0x0070_46cf_a9f1));
     assert!(moon.is_signed_by(&moon.must_sign));
     let endpoints: Vec<String> = moon.roots[0].endpoints.iter().map(ToString::to_string).collect();
     assert_eq!(endpoints, ["10.0.0.1:9993", "10.0.0.2:9993", "[2001:db8::1]:1"]);
@@ -179,8 +179,6 @@ fn identity_commands() {
     desk.cli(&format!("identity verify a.secret letter {SIGNATURE}"))
         .prints("letter: signature of 7046cfa9f1 is valid\n");
     assert_eq!(desk.cli(&format!("identity verify s letter {SIGNATURE}")).code, 1);
-    let vanity = desk.cli("identity vanity 7 -j");
-    assert!(vanity.code == 0 && vanity.out.contains("\"address\": \"7"), "{vanity:?}");
     for line in ["identity vanity xy", "identity vanity ff", "identity public absent", "identity"] {
         assert_eq!(desk.cli(line).code, 2, "{line}");
     }

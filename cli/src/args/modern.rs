@@ -489,6 +489,9 @@ pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
     let line = match Line::try_parse_from(words) {
         Ok(line) => line,
         Err(error) if error.use_stderr() => return Err(Failure::usage(error.to_string().trim_end())),
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayVersion => {
+            return Ok(writeln!(io.out, "{}", crate::VERSION)?);
+        }
         Err(error) => return Ok(write!(io.out, "{error}")?),
     };
     let Switches { home, json, port, token, host, .. } = line.switches;

@@ -79,7 +79,7 @@ pub(super) fn request(
         )),
         401 => {
             let refused = session.refused("controller", &reply);
-            Err(Failure::error(refused.err.trim_end()))
+            Err(Failure::error(refused.err.trim_end()).with_code(refused.code))
         }
         status => {
             let text = reply.text();

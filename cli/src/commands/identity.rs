@@ -68,7 +68,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 /// The inverse of [`hex`], either case; `None` for anything else.
 pub fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !is_hex(text, text.len()) || text.len() % 2 != 0 {
+    if !is_hex(text, text.len()) || !text.len().is_multiple_of(2) {
         return None;
     }
     text.as_bytes()
@@ -185,7 +185,7 @@ fn vanity(prefix: &str, io: &mut Io<'_>) -> Result<SecretIdentity, Failure> {
     let expected = 1_u128 << bits;
     writeln!(io.err, "looking for an address that begins with {prefix}: about {expected} tries")?;
     let progress = |tried: u64| {
-        if tried % 64 == 0 {
+        if tried.is_multiple_of(64) {
             // Progress is a courtesy: nobody misses a line that cannot be written.
             let _ = writeln!(io.err, "tried {tried}");
         }

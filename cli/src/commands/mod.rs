@@ -186,6 +186,11 @@ impl Session {
 
     /// `<code> <command> <body>` with a remedy where one is known.
     pub fn refused(&self, command: &str, reply: &Reply) -> Failure {
+        if reply.status == 401
+            && let Some(missing) = self.client.missing()
+        {
+            return missing.clone();
+        }
         let failure = Failure::on_stdout(format!(
             "{} {} {}",
             reply.status,

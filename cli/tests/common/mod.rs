@@ -1,6 +1,7 @@
 //! A service that answers what it was told to, and the tool as a process against it.
 
 #![allow(dead_code, unreachable_pub)] // Every test file uses its own part of this.
+#![allow(clippy::unwrap_used)] // A broken fixture is a failed test.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Read, Write};
