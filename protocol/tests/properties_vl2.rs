@@ -1,4 +1,5 @@
 //! Properties of VL2's formats: what is written is read again, limits hold, and no input makes a parser panic.
+#![allow(clippy::unwrap_used)]
 
 use std::net::IpAddr;
 

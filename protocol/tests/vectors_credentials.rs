@@ -1,4 +1,5 @@
 //! Golden vectors of the credentials and of membership records.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

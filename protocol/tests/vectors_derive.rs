@@ -1,4 +1,5 @@
 //! Golden vectors of derived names and addresses, ad-hoc networks, and of answers to neighbour solicitations.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

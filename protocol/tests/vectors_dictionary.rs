@@ -1,4 +1,5 @@
 //! Golden vectors of the dictionary format.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Golden vectors of network configurations, their chunks, and of requests.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Golden transcripts, the verbs of virtual networks: every packet real nodes exchanged is parsed, compared field by field
 //! with its record, and written again. (That packets can be opened is tested with the verbs of VL1.)
+#![allow(clippy::unwrap_used)]
 
 mod support;
 
