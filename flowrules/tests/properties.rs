@@ -1,4 +1,5 @@
 //! Properties of the forms and the evaluator over generated input.
+#![allow(clippy::unwrap_used)]
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -1,4 +1,5 @@
 //! Golden vectors of the binary and the JSON form.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

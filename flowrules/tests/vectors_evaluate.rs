@@ -1,4 +1,5 @@
 //! Golden vectors of the evaluator.
+#![allow(clippy::unwrap_used)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Reading the golden vectors.
-#![allow(dead_code, unreachable_pub, missing_docs)]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used)]
 
 use std::path::PathBuf;
 

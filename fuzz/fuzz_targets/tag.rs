@@ -1,0 +1,13 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use protocol::Reader;
+use protocol::credential::{Tag, Verification};
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(object) = Tag::read(&mut Reader::new(data)) else { return };
+    let mut written = Vec::new();
+    object.write(&mut written);
+    assert_eq!(Tag::read(&mut Reader::new(&written)).as_ref(), Ok(&object));
+    assert_ne!(object.verify(|_| None), Verification::Valid);
+});
