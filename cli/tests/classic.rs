@@ -1,5 +1,7 @@
 //! The reference tool's commands: texts, streams and exit codes, character for character.
 
+#![allow(clippy::unwrap_used)] // A surprise is a failed test.
+
 mod common;
 
 use common::{Home, TOKEN, program, run, symlink};

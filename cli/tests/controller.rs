@@ -1,5 +1,7 @@
 //! The commands for the controller's networks and members: what they send, what they print.
 
+#![allow(clippy::unwrap_used)] // A surprise is a failed test.
+
 mod common;
 
 use common::Home;

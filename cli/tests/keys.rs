@@ -1,5 +1,7 @@
 //! Identities, planets and moons, under the new name and as `zerotier-idtool`. No service runs.
 
+#![allow(clippy::unwrap_used)] // A surprise is a failed test.
+
 mod common;
 
 use std::fs;

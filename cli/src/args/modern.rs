@@ -365,7 +365,7 @@ pub enum RootCommand {
         /// Where it is reached
         #[command(flatten)]
         endpoints: Endpoints,
-        /// File for the planet, instead of <home>/planet
+        /// File for the planet, instead of the one in the home directory
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
         /// Name from which the planet's ID is derived
@@ -388,7 +388,7 @@ pub enum RootCommand {
         /// Where it is reached
         #[command(flatten)]
         endpoints: Endpoints,
-        /// The planet, instead of <home>/planet
+        /// The planet, instead of the one in the home directory
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -398,7 +398,7 @@ pub enum RootCommand {
         /// The root's address
         #[arg(value_parser = validate::address)]
         address: String,
-        /// The planet, instead of <home>/planet
+        /// The planet, instead of the one in the home directory
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -408,7 +408,7 @@ pub enum RootCommand {
         /// New endpoints of this node: HOST[/PORT], comma-separated or repeated
         #[arg(long, value_name = "HOST/PORT", value_delimiter = ',')]
         endpoint: Vec<String>,
-        /// The planet, instead of <home>/planet
+        /// The planet, instead of the one in the home directory
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
@@ -417,7 +417,7 @@ pub enum RootCommand {
         after_help = "Examples:\n  ztnode-cli root show\n  ztnode-cli root show 000000deadbeef00.moon -j"
     )]
     Show {
-        /// File [default: <home>/planet]
+        /// File [default: the planet in the home directory]
         file: Option<PathBuf>,
     },
 }
