@@ -448,7 +448,7 @@ pub enum MoonCommand {
     Sign {
         /// The description
         file: PathBuf,
-        /// Directory for <ID>.moon
+        /// Directory for the file, which is named after the ID
         #[arg(long, value_name = "DIR", default_value = ".")]
         out_dir: PathBuf,
     },
