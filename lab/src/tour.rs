@@ -66,8 +66,11 @@ fn clean_up_on_interrupt(name: &str) -> Result<()> {
     std::thread::spawn(move || {
         if signals.wait().is_ok() {
             eprintln!("\ninterrupted: removing the lab");
-            if let Err(error) = registry::down(&name) {
-                eprintln!("{error:#}");
+            // The other thread may be making a namespace right now: look again.
+            for _ in 0..3 {
+                if let Err(error) = registry::down(&name) {
+                    eprintln!("{error:#}");
+                }
             }
             std::process::exit(130);
         }
