@@ -63,11 +63,7 @@ impl ReceiveBatch {
         }
         for (slice, storage) in self.slices.iter_mut().zip(&mut self.storage) {
             self.headers.push(libc::mmsghdr {
-                msg_hdr: header(
-                    (&raw mut *storage).cast(),
-                    storage.size_of(),
-                    slice,
-                ),
+                msg_hdr: header((&raw mut *storage).cast(), storage.size_of(), slice),
                 msg_len: 0,
             });
         }
@@ -170,8 +166,7 @@ impl SendBatch {
                 continue;
             }
             self.addresses.push(to.into());
-            self.slices
-                .push(libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() });
+            self.slices.push(libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() });
         }
         for (address, slice) in self.addresses.iter().zip(&mut self.slices) {
             let name = address.as_ptr().cast_mut().cast();

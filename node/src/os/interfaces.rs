@@ -20,8 +20,8 @@ pub const MAX_ADDRESSES: usize = 256;
 pub struct Bindable {
     /// The address.
     pub ip: IpAddr,
-    /// The interface to tie the socket to; `None` = any.
-    pub interface: Option<String>,
+    /// The interface to tie the socket to, by name and index (a new one of the old name is another one); `None` = any.
+    pub interface: Option<(String, u32)>,
 }
 
 /// What the user and our own ports exclude.
@@ -51,7 +51,7 @@ pub fn bindable(addresses: &[InterfaceAddress], exclusions: &Exclusions) -> Vec<
             )
         })
         .filter(|a| !exclusions.prefixes.iter().any(|p| p.contains(a.prefix.ip)))
-        .map(|a| Bindable { ip: a.prefix.ip, interface: Some(a.interface.clone()) })
+        .map(|a| Bindable { ip: a.prefix.ip, interface: Some((a.interface.clone(), a.index)) })
         .collect();
     chosen.sort_unstable();
     chosen.dedup();

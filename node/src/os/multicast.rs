@@ -26,8 +26,10 @@ pub fn groups(device: &str, addresses: impl IntoIterator<Item = IpAddr>) -> io::
 }
 
 fn combine(table: &str, device: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<MulticastGroup> {
-    let subscribed = parse(table).filter(|(name, _)| *name == device).map(|(_, mac)| MulticastGroup { mac, adi: 0 });
-    let mut groups: Vec<_> = subscribed.take(MAX_GROUPS).chain(addresses.into_iter().map(resolution_group)).collect();
+    let subscribed =
+        parse(table).filter(|(name, _)| *name == device).map(|(_, mac)| MulticastGroup { mac, adi: 0 });
+    let mut groups: Vec<_> =
+        subscribed.take(MAX_GROUPS).chain(addresses.into_iter().map(resolution_group)).collect();
     groups.sort_unstable();
     groups.dedup();
     groups

@@ -9,9 +9,7 @@ use std::time::Duration;
 use futures_util::stream::{StreamExt, TryStreamExt};
 use protocol::Mac;
 use protocol::inet::Prefix;
-use rtnetlink::packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
-};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
@@ -111,7 +109,8 @@ impl Netlink {
     pub async fn configure_link(&self, index: u32, mac: Mac, mtu: u32) -> Result<(), NetlinkError> {
         let message = LinkUnspec::new_with_index(index).address(mac.0.to_vec()).mtu(mtu).up().build();
         let result = self.handle.link().set(message).execute().await;
-        result.map_err(|e| NetlinkError::new(format!("set MAC {mac} and MTU {mtu} and bring the port up"), &e))
+        result
+            .map_err(|e| NetlinkError::new(format!("set MAC {mac} and MTU {mtu} and bring the port up"), &e))
     }
 
     /// Sets the MTU of an interface.
@@ -131,7 +130,9 @@ impl Netlink {
     pub async fn addresses(&self) -> Result<Vec<InterfaceAddress>, NetlinkError> {
         let mut links = Vec::new();
         let mut stream = std::pin::pin!(self.handle.link().get().execute());
-        while let Some(link) = stream.try_next().await.map_err(|e| NetlinkError::new("list interfaces", &e))? {
+        while let Some(link) =
+            stream.try_next().await.map_err(|e| NetlinkError::new("list interfaces", &e))?
+        {
             let name = link.attributes.iter().find_map(|a| match a {
                 LinkAttribute::IfName(name) => Some(name.clone()),
                 _ => None,
@@ -145,7 +146,9 @@ impl Netlink {
         while let Some(message) =
             stream.try_next().await.map_err(|e| NetlinkError::new("list addresses", &e))?
         {
-            let Some((index, name, up)) = links.iter().find(|l| l.0 == message.header.index) else { continue };
+            let Some((index, name, up)) = links.iter().find(|l| l.0 == message.header.index) else {
+                continue;
+            };
             let Some(ip) = own_address(&message) else { continue };
             let flags = message.attributes.iter().find_map(|a| match a {
                 AddressAttribute::Flags(flags) => Some(*flags),
@@ -176,7 +179,8 @@ impl Netlink {
         if address.ip.is_ipv6() {
             request.message_mut().header.flags |= AddressHeaderFlags::Nodad;
         }
-        match request.execute().await.map_err(|e| NetlinkError::new(format!("add the address {address}"), &e)) {
+        match request.execute().await.map_err(|e| NetlinkError::new(format!("add the address {address}"), &e))
+        {
             Err(e) if e.is(libc::EEXIST) => Ok(()),
             other => other,
         }
@@ -247,10 +251,8 @@ impl Netlink {
     /// [`NetlinkError`].
     pub async fn routes(&self, index: u32) -> Result<Vec<Route>, NetlinkError> {
         let mut found = Vec::new();
-        let queries = [
-            RouteMessageBuilder::<Ipv4Addr>::new().build(),
-            RouteMessageBuilder::<Ipv6Addr>::new().build(),
-        ];
+        let queries =
+            [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()];
         for query in queries {
             let mut stream = std::pin::pin!(self.handle.route().get(query).execute());
             while let Some(message) =

@@ -22,10 +22,14 @@ pub enum TapError {
     )]
     NoDevice,
     /// The control device may not be opened, or CAP_NET_ADMIN is missing.
-    #[error("no permission to make a TAP device: run as root or with CAP_NET_ADMIN, and check the mode of {CONTROL_DEVICE}")]
+    #[error(
+        "no permission to make a TAP device: run as root or with CAP_NET_ADMIN, and check the mode of {CONTROL_DEVICE}"
+    )]
     Permission,
     /// The name belongs to another interface.
-    #[error("the interface name {0} is taken: another node on this machine is on the same network, or remove that interface")]
+    #[error(
+        "the interface name {0} is taken: another node on this machine is on the same network, or remove that interface"
+    )]
     NameTaken(String),
     /// Anything else.
     #[error("cannot make the TAP device {name}: {source}")]

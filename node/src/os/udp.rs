@@ -59,7 +59,13 @@ impl UdpSocket {
         let control =
             if to.is_ipv6() { ControlMessage::Ipv6HopLimit(&ttl) } else { ControlMessage::Ipv4Ttl(&ttl) };
         let to = SockaddrStorage::from(to);
-        sendmsg(self.socket.as_raw_fd(), &[IoSlice::new(data)], &[control], MsgFlags::MSG_DONTWAIT, Some(&to))?;
+        sendmsg(
+            self.socket.as_raw_fd(),
+            &[IoSlice::new(data)],
+            &[control],
+            MsgFlags::MSG_DONTWAIT,
+            Some(&to),
+        )?;
         Ok(())
     }
 }

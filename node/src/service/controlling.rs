@@ -12,7 +12,6 @@ use tokio::sync::oneshot;
 
 use super::clock::Clock;
 use super::engine::EngineHandle;
-use crate::core::event::ConfigRequest;
 
 /// Requests that may wait; a member whose request is dropped asks again.
 const QUEUE: usize = 1024;
@@ -44,9 +43,8 @@ pub struct Unavailable;
 
 impl ControllerHandle {
     /// Hands over a member's request; `false` = the queue is full.
-    pub fn request(&self, request: ConfigRequest) -> bool {
-        let ConfigRequest { network, member, metadata, packet_id, from } = request;
-        self.jobs.try_send(Job::Request(Request { network, member, metadata, packet_id, from })).is_ok()
+    pub fn request(&self, request: Request) -> bool {
+        self.jobs.try_send(Job::Request(request)).is_ok()
     }
 
     /// Tells where to send what the controller decides.
@@ -119,7 +117,11 @@ pub fn start(
     let handle = std::thread::Builder::new()
         .name("controller".into())
         .spawn(move || thread.run(&queue))
-        .map_err(|source| StoreError::Io { doing: "start a thread for", path: PathBuf::from("the controller"), source })?;
+        .map_err(|source| StoreError::Io {
+            doing: "start a thread for",
+            path: PathBuf::from("the controller"),
+            source,
+        })?;
     Ok((ControllerHandle { jobs }, handle))
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use crate::core::Core;
-use crate::core::event::{ConfigRequest, Event};
+use crate::core::event::Event;
 use crate::core::path::SocketId;
 use crate::os::batch::{ReceiveBatch, SendBatch};
 use crate::os::tap::Tap;
@@ -45,7 +45,7 @@ pub enum EngineEvent {
 }
 
 /// Takes configuration requests from the packet thread; `false` = too busy, the member will ask again.
-pub type RequestSink = Box<dyn FnMut(ConfigRequest) -> bool + Send>;
+pub type RequestSink = Box<dyn FnMut(controller::Request) -> bool + Send>;
 
 /// The packet thread is gone.
 #[derive(Debug, thiserror::Error)]
@@ -321,7 +321,9 @@ impl Engine {
                 let own = run.iter().filter(|s| s.to.is_ipv6() == family);
                 if let Some(ttl) = first.ttl {
                     for segment in own {
-                        if let Err(error) = socket.send_with_ttl(&buffer[segment.range.clone()], segment.to, ttl) {
+                        if let Err(error) =
+                            socket.send_with_ttl(&buffer[segment.range.clone()], segment.to, ttl)
+                        {
                             tracing::trace!(to = %segment.to, %error, "datagram refused");
                         }
                     }

@@ -43,6 +43,7 @@ pub const CONTROLLER_FOLDER: &str = "controller.d";
 
 const IDENTITY_SECRET: &str = "identity.secret";
 const IDENTITY_PUBLIC: &str = "identity.public";
+const RETIRED_IDENTITY: &str = "identity.secret.saved_after_collision";
 const PLANET: &str = "planet";
 const NETWORKS: &str = "networks.d";
 const MOONS: &str = "moons.d";
@@ -75,9 +76,13 @@ impl StartError {
 
     fn io(doing: &str, path: &Path, error: &io::Error) -> Self {
         let remedy = match error.kind() {
-            io::ErrorKind::PermissionDenied => "run as the owner of the home directory or as root, or name another with --home",
+            io::ErrorKind::PermissionDenied => {
+                "run as the owner of the home directory or as root, or name another with --home"
+            }
             io::ErrorKind::StorageFull => "free some space",
-            io::ErrorKind::ReadOnlyFilesystem => "make the file system writable, or name another home with --home",
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "make the file system writable, or name another home with --home"
+            }
             _ => "check the path, or name another home with --home",
         };
         StartError::new(format!("cannot {doing} ({error})"), path.display().to_string(), remedy)
@@ -191,11 +196,15 @@ impl Home {
         let identity = match self.require(IDENTITY_SECRET)?.map(Zeroizing::new) {
             None => None,
             Some(bytes) => {
-                let remedy = "restore it from a backup, or move it away to start as a new node with a new address";
-                let text = std::str::from_utf8(&bytes)
-                    .map_err(|_| damaged("the identity is damaged (no text)".into(), IDENTITY_SECRET, remedy))?;
+                let remedy =
+                    "restore it from a backup, or move it away to start as a new node with a new address";
+                let text = std::str::from_utf8(&bytes).map_err(|_| {
+                    damaged("the identity is damaged (no text)".into(), IDENTITY_SECRET, remedy)
+                })?;
                 let identity = SecretIdentity::parse(text.trim_matches([' ', '\t', '\r', '\n', '\0']))
-                    .map_err(|e| damaged(format!("the identity is damaged ({e})"), IDENTITY_SECRET, remedy))?;
+                    .map_err(|e| {
+                        damaged(format!("the identity is damaged ({e})"), IDENTITY_SECRET, remedy)
+                    })?;
                 if !identity.is_consistent() || !identity.identity().locally_valid() {
                     let what = "the identity is damaged (its keys and address do not belong together)";
                     return Err(damaged(what.into(), IDENTITY_SECRET, remedy));
@@ -411,6 +420,27 @@ impl Home {
     /// Where a network's local settings are kept.
     pub fn network_settings_path(&self, network: NetworkId) -> PathBuf {
         self.path(format!("{NETWORKS}/{network}.local.conf"))
+    }
+
+    /// Keeps a network's local settings.
+    ///
+    /// # Errors
+    /// They cannot be written; the old ones are still there.
+    pub fn write_network_settings(&self, network: NetworkId, text: &str) -> io::Result<()> {
+        fs::create_dir_all(self.path(NETWORKS))?;
+        write_atomically(&self.network_settings_path(network), text.as_bytes(), 0o666, Durability::Durable)
+    }
+
+    /// Puts the identity away because another node owns its address; the next start makes a new one. Returns where the old
+    /// one is.
+    ///
+    /// # Errors
+    /// It cannot be renamed; it is then still in place.
+    pub fn retire_identity(&self) -> io::Result<PathBuf> {
+        let saved = self.path(RETIRED_IDENTITY);
+        fs::rename(self.path(IDENTITY_SECRET), &saved)?;
+        files::remove(&self.path(IDENTITY_PUBLIC));
+        Ok(saved)
     }
 
     /// Keeps a state object; unchanged content is not written again.

@@ -170,7 +170,11 @@ impl LocalConf {
             StartError::new(format!("the settings are not right ({text})"), place, REMEDY)
         };
         let wrong = |what: String| {
-            StartError::new(format!("the settings are not right ({what})"), path.display().to_string(), REMEDY)
+            StartError::new(
+                format!("the settings are not right ({what})"),
+                path.display().to_string(),
+                REMEDY,
+            )
         };
         let raw: Map<String, Value> = serde_json::from_str(text).map_err(located)?;
         for section in ["physical", "virtual", "settings"] {
@@ -360,7 +364,8 @@ fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
 fn optional_port<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
     let form = "a port, 0 to 65535";
     let number = deserializer.deserialize_any(Lenient { form })?;
-    let port = |n: u64| u16::try_from(n).map_err(|_| de::Error::invalid_value(de::Unexpected::Unsigned(n), &form));
+    let port =
+        |n: u64| u16::try_from(n).map_err(|_| de::Error::invalid_value(de::Unexpected::Unsigned(n), &form));
     number.map(port).transpose()
 }
 
@@ -394,8 +399,11 @@ mod tests {
         )
         .unwrap();
         let core = conf.core_settings();
-        let physical: Vec<_> =
-            core.physical.iter().map(|(k, v)| (k.to_string(), v.blacklist, v.trusted_path_id, v.mtu)).collect();
+        let physical: Vec<_> = core
+            .physical
+            .iter()
+            .map(|(k, v)| (k.to_string(), v.blacklist, v.trusted_path_id, v.mtu))
+            .collect();
         assert_eq!(
             physical,
             [
@@ -438,7 +446,10 @@ mod tests {
             ("{\"settings\":{\"policies\":{\"a\":{}}}}", ":1:", "basePolicy"),
         ] {
             let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(place) && error.contains(what) && !error.contains('\n'), "{text}: {error}");
+            assert!(
+                error.contains(place) && error.contains(what) && !error.contains('\n'),
+                "{text}: {error}"
+            );
         }
     }
 

@@ -47,7 +47,8 @@ impl NetworkSettings {
             match key {
                 "allowManaged" if value.len() <= 5 => settings.allow_managed = yes,
                 "allowManaged" => {
-                    settings.managed_within = value.split(',').filter_map(|p| p.trim().parse().ok()).collect();
+                    settings.managed_within =
+                        value.split(',').filter_map(|p| p.trim().parse().ok()).collect();
                     // A list of which nothing can be understood must not become "everything".
                     settings.allow_managed = !settings.managed_within.is_empty();
                 }
@@ -280,7 +281,9 @@ mod tests {
         let plain = settings("");
         assert!(plain.allows(prefix("10.0.0.1/8")) && plain.allows(prefix("fd00::1/88")));
         assert!(plain.allows(prefix("25.1.2.3/8")) && plain.allows(prefix("100.64.0.1/10")));
-        for refused in ["127.0.0.1/8", "224.0.0.1/4", "169.254.1.1/16", "0.0.0.0/0", "::/0", "1.1.1.1/32", "fe80::1/64"] {
+        for refused in
+            ["127.0.0.1/8", "224.0.0.1/4", "169.254.1.1/16", "0.0.0.0/0", "::/0", "1.1.1.1/32", "fe80::1/64"]
+        {
             assert!(!plain.allows(prefix(refused)), "{refused}");
         }
         assert!(settings("allowGlobal=1").allows(prefix("1.1.1.1/32")));

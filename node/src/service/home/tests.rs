@@ -110,7 +110,10 @@ fn a_second_node_is_told_so() {
     let (home, _) = start(folder.path()).unwrap();
     home.write_pid().unwrap();
     let error = Home::claim(folder.path()).unwrap_err().to_string();
-    assert!(error.contains(&format!("process {}", std::process::id())) && error.contains("--home"), "{error}");
+    assert!(
+        error.contains(&format!("process {}", std::process::id())) && error.contains("--home"),
+        "{error}"
+    );
     drop(home);
     Home::claim(folder.path()).unwrap();
 }
@@ -127,7 +130,8 @@ fn networks_are_named_by_their_files() {
     fs::write(networks.join("8056c2e21c000001.conf"), "").unwrap();
     fs::write(networks.join("8056c2e21c000002.conf"), "\n").unwrap();
     fs::write(networks.join("8056C2E21C000003.conf"), "v=zz\nnwid=\0\0").unwrap();
-    for odd in ["8056c2e21c000004.local.conf", "x.conf", "8056c2e21c00000.conf", ".1c33c1ced07ac85d.conf.tmp"] {
+    for odd in ["8056c2e21c000004.local.conf", "x.conf", "8056c2e21c00000.conf", ".1c33c1ced07ac85d.conf.tmp"]
+    {
         fs::write(networks.join(odd), "").unwrap();
     }
     let found = home.networks();

@@ -1,0 +1,155 @@
+//! The daemon's command line.
+//!
+//! Specification: command-line tools, "zerotier-one". The old one-letter switches work, values glued to them; the long forms
+//! are ours.
+
+use std::path::PathBuf;
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+ztnode - a node of virtual Ethernet networks, wire-compatible with ZeroTier One
+
+Usage: ztnode [switches] [home directory]
+
+  -p<port>, --port <port>  UDP port, and TCP port of the control API on loopback (9993; 0 = a random one)
+  --home <directory>       where identity, networks and settings live (the same as the last argument)
+  -d                       run in the background
+  -U                       accepted for old scripts: ztnode never insists on being root
+  -v, --version            print the version
+  -h, --help               print this
+
+The home directory is /var/lib/zerotier-one, or what the environment variable ZEROTIER_HOME says. That of a
+zerotier-one (stopped!) can be used as it is: identity, networks and settings are taken over.
+
+What needs privileges: joining a network needs CAP_NET_ADMIN and /dev/net/tun, for its interface zt…, its addresses and
+its routes. A controller and a root need none.
+
+First steps:
+  ztnode &                                  start it (as root, or from the systemd unit)
+  ztnode-cli info                           address and state: ONLINE when a root answers
+  ztnode-cli join 8056c2e21c000001          join a network; its owner then authorizes this node's address
+  ztnode-cli listnetworks                   status OK = you are in
+
+Settings: local.conf in the home directory (JSON); SIGHUP, or saving the file, makes a running node read it again.
+Logs go to stderr; ZTNODE_LOG or RUST_LOG choose what (error, warn, info, debug, trace; node::core=trace).
+";
+
+/// Default UDP and control port.
+pub const DEFAULT_PORT: u16 = 9993;
+
+/// What the command line asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// Run the node.
+    Run(Options),
+    /// Print the help and end with this status. A complaint goes to stderr first.
+    Help {
+        /// What was wrong.
+        complaint: Option<String>,
+        /// Exit status.
+        status: u8,
+    },
+    /// Print the version.
+    Version,
+}
+
+/// How to run.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Options {
+    /// Home directory.
+    pub home: Option<PathBuf>,
+    /// Primary port; 0 = random. `local.conf` wins.
+    pub port: Option<u16>,
+    /// Run in the background.
+    pub background: bool,
+}
+
+/// Reads the arguments (without the program's name).
+pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Command {
+    let mut options = Options::default();
+    let mut arguments = arguments.into_iter();
+    let wrong = |complaint: String, status| Command::Help { complaint: Some(complaint), status };
+    while let Some(argument) = arguments.next() {
+        let text = argument.to_string_lossy().into_owned();
+        let (name, inline) = match text.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+            _ => (text.clone(), None),
+        };
+        match name.as_str() {
+            "-h" | "-?" | "--help" => return Command::Help { complaint: None, status: 0 },
+            "-v" | "--version" => return Command::Version,
+            "-U" => {}
+            "-d" => options.background = true,
+            "--home" => match inline.map(Into::into).or_else(|| arguments.next()) {
+                Some(home) if options.home.is_none() => options.home = Some(home.into()),
+                Some(_) => return wrong("the home directory is named twice".into(), 0),
+                None => return wrong("--home needs a directory".into(), 1),
+            },
+            "--port" => {
+                let value = inline.or_else(|| arguments.next().map(|a| a.to_string_lossy().into_owned()));
+                match value.as_deref().map(str::parse) {
+                    Some(Ok(port)) => options.port = Some(port),
+                    _ => return wrong("--port needs a number from 0 to 65535".into(), 1),
+                }
+            }
+            switch if switch.starts_with("-p") => match switch[2..].parse() {
+                Ok(port) => options.port = Some(port),
+                Err(_) => return wrong(format!("{switch}: the port must be 0 to 65535, glued to -p"), 1),
+            },
+            switch if switch.starts_with('-') => {
+                // Old scripts expect status 0 for unknown letters.
+                let status = u8::from(switch.starts_with("--"));
+                return wrong(format!("{switch}: there is no such switch"), status);
+            }
+            _ if options.home.is_none() => options.home = Some(argument.into()),
+            _ => return wrong("the home directory is named twice".into(), 0),
+        }
+    }
+    Command::Run(options)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(line: &str) -> Command {
+        parse(line.split_whitespace().map(Into::into))
+    }
+
+    fn options(line: &str) -> Options {
+        match run(line) {
+            Command::Run(options) => options,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn old_and_new_forms() {
+        assert_eq!(options(""), Options::default());
+        let all = Options { home: Some("/tmp/x".into()), port: Some(9000), background: true };
+        for line in ["-d -U -p9000 /tmp/x", "--home /tmp/x --port=9000 -d", "-d --port 9000 --home=/tmp/x"] {
+            assert_eq!(options(line), all, "{line}");
+        }
+        assert_eq!(options("-p0").port, Some(0));
+        assert_eq!(run("-U -v"), Command::Version);
+    }
+
+    #[test]
+    fn mistakes_show_help() {
+        for (line, status) in [
+            ("-h", 0),
+            ("-?", 0),
+            ("-Z", 0),
+            ("/a /b", 0),
+            ("-p70000", 1),
+            ("-p", 1),
+            ("--nope", 1),
+            ("--home", 1),
+        ] {
+            match run(line) {
+                Command::Help { status: got, .. } => assert_eq!(got, status, "{line}"),
+                other => panic!("{line}: {other:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! Keeps one UDP socket per usable local address and port, while addresses come and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use super::engine::Stopped;
+use super::shared::Shared;
+use crate::core::path::SocketId;
+use crate::os::interfaces::{Bindable, Exclusions, bindable};
+use crate::os::netlink::Netlink;
+use crate::os::udp::UdpSocket;
+
+/// The sockets in use.
+pub(super) struct Binder {
+    netlink: Option<Netlink>,
+    sockets: BTreeMap<(Bindable, u16), (SocketId, Arc<UdpSocket>)>,
+    next_id: u32,
+    /// Those that could not be bound: reported once.
+    failing: BTreeSet<(Bindable, u16)>,
+}
+
+impl Binder {
+    /// Without `netlink` the wildcard addresses are bound.
+    pub(super) fn new(netlink: Option<Netlink>) -> Self {
+        Binder { netlink, sockets: BTreeMap::new(), next_id: 1, failing: BTreeSet::new() }
+    }
+
+    /// Binds what should be bound now and closes the rest. `own_ports` are the names of our own TAP devices.
+    pub(super) async fn refresh(&mut self, shared: &Shared, own_ports: Vec<String>) -> Result<(), Stopped> {
+        let (addresses, ports) = self.wanted(shared, own_ports).await;
+        let wanted: BTreeSet<_> =
+            addresses.iter().flat_map(|a| ports.iter().map(move |port| (a.clone(), *port))).collect();
+        let before: Vec<_> = self.sockets.keys().cloned().collect();
+        self.sockets.retain(|key, _| wanted.contains(key));
+        self.failing.retain(|key| wanted.contains(key));
+        for key in wanted {
+            if !self.sockets.contains_key(&key) {
+                self.bind(key);
+            }
+        }
+        if before.iter().eq(self.sockets.keys()) {
+            return Ok(());
+        }
+        let listening: Vec<_> = self.sockets.values().map(|(_, socket)| socket.local()).collect();
+        tracing::info!(addresses = %list(&listening), "listening on UDP");
+        shared.state_mut().listening = listening;
+        shared.engine.set_sockets(self.sockets.values().cloned().collect()).await
+    }
+
+    async fn wanted(&self, shared: &Shared, own_ports: Vec<String>) -> (Vec<Bindable>, Vec<u16>) {
+        let (exclusions, bind, ports) = {
+            let state = shared.state();
+            let settings = &state.conf.typed.settings;
+            let exclusions = Exclusions {
+                ports: own_ports,
+                interface_prefixes: settings.interface_prefix_blacklist.clone(),
+                prefixes: state.conf.blacklisted(),
+            };
+            let bind: Vec<IpAddr> = settings.bind.iter().map(|b| b.0).collect();
+            (exclusions, bind, state.ports.iter().copied().filter(|p| *p != 0).collect())
+        };
+        let anywhere = |ip| Bindable { ip, interface: None };
+        let addresses = if !bind.is_empty() {
+            bind.into_iter().map(anywhere).collect()
+        } else {
+            let found = match &self.netlink {
+                Some(netlink) => netlink.addresses().await.ok(),
+                None => None,
+            };
+            match found {
+                Some(addresses) => bindable(&addresses, &exclusions),
+                None => [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
+                    .map(anywhere)
+                    .into(),
+            }
+        };
+        (addresses, ports)
+    }
+
+    fn bind(&mut self, key: (Bindable, u16)) {
+        let local = SocketAddr::new(key.0.ip, key.1);
+        let interface = key.0.interface.as_ref().map(|(name, _)| name.as_str());
+        match UdpSocket::bind(local, interface) {
+            Ok(socket) => {
+                self.failing.remove(&key);
+                self.sockets.insert(key, (SocketId(self.next_id), Arc::new(socket)));
+                self.next_id = self.next_id.wrapping_add(1);
+            }
+            Err(error) => {
+                // A vanished address is no news: the next change brings another refresh.
+                if self.failing.insert(key) && error.kind() != io::ErrorKind::AddrNotAvailable {
+                    tracing::warn!(%local, %error, "cannot listen on this UDP address; is another program using the port?");
+                }
+            }
+        }
+    }
+}
+
+fn list(addresses: &[SocketAddr]) -> String {
+    let texts: Vec<_> = addresses.iter().map(|a| protocol::inet::format_endpoint(*a)).collect();
+    texts.join(" ")
+}

@@ -1,0 +1,612 @@
+//! Start, run, stop.
+//!
+//! Specification: local service, "start and stop". Everything that can be wrong is looked at before anything is written; from
+//! then on one task owns the ports, the sockets and the files, and reacts to the core, to people, to the kernel and to signals.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use protocol::world::World;
+use protocol::{NetworkId, SecretIdentity};
+use serde_json::{Map, Value};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::args::{DEFAULT_PORT, Options};
+use super::binder::Binder;
+use super::clock::Clock;
+use super::controlling;
+use super::engine::{self, EngineEvent, EngineHandle, Stopped};
+use super::home::{
+    self, CONTROLLER_FOLDER, Home, METRICS_TOKEN_FILE, SETTINGS_FILE, SOCKET_FILE, StartError, TOKEN_FILE,
+};
+use super::http::Server;
+use super::local_conf::LocalConf;
+use super::managed::NetworkSettings;
+use super::ports::Ports;
+use super::shared::{ORDER_QUEUE, Order, SettingsChange, Shared, State, Tokens};
+use crate::core::event::{Event, Object};
+use crate::core::info::NetworkStatus;
+use crate::core::{Core, CoreConfig};
+use crate::os::netlink::{Changes, Netlink};
+use crate::os::udp::probe_port;
+
+/// How often ports, addresses and routes are looked after without being asked.
+const SYNC: Duration = Duration::from_secs(30);
+/// How often the kernel's multicast groups are read.
+const GROUP_SCAN: Duration = Duration::from_secs(5);
+/// How often the settings file is looked at.
+const SETTINGS_CHECK: Duration = Duration::from_secs(10);
+/// What stopping may take before it is cut short.
+const STOP_TIME: Duration = Duration::from_millis(1500);
+/// Random ports are looked for in this range, that many times.
+const RANDOM_PORTS: std::ops::Range<u16> = 20_000..65_500;
+const PORT_TRIES: usize = 256;
+
+/// Why the daemon ended in an orderly way.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Ending {
+    /// A signal asked for it.
+    Stopped,
+    /// The address belongs to somebody else; start again with a new identity.
+    Collided,
+}
+
+/// Why the daemon ended otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The packet thread died.
+    #[error(transparent)]
+    Engine(#[from] Stopped),
+}
+
+/// Runs the node until a signal.
+///
+/// # Errors
+/// [`Failure`], in one line.
+pub async fn run(options: &Options) -> Result<Ending, Failure> {
+    // First of all, so that a signal during the start is not lost.
+    let signals = Signals::install()?;
+    let mut daemon = Daemon::start(options).await?;
+    let ending = daemon.serve(signals).await;
+    daemon.stop().await;
+    ending
+}
+
+struct Daemon {
+    shared: Arc<Shared>,
+    events: mpsc::Receiver<EngineEvent>,
+    orders: mpsc::Receiver<Order>,
+    server: Option<Server>,
+    ports: Ports,
+    binder: Binder,
+    changes: Option<Changes>,
+    settings_seen: Option<(SystemTime, u64)>,
+    packets: Option<JoinHandle<()>>,
+    controlling: Option<JoinHandle<()>>,
+    collided: bool,
+}
+
+impl Daemon {
+    async fn start(options: &Options) -> Result<Self, Failure> {
+        let root = home::choose(options.home.clone());
+        let mut home = Home::claim(&root)?;
+        let contents = home.inspect()?;
+        let settings_path = home.path(SETTINGS_FILE);
+        let conf = LocalConf::parse(contents.settings.as_deref().unwrap_or_default(), &settings_path)?;
+        let ports = choose_ports(&conf, options.port)?;
+        let primary = ports[0];
+
+        let identity = home.prepare(contents.identity)?;
+        let tokens = Tokens { api: home.token(TOKEN_FILE)?, metrics: home.token(METRICS_TOKEN_FILE)? };
+        let clock = Clock::start();
+        let folder = controller_folder(&home, &conf)?;
+        let (controller, controlling) = controlling::start(identity.clone(), folder, clock).map_err(|e| {
+            let place = home.path(CONTROLLER_FOLDER).display().to_string();
+            StartError::new(
+                format!("the controller cannot start ({e})"),
+                place,
+                "see above; nothing was changed",
+            )
+        })?;
+
+        let own = identity.address();
+        let core = new_core(identity, contents.planet, &conf, clock.now());
+        let sink = {
+            let controller = controller.clone();
+            Box::new(move |request| controller.request(request))
+        };
+        let (engine, events, packets) = engine::start(core, clock, sink).map_err(|e| {
+            StartError::new(
+                format!("no packet loop ({e})"),
+                "this process",
+                "raise its limits on threads and descriptors",
+            )
+        })?;
+        controller.connect(engine.clone());
+
+        let (order_sender, orders) = mpsc::channel(ORDER_QUEUE);
+        let exposed = !conf.typed.settings.allow_management_from.is_empty();
+        let state = State { conf, ports, ..State::default() };
+        let shared = Arc::new(Shared::new(home, engine, controller, tokens, order_sender, state));
+        let mut server = Server::new(shared.clone(), primary);
+        server.listen_tcp(exposed).map_err(|e| {
+            let remedy = "stop the program that uses it, or choose another port with -p or primaryPort";
+            StartError::new(
+                format!("the control API cannot listen ({e})"),
+                format!("TCP port {primary}"),
+                remedy,
+            )
+        })?;
+        let socket = shared.home.path(SOCKET_FILE);
+        if let Err(error) = server.listen_unix(socket.clone()) {
+            // The path may be too long for a socket address; TCP with the token still works.
+            tracing::warn!(path = %socket.display(), %error, "no Unix socket for the control API; tools use TCP and the token");
+        }
+        shared.home.write_pid()?;
+        shared.home.write_port(primary)?;
+
+        let netlink = Netlink::connect().inspect_err(|error| {
+            tracing::warn!(%error, "no netlink: wildcard addresses are bound and no network can be joined");
+        });
+        let netlink = netlink.ok();
+        let changes = Changes::subscribe().ok();
+        let mut daemon = Daemon {
+            ports: Ports::new(shared.clone(), netlink.clone(), own),
+            binder: Binder::new(netlink),
+            settings_seen: stamp(&settings_path),
+            shared,
+            events,
+            orders,
+            server: Some(server),
+            changes,
+            packets: Some(packets),
+            controlling: Some(controlling),
+            collided: false,
+        };
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            address = %own,
+            home = %root.display(),
+            port = primary,
+            "ztnode runs"
+        );
+        if !may_administer_network() {
+            tracing::info!(
+                "no CAP_NET_ADMIN: this node can be a controller and a root; joining a network will end in PORT_ERROR"
+            );
+        }
+        daemon.take_up().await?;
+        Ok(daemon)
+    }
+
+    /// Binds, and goes on with what earlier runs were about.
+    async fn take_up(&mut self) -> Result<(), Stopped> {
+        self.binder.refresh(&self.shared, self.ports.devices()).await?;
+        let shared = self.shared.clone();
+        let peers = shared.home.peers();
+        let moons = shared.home.moons();
+        shared.engine.post(move |core, now| {
+            for record in peers {
+                if let Err(error) = core.restore_peer(now, &record) {
+                    tracing::debug!(%error, "a cached peer record is damaged");
+                }
+            }
+            for (id, world) in moons {
+                core.orbit(now, id, None, world);
+            }
+        })?;
+        for (network, cached) in shared.home.networks() {
+            let settings = self.read_network_settings(network);
+            shared.state_mut().networks.entry(network).or_default().settings = settings;
+            let joined =
+                shared.engine.call(move |core, now| core.join(now, network, cached.as_deref())).await?;
+            if !joined {
+                tracing::warn!(%network, "not joined: too many networks; remove some of networks.d");
+            }
+            self.settle().await?;
+        }
+        Ok(())
+    }
+
+    fn read_network_settings(&self, network: NetworkId) -> NetworkSettings {
+        let path = self.shared.home.network_settings_path(network);
+        match fs::read(&path) {
+            Ok(bytes) => NetworkSettings::parse(&String::from_utf8_lossy(&bytes)),
+            Err(error) => {
+                if error.kind() != std::io::ErrorKind::NotFound {
+                    tracing::warn!(path = %path.display(), %error, "cannot read the network's settings; defaults are used");
+                }
+                NetworkSettings::default()
+            }
+        }
+    }
+
+    /// Handles the events of what was just done on the packet thread.
+    async fn settle(&mut self) -> Result<(), Stopped> {
+        // Events are passed on after a job and before the next one.
+        self.shared.engine.call(|_, _| ()).await?;
+        while let Ok(event) = self.events.try_recv() {
+            self.react(event).await;
+        }
+        Ok(())
+    }
+
+    async fn serve(&mut self, mut signals: Signals) -> Result<Ending, Failure> {
+        let mut sync = interval(SYNC);
+        let mut scan = interval(GROUP_SCAN);
+        let mut check = interval(SETTINGS_CHECK);
+        for timer in [&mut sync, &mut scan, &mut check] {
+            timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        loop {
+            tokio::select! {
+                event = self.events.recv() => match event {
+                    Some(event) => self.react(event).await,
+                    None => return Err(Failure::Engine(Stopped)),
+                },
+                Some(order) = self.orders.recv() => self.obey(order).await?,
+                change = next_change(&mut self.changes) => match change {
+                    Some(()) => self.interfaces_changed().await?,
+                    None => self.changes = None,
+                },
+                wish = signals.next() => match wish {
+                    Wish::Stop(name) => {
+                        tracing::info!(signal = name, "stopping");
+                        return Ok(Ending::Stopped);
+                    }
+                    Wish::Reload => self.reload().await?,
+                },
+                _ = sync.tick() => {
+                    self.ports.sync_all().await;
+                    self.interfaces_changed().await?;
+                }
+                _ = scan.tick() => self.ports.scan_all_groups().await,
+                _ = check.tick() => {
+                    if stamp(&self.shared.home.path(SETTINGS_FILE)) != self.settings_seen {
+                        self.reload().await?;
+                    }
+                }
+            }
+            if self.collided {
+                return Ok(Ending::Collided);
+            }
+        }
+    }
+
+    async fn interfaces_changed(&mut self) -> Result<(), Stopped> {
+        self.binder.refresh(&self.shared, self.ports.devices()).await?;
+        self.ports.scan_all_groups().await;
+        Ok(())
+    }
+
+    async fn react(&mut self, event: EngineEvent) {
+        let event = match event {
+            EngineEvent::Core(event) => event,
+            EngineEvent::PortLost(network) => return self.ports.lost(network).await,
+        };
+        match event {
+            Event::PortUp { network } => self.ports.up(network).await,
+            Event::Config { network, config } => self.ports.configure(network, config).await,
+            Event::PortDown { network } => self.ports.down(network).await,
+            Event::Store { object, bytes } => self.store(object, &bytes),
+            Event::Delete { object } => self.shared.home.delete(object),
+            Event::Online(online) => {
+                tracing::info!(
+                    "{}",
+                    if online { "ONLINE: a root answers" } else { "OFFLINE: no root answers" }
+                );
+                self.ports.set_online(online).await;
+            }
+            Event::NetworkStatus { network, status } => report(network, status),
+            Event::IdentityCollision => self.retire_identity(),
+            // The packet thread hands these to the controller itself.
+            Event::ConfigRequest(_) => {}
+            Event::UserMessage { from, kind, body } => {
+                tracing::debug!(%from, kind, octets = body.len(), "application message; nobody asked for it");
+            }
+        }
+    }
+
+    fn store(&self, object: Object, bytes: &[u8]) {
+        if let Err(error) = self.shared.home.store(object, bytes) {
+            let path = self.shared.home.object_path(object);
+            tracing::warn!(path = %path.display(), %error, "cannot save; the file keeps its old content");
+        }
+    }
+
+    fn retire_identity(&mut self) {
+        match self.shared.home.retire_identity() {
+            Ok(saved) => {
+                tracing::warn!(old = %saved.display(), "a root says another node owns our address; starting again with a new identity: have the new address authorized in your networks");
+                self.collided = true;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a root says another node owns our address, and the identity cannot be put away; stop this node or the other");
+            }
+        }
+    }
+
+    async fn obey(&mut self, order: Order) -> Result<(), Stopped> {
+        match order {
+            Order::Join { network, changes, reply } => {
+                let joined = self.join(network, changes).await?;
+                let _ = reply.send(joined);
+            }
+            Order::Leave { network, reply } => {
+                let left = self.shared.engine.call(move |core, _| core.leave(network)).await?;
+                self.settle().await?;
+                if left {
+                    tracing::info!(%network, "left");
+                }
+                let _ = reply.send(left);
+            }
+            Order::Settings { changes, reply } => {
+                let result = self.change_settings(&changes).await?;
+                let _ = reply.send(result);
+            }
+        }
+        Ok(())
+    }
+
+    async fn join(&mut self, network: NetworkId, changes: SettingsChange) -> Result<bool, Stopped> {
+        let known = self.shared.state().networks.get(&network).map(|v| v.settings.clone());
+        let fresh = known.is_none();
+        let mut settings = known.unwrap_or_else(|| self.read_network_settings(network));
+        changes.apply(&mut settings);
+        self.shared.state_mut().networks.entry(network).or_default().settings = settings.clone();
+        let joined = self.shared.engine.call(move |core, now| core.join(now, network, None)).await?;
+        if !joined {
+            self.shared.state_mut().networks.remove(&network);
+            return Ok(false);
+        }
+        self.settle().await?;
+        if fresh {
+            tracing::info!(%network, "joined");
+        }
+        if let Err(error) = self.shared.home.write_network_settings(network, &settings.format()) {
+            tracing::warn!(%network, %error, "cannot save the network's settings; they last until the next start");
+        }
+        self.ports.sync(network).await;
+        Ok(true)
+    }
+
+    async fn change_settings(&mut self, changes: &Map<String, Value>) -> Result<Result<(), String>, Stopped> {
+        let path = self.shared.home.path(SETTINGS_FILE);
+        let merged = self.shared.state().conf.merged(changes, &path);
+        let (conf, text) = match merged {
+            Ok(merged) => merged,
+            Err(error) => return Ok(Err(error.to_string())),
+        };
+        if let Err(error) = self.shared.home.write_settings(&text) {
+            return Ok(Err(format!("cannot write {}: {error}", path.display())));
+        }
+        self.settings_seen = stamp(&path);
+        self.use_settings(conf).await?;
+        Ok(Ok(()))
+    }
+
+    /// Reads the settings file again; a bad one changes nothing.
+    async fn reload(&mut self) -> Result<(), Stopped> {
+        let path = self.shared.home.path(SETTINGS_FILE);
+        self.settings_seen = stamp(&path);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            other => other,
+        };
+        let conf = text
+            .map_err(|e| {
+                StartError::new(
+                    format!("cannot read it ({e})"),
+                    path.display().to_string(),
+                    "correct its mode",
+                )
+            })
+            .and_then(|text| LocalConf::parse(&text, &path));
+        match conf {
+            Ok(conf) => {
+                tracing::info!(path = %path.display(), "settings read again");
+                self.use_settings(conf).await
+            }
+            Err(error) => {
+                tracing::warn!("the settings stay as they were: {error}");
+                Ok(())
+            }
+        }
+    }
+
+    async fn use_settings(&mut self, conf: LocalConf) -> Result<(), Stopped> {
+        let core_settings = conf.core_settings();
+        let exposed = !conf.typed.settings.allow_management_from.is_empty();
+        self.shared.state_mut().conf = conf;
+        self.shared.engine.post(move |core, _| core.set_settings(core_settings))?;
+        if let Some(server) = &mut self.server
+            && let Err(error) = server.listen_tcp(exposed)
+        {
+            tracing::warn!(%error, "the control API cannot listen on TCP; the Unix socket still works");
+        }
+        self.binder.refresh(&self.shared, self.ports.devices()).await
+    }
+
+    async fn stop(&mut self) {
+        let begun = Instant::now();
+        // No more orders from people.
+        self.server = None;
+        let saved = tokio::time::timeout(STOP_TIME, self.save_peers()).await;
+        if saved.is_err() {
+            tracing::debug!("not all peer records were saved in time");
+        }
+        self.shared.controller.stop();
+        self.shared.engine.stop();
+        // The packet thread closes the TAPs, which takes the interfaces away.
+        for thread in [self.packets.take(), self.controlling.take()].into_iter().flatten() {
+            if thread.join().is_err() {
+                tracing::error!("a thread of this node had panicked; please report the lines above");
+            }
+        }
+        self.shared.home.remove_pid();
+        tracing::info!(milliseconds = begun.elapsed().as_millis() as u64, "stopped");
+    }
+
+    async fn save_peers(&mut self) {
+        let engine: EngineHandle = self.shared.engine.clone();
+        if engine.call(|core, now| core.save_peers(now)).await.is_err() {
+            return;
+        }
+        // More records than the channel holds come in instalments.
+        let quiet = Duration::from_millis(60);
+        while let Ok(Some(event)) = tokio::time::timeout(quiet, self.events.recv()).await {
+            if let EngineEvent::Core(Event::Store { object, bytes }) = event {
+                self.store(object, &bytes);
+            }
+        }
+    }
+}
+
+async fn next_change(changes: &mut Option<Changes>) -> Option<()> {
+    match changes {
+        Some(changes) => changes.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn report(network: NetworkId, status: NetworkStatus) {
+    let name = status.name();
+    match status {
+        NetworkStatus::AccessDenied => {
+            tracing::info!(%network, "{name}: the network's owner has to authorize this node's address");
+        }
+        NetworkStatus::NotFound => {
+            tracing::info!(%network, "{name}: its controller does not know this network")
+        }
+        _ => tracing::info!(%network, "{name}"),
+    }
+}
+
+fn new_core(identity: SecretIdentity, planet: Option<World>, conf: &LocalConf, now: i64) -> Core {
+    let config = CoreConfig {
+        identity,
+        planet: planet.unwrap_or_else(World::public_planet),
+        seed: rand::random(),
+        settings: conf.core_settings(),
+    };
+    Core::new(config, now)
+}
+
+/// The controller's folder, made private if it is not there.
+fn controller_folder(home: &Home, conf: &LocalConf) -> Result<PathBuf, StartError> {
+    let named = conf.typed.settings.controller_db_path.as_deref().filter(|p| p.starts_with('/'));
+    let folder = named.map_or_else(|| home.path(CONTROLLER_FOLDER), PathBuf::from);
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| {
+        let place = folder.display().to_string();
+        StartError::new(format!("cannot make the controller's folder ({e})"), place, "check owner and mode")
+    })?;
+    Ok(folder)
+}
+
+/// Primary, secondary and tertiary port, each probed; 0 = none.
+fn choose_ports(conf: &LocalConf, argument: Option<u16>) -> Result<[u16; 3], StartError> {
+    let wanted = conf.typed.settings.primary_port.or(argument).unwrap_or(DEFAULT_PORT);
+    let mut ports = [0; 3];
+    ports[0] = match wanted {
+        0 => random_port()?,
+        port => {
+            probe_port(port).map_err(|e| {
+                let remedy =
+                    "stop the other program (a zerotier-one?), or choose another port with -p or primaryPort";
+                StartError::new(
+                    format!("the port cannot be used ({e})"),
+                    format!("UDP and TCP port {port}"),
+                    remedy,
+                )
+            })?;
+            port
+        }
+    };
+    for (slot, wanted) in ports[1..].iter_mut().zip(conf.extra_ports()) {
+        *slot = match wanted {
+            0 => random_port()?,
+            port => port,
+        };
+    }
+    Ok(ports)
+}
+
+fn random_port() -> Result<u16, StartError> {
+    let mut last = None;
+    for _ in 0..PORT_TRIES {
+        let port = rand::random_range(RANDOM_PORTS);
+        match probe_port(port) {
+            Ok(()) => return Ok(port),
+            Err(error) => last = Some(error),
+        }
+    }
+    let reason = last.map(|e| e.to_string()).unwrap_or_default();
+    Err(StartError::new(format!("no free port was found ({reason})"), "UDP and TCP", "choose one with -p"))
+}
+
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
+/// Whether CAP_NET_ADMIN is in our effective set.
+fn may_administer_network() -> bool {
+    const CAP_NET_ADMIN: u32 = 12;
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
+    effective
+        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
+        .is_some_and(|set| set >> CAP_NET_ADMIN & 1 == 1)
+}
+
+/// What signals ask for.
+enum Wish {
+    Stop(&'static str),
+    Reload,
+}
+
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    quit: Signal,
+    hangup: Signal,
+    /// Received and dropped: their default would end the process.
+    _ignored: Vec<Signal>,
+}
+
+impl Signals {
+    fn install() -> Result<Self, StartError> {
+        let install = |kind| {
+            signal(kind).map_err(|e| {
+                StartError::new(format!("signals cannot be handled ({e})"), "this process", "report this")
+            })
+        };
+        let ignored =
+            [SignalKind::pipe(), SignalKind::io(), SignalKind::user_defined1(), SignalKind::user_defined2()];
+        Ok(Signals {
+            interrupt: install(SignalKind::interrupt())?,
+            terminate: install(SignalKind::terminate())?,
+            quit: install(SignalKind::quit())?,
+            hangup: install(SignalKind::hangup())?,
+            _ignored: ignored.into_iter().map(install).collect::<Result<_, _>>()?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.interrupt.recv() => Wish::Stop("INT"),
+            _ = self.terminate.recv() => Wish::Stop("TERM"),
+            _ = self.quit.recv() => Wish::Stop("QUIT"),
+            _ = self.hangup.recv() => Wish::Reload,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! `/metrics`: Prometheus text, made when asked for.
+//!
+//! Specification: local service, "metrics". The names are ZeroTier One's as far as this node has the data; names of our own
+//! begin with `ztnode_`.
+
+use std::fmt::Write;
+
+use crate::core::info::{NetworkInfo, PeerInfo, StatusInfo};
+
+/// Verbs by the label ZeroTier One gives them.
+const LABELS: [(u8, &str); 21] = [
+    (0x00, "nop"),
+    (0x01, "hello"),
+    (0x02, "error"),
+    (0x03, "ok"),
+    (0x04, "whois"),
+    (0x05, "rendezvous"),
+    (0x06, "frame"),
+    (0x07, "ext_frame"),
+    (0x08, "echo"),
+    (0x09, "multicast_like"),
+    (0x0a, "network_credentials"),
+    (0x0b, "network_config_request"),
+    (0x0c, "network_config"),
+    (0x0d, "multicast_gather"),
+    (0x0e, "multicast_frame"),
+    (0x10, "push_direct_paths"),
+    (0x12, "ack"),
+    (0x13, "qos"),
+    (0x14, "user_message"),
+    (0x15, "remote_trace"),
+    (0x16, "path_negotiation_request"),
+];
+
+/// The whole page.
+pub(super) fn page(status: &StatusInfo, networks: &[NetworkInfo], peers: &[PeerInfo]) -> String {
+    let mut page = Page(String::new());
+    let counters = &status.counters;
+
+    page.head("zt_packet", "counter", "packets by type and direction");
+    for (verb, label) in LABELS {
+        for (direction, counts) in [("rx", &counters.packets_in), ("tx", &counters.packets_out)] {
+            let count = counts.get(usize::from(verb)).copied().unwrap_or(0);
+            page.sample("zt_packet", &[("packet_type", label), ("direction", direction)], count);
+        }
+    }
+    page.head("zt_data", "counter", "octets by transport and direction");
+    page.sample("zt_data", &[("protocol", "udp"), ("direction", "rx")], counters.bytes_in);
+    page.sample("zt_data", &[("protocol", "udp"), ("direction", "tx")], counters.bytes_out);
+
+    page.head("zt_num_networks", "gauge", "networks joined");
+    page.sample("zt_num_networks", &[], networks.len() as u64);
+    page.head("zt_network_multicast_groups_subscribed", "gauge", "multicast groups subscribed, by network");
+    for network in networks {
+        let id = network.network.to_string();
+        let groups = network.multicast_groups.len() as u64;
+        page.sample("zt_network_multicast_groups_subscribed", &[("network_id", &id)], groups);
+    }
+    page.head("zt_network_packets", "counter", "frames by network, direction and verdict");
+    for network in networks {
+        let id = network.network.to_string();
+        let frames = &network.frames;
+        for (direction, accepted, count) in [
+            ("rx", "yes", frames.in_accepted),
+            ("rx", "no", frames.in_dropped),
+            ("tx", "yes", frames.out_accepted),
+            ("tx", "no", frames.out_dropped),
+        ] {
+            let labels = [("network_id", id.as_str()), ("direction", direction), ("accepted", accepted)];
+            page.sample("zt_network_packets", &labels, count);
+        }
+    }
+
+    page.head("zt_peer_path_count", "gauge", "physical paths by peer");
+    for peer in peers {
+        let id = peer.address.to_string();
+        let alive = peer.paths.iter().filter(|p| p.active).count() as u64;
+        page.sample("zt_peer_path_count", &[("node_id", &id), ("status", "alive")], alive);
+        let dead = peer.paths.len() as u64 - alive;
+        page.sample("zt_peer_path_count", &[("node_id", &id), ("status", "dead")], dead);
+    }
+    page.head("ztnode_peer_latency_milliseconds", "gauge", "round-trip time by peer");
+    for peer in peers {
+        if let Some(latency) = peer.latency_ms {
+            let id = peer.address.to_string();
+            page.sample("ztnode_peer_latency_milliseconds", &[("node_id", &id)], latency.into());
+        }
+    }
+    page.head("ztnode_relayed_total", "counter", "packets and fragments forwarded for others");
+    page.sample("ztnode_relayed_total", &[], counters.relayed);
+    page.head("ztnode_dropped_total", "counter", "datagrams dropped");
+    page.sample("ztnode_dropped_total", &[], counters.dropped);
+    page.head("ztnode_online", "gauge", "whether an upstream answers");
+    page.sample("ztnode_online", &[], status.online.into());
+    page.0
+}
+
+struct Page(String);
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
+        self.0.push_str(name);
+        for (index, (label, text)) in labels.iter().enumerate() {
+            let open = if index == 0 { '{' } else { ',' };
+            let _ = write!(self.0, "{open}{label}=\"{text}\"");
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.0, "{close} {value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::verb::Verb;
+
+    use super::*;
+
+    #[test]
+    fn every_label_belongs_to_a_verb() {
+        for (verb, label) in LABELS {
+            assert!(Verb::from_byte(verb).is_some(), "{label}");
+        }
+    }
+}

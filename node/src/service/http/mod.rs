@@ -1,0 +1,18 @@
+//! The control API: HTTP/1.1 with JSON, for the command line, existing tools and people.
+//!
+//! Specification: local service HTTP API. Served on a Unix socket in the home directory (who may connect is known from the
+//! peer's credentials) and on loopback TCP at the primary port (with the token). Other addresses are listened on only when
+//! `allowManagementFrom` names somebody.
+
+mod auth;
+mod metrics;
+mod render;
+mod routes;
+mod server;
+mod web;
+
+#[cfg(test)]
+mod tests;
+
+pub use auth::Caller;
+pub use server::Server;

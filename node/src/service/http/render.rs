@@ -1,0 +1,193 @@
+//! The node's state as JSON. Keys come out in byte order; times are milliseconds since the epoch.
+
+use protocol::inet::format_endpoint;
+use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
+use protocol::{Address, world::World};
+use serde_json::{Map, Value, json};
+
+use crate::core::info::{MoonInfo, NetworkInfo, PeerInfo, StatusInfo};
+use crate::service::shared::{NetworkView, State};
+
+/// Major, minor and revision of this program.
+pub(super) fn version() -> [u64; 3] {
+    [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")]
+        .map(|part| part.parse().unwrap_or(0))
+}
+
+/// `GET /health`.
+pub(super) fn health(online: bool, now: i64) -> Value {
+    let [major, minor, revision] = version();
+    json!({
+        "clock": now,
+        "online": online,
+        "version": env!("CARGO_PKG_VERSION"),
+        "versionMajor": major,
+        "versionMinor": minor,
+        "versionRev": revision,
+        "versionBuild": 0,
+    })
+}
+
+/// `GET /status`.
+pub(super) fn status(status: &StatusInfo, state: &State, home: &str, now: i64) -> Value {
+    let mut settings = state.conf.raw_settings();
+    let typed = &state.conf.typed.settings;
+    let [primary, secondary, tertiary] = state.ports;
+    let addresses = |list: &[std::net::SocketAddr]| -> Value {
+        list.iter().map(|a| Value::from(format_endpoint(*a))).collect()
+    };
+    for (key, value) in [
+        // There is no TCP relay and no port mapping in this version, whatever is asked for.
+        ("allowTcpFallbackRelay", json!(false)),
+        ("forceTcpRelay", json!(false)),
+        ("portMappingEnabled", json!(false)),
+        ("homeDir", json!(home)),
+        ("listeningOn", addresses(&state.listening)),
+        ("surfaceAddresses", addresses(&status.surface_addresses)),
+        ("primaryPort", json!(primary)),
+        ("secondaryPort", json!(secondary)),
+        ("tertiaryPort", json!(tertiary)),
+        ("softwareUpdate", json!("disable")),
+        ("softwareUpdateChannel", json!(typed.software_update_channel.as_deref().unwrap_or("release"))),
+    ] {
+        settings.insert(key.into(), value);
+    }
+    let mut config = state.conf.raw.clone();
+    config.insert("settings".into(), Value::Object(settings));
+    let mut object = health(status.online, now);
+    if let Value::Object(fields) = &mut object {
+        let more = json!({
+            "address": status.identity.address.to_string(),
+            "publicIdentity": status.identity.to_string(),
+            "tcpFallbackActive": false,
+            "planetWorldId": status.planet_id,
+            "planetWorldTimestamp": status.planet_timestamp,
+            "config": config,
+        });
+        if let Value::Object(more) = more {
+            fields.extend(more);
+        }
+    }
+    object
+}
+
+/// One element of `GET /network`.
+pub(super) fn network(info: &NetworkInfo, view: &NetworkView, own: Address) -> Value {
+    let id = info.network.to_string();
+    let config = info.config.as_deref();
+    let strings = |items: Vec<String>| Value::from(items);
+    let dns = config.map(|c| &c.dns);
+    let mut object = json!({
+        "id": id,
+        "nwid": id,
+        "mac": info.mac.to_string(),
+        "name": config.map_or("", |c| c.name.as_str()),
+        "status": info.status.name(),
+        "type": if config.is_some_and(|c| c.public) { "PUBLIC" } else { "PRIVATE" },
+        "mtu": config.map_or(DEFAULT_MTU, |c| c.mtu),
+        "dhcp": false,
+        "bridge": config.is_some_and(|c| c.is_active_bridge(own)),
+        "broadcastEnabled": config.is_some_and(NetworkConfig::broadcast),
+        "portError": info.port_error,
+        "netconfRevision": config.map_or(0, |c| c.revision),
+        "portDeviceName": view.device,
+        "allowManaged": view.settings.allow_managed,
+        "allowGlobal": view.settings.allow_global,
+        "allowDefault": view.settings.allow_default,
+        "allowDNS": view.settings.allow_dns,
+        "assignedAddresses": strings(config.iter().flat_map(|c| &c.addresses).map(ToString::to_string).collect()),
+        "routes": config.iter().flat_map(|c| &c.routes).map(|r| json!({
+            "target": r.target.to_string(),
+            "via": r.via.map(|v| v.to_string()),
+            "flags": r.flags,
+            "metric": r.metric,
+        })).collect::<Vec<_>>(),
+        "multicastSubscriptions": info.multicast_groups.iter().map(|g| json!({
+            "mac": g.mac.to_string(),
+            "adi": g.adi,
+        })).collect::<Vec<_>>(),
+        "dns": {
+            "domain": dns.map_or("", |d| d.domain.as_str()),
+            "servers": strings(dns.iter().flat_map(|d| &d.servers).map(ToString::to_string).collect()),
+        },
+    });
+    let sso = config.map(|c| &c.sso).filter(|s| s.enabled);
+    if let Value::Object(fields) = &mut object
+        && (sso.is_some() || info.authentication_url.is_some())
+    {
+        let url = info.authentication_url.as_deref().or(sso.map(|s| s.authentication_url.as_str()));
+        fields.insert("ssoEnabled".into(), true.into());
+        fields.insert("authenticationURL".into(), url.unwrap_or_default().into());
+        fields.insert("authenticationExpiryTime".into(), sso.map_or(0, |s| s.authentication_expiry).into());
+    }
+    object
+}
+
+/// One element of `GET /peer`.
+pub(super) fn peer(info: &PeerInfo) -> Value {
+    let [major, minor, revision] = match info.version {
+        Some((a, b, c)) => [i32::from(a), i32::from(b), i32::from(c)],
+        None => [-1; 3],
+    };
+    json!({
+        "address": info.address.to_string(),
+        "versionMajor": major,
+        "versionMinor": minor,
+        "versionRev": revision,
+        "version": format!("{major}.{minor}.{revision}"),
+        "latency": info.latency_ms.map_or(-1, i64::from),
+        "role": info.role.name(),
+        "isBonded": false,
+        "tunneled": info.tunneled,
+        "paths": info.paths.iter().map(|p| json!({
+            "address": format_endpoint(p.address),
+            "lastSend": p.last_send,
+            "lastReceive": p.last_receive,
+            "trustedPathId": p.trusted_path_id,
+            "active": p.active,
+            "expired": !p.active,
+            "preferred": p.preferred,
+            "localSocket": p.socket,
+            "localPort": 0,
+        })).collect::<Vec<_>>(),
+    })
+}
+
+/// One element of `GET /moon`, and the answer while a moon is waited for.
+pub(super) fn moon(info: &MoonInfo) -> Value {
+    let id = format!("{:016x}", info.id);
+    match &info.world {
+        Some(world) => known_moon(&id, world),
+        None => json!({
+            "id": id,
+            "timestamp": 0,
+            "signature": null,
+            "updatesMustBeSignedBy": null,
+            "roots": [],
+            "waiting": true,
+        }),
+    }
+}
+
+fn known_moon(id: &str, world: &World) -> Value {
+    json!({
+        "id": id,
+        "timestamp": world.timestamp,
+        "signature": hex(&world.signature),
+        "updatesMustBeSignedBy": hex(&world.must_sign),
+        "roots": world.roots.iter().map(|root| json!({
+            "identity": root.identity.to_string(),
+            "stableEndpoints": root.endpoints.iter().map(|e| format_endpoint(*e)).collect::<Vec<_>>(),
+        })).collect::<Vec<_>>(),
+        "waiting": false,
+    })
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// `GET /config`.
+pub(super) fn config(raw: &Map<String, Value>) -> Value {
+    Value::Object(raw.clone())
+}

@@ -1,0 +1,402 @@
+//! Paths and methods of the control API, and what they do.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use protocol::{Address, NetworkId};
+use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
+
+use super::auth::{self, parameter};
+use super::{metrics, render, web};
+use crate::core::info::{MoonInfo, NetworkInfo};
+use crate::service::shared::{Order, SettingsChange, Shared};
+
+/// Octets of a request body.
+const MAX_BODY: usize = 1 << 20;
+/// Longest answer that is wrapped for `jsonp`.
+const MAX_WRAPPED: usize = 64 << 20;
+/// A request is answered in this time or not at all.
+const REQUEST_TIME: Duration = Duration::from_secs(60);
+
+type Api = State<Arc<Shared>>;
+
+/// Everything that can be asked.
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/status", get(status))
+        .route("/health", get(health))
+        .route("/metrics", get(prometheus))
+        .route("/network", get(networks))
+        .route("/network/{id}", get(network).post(join).put(join).delete(leave))
+        .route("/peer", get(peers))
+        .route("/peer/{address}", get(peer))
+        .route("/moon", get(moons))
+        .route("/moon/{id}", get(moon).post(orbit).put(orbit).delete(deorbit))
+        .route("/bond/show/{address}", get(no_bond))
+        .route("/bond/rotate/{address}", post(no_bond).put(no_bond))
+        .route("/bond/setmtu/{mtu}/{interface}/{ip}", post(no_bonding).put(no_bonding))
+        .route("/config", get(config))
+        .route("/config/settings", post(settings).put(settings))
+        .route("/controller", any(controller))
+        .route("/controller/backup", post(backup).put(backup))
+        .route("/controller/restore", post(restore).put(restore))
+        .route("/controller/{*rest}", any(controller))
+        .route("/unstable/controller/{*rest}", any(controller))
+        .route("/app", get(web::file))
+        .route("/app/{*rest}", get(web::file))
+        .fallback(nothing)
+        .method_not_allowed_fallback(nothing)
+        .layer(middleware::from_fn(finish))
+        .layer(middleware::from_fn_with_state(shared.clone(), auth::check))
+        .layer(middleware::from_fn(in_time))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(shared)
+}
+
+/// A compact JSON answer.
+pub(super) fn json(status: StatusCode, value: &Value) -> Response {
+    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], value.to_string())
+        .into_response()
+}
+
+fn ok(value: &Value) -> Response {
+    json(StatusCode::OK, value)
+}
+
+async fn nothing() -> Response {
+    StatusCode::NOT_FOUND.into_response()
+}
+
+/// An answer that says what went wrong.
+fn failure(status: StatusCode, description: &str) -> Response {
+    json(status, &json!({"error": status.as_u16(), "description": description}))
+}
+
+fn stopped(error: impl std::fmt::Display) -> Response {
+    failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+}
+
+async fn in_time(request: Request, next: Next) -> Response {
+    let mut response = match tokio::time::timeout(REQUEST_TIME, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => failure(StatusCode::INTERNAL_SERVER_ERROR, "the request took too long"),
+    };
+    response.headers_mut().insert("keep-alive", HeaderValue::from_static("timeout=5, max=5"));
+    response
+}
+
+/// Wraps JSON answers for `?jsonp=`.
+async fn finish(request: Request, next: Next) -> Response {
+    let function = parameter(request.uri(), "jsonp").filter(|f| is_function_name(f));
+    let response = next.run(request).await;
+    let Some(function) = function else { return response };
+    let (mut parts, body) = response.into_parts();
+    let is_json = match parts.headers.get(header::CONTENT_TYPE) {
+        None => true,
+        Some(kind) => kind == "application/json",
+    };
+    if !is_json {
+        return Response::from_parts(parts, body);
+    }
+    let Ok(bytes) = axum::body::to_bytes(body, MAX_WRAPPED).await else {
+        return failure(StatusCode::INTERNAL_SERVER_ERROR, "the answer is too long to be wrapped");
+    };
+    let inner = if bytes.is_empty() { "null".into() } else { String::from_utf8_lossy(&bytes) };
+    let wrapped = format!("{function}({inner});");
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/javascript"));
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Response::from_parts(parts, Body::from(wrapped))
+}
+
+fn is_function_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 128
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.'))
+}
+
+fn hex(text: &str, digits: usize) -> Option<u64> {
+    let valid = text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
+    valid.then(|| u64::from_str_radix(text, 16).ok()).flatten()
+}
+
+async fn status(State(shared): Api) -> Response {
+    match shared.engine.call(|core, _| core.status()).await {
+        Ok(info) => {
+            let home = shared.home.root().display().to_string();
+            ok(&render::status(&info, &shared.state(), &home, shared.clock.now()))
+        }
+        Err(error) => stopped(error),
+    }
+}
+
+async fn health(State(shared): Api) -> Response {
+    match shared.engine.call(|core, _| core.status().online).await {
+        Ok(online) => ok(&render::health(online, shared.clock.now())),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn prometheus(State(shared): Api) -> Response {
+    match shared.engine.call(|core, now| (core.status(), core.networks(), core.peers(now))).await {
+        Ok((status, networks, peers)) => {
+            let kind = HeaderValue::from_static("text/plain");
+            ([(header::CONTENT_TYPE, kind)], metrics::page(&status, &networks, &peers)).into_response()
+        }
+        Err(error) => stopped(error),
+    }
+}
+
+fn render_network(shared: &Shared, info: &NetworkInfo, own: Address) -> Value {
+    let view = shared.state().networks.get(&info.network).cloned().unwrap_or_default();
+    render::network(info, &view, own)
+}
+
+async fn networks(State(shared): Api) -> Response {
+    match shared.engine.call(|core, _| (core.networks(), core.address())).await {
+        Ok((list, own)) => ok(&list.iter().map(|info| render_network(&shared, info, own)).collect()),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn one_network(shared: &Shared, id: NetworkId) -> Response {
+    let found = shared
+        .engine
+        .call(move |core, _| (core.networks().into_iter().find(|n| n.network == id), core.address()));
+    match found.await {
+        Ok((Some(info), own)) => ok(&render_network(shared, &info, own)),
+        Ok((None, _)) => json(StatusCode::NOT_FOUND, &json!({})),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn network(State(shared): Api, Path(id): Path<String>) -> Response {
+    match hex(&id, 16) {
+        Some(id) => one_network(&shared, NetworkId(id)).await,
+        None => nothing().await,
+    }
+}
+
+/// Hands an order to the daemon and waits for its answer.
+async fn order<T>(
+    shared: &Shared,
+    make: impl FnOnce(oneshot::Sender<T>) -> Order,
+) -> Result<T, super::super::engine::Stopped> {
+    let (reply, result) = oneshot::channel();
+    shared.orders.send(make(reply)).await.map_err(|_| super::super::engine::Stopped)?;
+    result.await.map_err(|_| super::super::engine::Stopped)
+}
+
+async fn join(State(shared): Api, Path(id): Path<String>, body: Bytes) -> Response {
+    let Some(id) = hex(&id, 16) else { return nothing().await };
+    let network = NetworkId(id);
+    let changes = SettingsChange::from_body(&body);
+    match order(&shared, |reply| Order::Join { network, changes, reply }).await {
+        Ok(true) => one_network(&shared, network).await,
+        Ok(false) => failure(StatusCode::INTERNAL_SERVER_ERROR, "too many networks are joined"),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn leave(State(shared): Api, Path(id): Path<String>) -> Response {
+    let Some(id) = hex(&id, 16) else { return nothing().await };
+    match order(&shared, |reply| Order::Leave { network: NetworkId(id), reply }).await {
+        Ok(true) => ok(&json!({"result": true})),
+        Ok(false) => ok(&json!({})),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn peers(State(shared): Api) -> Response {
+    match shared.engine.call(|core, now| core.peers(now)).await {
+        Ok(list) => ok(&list.iter().map(render::peer).collect()),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn peer(State(shared): Api, Path(address): Path<String>) -> Response {
+    let Some(address) = hex(&address, 10).map(Address::from_u64) else { return nothing().await };
+    let found =
+        shared.engine.call(move |core, now| core.peers(now).into_iter().find(|p| p.address == address));
+    match found.await {
+        Ok(Some(info)) => ok(&render::peer(&info)),
+        Ok(None) => ok(&json!({})),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn moons(State(shared): Api) -> Response {
+    match shared.engine.call(|core, _| core.moons()).await {
+        Ok(list) => ok(&list.iter().filter(|m| m.world.is_some()).map(render::moon).collect()),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn one_moon(shared: &Shared, id: u64) -> Result<Option<MoonInfo>, super::super::engine::Stopped> {
+    shared
+        .engine
+        .call(move |core, _| core.moons().into_iter().find(|m| m.id == id && m.world.is_some()))
+        .await
+}
+
+async fn moon(State(shared): Api, Path(id): Path<String>) -> Response {
+    let Some(id) = hex(&id, 10) else { return nothing().await };
+    match one_moon(&shared, id).await {
+        Ok(Some(info)) => ok(&render::moon(&info)),
+        Ok(None) => ok(&json!({})),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn orbit(State(shared): Api, Path(id): Path<String>, body: Bytes) -> Response {
+    let Some(id) = hex(&id, 10) else { return nothing().await };
+    match one_moon(&shared, id).await {
+        Ok(Some(info)) => return ok(&render::moon(&info)),
+        Ok(None) => {}
+        Err(error) => return stopped(error),
+    }
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let seed = body.get("seed").and_then(Value::as_str).and_then(|s| hex(s, 10)).filter(|s| *s != 0);
+    let Some(seed) = seed.map(Address::from_u64) else { return ok(&json!({})) };
+    match shared.engine.call(move |core, now| core.orbit(now, id, Some(seed), None)).await {
+        Ok(()) => ok(&render::moon(&MoonInfo { id, world: None, seed: Some(seed) })),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn deorbit(State(shared): Api, Path(id): Path<String>) -> Response {
+    let Some(id) = hex(&id, 10) else { return nothing().await };
+    match shared.engine.call(move |core, now| core.deorbit(now, id)).await {
+        Ok(()) => ok(&json!({"result": true})),
+        Err(error) => stopped(error),
+    }
+}
+
+/// Bonding is off: no peer has a bond.
+async fn no_bond(Path(address): Path<String>) -> Response {
+    match hex(&address, 10) {
+        Some(_) => json(StatusCode::BAD_REQUEST, &json!({})),
+        None => nothing().await,
+    }
+}
+
+async fn no_bonding() -> Response {
+    (StatusCode::BAD_REQUEST, "Bonding layer is not active").into_response()
+}
+
+async fn config(State(shared): Api) -> Response {
+    let value = render::config(&shared.state().conf.raw);
+    ok(&value)
+}
+
+async fn settings(State(shared): Api, body: Bytes) -> Response {
+    let Ok(changes) = serde_json::from_slice::<Map<String, Value>>(&body) else { return ok(&json!({})) };
+    match order(&shared, |reply| Order::Settings { changes, reply }).await {
+        Ok(Ok(())) => ok(&json!({})),
+        Ok(Err(reason)) => failure(StatusCode::BAD_REQUEST, &reason),
+        Err(error) => stopped(error),
+    }
+}
+
+async fn controller(
+    State(shared): Api,
+    method: Method,
+    OriginalUri(uri): OriginalUri,
+    body: Bytes,
+) -> Response {
+    let path = uri.path().to_owned();
+    let reply = match shared.controller.http(method.as_str().to_owned(), path, body.to_vec()).await {
+        Ok(reply) => reply,
+        Err(error) => return failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    };
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    match reply.body {
+        None => status.into_response(),
+        Some(value) if reply.pretty => {
+            let kind = HeaderValue::from_static("application/json");
+            (status, [(header::CONTENT_TYPE, kind)], pretty(&value)).into_response()
+        }
+        Some(value) => json(status, &value),
+    }
+}
+
+/// Several lines, indented with tabs.
+fn pretty(value: &Value) -> String {
+    use serde::Serialize;
+    let mut text = Vec::new();
+    let format = serde_json::ser::PrettyFormatter::with_indent(b"\t");
+    // Writing JSON values into memory cannot fail; the compact form would do if it did.
+    match value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, format)) {
+        Ok(()) => String::from_utf8_lossy(&text).into_owned(),
+        Err(_) => value.to_string(),
+    }
+}
+
+/// The file named in `{"path": "…"}`.
+fn named_file(body: &[u8]) -> Result<PathBuf, Response> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let path = body.get("path").and_then(Value::as_str).map(PathBuf::from);
+    path.filter(|p| p.is_absolute())
+        .ok_or_else(|| failure(StatusCode::BAD_REQUEST, "say which file: {\"path\": \"/absolute/name\"}"))
+}
+
+fn stored<E: std::fmt::Display>(
+    result: Result<Result<(), E>, crate::service::controlling::Unavailable>,
+) -> Response {
+    match result {
+        Ok(Ok(())) => ok(&json!({"result": true})),
+        Ok(Err(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+async fn backup(State(shared): Api, body: Bytes) -> Response {
+    match named_file(&body) {
+        Ok(path) => stored(shared.controller.backup(path).await),
+        Err(response) => response,
+    }
+}
+
+async fn restore(State(shared): Api, body: Bytes) -> Response {
+    match named_file(&body) {
+        Ok(path) => stored(shared.controller.restore(path).await),
+        Err(response) => response,
+    }
+}
+
+/// Path of a request as it was sent.
+pub(super) fn path(uri: &Uri) -> &str {
+    uri.path()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_matched_by_length_and_class() {
+        assert_eq!(hex("00000000000000aF", 16), Some(0xaf));
+        for bad in ["af", "+0000000000000af", "00000000000000ag", "00000000000000af0", ""] {
+            assert_eq!(hex(bad, 16), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_function_names_wrap() {
+        assert!(is_function_name("cb") && is_function_name("$.a_1"));
+        assert!(!is_function_name("") && !is_function_name("a;b") && !is_function_name("a("));
+    }
+
+    #[test]
+    fn pretty_uses_tabs() {
+        assert_eq!(pretty(&json!({"b": 1, "a": true})), "{\n\t\"a\": true,\n\t\"b\": 1\n}");
+    }
+}

@@ -1,0 +1,192 @@
+//! Listening, and serving one connection: everything a client can make us hold or wait for is bounded.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tower::ServiceExt;
+
+use super::auth::Caller;
+use super::routes;
+use crate::service::shared::Shared;
+
+/// Connections served at once; further ones wait in the kernel's queue.
+const MAX_CLIENTS: usize = 64;
+/// A client has this long to send its request head, and may stay silent this long between requests.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+/// A whole connection may last this long.
+const CONNECTION_TIME: Duration = Duration::from_secs(120);
+/// Octets of a request head.
+const MAX_HEAD: usize = 32 << 10;
+/// Header lines of a request.
+const MAX_HEADERS: usize = 64;
+
+/// The listeners of the control API. Dropping it closes them and all connections.
+pub struct Server {
+    router: Router,
+    clients: Arc<Semaphore>,
+    tcp: JoinSet<()>,
+    unix: JoinSet<()>,
+    port: u16,
+    exposed: bool,
+    socket: Option<PathBuf>,
+}
+
+impl Server {
+    /// A server that does not listen yet.
+    pub fn new(shared: Arc<Shared>, port: u16) -> Self {
+        Server {
+            router: routes::router(shared),
+            clients: Arc::new(Semaphore::new(MAX_CLIENTS)),
+            tcp: JoinSet::new(),
+            unix: JoinSet::new(),
+            port,
+            exposed: false,
+            socket: None,
+        }
+    }
+
+    /// Listens on TCP: loopback only, or everywhere when `exposed`. One family is enough.
+    ///
+    /// # Errors
+    /// Neither family can be listened on: the IPv4 reason.
+    pub fn listen_tcp(&mut self, exposed: bool) -> io::Result<()> {
+        if !self.tcp.is_empty() && exposed == self.exposed {
+            return Ok(());
+        }
+        // The narrow and the wide listener exclude each other. Open connections end with their listener.
+        self.tcp = JoinSet::new();
+        self.exposed = exposed;
+        let (v4, v6) = if exposed {
+            (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED))
+        } else {
+            (IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST))
+        };
+        let results = [v4, v6].map(|ip| self.listen_on(SocketAddr::new(ip, self.port)));
+        match results {
+            [Err(error), Err(_)] => Err(error),
+            [v4, v6] => {
+                for error in [v4, v6].into_iter().filter_map(Result::err) {
+                    tracing::debug!(%error, "the control API listens on one IP family only");
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn listen_on(&mut self, address: SocketAddr) -> io::Result<()> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        if address.is_ipv6() {
+            socket.set_only_v6(true)?;
+        }
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(128)?;
+        socket.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(socket.into())?;
+        let (router, clients) = (self.router.clone(), self.clients.clone());
+        self.tcp.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let Ok(permit) = clients.clone().acquire_owned().await else { return };
+                while connections.try_join_next().is_some() {}
+                match listener.accept().await {
+                    Ok((stream, from)) => {
+                        let router = router.clone();
+                        connections.spawn(async move {
+                            serve(stream, Caller::Tcp(from.ip()), router).await;
+                            drop(permit);
+                        });
+                    }
+                    Err(error) => pause(error).await,
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Listens on a Unix socket; a stale one is replaced.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn listen_unix(&mut self, path: PathBuf) -> io::Result<()> {
+        match std::fs::remove_file(&path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
+        self.socket = Some(path);
+        let (router, clients) = (self.router.clone(), self.clients.clone());
+        self.unix.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let Ok(permit) = clients.clone().acquire_owned().await else { return };
+                while connections.try_join_next().is_some() {}
+                match listener.accept().await {
+                    Ok((stream, _)) => {
+                        let Ok(peer) = stream.peer_cred() else { continue };
+                        let caller = Caller::Unix { uid: peer.uid(), gid: peer.gid() };
+                        let router = router.clone();
+                        connections.spawn(async move {
+                            serve(stream, caller, router).await;
+                            drop(permit);
+                        });
+                    }
+                    Err(error) => pause(error).await,
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(path) = &self.socket {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Accepting fails for a while when descriptors run out; the listener must neither end nor spin.
+async fn pause(error: io::Error) {
+    tracing::debug!(%error, "a connection to the control API was not accepted");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, caller: Caller, router: Router) {
+    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(caller);
+        let router = router.clone();
+        async move {
+            let response: Response<Body> = router.oneshot(request).await?;
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .auto_date_header(false)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIME, connection).await {
+        Ok(Err(error)) => tracing::trace!(%error, ?caller, "connection to the control API ended"),
+        Ok(Ok(())) | Err(_) => {}
+    }
+}

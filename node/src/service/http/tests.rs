@@ -1,0 +1,295 @@
+//! The API against a real core and controller, without sockets.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, StatusCode};
+use protocol::SecretIdentity;
+use protocol::world::{Root, World, WorldKey, WorldKind};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tower::ServiceExt;
+use zeroize::Zeroizing;
+
+use super::auth::Caller;
+use super::routes::router;
+use crate::core::{Core, CoreConfig};
+use crate::service::clock::Clock;
+use crate::service::home::Home;
+use crate::service::local_conf::LocalConf;
+use crate::service::shared::{Order, Shared, State, Tokens};
+use crate::service::{controlling, engine};
+
+const ROOT: Caller = Caller::Unix { uid: 0, gid: 0 };
+const LOCAL: Caller = Caller::Tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+struct Fixture {
+    router: Router,
+    address: String,
+    _folder: tempfile::TempDir,
+}
+
+/// A fixed identity: making one takes a while.
+fn identity() -> SecretIdentity {
+    static MADE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    let text = MADE.get_or_init(|| SecretIdentity::generate().to_secret_string().to_string());
+    SecretIdentity::parse(text).unwrap()
+}
+
+fn fixture() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    let mut home = Home::claim(folder.path()).unwrap();
+    let identity = home.prepare(Some(identity())).unwrap();
+    let root =
+        Root { identity: identity.identity().clone(), endpoints: vec!["192.0.2.1:9993".parse().unwrap()] };
+    let planet = World::new_signed(WorldKind::Planet, 77, 5, &WorldKey::generate(), vec![root]);
+    let clock = Clock::start();
+    let (controller, _) = controlling::start(identity.clone(), folder.path().to_owned(), clock).unwrap();
+    let address = identity.address().to_string();
+    let conf = LocalConf::parse(r#"{"settings":{"primaryPort":9993,"odd":1},"physical":{}}"#, folder.path())
+        .unwrap();
+    let config = CoreConfig { identity, planet, seed: [7; 32], settings: conf.core_settings() };
+    let core = Core::new(config, clock.now());
+    let sink = controller.clone();
+    let (engine, _, _) = engine::start(core, clock, Box::new(move |r| sink.request(r))).unwrap();
+    controller.connect(engine.clone());
+    let (orders, mut received) = mpsc::channel(4);
+    let tokens = Tokens { api: Zeroizing::new("secret".into()), metrics: Zeroizing::new("numbers".into()) };
+    let state = State { conf, ports: [9993, 0, 0], ..State::default() };
+    let shared = Arc::new(Shared::new(home, engine, controller, tokens, orders, state));
+    let weak = Arc::downgrade(&shared);
+    tokio::spawn(async move {
+        while let (Some(order), Some(shared)) = (received.recv().await, weak.upgrade()) {
+            match order {
+                Order::Join { network, changes, reply } => {
+                    changes.apply(&mut shared.state_mut().networks.entry(network).or_default().settings);
+                    let joined = shared.engine.call(move |core, now| core.join(now, network, None)).await;
+                    let _ = reply.send(joined.unwrap());
+                }
+                Order::Leave { network, reply } => {
+                    let _ = reply.send(shared.engine.call(move |core, _| core.leave(network)).await.unwrap());
+                }
+                Order::Settings { changes, reply } => {
+                    let merged = shared.state().conf.merged(&changes, "local.conf".as_ref());
+                    let _ = reply.send(match merged {
+                        Ok((conf, _)) => {
+                            shared.state_mut().conf = conf;
+                            Ok(())
+                        }
+                        Err(error) => Err(error.to_string()),
+                    });
+                }
+            }
+        }
+    });
+    Fixture { router: router(shared), address, _folder: folder }
+}
+
+impl Fixture {
+    async fn raw(
+        &self,
+        caller: Caller,
+        method: &str,
+        path: &str,
+        body: &str,
+    ) -> (StatusCode, Option<String>, String) {
+        let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
+        request = request.extension(caller);
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let kind = parts.headers.get("content-type").map(|k| k.to_str().unwrap().to_owned());
+        let bytes = axum::body::to_bytes(body, 1 << 24).await.unwrap();
+        (parts.status, kind, String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        let (status, _, text) = self.raw(ROOT, method, path, body).await;
+        (status.as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
+    }
+}
+
+#[tokio::test]
+async fn authentication_comes_before_routing() {
+    let f = fixture();
+    for path in ["/status", "/nope", "/controller/network", "/metrics"] {
+        let (status, kind, body) = f.raw(LOCAL, "GET", path, "").await;
+        assert_eq!(
+            (status.as_u16(), kind.as_deref(), &body[..]),
+            (401, Some("application/json"), "{}"),
+            "{path}"
+        );
+    }
+    assert_eq!(f.raw(LOCAL, "GET", "/health", "").await.0, 200);
+    assert_eq!(f.raw(LOCAL, "GET", "/status?auth=secret", "").await.0, 200);
+    assert_eq!(f.raw(LOCAL, "GET", "/metrics?auth=numbers", "").await.0, 200);
+    assert_eq!(f.raw(LOCAL, "GET", "/status?auth=numbers", "").await.0, 401);
+    assert_eq!(f.raw(LOCAL, "GET", "/sso", "").await.0, 404);
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_are_empty_404s() {
+    let f = fixture();
+    for (method, path) in [
+        ("GET", "/nope"),
+        ("GET", "/info"),
+        ("POST", "/status"),
+        ("OPTIONS", "/status"),
+        ("PATCH", "/network/8056c2e21c000001"),
+        ("GET", "/network/8056c2e21c00001"),
+        ("POST", "/network/8056c2e21c00000g"),
+        ("GET", "/peer/123"),
+        ("GET", "/moon/0000005aca06ff8e"),
+        ("GET", "/controller/nothing"),
+        ("GET", "/app/index.html"),
+    ] {
+        let (status, kind, body) = f.raw(ROOT, method, path, "").await;
+        assert_eq!((status.as_u16(), kind, &body[..]), (404, None, ""), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn status_has_every_field_and_no_more_lines() {
+    let f = fixture();
+    let (status, kind, text) = f.raw(ROOT, "GET", "/status", "").await;
+    assert_eq!((status.as_u16(), kind.as_deref()), (200, Some("application/json")));
+    assert!(!text.contains('\n') && text.starts_with("{\"address\":"), "{text}");
+    let value: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["address"], f.address);
+    assert_eq!(value["planetWorldId"], 77);
+    assert_eq!(value["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(value["versionBuild"], 0);
+    assert_eq!(value["tcpFallbackActive"], false);
+    let settings = value["config"]["settings"].as_object().unwrap();
+    for key in [
+        "allowTcpFallbackRelay",
+        "forceTcpRelay",
+        "homeDir",
+        "listeningOn",
+        "surfaceAddresses",
+        "portMappingEnabled",
+        "primaryPort",
+        "secondaryPort",
+        "tertiaryPort",
+        "softwareUpdate",
+        "softwareUpdateChannel",
+        "odd",
+    ] {
+        assert!(settings.contains_key(key), "{key}");
+    }
+    let keys: Vec<_> = value.as_object().unwrap().keys().collect();
+    assert!(keys.is_sorted());
+}
+
+#[tokio::test]
+async fn join_set_and_leave() {
+    let f = fixture();
+    let path = "/network/8056c2e21c000001";
+    assert_eq!(f.ask("GET", path, "").await, (404, json!({})));
+    let (status, network) = f.ask("POST", path, "not json").await;
+    assert_eq!(status, 200);
+    assert_eq!(network["id"], "8056c2e21c000001");
+    assert_eq!(network["status"], "REQUESTING_CONFIGURATION");
+    assert_eq!(
+        (&network["type"], &network["mtu"], &network["name"]),
+        (&json!("PRIVATE"), &json!(2800), &json!(""))
+    );
+    assert_eq!(network["dns"], json!({"domain": "", "servers": []}));
+    assert_eq!((&network["assignedAddresses"], &network["routes"]), (&json!([]), &json!([])));
+    assert_eq!((&network["allowManaged"], &network["allowGlobal"]), (&json!(true), &json!(false)));
+    assert!(network.get("ssoEnabled").is_none());
+    let body = r#"{"allowGlobal":true,"allowManaged":"no","allowDNS":true}"#;
+    let (_, network) = f.ask("PUT", "/network/8056C2E21C000001", body).await;
+    assert_eq!((&network["allowManaged"], &network["allowGlobal"]), (&json!(true), &json!(true)));
+    assert_eq!(network["allowDNS"], true);
+    assert_eq!(f.ask("GET", "/network", "").await.1.as_array().unwrap().len(), 1);
+    assert_eq!(f.ask("DELETE", path, "").await, (200, json!({"result": true})));
+    assert_eq!(f.ask("DELETE", path, "").await, (200, json!({})));
+    assert_eq!(f.ask("GET", "/network", "").await, (200, json!([])));
+}
+
+#[tokio::test]
+async fn moons_peers_bonds_and_settings() {
+    let f = fixture();
+    assert_eq!(f.ask("GET", "/peer/1234567890", "").await, (200, json!({})));
+    assert_eq!(f.ask("GET", "/moon", "").await, (200, json!([])));
+    assert_eq!(f.ask("GET", "/moon/5aca06ff8e", "").await, (200, json!({})));
+    assert_eq!(f.ask("POST", "/moon/5aca06ff8e", "").await, (200, json!({})));
+    let (_, moon) = f.ask("POST", "/moon/5aca06ff8e", r#"{"seed":"5aca06ff8e"}"#).await;
+    assert_eq!(
+        moon,
+        json!({"id": "0000005aca06ff8e", "roots": [], "timestamp": 0, "signature": null, "updatesMustBeSignedBy": null, "waiting": true})
+    );
+    assert_eq!(f.ask("GET", "/moon", "").await, (200, json!([])));
+    assert_eq!(f.ask("DELETE", "/moon/5aca06ff8e", "").await, (200, json!({"result": true})));
+    assert_eq!(f.ask("GET", "/bond/show/5aca06ff8e", "").await, (400, json!({})));
+    assert_eq!(f.raw(ROOT, "POST", "/bond/setmtu/1500/eth0/10.0.0.1", "").await.0, 400);
+    assert_eq!(f.ask("POST", "/config/settings", r#"{"lowBandwidthMode":true}"#).await, (200, json!({})));
+    assert_eq!(f.ask("POST", "/config/settings", "[1]").await, (200, json!({})));
+    assert_eq!(f.ask("POST", "/config/settings", r#"{"primaryPort":-1}"#).await.0, 400);
+    let (_, config) = f.ask("GET", "/config", "").await;
+    assert_eq!(config["settings"], json!({"primaryPort": 9993, "odd": 1, "lowBandwidthMode": true}));
+}
+
+#[tokio::test]
+async fn jsonp_wraps_json() {
+    let f = fixture();
+    let (_, kind, body) = f.raw(ROOT, "GET", "/peer/1234567890?jsonp=cb", "").await;
+    assert_eq!((kind.as_deref(), &body[..]), (Some("application/javascript"), "cb({});"));
+    let (status, _, body) = f.raw(ROOT, "GET", "/controller/network/8056c2e21c000001?jsonp=cb", "").await;
+    assert_eq!((status.as_u16(), &body[..]), (404, "cb(null);"));
+    let (_, kind, _) = f.raw(ROOT, "GET", "/metrics?jsonp=cb", "").await;
+    assert_eq!(kind.as_deref(), Some("text/plain"));
+}
+
+#[tokio::test]
+async fn the_controller_answers_and_is_saved_and_restored() {
+    let f = fixture();
+    let (_, kind, text) = f.raw(ROOT, "GET", "/controller", "").await;
+    assert_eq!(kind.as_deref(), Some("application/json"));
+    assert!(text.contains("\n\t\"apiVersion\": 4"), "{text}");
+    let (status, network) =
+        f.ask("POST", &format!("/controller/network/{}______", f.address), r#"{"name":"lab"}"#).await;
+    assert_eq!((status, &network["name"]), (200, &json!("lab")));
+    let id = network["id"].as_str().unwrap().to_owned();
+    let backup = f._folder.path().join("backup.sqlite");
+    let body = json!({"path": backup}).to_string();
+    assert_eq!(f.ask("POST", "/controller/backup", &body).await, (200, json!({"result": true})));
+    assert_eq!(f.ask("DELETE", &format!("/controller/network/{id}"), "").await.0, 200);
+    assert_eq!(f.ask("GET", "/controller/network", "").await, (200, json!([])));
+    assert_eq!(f.ask("POST", "/controller/restore", &body).await, (200, json!({"result": true})));
+    assert_eq!(f.ask("GET", "/controller/network", "").await, (200, json!([id])));
+    assert_eq!(f.ask("GET", "/unstable/controller/network", "").await.1["meta"]["networkCount"], 1);
+    assert_eq!(f.ask("POST", "/controller/backup", "{}").await.0, 400);
+    assert_eq!(f.ask("POST", "/controller/restore", r#"{"path":"/nonexistent/file"}"#).await.0, 500);
+    assert_eq!(f.ask("GET", "/controller/network", "").await, (200, json!([id])));
+    let (status, error) = f.ask("POST", &format!("/controller/network/{id}"), "").await;
+    assert_eq!((status, &error["error"]), (500, &json!(500)));
+}
+
+#[tokio::test]
+async fn metrics_are_well_formed() {
+    let f = fixture();
+    f.ask("POST", "/network/8056c2e21c000001", "").await;
+    let (_, kind, text) = f.raw(ROOT, "GET", "/metrics", "").await;
+    assert_eq!(kind.as_deref(), Some("text/plain"));
+    for line in text.lines().filter(|l| !l.starts_with('#')) {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        assert!(value.parse::<u64>().is_ok() && name.contains('_'), "{line}");
+        let bare = name.split('{').next().unwrap();
+        assert!(text.contains(&format!("# TYPE {bare} ")), "{line}");
+    }
+    assert!(text.contains("zt_num_networks 1\n"), "{text}");
+    assert!(text.contains(
+        "zt_network_packets{network_id=\"8056c2e21c000001\",direction=\"rx\",accepted=\"yes\"} 0\n"
+    ));
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_long_is_refused() {
+    let f = fixture();
+    let body = " ".repeat((1 << 20) + 1);
+    assert_eq!(f.raw(ROOT, "POST", "/network/8056c2e21c000001", &body).await.0, 413);
+}

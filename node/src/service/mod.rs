@@ -1,0 +1,15 @@
+//! The service around the core: state on disk, settings, the packet thread, the controller's thread, the control API, and the
+//! daemon that starts, connects and stops them.
+
+pub mod args;
+mod binder;
+pub mod clock;
+pub mod controlling;
+pub mod daemon;
+pub mod engine;
+pub mod home;
+pub mod http;
+pub mod local_conf;
+pub mod managed;
+mod ports;
+pub mod shared;

@@ -1,0 +1,240 @@
+//! The virtual Ethernet ports of the joined networks: making them, and keeping MTU, addresses, routes and multicast groups as
+//! the configurations say.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use nix::net::if_::if_nametoindex;
+use protocol::derive::interface_name;
+use protocol::inet::Prefix;
+use protocol::multicast_group::MulticastGroup;
+use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
+use protocol::{Address, Mac, NetworkId};
+
+use super::managed::{self, NetworkSettings, addresses_clash, plan, routes_clash, steps};
+use super::shared::Shared;
+use crate::os::multicast;
+use crate::os::netlink::{Netlink, NetlinkError, Route};
+use crate::os::tap::{self, Tap};
+
+/// What a port that could not be made is reported as.
+const CREATION_FAILED: i32 = -999;
+/// Names tried for a port.
+const NAME_TRIALS: u64 = 64;
+
+#[derive(Debug, Default)]
+struct Port {
+    /// Interface name and index while the device exists.
+    device: Option<(String, u32)>,
+    config: Option<Arc<NetworkConfig>>,
+    addresses: Vec<Prefix>,
+    routes: Vec<Route>,
+    groups: Vec<MulticastGroup>,
+    /// The last problem, so that it is reported once.
+    problem: Option<String>,
+}
+
+/// All ports.
+pub(super) struct Ports {
+    shared: Arc<Shared>,
+    netlink: Option<Netlink>,
+    own: Address,
+    ports: BTreeMap<NetworkId, Port>,
+    online: bool,
+}
+
+impl Ports {
+    pub(super) fn new(shared: Arc<Shared>, netlink: Option<Netlink>, own: Address) -> Self {
+        Ports { shared, netlink, own, ports: BTreeMap::new(), online: false }
+    }
+
+    /// Names of our devices.
+    pub(super) fn devices(&self) -> Vec<String> {
+        self.ports.values().filter_map(|p| p.device.as_ref()).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Makes a network's port.
+    pub(super) async fn up(&mut self, network: NetworkId) {
+        self.ports.entry(network).or_default();
+        self.create(network).await;
+    }
+
+    async fn create(&mut self, network: NetworkId) {
+        let result = self.try_create(network).await;
+        let Some(port) = self.ports.get_mut(&network) else { return };
+        match result {
+            Ok((name, index)) => {
+                tracing::info!(%network, port = %name, "port is up");
+                port.device = Some((name.clone(), index));
+                port.problem = None;
+                self.shared.state_mut().networks.entry(network).or_default().device = name;
+                let _ = self.shared.engine.post(move |core, _| core.set_port_error(network, 0));
+                self.sync(network).await;
+            }
+            Err(problem) => {
+                if port.problem.as_ref() != Some(&problem) {
+                    tracing::warn!(%network, "PORT_ERROR: {problem}");
+                    port.problem = Some(problem);
+                }
+                let _ = self.shared.engine.post(move |core, _| core.set_port_error(network, CREATION_FAILED));
+            }
+        }
+    }
+
+    async fn try_create(&self, network: NetworkId) -> Result<(String, u32), String> {
+        let netlink = self.netlink.as_ref().ok_or("the kernel's netlink interface is not available")?;
+        let name = self.free_name(network).ok_or("no interface name is free")?;
+        let tap = Tap::open(&name).map_err(|e| e.to_string())?;
+        let name = tap.name().to_owned();
+        let index = if_nametoindex(name.as_str()).map_err(|e| format!("the port {name} vanished: {e}"))?;
+        let mtu = self.ports.get(&network).and_then(|p| p.config.as_ref()).map_or(DEFAULT_MTU, |c| c.mtu);
+        let mac = Mac::for_member(network, self.own);
+        netlink.configure_link(index, mac, mtu.into()).await.map_err(|e| e.to_string())?;
+        self.shared.engine.add_port(network, tap).await.map_err(|e| e.to_string())?;
+        Ok((name, index))
+    }
+
+    fn free_name(&self, network: NetworkId) -> Option<String> {
+        let mapped = self.shared.home.mapped_device(network);
+        let derived = (0..NAME_TRIALS).map(|trial| interface_name(network, trial));
+        mapped.into_iter().chain(derived).find(|name| !tap::exists(name))
+    }
+
+    /// A network's configuration changed.
+    pub(super) async fn configure(&mut self, network: NetworkId, config: Arc<NetworkConfig>) {
+        let Some(port) = self.ports.get_mut(&network) else { return };
+        let mtu_changed = port.config.as_ref().map_or(DEFAULT_MTU, |c| c.mtu) != config.mtu;
+        tracing::debug!(%network, name = %config.name, revision = config.revision, "configuration");
+        port.config = Some(config.clone());
+        if mtu_changed
+            && let (Some((_, index)), Some(netlink)) = (&port.device, &self.netlink)
+            && let Err(error) = netlink.set_mtu(*index, config.mtu.into()).await
+        {
+            tracing::warn!(%network, %error, "the port keeps its old MTU");
+        }
+        self.sync(network).await;
+    }
+
+    /// Takes a network's port away.
+    pub(super) async fn down(&mut self, network: NetworkId) {
+        self.ports.remove(&network);
+        self.shared.state_mut().networks.remove(&network);
+        let _ = self.shared.engine.remove_port(network).await;
+    }
+
+    /// A network's device went away under us: make it again.
+    pub(super) async fn lost(&mut self, network: NetworkId) {
+        if let Some(port) = self.ports.get_mut(&network) {
+            *port = Port { config: port.config.take(), ..Port::default() };
+            self.create(network).await;
+        }
+    }
+
+    /// Whether the node is online: default routes wait for that.
+    pub(super) async fn set_online(&mut self, online: bool) {
+        if self.online != online {
+            self.online = online;
+            self.sync_all().await;
+        }
+    }
+
+    /// Looks after everything: makes missing ports, and repairs addresses and routes that somebody removed.
+    pub(super) async fn sync_all(&mut self) {
+        let networks: Vec<_> = self.ports.keys().copied().collect();
+        for network in networks {
+            if self.ports.get(&network).is_some_and(|p| p.device.is_none()) {
+                self.create(network).await;
+            } else {
+                self.sync(network).await;
+            }
+        }
+    }
+
+    /// Puts addresses and routes of one network right.
+    pub(super) async fn sync(&mut self, network: NetworkId) {
+        let settings = self.shared.state().networks.get(&network).map(|v| v.settings.clone());
+        let settings = settings.unwrap_or_default();
+        let (Some(port), Some(netlink)) = (self.ports.get_mut(&network), &self.netlink) else { return };
+        match apply(port, netlink, &settings, self.online).await {
+            Ok(()) => port.problem = None,
+            Err(error) => {
+                let problem = error.to_string();
+                if port.problem.as_ref() != Some(&problem) {
+                    tracing::warn!(%network, "{problem}; it is tried again every 30 s");
+                    port.problem = Some(problem);
+                }
+            }
+        }
+        self.scan_groups(network).await;
+    }
+
+    /// Tells the core which multicast groups each port listens to.
+    pub(super) async fn scan_all_groups(&mut self) {
+        let networks: Vec<_> = self.ports.keys().copied().collect();
+        for network in networks {
+            self.scan_groups(network).await;
+        }
+    }
+
+    async fn scan_groups(&mut self, network: NetworkId) {
+        let (Some(port), Some(netlink)) = (self.ports.get_mut(&network), &self.netlink) else { return };
+        let Some((name, index)) = &port.device else { return };
+        let Ok(all) = netlink.addresses().await else { return };
+        let addresses = all.iter().filter(|a| a.index == *index).map(|a| a.prefix.ip);
+        match multicast::groups(name, addresses) {
+            Ok(groups) if groups != port.groups => {
+                port.groups.clone_from(&groups);
+                let _ = self
+                    .shared
+                    .engine
+                    .post(move |core, now| core.set_multicast_groups(now, network, &groups));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::debug!(%network, %error, "cannot read the kernel's multicast groups"),
+        }
+    }
+}
+
+/// Brings the kernel's state of one port to what its configuration and settings say. Goes on after an error and returns the
+/// first.
+async fn apply(
+    port: &mut Port,
+    netlink: &Netlink,
+    settings: &NetworkSettings,
+    online: bool,
+) -> Result<(), NetlinkError> {
+    let (Some((_, index)), Some(config)) = (&port.device, &port.config) else { return Ok(()) };
+    let index = *index;
+    let mut first = Ok(());
+    let mut note = |result: Result<(), NetlinkError>| {
+        if first.is_ok() {
+            first = result;
+        }
+    };
+    let present: Vec<_> =
+        netlink.addresses().await?.into_iter().filter(|a| a.index == index).map(|a| a.prefix).collect();
+    // Addresses that are about to go must not be chosen as a source.
+    let kept: Vec<_> = present.iter().filter(|a| !port.addresses.contains(a)).copied().collect();
+    let wanted = plan(settings, config, &kept, online);
+
+    let addresses = steps(&port.addresses, &present, &wanted.addresses, addresses_clash);
+    for address in addresses.remove {
+        note(netlink.remove_address(index, address).await);
+    }
+    for address in addresses.add {
+        note(netlink.add_address(index, address).await);
+    }
+    port.addresses.clone_from(&wanted.addresses);
+
+    // Only now: removing an address takes the routes with it that use it as their source.
+    let present = netlink.routes(index).await?;
+    let routes = managed::steps(&port.routes, &present, &wanted.routes, routes_clash);
+    for route in routes.remove {
+        note(netlink.remove_route(index, &route).await);
+    }
+    for route in routes.add {
+        note(netlink.add_route(index, &route).await);
+    }
+    port.routes = wanted.routes;
+    first
+}

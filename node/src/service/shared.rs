@@ -1,0 +1,157 @@
+//! What the parts of the control side share: handles, tokens, and the state that answers to people are made of.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use protocol::NetworkId;
+use serde_json::{Map, Value};
+use tokio::sync::{mpsc, oneshot};
+use zeroize::Zeroizing;
+
+use super::clock::Clock;
+use super::controlling::ControllerHandle;
+use super::engine::EngineHandle;
+use super::home::Home;
+use super::local_conf::LocalConf;
+use super::managed::NetworkSettings;
+
+/// Orders from people that wait for the daemon.
+pub const ORDER_QUEUE: usize = 256;
+
+/// The parts and the state they share.
+pub struct Shared {
+    /// State on disk.
+    pub home: Home,
+    /// The node's time.
+    pub clock: Clock,
+    /// The packet thread.
+    pub engine: EngineHandle,
+    /// The controller's thread.
+    pub controller: ControllerHandle,
+    /// Secrets that open the control API.
+    pub tokens: Tokens,
+    /// Orders for the daemon.
+    pub orders: mpsc::Sender<Order>,
+    state: RwLock<State>,
+}
+
+/// Secrets that open the control API.
+pub struct Tokens {
+    /// Opens everything.
+    pub api: Zeroizing<String>,
+    /// Opens `/metrics`.
+    pub metrics: Zeroizing<String>,
+}
+
+/// What answers are made of, beside what the core knows.
+#[derive(Debug, Default)]
+pub struct State {
+    /// The user's settings.
+    pub conf: LocalConf,
+    /// Bound UDP sockets.
+    pub listening: Vec<SocketAddr>,
+    /// Primary, secondary and tertiary port; 0 = none.
+    pub ports: [u16; 3],
+    /// Joined networks.
+    pub networks: BTreeMap<NetworkId, NetworkView>,
+}
+
+/// One joined network as the daemon keeps it.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkView {
+    /// Interface name; empty without one.
+    pub device: String,
+    /// What the user allows.
+    pub settings: NetworkSettings,
+}
+
+/// Something a person wants done, that only the daemon's task may do.
+pub enum Order {
+    /// Join a network if needed and change its settings.
+    Join {
+        /// Which.
+        network: NetworkId,
+        /// Which settings to change.
+        changes: SettingsChange,
+        /// Answer: whether the network is joined now.
+        reply: oneshot::Sender<bool>,
+    },
+    /// Leave a network.
+    Leave {
+        /// Which.
+        network: NetworkId,
+        /// Answer: whether it was joined.
+        reply: oneshot::Sender<bool>,
+    },
+    /// Merge into the section `settings` of the settings file.
+    Settings {
+        /// What to change.
+        changes: Map<String, Value>,
+        /// Answer: why not.
+        reply: oneshot::Sender<Result<(), String>>,
+    },
+}
+
+/// Changes of a network's settings; `None` = as it is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct SettingsChange {
+    /// See [`NetworkSettings::allow_managed`].
+    pub allow_managed: Option<bool>,
+    /// See [`NetworkSettings::allow_global`].
+    pub allow_global: Option<bool>,
+    /// See [`NetworkSettings::allow_default`].
+    pub allow_default: Option<bool>,
+    /// See [`NetworkSettings::allow_dns`].
+    pub allow_dns: Option<bool>,
+}
+
+impl SettingsChange {
+    /// Reads the truth values of a request body; everything else in it is ignored.
+    pub fn from_body(body: &[u8]) -> Self {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        let field = |name: &str| body.get(name).and_then(Value::as_bool);
+        SettingsChange {
+            allow_managed: field("allowManaged"),
+            allow_global: field("allowGlobal"),
+            allow_default: field("allowDefault"),
+            allow_dns: field("allowDNS"),
+        }
+    }
+
+    /// Applies the changes. Saying `allowManaged` at all replaces a list of prefixes.
+    pub fn apply(self, settings: &mut NetworkSettings) {
+        if let Some(managed) = self.allow_managed {
+            settings.allow_managed = managed;
+            settings.managed_within.clear();
+        }
+        settings.allow_global = self.allow_global.unwrap_or(settings.allow_global);
+        settings.allow_default = self.allow_default.unwrap_or(settings.allow_default);
+        settings.allow_dns = self.allow_dns.unwrap_or(settings.allow_dns);
+    }
+}
+
+impl Shared {
+    /// Puts the parts together.
+    pub fn new(
+        home: Home,
+        engine: EngineHandle,
+        controller: ControllerHandle,
+        tokens: Tokens,
+        orders: mpsc::Sender<Order>,
+        state: State,
+    ) -> Self {
+        let clock = engine.clock();
+        Shared { home, clock, engine, controller, tokens, orders, state: RwLock::new(state) }
+    }
+
+    /// The state, for a moment.
+    pub fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, to change it.
+    pub fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
