@@ -175,3 +175,40 @@ fn damaged_state_files() {
         comes_back(cluster, 0)
     });
 }
+
+/// The controller's database: either all networks and members are there, or the daemon says what is wrong and where.
+#[test]
+fn a_damaged_controller_database() {
+    testing::run("a_damaged_controller_database", &Plan::new().cloud("aws").cloud("gcp"), |cluster| {
+        cluster.ping(0, 1, LIMIT)?;
+        let file = cluster.root.home().join("controller.d/controller.sqlite");
+        cluster.root.stop()?;
+        let good = fs::read(&file).context("the controller's database")?;
+        let path = format!("/controller/network/{}", cluster.network);
+        for (number, bytes) in damages(&good).iter().enumerate() {
+            let what = format!("the database damaged in way {number}");
+            if damaged(&mut cluster.root, &file, bytes).with_context(|| what.clone())? == Outcome::Recovers {
+                for member in &cluster.members {
+                    let record =
+                        cluster.root.request("GET", &format!("{path}/member/{}", member.address), None)?;
+                    // A reported error is no silent loss.
+                    ensure!(
+                        record.status == 500 || record.body["authorized"] == true,
+                        "{what}: {} was forgotten: {record:?}",
+                        member.name()
+                    );
+                }
+                cluster.root.stop()?;
+            }
+            for leftover in ["controller.sqlite-wal", "controller.sqlite-shm"] {
+                // Mostly there is none.
+                let _ = fs::remove_file(file.with_file_name(leftover));
+            }
+            fs::write(&file, &good)?;
+        }
+        cluster.root.start()?;
+        cluster.root.wait_ready()?;
+        cluster.members[0].stop()?;
+        comes_back(cluster, 0)
+    });
+}
