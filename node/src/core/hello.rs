@@ -23,7 +23,13 @@ const MAX_WORLD_UPDATES: usize = 1_200;
 
 impl Core {
     /// Says HELLO to a known peer at an endpoint, from one socket or from all.
-    pub(super) fn say_hello(&mut self, now: i64, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
+    pub(super) fn say_hello(
+        &mut self,
+        now: i64,
+        to: Address,
+        socket: Option<SocketId>,
+        endpoint: SocketAddr,
+    ) {
         let Some(peer) = self.topology.peers.get_mut(&to) else { return };
         peer.last_attempt = now;
         if let Some(path) = socket.and_then(|socket| peer.path_mut(&PathKey { socket, remote: endpoint })) {
@@ -66,7 +72,12 @@ impl Core {
 
     fn try_hello(&mut self, now: i64, via: PathKey, data: &mut [u8], authentic: bool) -> Option<()> {
         let source = packet::source(data);
-        let hello = Hello::parse(&data[packet::HEADER_LEN..]).ok()?;
+        let payload = &data[packet::HEADER_LEN..];
+        // What follows the identity may be garbage: its owner becomes known by it all the same, but gets no answer.
+        let (hello, whole) = match Hello::parse(payload) {
+            Ok(hello) => (hello, true),
+            Err(_) => (Hello::parse_start(payload).ok()?, false),
+        };
         if hello.protocol < MIN_PROTOCOL || hello.identity.address != source {
             return None;
         }
@@ -87,6 +98,9 @@ impl Core {
                 }
                 self.topology.insert_peer(hello.identity.clone(), keys, now);
             }
+        }
+        if !whole {
+            return None;
         }
         let hops = packet::hops(data);
         self.counters.packets_in[Verb::Hello as usize] += 1;
@@ -131,7 +145,8 @@ impl Core {
     /// Worlds we have in a newer version than the asker, serialized, as many as fit.
     fn newer_worlds(&self, planet: Option<(u64, u64)>, moons: &[MoonEntry]) -> Vec<u8> {
         let ours = &self.topology.planet;
-        let newer_planet = planet.filter(|(id, at)| *id != 0 && *id == ours.id && *at < ours.timestamp).map(|_| ours);
+        let newer_planet =
+            planet.filter(|(id, at)| *id != 0 && *id == ours.id && *at < ours.timestamp).map(|_| ours);
         let newer_moons = moons
             .iter()
             .filter_map(|entry| self.topology.moons.get(&entry.id).filter(|m| m.timestamp > entry.timestamp));
@@ -181,7 +196,13 @@ impl Core {
     }
 
     /// Handles the answer to a HELLO of ours.
-    pub(super) fn ok_hello(&mut self, now: i64, incoming: &Incoming<'_>, body: &[u8], sent_at: i64) -> Result<Handled> {
+    pub(super) fn ok_hello(
+        &mut self,
+        now: i64,
+        incoming: &Incoming<'_>,
+        body: &[u8],
+        sent_at: i64,
+    ) -> Result<Handled> {
         let ok = OkHello::parse(body)?;
         if ok.protocol < MIN_PROTOCOL {
             return Ok(Handled::Ignore);

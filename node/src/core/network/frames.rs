@@ -3,8 +3,8 @@
 //! Specification: VL2 frames, "frame entering from the TAP" and "frame arriving from a peer".
 
 use flowrules::evaluate::Accept;
-use protocol::ndp;
 use protocol::multicast_group::MulticastGroup;
+use protocol::ndp;
 use protocol::verb::Verb;
 use protocol::verbs::{ExtFrame, Frame, error_code};
 use protocol::{Address, Mac, NetworkId, Result};
@@ -24,10 +24,8 @@ const MAX_FLOODED_BRIDGES: usize = 32;
 /// The address an ARP request for IPv4 asks for.
 fn arp_request_target(frame: &Ethernet<'_>) -> Option<u32> {
     let p = frame.payload;
-    let is_request = frame.ethertype == ETHERTYPE_ARP
-        && p.len() >= 28
-        && p[2..6] == [0x08, 0x00, 6, 4]
-        && p[7] == 1;
+    let is_request =
+        frame.ethertype == ETHERTYPE_ARP && p.len() >= 28 && p[2..6] == [0x08, 0x00, 6, 4] && p[7] == 1;
     is_request.then(|| u32::from_be_bytes([p[24], p[25], p[26], p[27]]))
 }
 
@@ -36,11 +34,13 @@ impl Core {
     pub fn frame(&mut self, now: i64, id: NetworkId, bytes: &[u8]) {
         let Some(network) = self.networks.get(&id) else { return };
         let Some(config) = network.config.clone() else { return };
-        if bytes.len() <= ETHERNET_HEADER {
+        if bytes.len() < ETHERNET_HEADER {
             return;
         }
         let (header, payload) = bytes.split_at(ETHERNET_HEADER);
-        let mac = |at: usize| Mac([header[at], header[at + 1], header[at + 2], header[at + 3], header[at + 4], header[at + 5]]);
+        let mac = |at: usize| {
+            Mac([header[at], header[at + 1], header[at + 2], header[at + 3], header[at + 4], header[at + 5]])
+        };
         let frame = Ethernet {
             dest: mac(0),
             source: mac(6),
@@ -94,7 +94,14 @@ impl Core {
         true
     }
 
-    fn unicast_from_port(&mut self, now: i64, id: NetworkId, to: Address, frame: Ethernet<'_>, bridged: bool) -> bool {
+    fn unicast_from_port(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        to: Address,
+        frame: Ethernet<'_>,
+        bridged: bool,
+    ) -> bool {
         if !self.filter_out(now, id, to, frame, false) {
             return false;
         }
@@ -177,7 +184,11 @@ impl Core {
     }
 
     /// EXT_FRAME: a frame with explicit addresses, from a bridge or made by rules.
-    pub(in super::super) fn receive_ext_frame(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    pub(in super::super) fn receive_ext_frame(
+        &mut self,
+        now: i64,
+        incoming: &Incoming<'_>,
+    ) -> Result<Handled> {
         let packet = ExtFrame::parse(incoming.payload)?;
         let id = packet.network;
         let Some(ours) = self.networks.get(&id).map(|n| n.mac) else { return Ok(Handled::Credit) };
@@ -234,7 +245,8 @@ impl Core {
         if frame.dest == network.mac {
             return Some(true);
         }
-        let wanted = if frame.dest.is_multicast() { config.multicast_limit != 0 } else { config.is_active_bridge(us) };
+        let wanted =
+            if frame.dest.is_multicast() { config.multicast_limit != 0 } else { config.is_active_bridge(us) };
         wanted.then_some(true)
     }
 

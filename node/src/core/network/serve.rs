@@ -6,7 +6,7 @@ use controller::{Action, Request};
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
 use protocol::verbs::{ConfigRequest, NetworkCredentials, error_code};
-use protocol::{NetworkId, Result, packet};
+use protocol::{NetworkId, Reader, Result, packet};
 
 use super::super::Core;
 use super::super::event::Event;
@@ -16,12 +16,20 @@ use super::membership::known;
 
 impl Core {
     /// NETWORK_CONFIG_REQUEST: a member wants a configuration of a network of ours.
-    pub(in super::super) fn config_requested(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
-        let asked = ConfigRequest::parse(incoming.payload)?;
+    pub(in super::super) fn config_requested(
+        &mut self,
+        now: i64,
+        incoming: &Incoming<'_>,
+    ) -> Result<Handled> {
         if !self.settings.controller {
+            // Whatever the request says, the answer needs only the network's ID.
+            let network = NetworkId(Reader::new(incoming.payload).u64("network of a configuration request")?);
             let code = error_code::UNSUPPORTED_OPERATION;
-            self.answer_error(now, incoming, Verb::NetworkConfigRequest, code, asked.network);
-        } else if asked.network.controller() == self.address()
+            self.answer_error(now, incoming, Verb::NetworkConfigRequest, code, network);
+            return Ok(Handled::Credit);
+        }
+        let asked = ConfigRequest::parse(incoming.payload)?;
+        if asked.network.controller() == self.address()
             && let Some(peer) = self.topology.peers.get(&incoming.source)
         {
             self.outbox.events.push_back(Event::ConfigRequest(Request {
@@ -80,7 +88,8 @@ impl Core {
             }
             Action::Revoke { to, revocation } => {
                 let us = self.address();
-                let set = NetworkCredentials { revocations: vec![revocation], ..NetworkCredentials::default() };
+                let set =
+                    NetworkCredentials { revocations: vec![revocation], ..NetworkCredentials::default() };
                 for member in to {
                     if member == us {
                         self.revoked_by_ourselves(now, &set);

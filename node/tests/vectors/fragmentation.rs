@@ -1,0 +1,41 @@
+//! fragmentation.json: putting packets together again. (`send` is tested where packets are cut.)
+
+use node::core::event::Event;
+use protocol::SecretIdentity;
+use sha2::{Digest, Sha512};
+
+use super::support::{bytes, hex, list, load, name, number, text, unhex};
+use super::{core, drain, feed, introduce};
+
+const NOW: i64 = 1_700_000_000_000;
+
+#[test]
+fn fragmentation_receive_vectors() {
+    let file = load("fragmentation.json");
+    let planet = bytes(&load("hello.json"), "planet");
+    let sender = SecretIdentity::parse(text(&file, "sender_secret")).unwrap();
+    let receiver = SecretIdentity::parse(text(&file, "receiver_secret")).unwrap();
+    let from = "198.18.1.1:40001".parse().unwrap();
+    for case in list(&file, "receive") {
+        let name = name(case);
+        let mut core = core(&receiver, &planet, Default::default(), NOW);
+        introduce(&mut core, NOW, sender.identity());
+        let mut messages = Vec::new();
+        for (index, datagram) in list(case, "datagrams").iter().enumerate() {
+            feed(&mut core, NOW, from, &unhex(datagram.as_str().unwrap()));
+            for event in drain(&mut core).events {
+                let Event::UserMessage { from, body, .. } = event else { panic!("{name}: {event:?}") };
+                assert_eq!(from, sender.address(), "{name}");
+                messages.push((index as u64, body));
+            }
+        }
+        assert_eq!(messages.len() as u64, number(case, "messages_delivered"), "{name}");
+        if !messages.is_empty() {
+            let completed = number(case, "complete_after_datagram");
+            let (_, body) =
+                messages.iter().find(|(at, _)| *at == completed).unwrap_or_else(|| panic!("{name}"));
+            assert_eq!(body.len() as u64, number(case, "message_length"), "{name}");
+            assert_eq!(hex(&Sha512::digest(body)), text(case, "message_sha512"), "{name}");
+        }
+    }
+}
