@@ -17,8 +17,8 @@ use rand::seq::IndexedRandom;
 use super::Core;
 use super::event::{Event, Object};
 use super::limits::{
-    FULL_HELLO, PATH_ALIVE, PATH_EXPIRY, PATH_HEARTBEAT, PEER_TIMEOUT, PROBE_ANSWER, PUSH_DIRECT, PUSH_PER_SCOPE,
-    PUSH_RELAYED,
+    FULL_HELLO, PATH_ALIVE, PATH_EXPIRY, PATH_HEARTBEAT, PEER_TIMEOUT, PROBE_ANSWER, PUSH_DIRECT,
+    PUSH_PER_SCOPE, PUSH_RELAYED,
 };
 use super::path::{PathKey, SocketId};
 use super::receive::{Handled, Incoming};
@@ -73,7 +73,8 @@ impl Core {
         }
         let (reached_v4, reached_v6) = self.keep_alive(now, address);
         for (reached, v6) in [(reached_v4, false), (reached_v6, true)] {
-            let candidates: Vec<SocketAddr> = endpoints.iter().filter(|e| e.is_ipv6() == v6).copied().collect();
+            let candidates: Vec<SocketAddr> =
+                endpoints.iter().filter(|e| e.is_ipv6() == v6).copied().collect();
             if !reached && let Some(endpoint) = candidates.choose(&mut self.rng).copied() {
                 self.say_hello(now, address, None, endpoint);
             }
@@ -104,7 +105,8 @@ impl Core {
                 *(if path.key.remote.is_ipv4() { &mut v4 } else { &mut v6 }) = true;
             }
             let unanswered = path.probed_at != 0 && now - path.probed_at >= PROBE_ANSWER;
-            let silent = now - path.last_received >= PATH_HEARTBEAT - 4_000 || now - last_out >= PATH_HEARTBEAT;
+            let silent =
+                now - path.last_received >= PATH_HEARTBEAT - 4_000 || now - last_out >= PATH_HEARTBEAT;
             if full || unanswered {
                 self.say_hello(now, address, Some(path.key.socket), path.key.remote);
             } else if silent {
@@ -141,12 +143,12 @@ impl Core {
         let rendezvous = Rendezvous::parse(incoming.payload)?;
         let (peer, endpoint) = (rendezvous.peer, rendezvous.endpoint);
         if self.topology.is_upstream(incoming.source)
-            && self.topology.peers.contains_key(&peer)
+            && peer != self.address()
             && self.path_allowed(peer, endpoint)
         {
             let junk: [u8; 4] = self.rng.random();
             self.put(now, Some(incoming.via.socket), endpoint, Some(PUNCH_TTL), &junk);
-            self.contact(now, peer, Some(incoming.via.socket), endpoint);
+            self.knock(now, peer, Some(incoming.via.socket), endpoint);
         }
         Ok(Handled::Credit)
     }
@@ -171,7 +173,7 @@ impl Core {
             let count = tried.entry((scope(endpoint.ip()), endpoint.is_ipv4())).or_default();
             if *count < PUSH_PER_SCOPE {
                 *count += 1;
-                self.contact(now, incoming.source, None, endpoint);
+                self.knock(now, incoming.source, None, endpoint);
             }
         }
         Ok(Handled::Credit)
@@ -197,7 +199,8 @@ impl Core {
             return;
         }
         peer.last_push = now;
-        let paths: Vec<PushedPath> = candidates.into_iter().map(|endpoint| PushedPath { flags: 0, endpoint }).collect();
+        let paths: Vec<PushedPath> =
+            candidates.into_iter().map(|endpoint| PushedPath { flags: 0, endpoint }).collect();
         // 32 records of the larger kind stay below the 1176 bytes a push may have.
         for chunk in paths.chunks(32) {
             let mut packet = self.begin(to, Verb::PushDirectPaths);

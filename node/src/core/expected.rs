@@ -32,6 +32,9 @@ impl Expected {
 
     /// When packet `id` was sent to `peer`, if its answer is still welcome. Not consumed: one request may have several answers.
     pub fn sent_at(&self, now: i64, id: u64, peer: Address) -> Option<i64> {
-        self.by_id.get(&id).filter(|(to, sent)| *to == peer && now - sent < EXPECTED_LIFETIME).map(|(_, sent)| *sent)
+        self.by_id
+            .get(&id)
+            .filter(|(to, sent)| *to == peer && now - sent < EXPECTED_LIFETIME)
+            .map(|(_, sent)| *sent)
     }
 }

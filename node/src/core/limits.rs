@@ -47,6 +47,8 @@ pub const MAX_BRIDGED_MACS: usize = 65_536;
 pub const BACKGROUND: i64 = 500;
 /// Contact checks.
 pub const PING_CHECK: i64 = 5_000;
+/// Half the pause after the first greeting of the roots; it doubles with each until [`PING_CHECK`].
+pub const FIRST_GREETING: i64 = 100;
 /// House-keeping: expiry of tables.
 pub const HOUSEKEEPING: i64 = 30_000;
 /// A path that has brought nothing for this long is not alive.

@@ -16,9 +16,9 @@
 //!
 //! Times are milliseconds since the Unix epoch and must not run backwards.
 
+mod contact;
 pub mod event;
 mod expected;
-mod contact;
 mod gate;
 mod hello;
 pub mod info;
@@ -27,6 +27,7 @@ mod network;
 pub mod path;
 pub mod peer;
 mod peer_cache;
+mod punch;
 mod queries;
 mod queue;
 mod receive;
@@ -51,10 +52,12 @@ use expected::Expected;
 use gate::{Gate, Gates};
 use info::Counters;
 use limits::{
-    BACKGROUND, HOUSEKEEPING, MAX_GATED_SOURCES, MAX_PAIRS, ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK, REASSEMBLY_SLOTS,
+    BACKGROUND, FIRST_GREETING, HOUSEKEEPING, MAX_GATED_SOURCES, MAX_PAIRS, ONLINE_TIMEOUT, PATH_EXPIRY,
+    PING_CHECK, REASSEMBLY_SLOTS,
 };
 use network::{Directory, Network};
 use path::{PathKey, SocketId};
+use punch::Knocks;
 use queue::Queue;
 use surface::Surfaces;
 use topology::{Accepted, Topology};
@@ -79,6 +82,7 @@ pub struct Core {
     topology: Topology,
     surfaces: Surfaces,
     expected: Expected,
+    knocks: Knocks,
     sending: Queue,
     parked: Queue,
     reassembler: Reassembler<PathKey>,
@@ -92,6 +96,8 @@ pub struct Core {
     networks: BTreeMap<NetworkId, Network>,
     directory: Directory,
     online: bool,
+    /// Contact checks since a root was last heard.
+    greetings: u32,
     counters: Counters,
     next_ping: i64,
     next_housekeeping: i64,
@@ -113,6 +119,7 @@ impl Core {
             settings: config.settings,
             surfaces: Surfaces::default(),
             expected: Expected::default(),
+            knocks: Knocks::default(),
             sending: Queue::sending(),
             parked: Queue::parking(),
             reassembler: Reassembler::new(REASSEMBLY_SLOTS),
@@ -126,6 +133,7 @@ impl Core {
             networks: BTreeMap::new(),
             directory: Directory::default(),
             online: false,
+            greetings: 0,
             counters: Counters::default(),
             next_ping: now,
             next_housekeeping: now + HOUSEKEEPING,
@@ -147,7 +155,8 @@ impl Core {
         if !self.sending.is_empty() || !self.parked.is_empty() {
             next = next.min(self.next_background);
         }
-        self.networks.values().filter_map(Network::next_request).fold(next, i64::min)
+        let requests = self.networks.values().filter_map(Network::next_request);
+        requests.chain(self.knocks.next()).fold(next, i64::min)
     }
 
     /// Does what is due: queue retries, contact checks, configuration requests, expiry. Calling it early is harmless.
@@ -158,15 +167,28 @@ impl Core {
             self.retry_parked(now, None);
         }
         if now >= self.next_ping {
-            self.next_ping = now + if self.settings.low_bandwidth { 5 * PING_CHECK } else { PING_CHECK };
             self.ping_check(now);
+            self.next_ping = now + self.ping_interval();
             self.announce_groups(now);
         }
+        self.knock_where_due(now);
         self.request_configs(now);
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING;
             self.housekeeping(now);
         }
+    }
+
+    /// Time to the next contact check, ms. Without a root the first ones come in quick succession: a HELLO may have been lost,
+    /// or the root may be starting at the same moment as we.
+    fn ping_interval(&mut self) -> i64 {
+        let regular = if self.settings.low_bandwidth { 5 * PING_CHECK } else { PING_CHECK };
+        if self.online || self.topology.upstreams.is_empty() {
+            self.greetings = 0;
+            return regular;
+        }
+        self.greetings += 1;
+        (FIRST_GREETING << self.greetings.min(8)).min(regular)
     }
 
     /// Replaces the settings.
@@ -185,6 +207,7 @@ impl Core {
         for peer in self.topology.peers.values_mut() {
             peer.forget_sockets(|s| local.iter().any(|(id, _)| *id == s));
         }
+        self.greetings = 0;
         self.next_ping = now;
     }
 

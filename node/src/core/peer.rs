@@ -9,7 +9,9 @@ use protocol::packet::Suite;
 use protocol::{Identity, scope};
 
 use super::gate::Gate;
-use super::limits::{MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT, PUSH_BURST, PUSH_WINDOW, TRUST};
+use super::limits::{
+    MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT, PUSH_BURST, PUSH_WINDOW, TRUST,
+};
 use super::path::{PathKey, Paths, SocketId};
 
 /// Latency that stands for "unknown" in comparisons, ms.
@@ -137,7 +139,8 @@ impl Peer {
     /// Whether a path may be confirmed by HELLO now (once a second each).
     pub fn allow_confirmation(&mut self, now: i64, key: PathKey, interval: i64) -> bool {
         self.confirmations.retain(|(_, at)| now - at < interval);
-        if self.confirmations.len() >= MAX_PATHS_PER_PEER || self.confirmations.iter().any(|(k, _)| *k == key) {
+        if self.confirmations.len() >= MAX_PATHS_PER_PEER || self.confirmations.iter().any(|(k, _)| *k == key)
+        {
             return false;
         }
         self.confirmations.push((key, now));

@@ -30,7 +30,8 @@ impl Core {
             .peers
             .iter()
             .map(|(address, peer)| {
-                let best = peer.best_path(now, paths, PATH_EXPIRY).filter(|(_, alive)| *alive).map(|(key, _)| key);
+                let best =
+                    peer.best_path(now, paths, PATH_EXPIRY).filter(|(_, alive)| *alive).map(|(key, _)| key);
                 let v = peer.version;
                 PeerInfo {
                     address: *address,
@@ -64,8 +65,10 @@ impl Core {
 
     /// The moons we orbit or wait for.
     pub fn moons(&self) -> Vec<MoonInfo> {
-        let held = self.topology.moons.values().map(|w| MoonInfo { id: w.id, world: Some(w.clone()), seed: None });
-        let awaited = self.topology.seeds.iter().map(|(id, seed)| MoonInfo { id: *id, world: None, seed: Some(*seed) });
+        let held =
+            self.topology.moons.values().map(|w| MoonInfo { id: w.id, world: Some(w.clone()), seed: None });
+        let awaited =
+            self.topology.seeds.iter().map(|(id, seed)| MoonInfo { id: *id, world: None, seed: Some(*seed) });
         held.chain(awaited).collect()
     }
 }

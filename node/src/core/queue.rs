@@ -7,7 +7,9 @@ use std::collections::VecDeque;
 
 use protocol::Address;
 
-use super::limits::{MAX_PARKED, MAX_PARKED_PER_PEER, MAX_SEND_QUEUE, MAX_SEND_QUEUE_PER_PEER, QUEUE_LIFETIME};
+use super::limits::{
+    MAX_PARKED, MAX_PARKED_PER_PEER, MAX_SEND_QUEUE, MAX_SEND_QUEUE_PER_PEER, QUEUE_LIFETIME,
+};
 use super::path::PathKey;
 
 /// A waiting packet.
@@ -61,7 +63,8 @@ impl Queue {
     pub(super) fn take(&mut self, now: i64, peer: Option<Address>) -> Vec<Waiting> {
         self.waiting.retain(|w| now - w.since < QUEUE_LIFETIME);
         let all = std::mem::take(&mut self.waiting);
-        let (taken, left): (VecDeque<_>, VecDeque<_>) = all.into_iter().partition(|w| peer.is_none_or(|p| p == w.peer));
+        let (taken, left): (VecDeque<_>, VecDeque<_>) =
+            all.into_iter().partition(|w| peer.is_none_or(|p| p == w.peer));
         self.waiting = left;
         taken.into()
     }

@@ -87,7 +87,9 @@ impl Core {
             };
             let authentic = match suite {
                 // Clear text is for HELLO and the two bonding verbs alone; everything else has to be encrypted.
-                0 if verb != Verb::QosMeasurement as u8 && verb != Verb::PathNegotiationRequest as u8 => false,
+                0 if verb != Verb::QosMeasurement as u8 && verb != Verb::PathNegotiationRequest as u8 => {
+                    false
+                }
                 2 => {
                     let id = packet::trusted_path_id(data);
                     id.is_some() && id == self.settings.trusted_path(via.remote.ip())
@@ -142,7 +144,9 @@ impl Core {
             Some(verb) => self.handle(now, verb, &incoming, since.is_some()),
         };
         match handled {
-            Ok(Handled::Credit) => self.credit(now, incoming.via, incoming.source, incoming.hops, known, false),
+            Ok(Handled::Credit) => {
+                self.credit(now, incoming.via, incoming.source, incoming.hops, known, false)
+            }
             Ok(Handled::Trust) => self.credit(now, incoming.via, incoming.source, incoming.hops, known, true),
             Ok(Handled::Ignore) => {}
             Ok(Handled::Wait) => self.park(now, via, data, true, since),

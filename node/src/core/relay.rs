@@ -20,7 +20,8 @@ impl Core {
     /// Whether we carry foreign traffic that came in on `via`.
     fn may_relay(&self, now: i64, via: PathKey) -> bool {
         if self.topology.am_root {
-            self.topology.paths.knows_ip(via.socket, via.remote.ip()) || self.topology.is_upstream_ip(via.remote.ip())
+            self.topology.paths.knows_ip(via.socket, via.remote.ip())
+                || self.topology.is_upstream_ip(via.remote.ip())
         } else {
             self.topology.paths.get(&via).is_some_and(|path| path.is_trusted(now))
         }
@@ -37,7 +38,9 @@ impl Core {
         if let Some((key, _)) = self.topology.direct_path(now, dest) {
             self.forward(now, key, data);
             self.introduce(now, source, dest);
-        } else if let Some((root, key, _)) = self.topology.relay_path(now).filter(|(root, ..)| *root != source) {
+        } else if let Some((root, key, _)) =
+            self.topology.relay_path(now).filter(|(root, ..)| *root != source)
+        {
             self.forward(now, key, data);
             self.introduce(now, source, root);
         } else {
@@ -101,8 +104,14 @@ impl Core {
                 .max_by_key(|p| p.last_received)
                 .map(|p| p.key)
         };
-        const NEAREST_FIRST: [Scope; 6] =
-            [Scope::Private, Scope::Shared, Scope::LinkLocal, Scope::Global, Scope::PseudoPrivate, Scope::Loopback];
+        const NEAREST_FIRST: [Scope; 6] = [
+            Scope::Private,
+            Scope::Shared,
+            Scope::LinkLocal,
+            Scope::Global,
+            Scope::PseudoPrivate,
+            Scope::Loopback,
+        ];
         NEAREST_FIRST
             .into_iter()
             .flat_map(|s| [(s, true), (s, false)])

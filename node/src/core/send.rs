@@ -63,7 +63,13 @@ impl Core {
     }
 
     /// Sends to an explicit endpoint, from one socket or from all.
-    pub(super) fn send_to(&mut self, now: i64, socket: Option<SocketId>, to: SocketAddr, mut packet: Vec<u8>) {
+    pub(super) fn send_to(
+        &mut self,
+        now: i64,
+        socket: Option<SocketId>,
+        to: SocketAddr,
+        mut packet: Vec<u8>,
+    ) {
         let dest = packet::dest(&packet);
         if let Some(peer) = self.topology.peers.get(&dest) {
             let verb = packet::verb_byte(&packet) & packet::VERB_MASK;
@@ -78,7 +84,14 @@ impl Core {
     }
 
     /// Puts a finished datagram into the outbox.
-    pub(super) fn put(&mut self, now: i64, socket: Option<SocketId>, to: SocketAddr, ttl: Option<u8>, data: &[u8]) {
+    pub(super) fn put(
+        &mut self,
+        now: i64,
+        socket: Option<SocketId>,
+        to: SocketAddr,
+        ttl: Option<u8>,
+        data: &[u8],
+    ) {
         if let Some(socket) = socket {
             self.topology.paths.sent(&PathKey { socket, remote: to }, now);
         }

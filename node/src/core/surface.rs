@@ -51,10 +51,11 @@ impl Surfaces {
         let reporter = Reporter { peer, socket: via.socket, endpoint: via.remote };
         let report = Report { surface, at: now, trusted };
         let known = self.reports.get(&reporter).copied();
-        let moved =
-            trusted && known.is_some_and(|old| now - old.at < SURFACE_EXPIRY && old.surface.ip() != surface.ip());
+        let moved = trusted
+            && known.is_some_and(|old| now - old.at < SURFACE_EXPIRY && old.surface.ip() != surface.ip());
         if moved {
-            self.reports.retain(|r, old| scope(old.surface.ip()) != surface_scope || r.endpoint == via.remote);
+            self.reports
+                .retain(|r, old| scope(old.surface.ip()) != surface_scope || r.endpoint == via.remote);
         }
         if known.is_none() && self.reports.len() >= MAX_SURFACES {
             self.expire(now);

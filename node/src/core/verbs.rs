@@ -18,11 +18,16 @@ const MAX_ECHO: usize = 1_200;
 
 impl Core {
     /// Dispatches one authenticated packet. `retry` means that it has waited before and must not meet a rate gate twice.
-    pub(super) fn handle(&mut self, now: i64, verb: Verb, incoming: &Incoming<'_>, retry: bool) -> Result<Handled> {
+    pub(super) fn handle(
+        &mut self,
+        now: i64,
+        verb: Verb,
+        incoming: &Incoming<'_>,
+        retry: bool,
+    ) -> Result<Handled> {
         match verb {
             Verb::Hello => Ok(Handled::Ignore),
-            Verb::Nop
-            | Verb::RemoteTrace => Ok(Handled::Credit),
+            Verb::Nop | Verb::RemoteTrace => Ok(Handled::Credit),
             // Link bonding reports say nothing about the sender's life, as in the reference.
             Verb::Ack | Verb::QosMeasurement | Verb::PathNegotiationRequest => Ok(Handled::Ignore),
             Verb::Ok => self.ok(now, incoming),
@@ -58,7 +63,9 @@ impl Core {
                 }
                 Ok(Handled::Credit)
             }
-            Some(Verb::NetworkConfigRequest) => self.config_chunk(now, incoming, ok.body, ok.in_re_id).map(|_| Handled::Credit),
+            Some(Verb::NetworkConfigRequest) => {
+                self.config_chunk(now, incoming, ok.body, ok.in_re_id).map(|_| Handled::Credit)
+            }
             Some(Verb::MulticastGather) => self.ok_gather(now, incoming, ok.body),
             Some(Verb::MulticastFrame) => self.ok_multicast_frame(now, incoming, ok.body),
             _ => Ok(Handled::Credit),
@@ -160,7 +167,14 @@ impl Core {
     }
 
     /// Sends an ERROR about a packet that concerns a network.
-    pub(super) fn answer_error(&mut self, now: i64, incoming: &Incoming<'_>, in_re: Verb, code: u8, network: NetworkId) {
+    pub(super) fn answer_error(
+        &mut self,
+        now: i64,
+        incoming: &Incoming<'_>,
+        in_re: Verb,
+        code: u8,
+        network: NetworkId,
+    ) {
         let mut packet = self.begin(incoming.source, Verb::Error);
         packet.push(in_re as u8);
         packet.extend_from_slice(&incoming.id.to_be_bytes());

@@ -4,6 +4,7 @@ mod bad_packets;
 mod fragmentation;
 mod hello;
 mod tap_frames;
+mod transcripts;
 mod world;
 
 #[path = "../../../protocol/tests/support/mod.rs"]
@@ -22,7 +23,7 @@ use protocol::world::World;
 use protocol::{Address, Identity, NetworkId, SecretIdentity};
 
 /// The only socket of a core under test.
-const SOCKET: SocketId = SocketId(1);
+const SOCKET: SocketId = SocketId(0);
 
 /// A datagram that the core wants sent.
 #[derive(Clone, Debug)]
@@ -90,7 +91,7 @@ fn drain(core: &mut Core) -> Output {
 
 /// Opens the packets among datagrams with the keys of those they are addressed to, fragments put together. Packets to
 /// others and beacons are left out.
-fn open(datagrams: &[Sent], keys: &BTreeMap<Address, SessionKeys>) -> Vec<Opened> {
+fn open(datagrams: &[Sent], others: &BTreeMap<Address, SessionKeys>) -> Vec<Opened> {
     let mut opened = Vec::new();
     let mut fragments = Reassembler::new(32);
     for sent in datagrams {
@@ -103,8 +104,12 @@ fn open(datagrams: &[Sent], keys: &BTreeMap<Address, SessionKeys>) -> Vec<Opened
             Datagram::Beacon | Datagram::Junk => None,
         };
         let Some(mut raw) = whole else { continue };
-        let Some(keys) = keys.get(&packet::dest(&raw)) else { continue };
+        let Some(keys) = others.get(&packet::dest(&raw)) else { continue };
         let (id, suite) = (packet::id(&raw), packet::suite(&raw));
+        if others.contains_key(&packet::source(&raw)) {
+            // Carried for somebody else.
+            continue;
+        }
         assert!(suite == 2 || keys.dearmor(&mut raw), "a packet that its receiver cannot open");
         packet::decompress(&mut raw).unwrap();
         opened.push(Opened {

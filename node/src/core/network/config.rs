@@ -51,7 +51,8 @@ impl Requests {
     }
 
     fn asked(&mut self, now: i64, configured: bool) {
-        let pause = if configured { PING_CHECK } else { FIRST_REQUESTS[self.asked.min(FIRST_REQUESTS.len() - 1)] };
+        let pause =
+            if configured { PING_CHECK } else { FIRST_REQUESTS[self.asked.min(FIRST_REQUESTS.len() - 1)] };
         self.asked += 1;
         self.due = now + pause;
     }
@@ -176,7 +177,8 @@ impl Core {
                     return Ok(None);
                 };
                 let (total, offset) = (chunk.total as usize, chunk.offset as usize);
-                let fits = total <= MAX_CONFIG && offset.checked_add(chunk.data.len()).is_some_and(|end| end <= total);
+                let fits = total <= MAX_CONFIG
+                    && offset.checked_add(chunk.data.len()).is_some_and(|end| end <= total);
                 if !fits || !chunk.verify(&controller.identity) {
                     return Ok(None);
                 }
@@ -191,7 +193,9 @@ impl Core {
         };
         let us = self.address();
         let Some(network) = self.networks.get_mut(&id) else { return Ok(None) };
-        let Some(dictionary) = network.assembly.insert(update, total, offset, chunk.data) else { return Ok(None) };
+        let Some(dictionary) = network.assembly.insert(update, total, offset, chunk.data) else {
+            return Ok(None);
+        };
         let config = NetworkConfig::from_dictionary(&dictionary)?;
         if config.issued_to != us || config.network != id {
             return Ok(None);
@@ -221,7 +225,9 @@ impl Core {
         let members: Vec<_> = self
             .networks
             .get(&id)
-            .map(|n| n.members.keys().copied().filter(|m| *m != incoming.source && *m != id.controller()).collect())
+            .map(|n| {
+                n.members.keys().copied().filter(|m| *m != incoming.source && *m != id.controller()).collect()
+            })
             .unwrap_or_default();
         for member in members {
             let mut packet = self.begin(member, Verb::NetworkConfig);
@@ -251,7 +257,8 @@ impl Core {
         }
         self.report_status(id);
         if first {
-            let groups: Vec<_> = self.networks.get(&id).map(|n| n.own_groups().into_iter().collect()).unwrap_or_default();
+            let groups: Vec<_> =
+                self.networks.get(&id).map(|n| n.own_groups().into_iter().collect()).unwrap_or_default();
             self.announce_new(now, id, &groups);
         }
     }
@@ -272,7 +279,8 @@ impl Core {
                 .and_then(|n| reader.bytes(usize::from(n), "authentication details"))
                 .map(Dictionary::from_bytes);
             // Version 0 names the page to open, version 1 the issuer to log in with.
-            let url = dictionary.map(|d| if d.get_hex("aV", 0) == 0 { d.get_str("aU") } else { d.get_str("iU") });
+            let url =
+                dictionary.map(|d| if d.get_hex("aV", 0) == 0 { d.get_str("aU") } else { d.get_str("iU") });
             network.authentication_url = url.ok().filter(|u| !u.is_empty() && u.len() < 2_048);
         }
         self.fail(id, failure);

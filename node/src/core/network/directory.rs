@@ -63,7 +63,13 @@ impl Directory {
     }
 
     /// Adds or refreshes a subscriber. True when it is new.
-    pub(super) fn add(&mut self, now: i64, network: NetworkId, group: MulticastGroup, member: Address) -> bool {
+    pub(super) fn add(
+        &mut self,
+        now: i64,
+        network: NetworkId,
+        group: MulticastGroup,
+        member: Address,
+    ) -> bool {
         let Some(group) = self.group_mut(network, group) else { return false };
         if group.members.len() >= MAX_GROUP_MEMBERS && !group.members.contains_key(&member) {
             return false;

@@ -127,15 +127,30 @@ impl Core {
     }
 
     /// Whether a frame may leave towards `to` (null while unknown). Sends the copies and redirections the rules ask for.
-    pub(super) fn filter_out(&mut self, now: i64, id: NetworkId, to: Address, frame: Ethernet<'_>, no_tee: bool) -> bool {
+    pub(super) fn filter_out(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        to: Address,
+        frame: Ethernet<'_>,
+        no_tee: bool,
+    ) -> bool {
         let Some(verdict) = self.verdict(id, Direction::Outbound, to, frame, no_tee) else { return false };
         let copies = |watch| if watch { ext_frame::WATCH_OUTBOUND } else { ext_frame::TEE_OUTBOUND };
         self.carry_out(now, id, &verdict, frame, copies, ext_frame::REDIRECT_OUTBOUND) != Accept::Drop
     }
 
     /// Whether a frame that came from `from` may enter.
-    pub(super) fn filter_in(&mut self, now: i64, id: NetworkId, from: Address, frame: Ethernet<'_>) -> Accept {
-        let Some(verdict) = self.verdict(id, Direction::Inbound, from, frame, false) else { return Accept::Drop };
+    pub(super) fn filter_in(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        from: Address,
+        frame: Ethernet<'_>,
+    ) -> Accept {
+        let Some(verdict) = self.verdict(id, Direction::Inbound, from, frame, false) else {
+            return Accept::Drop;
+        };
         let copies = |watch| if watch { ext_frame::WATCH_INBOUND } else { ext_frame::TEE_INBOUND };
         self.carry_out(now, id, &verdict, frame, copies, ext_frame::REDIRECT_INBOUND)
     }

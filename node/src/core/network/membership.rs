@@ -2,8 +2,8 @@
 //!
 //! Specification: VL2 credentials.
 
-use protocol::credential::{Com, Membership, kind};
 use protocol::credential::membership::Added;
+use protocol::credential::{Com, Membership, kind};
 use protocol::verb::Verb;
 use protocol::verbs::NetworkCredentials;
 use protocol::{Address, Identity, NetworkId, Result, SecretIdentity, packet};
@@ -64,7 +64,9 @@ impl Network {
             return true;
         }
         let epoch = self.epoch;
-        let (Some(ours), Some(member)) = (&config.com, self.members.get_mut(&peer.address)) else { return false };
+        let (Some(ours), Some(member)) = (&config.com, self.members.get_mut(&peer.address)) else {
+            return false;
+        };
         if member.agreed_in != Some(epoch) {
             member.agreed_in = member.record.agrees(ours, peer).then_some(epoch);
         }
@@ -86,7 +88,8 @@ pub(super) fn known(topology: &Topology, secret: &SecretIdentity) -> impl Fn(Add
 impl Core {
     /// Whether a peer may talk on a network. If so, it hears of our groups once in a while.
     pub(super) fn gate(&mut self, now: i64, id: NetworkId, peer: Address) -> bool {
-        let (Some(network), Some(known)) = (self.networks.get_mut(&id), self.topology.peers.get(&peer)) else {
+        let (Some(network), Some(known)) = (self.networks.get_mut(&id), self.topology.peers.get(&peer))
+        else {
             return false;
         };
         if !network.allows(&known.identity) {
@@ -187,7 +190,8 @@ impl Core {
         debug_assert!(revocation.kind <= kind::REVOCATION);
         let Some(network) = self.networks.get(&revocation.network) else { return };
         let members: Vec<Address> = network.members.keys().copied().filter(|m| !except.contains(m)).collect();
-        let set = NetworkCredentials { revocations: vec![revocation.clone()], ..NetworkCredentials::default() };
+        let set =
+            NetworkCredentials { revocations: vec![revocation.clone()], ..NetworkCredentials::default() };
         for member in members {
             self.send_credentials(now, member, &set);
         }

@@ -86,7 +86,9 @@ impl Core {
         let known: Vec<Address> = network.members.keys().copied().collect();
         known
             .into_iter()
-            .filter(|address| self.topology.peers.get(address).is_some_and(|peer| network.allows(&peer.identity)))
+            .filter(|address| {
+                self.topology.peers.get(address).is_some_and(|peer| network.allows(&peer.identity))
+            })
             .collect()
     }
 
@@ -225,7 +227,11 @@ impl Core {
             .filter_map(|address| {
                 let peer = self.topology.peers.get(&address)?;
                 let (key, alive) = peer.best_path(now, &self.topology.paths, PATH_EXPIRY)?;
-                (alive && peer.is_alive(now)).then_some((peer.latency(now, &self.topology.paths)?, address, key))
+                (alive && peer.is_alive(now)).then_some((
+                    peer.latency(now, &self.topology.paths)?,
+                    address,
+                    key,
+                ))
             })
             .min_by_key(|(latency, address, _)| (*latency, *address))
             .map(|(_, address, key)| (address, key))
@@ -246,7 +252,8 @@ impl Core {
             return;
         }
         self.push_credentials_if_due(now, id, to);
-        let compress = self.networks.get(&id).and_then(|n| n.config.as_ref()).is_some_and(|c| c.compress_multicast());
+        let compress =
+            self.networks.get(&id).and_then(|n| n.config.as_ref()).is_some_and(|c| c.compress_multicast());
         let mut packet = self.begin(to, Verb::MulticastFrame);
         MulticastFrame {
             network: id,
@@ -285,8 +292,13 @@ impl Core {
             .collect();
         for to in targets {
             let mut packet = self.begin(to, Verb::MulticastGather);
-            MulticastGather { network: id, group, limit: u32::try_from(limit).unwrap_or(u32::MAX), com: com.clone() }
-                .write(&mut packet);
+            MulticastGather {
+                network: id,
+                group,
+                limit: u32::try_from(limit).unwrap_or(u32::MAX),
+                com: com.clone(),
+            }
+            .write(&mut packet);
             self.send(now, packet);
         }
     }
@@ -298,7 +310,8 @@ impl Core {
             self.offer_com(now, asked.network, com);
         }
         if asked.limit > 0 && self.may_use_directory(now, asked.network, incoming.source) {
-            let gathered = self.subscribers(asked.network, asked.group, asked.limit as usize, incoming.source);
+            let gathered =
+                self.subscribers(asked.network, asked.group, asked.limit as usize, incoming.source);
             if !gathered.members.is_empty() {
                 let mut packet = self.begin_ok(incoming, Verb::MulticastGather);
                 OkGather {
@@ -315,7 +328,13 @@ impl Core {
     }
 
     /// Up to `limit` subscribers of a group, ourselves first, then at random; never the asker.
-    fn subscribers(&mut self, id: NetworkId, group: MulticastGroup, limit: usize, asker: Address) -> Gathered {
+    fn subscribers(
+        &mut self,
+        id: NetworkId,
+        group: MulticastGroup,
+        limit: usize,
+        asker: Address,
+    ) -> Gathered {
         let limit = limit.min(MAX_GATHERED);
         let ours = self.networks.get(&id).is_some_and(|n| n.is_subscribed(&group));
         let others: Vec<Address> = self
@@ -330,7 +349,12 @@ impl Core {
     }
 
     /// The answer to a gather of ours.
-    pub(in super::super) fn ok_gather(&mut self, now: i64, _incoming: &Incoming<'_>, body: &[u8]) -> Result<Handled> {
+    pub(in super::super) fn ok_gather(
+        &mut self,
+        now: i64,
+        _incoming: &Incoming<'_>,
+        body: &[u8],
+    ) -> Result<Handled> {
         let ok = OkGather::parse(body)?;
         if self.networks.contains_key(&ok.network) {
             for member in ok.members {
@@ -341,7 +365,12 @@ impl Core {
     }
 
     /// The answer to a multicast of ours: more subscribers.
-    pub(in super::super) fn ok_multicast_frame(&mut self, now: i64, _: &Incoming<'_>, body: &[u8]) -> Result<Handled> {
+    pub(in super::super) fn ok_multicast_frame(
+        &mut self,
+        now: i64,
+        _: &Incoming<'_>,
+        body: &[u8],
+    ) -> Result<Handled> {
         let ok = OkMulticastFrame::parse(body)?;
         if let Some(com) = ok.com {
             self.offer_com(now, ok.network, com);
@@ -355,7 +384,11 @@ impl Core {
     }
 
     /// MULTICAST_FRAME: a frame for a group.
-    pub(in super::super) fn receive_multicast(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    pub(in super::super) fn receive_multicast(
+        &mut self,
+        now: i64,
+        incoming: &Incoming<'_>,
+    ) -> Result<Handled> {
         let packet = MulticastFrame::parse(incoming.payload)?;
         let (id, from) = (packet.network, incoming.source);
         let Some(ours) = self.networks.get(&id).map(|n| n.mac) else { return Ok(Handled::Credit) };
@@ -365,7 +398,9 @@ impl Core {
         if !self.gate(now, id, from) {
             return Ok(self.refuse(now, incoming, Verb::MulticastFrame, id));
         }
-        let Some(config) = self.networks.get(&id).and_then(|n| n.config.clone()) else { return Ok(Handled::Credit) };
+        let Some(config) = self.networks.get(&id).and_then(|n| n.config.clone()) else {
+            return Ok(Handled::Credit);
+        };
         if config.multicast_limit == 0 {
             return Ok(Handled::Trust);
         }
@@ -428,4 +463,3 @@ impl Core {
         Ok(())
     }
 }
-

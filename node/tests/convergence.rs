@@ -1,0 +1,62 @@
+//! Many nodes on a virtual clock: everybody joins, random pairs reach each other, and a run can be repeated exactly.
+
+mod sim;
+
+use node::core::info::NetworkStatus;
+use protocol::NetworkId;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use sim::{Nat, Weather, World};
+
+const KINDS: [Nat; 4] = [Nat::FullCone, Nat::Restricted, Nat::PortRestricted, Nat::Symmetric];
+
+/// `nodes` hosts, most of them alone behind a NAT of some kind, in one public network.
+fn crowd(seed: u64, nodes: usize, weather: Weather) -> (World, NetworkId) {
+    let mut world = World::new(seed, weather);
+    for index in 1..nodes {
+        let nat = (index % 5 != 0).then(|| world.add_nat(KINDS[index % 4]));
+        world.add_host(nat);
+    }
+    let network = world.create_network(
+        r#"{"name":"crowd","private":false,"v4AssignMode":{"zt":true},
+            "routes":[{"target":"10.0.0.0/16"}],
+            "ipAssignmentPools":[{"ipRangeStart":"10.0.0.1","ipRangeEnd":"10.0.255.254"}]}"#,
+    );
+    for host in 1..nodes {
+        world.join(host, network);
+    }
+    (world, network)
+}
+
+fn all_joined(world: &World, network: NetworkId) -> bool {
+    world.hosts[1..].iter().all(|h| h.status.get(&network) == Some(&NetworkStatus::Ok))
+}
+
+fn converge(seed: u64, nodes: usize, pairs: usize, weather: Weather) -> (u64, u64) {
+    let (mut world, network) = crowd(seed, nodes, weather);
+    let joined =
+        world.run_until(120_000, |w| w.now % 250 == 0 && all_joined(w, network) || all_joined(w, network));
+    assert!(joined, "{} of {nodes} joined", world.hosts.iter().filter(|h| !h.status.is_empty()).count());
+    let mut choice = StdRng::seed_from_u64(seed);
+    for _ in 0..pairs {
+        let (a, b) = (choice.random_range(1..nodes), choice.random_range(1..nodes));
+        if a != b {
+            assert!(sim::reaches(&mut world, network, a, b, 15_000), "{a} does not reach {b}");
+        }
+    }
+    (world.trace, world.delivered)
+}
+
+#[test]
+fn five_hundred_nodes_converge() {
+    let weather = Weather { latency: (5, 60), loss: 10 };
+    let (_, delivered) = converge(1, 500, 200, weather);
+    assert!(delivered > 10_000);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let weather = Weather { latency: (5, 60), loss: 20 };
+    assert_eq!(converge(7, 40, 30, weather), converge(7, 40, 30, weather));
+    assert_ne!(converge(7, 40, 30, weather).0, converge(8, 40, 30, weather).0);
+}

@@ -1,0 +1,445 @@
+//! A seeded network emulator on a virtual clock: any number of cores, hosts behind NATs of every kind, latency, loss,
+//! reordering, partitions. The same seed gives the same run, which [`World::trace`] proves.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the emulator")]
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use controller::{Controller, MemoryStore};
+use node::core::event::{Event, Settings};
+use node::core::info::NetworkStatus;
+use node::core::path::SocketId;
+use node::core::{Core, CoreConfig};
+use protocol::world::{Root, World as Planet, WorldKey, WorldKind};
+use protocol::{Address, MulticastGroup, NetworkId, SecretIdentity, derive};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// When the virtual clock starts, ms since the Unix epoch.
+pub const START: i64 = 1_700_000_000_000;
+/// The only socket of every node.
+const SOCKET: SocketId = SocketId(0);
+/// The port everybody uses inside.
+const PORT: u16 = 9993;
+
+/// How a NAT maps and filters.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Nat {
+    /// One mapping for all destinations; lets anybody in.
+    FullCone,
+    /// One mapping; lets in addresses that were sent to.
+    Restricted,
+    /// One mapping; lets in endpoints that were sent to.
+    PortRestricted,
+    /// A mapping per destination; lets in endpoints that were sent to.
+    Symmetric,
+}
+
+/// How the network behaves between any two public addresses.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// One-way delay in ms, least and most; the spread reorders.
+    pub latency: (i64, i64),
+    /// Datagrams lost, per thousand.
+    pub loss: u32,
+}
+
+struct NatBox {
+    kind: Nat,
+    public: Ipv4Addr,
+    next_port: u16,
+    /// (inside endpoint, destination for symmetric NATs) → public port.
+    out: BTreeMap<(SocketAddr, Option<SocketAddr>), u16>,
+    /// Public port → inside endpoint.
+    back: BTreeMap<u16, SocketAddr>,
+    /// Endpoints each public port has sent to.
+    sent: BTreeSet<(u16, SocketAddr)>,
+}
+
+/// One host with its node.
+pub struct Host {
+    pub core: Core,
+    pub controller: Option<Controller>,
+    pub inside: SocketAddr,
+    nat: Option<usize>,
+    /// Frames that came out of the node's ports.
+    pub received: Vec<(NetworkId, Vec<u8>)>,
+    /// The latest status of each network.
+    pub status: BTreeMap<NetworkId, NetworkStatus>,
+    pub up: bool,
+    deadline: i64,
+}
+
+#[derive(Eq, Ord, PartialEq, PartialOrd)]
+struct InFlight {
+    at: Reverse<i64>,
+    serial: Reverse<u64>,
+    from: SocketAddr,
+    to: SocketAddr,
+    /// The NAT the sender sits behind: hosts of one NAT reach each other by their inside addresses.
+    realm: Option<usize>,
+    data: Vec<u8>,
+}
+
+/// Everything.
+pub struct World {
+    pub now: i64,
+    pub hosts: Vec<Host>,
+    pub weather: Weather,
+    /// Pairs of hosts that cannot reach each other directly.
+    pub cut: BTreeSet<(usize, usize)>,
+    nats: Vec<NatBox>,
+    flying: BinaryHeap<InFlight>,
+    deadlines: BTreeSet<(i64, usize)>,
+    rng: StdRng,
+    serial: u64,
+    /// A running hash of everything that was delivered: when, where, how long.
+    pub trace: u64,
+    pub delivered: u64,
+}
+
+/// Identities made beforehand: making one costs a fifth of a second.
+pub fn identity(index: usize) -> SecretIdentity {
+    let text = include_str!("../fixtures/identities.txt");
+    let line = text.lines().nth(index).expect("the fixture has enough identities");
+    SecretIdentity::parse(line).expect("the fixture holds identities")
+}
+
+/// The planet all nodes of a world live under: host 0, at a fixed address.
+fn planet() -> Planet {
+    let root = Root {
+        identity: identity(0).identity().clone(),
+        endpoints: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1)), PORT)],
+    };
+    let key = WorldKey::from_secret([7; 64]);
+    Planet::new_signed(WorldKind::Planet, 4711, 1, &key, vec![root])
+}
+
+impl World {
+    /// A world whose host 0 is root and controller at a public address.
+    pub fn new(seed: u64, weather: Weather) -> Self {
+        let mut world = Self {
+            now: START,
+            hosts: Vec::new(),
+            weather,
+            cut: BTreeSet::new(),
+            nats: Vec::new(),
+            flying: BinaryHeap::new(),
+            deadlines: BTreeSet::new(),
+            rng: StdRng::seed_from_u64(seed),
+            serial: 0,
+            trace: 0,
+            delivered: 0,
+        };
+        let root = world.add_host(None);
+        let identity = identity(0);
+        let controller =
+            Controller::open(identity, Box::new(MemoryStore::new())).expect("an empty store opens");
+        world.hosts[root].controller = Some(controller);
+        world
+    }
+
+    /// A NAT with a public address of its own.
+    pub fn add_nat(&mut self, kind: Nat) -> usize {
+        let n = self.nats.len() as u32;
+        let public = Ipv4Addr::from(u32::from(Ipv4Addr::new(100, 70, 0, 1)) + n * 256);
+        self.nats.push(NatBox {
+            kind,
+            public,
+            next_port: 20_000,
+            out: BTreeMap::new(),
+            back: BTreeMap::new(),
+            sent: BTreeSet::new(),
+        });
+        self.nats.len() - 1
+    }
+
+    /// A host, behind a NAT or with an address of its own.
+    pub fn add_host(&mut self, nat: Option<usize>) -> usize {
+        let index = self.hosts.len();
+        let ip = match nat {
+            None => Ipv4Addr::from(u32::from(Ipv4Addr::new(100, 64, 0, 1)) + index as u32 * 256),
+            // Every cloud uses the same addresses inside.
+            Some(nat) => {
+                let neighbours = self.hosts.iter().filter(|h| h.nat == Some(nat)).count() as u8;
+                Ipv4Addr::new(192, 168, 1, 10 + neighbours)
+            }
+        };
+        let inside = SocketAddr::new(IpAddr::V4(ip), PORT);
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&(index as u64).to_be_bytes());
+        let config = CoreConfig {
+            identity: identity(index),
+            planet: planet(),
+            seed,
+            settings: Settings { controller: index == 0, ..Settings::default() },
+        };
+        let mut core = Core::new(config, self.now);
+        core.set_local_addresses(self.now, vec![(SOCKET, inside)]);
+        self.deadlines.insert((self.now, index));
+        self.hosts.push(Host {
+            core,
+            controller: None,
+            inside,
+            nat,
+            received: Vec::new(),
+            status: BTreeMap::new(),
+            up: true,
+            deadline: self.now,
+        });
+        index
+    }
+
+    /// Creates a network on host 0 by its HTTP interface.
+    pub fn create_network(&mut self, body: &str) -> NetworkId {
+        let now = self.now;
+        let controller = self.hosts[0].controller.as_mut().expect("host 0 is the controller");
+        let (reply, _) = controller.http(now, "POST", "/controller/network", body.as_bytes());
+        assert_eq!(reply.status, 200, "{:?}", reply.body);
+        let id = reply.body.expect("the new network")["nwid"].as_str().expect("its ID").to_owned();
+        id.parse().expect("a network ID")
+    }
+
+    /// Any request to the controller on host 0; what it causes is carried out.
+    pub fn http(&mut self, method: &str, path: &str, body: &str) -> serde_json::Value {
+        let now = self.now;
+        let controller = self.hosts[0].controller.as_mut().expect("host 0 is the controller");
+        let (reply, actions) = controller.http(now, method, path, body.as_bytes());
+        assert_eq!(reply.status, 200, "{method} {path}: {:?}", reply.body);
+        for action in actions {
+            self.hosts[0].core.controller_action(now, action);
+        }
+        self.settle(0);
+        reply.body.unwrap_or_default()
+    }
+
+    /// Lets a host join.
+    pub fn join(&mut self, host: usize, network: NetworkId) {
+        self.hosts[host].core.join(self.now, network, None);
+        self.settle(host);
+    }
+
+    /// Address of a host.
+    pub fn address(&self, host: usize) -> Address {
+        self.hosts[host].core.address()
+    }
+
+    /// Stops a host: it neither sends nor hears.
+    pub fn stop(&mut self, host: usize) {
+        self.hosts[host].up = false;
+    }
+
+    /// Sends an Ethernet frame from the port of one host.
+    pub fn send_frame(&mut self, host: usize, network: NetworkId, frame: &[u8]) {
+        self.hosts[host].core.frame(self.now, network, frame);
+        self.settle(host);
+    }
+
+    /// Runs until `done` holds, at most `limit` ms. Whether it did.
+    pub fn run_until(&mut self, limit: i64, mut done: impl FnMut(&mut Self) -> bool) -> bool {
+        let end = self.now + limit;
+        loop {
+            if done(self) {
+                return true;
+            }
+            if !self.step(end) {
+                self.now = end;
+                return done(self);
+            }
+        }
+    }
+
+    /// Runs for some time.
+    pub fn run(&mut self, ms: i64) {
+        let end = self.now + ms;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// The next thing that happens, if it happens by `end`.
+    fn step(&mut self, end: i64) -> bool {
+        let flight = self.flying.peek().map(|f| f.at.0);
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        let Some(next) = flight.into_iter().chain(deadline).min().filter(|at| *at <= end) else {
+            return false;
+        };
+        self.now = self.now.max(next);
+        if flight == Some(next) {
+            let Some(datagram) = self.flying.pop() else { return false };
+            self.arrive(datagram);
+        } else if let Some((_, host)) = self.deadlines.pop_first() {
+            if self.hosts[host].up {
+                self.hosts[host].core.tick(self.now);
+            }
+            self.settle(host);
+        }
+        true
+    }
+
+    /// Carries out what a host's core asks for.
+    fn settle(&mut self, host: usize) {
+        loop {
+            let outbox = std::mem::take(&mut self.hosts[host].core.outbox);
+            if outbox.datagrams.is_empty() && outbox.frames.is_empty() && outbox.events.is_empty() {
+                break;
+            }
+            for (segment, data) in outbox.datagrams.iter() {
+                // Hole-punching junk does its work in the sender's NAT and dies on the way.
+                self.transmit(host, segment.to, data, segment.ttl.is_some());
+            }
+            for (network, frame) in outbox.frames.iter() {
+                self.hosts[host].received.push((network, frame.to_vec()));
+            }
+            for event in outbox.events {
+                self.event(host, event);
+            }
+        }
+        let h = &mut self.hosts[host];
+        self.deadlines.remove(&(h.deadline, host));
+        h.deadline = h.core.next_deadline().max(self.now + 1);
+        if h.up {
+            self.deadlines.insert((h.deadline, host));
+        }
+    }
+
+    fn event(&mut self, host: usize, event: Event) {
+        let now = self.now;
+        match event {
+            Event::ConfigRequest(request) => {
+                if let Some(controller) = &mut self.hosts[host].controller {
+                    for action in controller.request(now, request) {
+                        self.hosts[host].core.controller_action(now, action);
+                    }
+                }
+            }
+            Event::NetworkStatus { network, status } => {
+                self.hosts[host].status.insert(network, status);
+            }
+            Event::Config { network, config } => {
+                let groups: Vec<MulticastGroup> =
+                    config.addresses.iter().map(|a| derive::resolution_group(a.ip)).collect();
+                self.hosts[host].core.set_multicast_groups(now, network, &groups);
+            }
+            _ => {}
+        }
+    }
+
+    /// A datagram leaves a host, through its NAT if it has one.
+    fn transmit(&mut self, host: usize, to: SocketAddr, data: &[u8], dies: bool) {
+        let (inside, nat) = (self.hosts[host].inside, self.hosts[host].nat);
+        let private = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 192);
+        let from = match nat.filter(|_| !private(to.ip())) {
+            None => inside,
+            Some(nat) => {
+                let nat = &mut self.nats[nat];
+                let key = (inside, (nat.kind == Nat::Symmetric).then_some(to));
+                let port = *nat.out.entry(key).or_insert_with(|| {
+                    nat.next_port += 1;
+                    nat.next_port
+                });
+                nat.back.insert(port, inside);
+                nat.sent.insert((port, to));
+                SocketAddr::new(IpAddr::V4(nat.public), port)
+            }
+        };
+        if dies || self.rng.random_range(0..1000) < self.weather.loss {
+            return;
+        }
+        let (least, most) = self.weather.latency;
+        let at = self.now + self.rng.random_range(least..=most);
+        self.serial += 1;
+        let realm = if private(to.ip()) { nat } else { None };
+        self.flying.push(InFlight {
+            at: Reverse(at),
+            serial: Reverse(self.serial),
+            from,
+            to,
+            realm,
+            data: data.to_vec(),
+        });
+    }
+
+    /// A datagram reaches its destination, if there is one that lets it in.
+    fn arrive(&mut self, datagram: InFlight) {
+        let InFlight { from, to, realm, mut data, .. } = datagram;
+        let at_nat = self.nats.iter().position(|n| IpAddr::V4(n.public) == to.ip());
+        let (inside, nat) = match at_nat {
+            Some(index) => {
+                let nat = &self.nats[index];
+                let Some(inside) = nat.back.get(&to.port()) else { return };
+                let allowed = match nat.kind {
+                    Nat::FullCone => true,
+                    Nat::Restricted => {
+                        nat.sent.iter().any(|(port, e)| *port == to.port() && e.ip() == from.ip())
+                    }
+                    Nat::PortRestricted | Nat::Symmetric => nat.sent.contains(&(to.port(), from)),
+                };
+                if !allowed {
+                    return;
+                }
+                (*inside, Some(index))
+            }
+            None => (to, realm),
+        };
+        let Some(host) = self.hosts.iter().position(|h| h.inside == inside && h.nat == nat) else { return };
+        let sender = self.hosts.iter().position(|h| match h.nat {
+            None => h.inside == from,
+            Some(n) => {
+                self.nats[n].back.get(&from.port()) == Some(&h.inside)
+                    && IpAddr::V4(self.nats[n].public) == from.ip()
+            }
+        });
+        if let Some(sender) = sender
+            && self.cut.contains(&(sender.min(host), sender.max(host)))
+        {
+            return;
+        }
+        if !self.hosts[host].up {
+            return;
+        }
+        self.delivered += 1;
+        self.trace =
+            (self.trace.rotate_left(7) ^ (self.now as u64) ^ ((host as u64) << 32) ^ data.len() as u64)
+                .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.hosts[host].core.datagram(self.now, SOCKET, from, &mut data);
+        self.settle(host);
+    }
+}
+
+/// An Ethernet frame from one member to another, with an ethertype nobody answers.
+pub fn frame_between(world: &World, network: NetworkId, from: usize, to: usize, text: &[u8]) -> Vec<u8> {
+    let mac = |host| protocol::Mac::for_member(network, world.address(host));
+    let mut frame = Vec::new();
+    frame.extend_from_slice(&mac(to).0);
+    frame.extend_from_slice(&mac(from).0);
+    frame.extend_from_slice(&[0x88, 0xb5]);
+    frame.extend_from_slice(text);
+    frame
+}
+
+/// Sends a frame and waits for it at the other end; repeats as a person would.
+pub fn reaches(world: &mut World, network: NetworkId, from: usize, to: usize, limit: i64) -> bool {
+    let end = world.now + limit;
+    let text = format!("{from}>{to}@{}", world.now);
+    let frame = frame_between(world, network, from, to, text.as_bytes());
+    while world.now < end {
+        world.send_frame(from, network, &frame);
+        let wait = 1_000.min(end - world.now);
+        if world.run_until(wait, |w| w.hosts[to].received.iter().any(|(n, f)| *n == network && *f == frame)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a host has a live direct path to another.
+pub fn is_direct(world: &World, from: usize, to: usize) -> bool {
+    let to = world.address(to);
+    world.hosts[from]
+        .core
+        .peers(world.now)
+        .iter()
+        .any(|p| p.address == to && p.paths.iter().any(|path| path.preferred))
+}
