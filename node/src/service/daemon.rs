@@ -138,7 +138,7 @@ impl Daemon {
         let state = State { conf, ports, ..State::default() };
         let shared = Arc::new(Shared::new(home, engine, controller, tokens, order_sender, state));
         let mut server = Server::new(shared.clone(), primary);
-        server.listen_tcp(exposed).map_err(|e| {
+        server.listen_tcp(exposed).await.map_err(|e| {
             let remedy = "stop the program that uses it, or choose another port with -p or primaryPort";
             StartError::new(
                 format!("the control API cannot listen ({e})"),
@@ -429,7 +429,7 @@ impl Daemon {
         self.shared.state_mut().conf = conf;
         self.shared.engine.post(move |core, _| core.set_settings(core_settings))?;
         if let Some(server) = &mut self.server
-            && let Err(error) = server.listen_tcp(exposed)
+            && let Err(error) = server.listen_tcp(exposed).await
         {
             tracing::warn!(%error, "the control API cannot listen on TCP; the Unix socket still works");
         }
@@ -485,7 +485,7 @@ fn report(network: NetworkId, status: NetworkStatus) {
             tracing::info!(%network, "{name}: the network's owner has to authorize this node's address");
         }
         NetworkStatus::NotFound => {
-            tracing::info!(%network, "{name}: its controller does not know this network")
+            tracing::info!(%network, "{name}: its controller does not know this network");
         }
         _ => tracing::info!(%network, "{name}"),
     }

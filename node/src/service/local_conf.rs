@@ -330,7 +330,7 @@ impl Visitor<'_> for Lenient {
         u64::try_from(value).map(Some).map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
     }
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Option<u64>, E> {
-        if value >= 0.0 && value < 9e15 {
+        if (0.0..9e15).contains(&value) {
             Ok(Some(value as u64))
         } else {
             Err(E::invalid_value(de::Unexpected::Float(value), &self))

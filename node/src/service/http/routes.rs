@@ -341,11 +341,14 @@ fn pretty(value: &Value) -> String {
 }
 
 /// The file named in `{"path": "…"}`.
-fn named_file(body: &[u8]) -> Result<PathBuf, Response> {
+fn named_file(body: &[u8]) -> Option<PathBuf> {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let path = body.get("path").and_then(Value::as_str).map(PathBuf::from);
     path.filter(|p| p.is_absolute())
-        .ok_or_else(|| failure(StatusCode::BAD_REQUEST, "say which file: {\"path\": \"/absolute/name\"}"))
+}
+
+fn no_file() -> Response {
+    failure(StatusCode::BAD_REQUEST, "say which file: {\"path\": \"/absolute/name\"}")
 }
 
 fn stored<E: std::fmt::Display>(
@@ -360,15 +363,15 @@ fn stored<E: std::fmt::Display>(
 
 async fn backup(State(shared): Api, body: Bytes) -> Response {
     match named_file(&body) {
-        Ok(path) => stored(shared.controller.backup(path).await),
-        Err(response) => response,
+        Some(path) => stored(shared.controller.backup(path).await),
+        None => no_file(),
     }
 }
 
 async fn restore(State(shared): Api, body: Bytes) -> Response {
     match named_file(&body) {
-        Ok(path) => stored(shared.controller.restore(path).await),
-        Err(response) => response,
+        Some(path) => stored(shared.controller.restore(path).await),
+        None => no_file(),
     }
 }
 

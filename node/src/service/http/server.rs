@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -15,7 +15,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
@@ -36,8 +36,7 @@ const MAX_HEADERS: usize = 64;
 
 /// The listeners of the control API. Dropping it closes them and all connections.
 pub struct Server {
-    router: Router,
-    clients: Arc<Semaphore>,
+    gate: Gate,
     tcp: JoinSet<()>,
     unix: JoinSet<()>,
     port: u16,
@@ -45,12 +44,46 @@ pub struct Server {
     socket: Option<PathBuf>,
 }
 
+/// What accepting a connection needs.
+#[derive(Clone)]
+struct Gate {
+    router: Router,
+    clients: Arc<Semaphore>,
+    /// Open connections outlive the listener they came by, not the server.
+    connections: Arc<Mutex<JoinSet<()>>>,
+}
+
+impl Gate {
+    /// Waits until another client may come.
+    async fn admit(&self) -> Option<OwnedSemaphorePermit> {
+        self.clients.clone().acquire_owned().await.ok()
+    }
+
+    fn serve(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        caller: Caller,
+        permit: OwnedSemaphorePermit,
+    ) {
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        while connections.try_join_next().is_some() {}
+        let router = self.router.clone();
+        connections.spawn(async move {
+            serve(stream, caller, router).await;
+            drop(permit);
+        });
+    }
+}
+
 impl Server {
     /// A server that does not listen yet.
     pub fn new(shared: Arc<Shared>, port: u16) -> Self {
         Server {
-            router: routes::router(shared),
-            clients: Arc::new(Semaphore::new(MAX_CLIENTS)),
+            gate: Gate {
+                router: routes::router(shared),
+                clients: Arc::new(Semaphore::new(MAX_CLIENTS)),
+                connections: Arc::default(),
+            },
             tcp: JoinSet::new(),
             unix: JoinSet::new(),
             port,
@@ -63,12 +96,12 @@ impl Server {
     ///
     /// # Errors
     /// Neither family can be listened on: the IPv4 reason.
-    pub fn listen_tcp(&mut self, exposed: bool) -> io::Result<()> {
+    pub async fn listen_tcp(&mut self, exposed: bool) -> io::Result<()> {
         if !self.tcp.is_empty() && exposed == self.exposed {
             return Ok(());
         }
-        // The narrow and the wide listener exclude each other. Open connections end with their listener.
-        self.tcp = JoinSet::new();
+        // The narrow and the wide listener exclude each other: the old ones have to be gone.
+        self.tcp.shutdown().await;
         self.exposed = exposed;
         let (v4, v6) = if exposed {
             (IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED))
@@ -97,20 +130,11 @@ impl Server {
         socket.listen(128)?;
         socket.set_nonblocking(true)?;
         let listener = TcpListener::from_std(socket.into())?;
-        let (router, clients) = (self.router.clone(), self.clients.clone());
+        let gate = self.gate.clone();
         self.tcp.spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let Ok(permit) = clients.clone().acquire_owned().await else { return };
-                while connections.try_join_next().is_some() {}
+            while let Some(permit) = gate.admit().await {
                 match listener.accept().await {
-                    Ok((stream, from)) => {
-                        let router = router.clone();
-                        connections.spawn(async move {
-                            serve(stream, Caller::Tcp(from.ip()), router).await;
-                            drop(permit);
-                        });
-                    }
+                    Ok((stream, from)) => gate.serve(stream, Caller::Tcp(from.ip()), permit),
                     Err(error) => pause(error).await,
                 }
             }
@@ -130,21 +154,13 @@ impl Server {
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
         self.socket = Some(path);
-        let (router, clients) = (self.router.clone(), self.clients.clone());
+        let gate = self.gate.clone();
         self.unix.spawn(async move {
-            let mut connections = JoinSet::new();
-            loop {
-                let Ok(permit) = clients.clone().acquire_owned().await else { return };
-                while connections.try_join_next().is_some() {}
+            while let Some(permit) = gate.admit().await {
                 match listener.accept().await {
                     Ok((stream, _)) => {
                         let Ok(peer) = stream.peer_cred() else { continue };
-                        let caller = Caller::Unix { uid: peer.uid(), gid: peer.gid() };
-                        let router = router.clone();
-                        connections.spawn(async move {
-                            serve(stream, caller, router).await;
-                            drop(permit);
-                        });
+                        gate.serve(stream, Caller::Unix { uid: peer.uid(), gid: peer.gid() }, permit);
                     }
                     Err(error) => pause(error).await,
                 }
@@ -185,8 +201,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, cal
         .max_headers(MAX_HEADERS)
         .auto_date_header(false)
         .serve_connection(TokioIo::new(stream), service);
-    match tokio::time::timeout(CONNECTION_TIME, connection).await {
-        Ok(Err(error)) => tracing::trace!(%error, ?caller, "connection to the control API ended"),
-        Ok(Ok(())) | Err(_) => {}
+    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIME, connection).await {
+        tracing::trace!(%error, ?caller, "connection to the control API ended");
     }
 }
