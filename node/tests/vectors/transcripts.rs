@@ -317,10 +317,10 @@ impl Replay<'_> {
                 assert!(side.core.join(now, text(entry, "network_id").parse().unwrap(), None));
             }
             "orbit" => {
-                side.core.orbit(now, id(entry, "world_id"), Some(text(entry, "seed").parse().unwrap()), None)
+                side.core.orbit(now, id(entry, "world_id"), Some(text(entry, "seed").parse().unwrap()), None);
             }
             "frame_from_tap" => {
-                side.core.frame(now, text(entry, "network_id").parse().unwrap(), &ethernet(entry))
+                side.core.frame(now, text(entry, "network_id").parse().unwrap(), &ethernet(entry));
             }
             "multicast_subscribe" => {
                 side.groups.push(MulticastGroup {
