@@ -148,7 +148,7 @@ impl Core {
         {
             let junk: [u8; 4] = self.rng.random();
             self.put(now, Some(incoming.via.socket), endpoint, Some(PUNCH_TTL), &junk);
-            self.knock(now, peer, Some(incoming.via.socket), endpoint);
+            self.knock(now, peer, Some(incoming.via.socket), endpoint, true);
         }
         Ok(Handled::Credit)
     }
@@ -161,6 +161,7 @@ impl Core {
         if !allowed {
             return Ok(Handled::Credit);
         }
+        let fellow = self.topology.peers.get(&incoming.source).is_some_and(|peer| peer.is_trusted(now));
         let mut tried: BTreeMap<(Scope, bool), usize> = BTreeMap::new();
         for path in pushed.0 {
             let endpoint = path.endpoint;
@@ -173,7 +174,7 @@ impl Core {
             let count = tried.entry((scope(endpoint.ip()), endpoint.is_ipv4())).or_default();
             if *count < PUSH_PER_SCOPE {
                 *count += 1;
-                self.knock(now, incoming.source, None, endpoint);
+                self.knock(now, incoming.source, None, endpoint, fellow);
             }
         }
         Ok(Handled::Credit)

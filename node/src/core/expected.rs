@@ -11,14 +11,14 @@ use super::limits::{EXPECTED_LIFETIME, MAX_EXPECTED};
 
 /// The requests that may still be answered.
 #[derive(Debug, Default)]
-pub struct Expected {
+pub(super) struct Expected {
     by_id: BTreeMap<u64, (Address, i64)>,
     order: VecDeque<(i64, u64)>,
 }
 
 impl Expected {
     /// Remembers that packet `id` (as on the wire) was sent to `peer` at `now`.
-    pub fn insert(&mut self, now: i64, id: u64, peer: Address) {
+    pub(super) fn insert(&mut self, now: i64, id: u64, peer: Address) {
         while let Some(&(sent, old)) = self.order.front() {
             if self.order.len() < MAX_EXPECTED && now - sent < EXPECTED_LIFETIME {
                 break;
@@ -31,7 +31,7 @@ impl Expected {
     }
 
     /// When packet `id` was sent to `peer`, if its answer is still welcome. Not consumed: one request may have several answers.
-    pub fn sent_at(&self, now: i64, id: u64, peer: Address) -> Option<i64> {
+    pub(super) fn sent_at(&self, now: i64, id: u64, peer: Address) -> Option<i64> {
         self.by_id
             .get(&id)
             .filter(|(to, sent)| *to == peer && now - sent < EXPECTED_LIFETIME)

@@ -29,19 +29,19 @@ impl Gate {
 /// One gate per key, at most `capacity` of them. When full and nothing can be forgotten, unknown keys are refused: under a
 /// flood of sources the sources already known keep their service.
 #[derive(Debug)]
-pub struct Gates<K> {
+pub(super) struct Gates<K> {
     gates: BTreeMap<K, Gate>,
     capacity: usize,
 }
 
 impl<K: Ord + Copy> Gates<K> {
     /// No gates yet, never more than `capacity`.
-    pub fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self { gates: BTreeMap::new(), capacity }
     }
 
     /// [`Gate::allow`] for the gate of `key`.
-    pub fn allow(&mut self, key: K, now: i64, interval: i64, burst: i64) -> bool {
+    pub(super) fn allow(&mut self, key: K, now: i64, interval: i64, burst: i64) -> bool {
         if !self.gates.contains_key(&key) && self.gates.len() >= self.capacity {
             self.forget_idle(now);
             if self.gates.len() >= self.capacity {
@@ -52,12 +52,12 @@ impl<K: Ord + Copy> Gates<K> {
     }
 
     /// Drops the gates that no longer hold anything back.
-    pub fn forget_idle(&mut self, now: i64) {
+    pub(super) fn forget_idle(&mut self, now: i64) {
         self.gates.retain(|_, gate| !gate.is_idle(now));
     }
 
     /// Forgets one key, so that its next event is allowed.
-    pub fn remove(&mut self, key: K) {
+    pub(super) fn remove(&mut self, key: K) {
         self.gates.remove(&key);
     }
 }

@@ -6,6 +6,8 @@
 pub const MAX_PEERS: usize = 100_000;
 /// Physical paths kept for one peer. The reference allows 64; more than a few only cost time per packet.
 pub const MAX_PATHS_PER_PEER: usize = 16;
+/// Physical paths remembered for all peers together; at the cap new ones are not remembered until old ones expire.
+pub const MAX_PATHS: usize = 4 * MAX_PEERS;
 /// Packets waiting for a destination's identity or path.
 pub const MAX_SEND_QUEUE: usize = 1024;
 /// Of these, for one destination.

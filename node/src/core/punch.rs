@@ -41,10 +41,26 @@ impl Knocks {
 }
 
 impl Core {
-    /// Begins to knock at an address of a peer.
-    pub(super) fn knock(&mut self, now: i64, peer: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
+    /// Begins to knock at an address of a peer, or does so again at once where it is being tried already. `patient` is for
+    /// addresses told by a root or by a fellow member: others could make us knock at a third party's door for half a minute.
+    pub(super) fn knock(
+        &mut self,
+        now: i64,
+        peer: Address,
+        socket: Option<SocketId>,
+        endpoint: SocketAddr,
+        patient: bool,
+    ) {
+        if !patient {
+            self.contact(now, peer, socket, endpoint);
+            return;
+        }
         let knocks = &mut self.knocks.knocks;
-        knocks.retain(|k| !(k.peer == peer && k.endpoint == endpoint));
+        if let Some(known) = knocks.iter_mut().find(|k| k.peer == peer && k.endpoint == endpoint) {
+            known.due = now;
+            self.knock_where_due(now);
+            return;
+        }
         let of_peer = knocks.iter().filter(|k| k.peer == peer).count();
         if knocks.len() < MAX_KNOCKS && of_peer < MAX_KNOCKS_PER_PEER {
             knocks.push(Knock { peer, socket, endpoint, due: now, tries: 0 });

@@ -9,7 +9,7 @@ use protocol::packet::{self, Datagram};
 use protocol::verb::Verb;
 
 use super::Core;
-use super::limits::CONFIRM_GATE;
+use super::limits::{CONFIRM_GATE, MAX_PATHS};
 use super::path::{PathKey, SocketId};
 use super::queue::Waiting;
 
@@ -145,7 +145,7 @@ impl Core {
         };
         match handled {
             Ok(Handled::Credit) => {
-                self.credit(now, incoming.via, incoming.source, incoming.hops, known, false)
+                self.credit(now, incoming.via, incoming.source, incoming.hops, known, false);
             }
             Ok(Handled::Trust) => self.credit(now, incoming.via, incoming.source, incoming.hops, known, true),
             Ok(Handled::Ignore) => {}
@@ -189,7 +189,7 @@ impl Core {
                 p.last_received = now;
                 p.probed_at = 0;
             });
-            if known.is_some() || allowed {
+            if known.is_some() || (allowed && self.topology.paths.len() < MAX_PATHS) {
                 let path = self.topology.paths.entry(via);
                 path.last_in = now;
                 if trust {

@@ -87,10 +87,8 @@ impl Core {
                     self.config_refused(now, network, error.code, error.body);
                 }
             }
-            error_code::IDENTITY_COLLISION => {
-                if self.topology.is_upstream(incoming.source) {
-                    self.outbox.events.push_back(Event::IdentityCollision);
-                }
+            error_code::IDENTITY_COLLISION if self.topology.is_upstream(incoming.source) => {
+                self.outbox.events.push_back(Event::IdentityCollision);
             }
             error_code::NEED_MEMBERSHIP_CERTIFICATE => {
                 if let Some(network) = error.network {

@@ -135,8 +135,8 @@ impl World {
         };
         let root = world.add_host(None);
         let identity = identity(0);
-        let controller =
-            Controller::open(identity, Box::new(MemoryStore::new())).expect("an empty store opens");
+        let controller = Controller::open_with_seed(identity, Box::new(MemoryStore::new()), [9; 32])
+            .expect("an empty store opens");
         world.hosts[root].controller = Some(controller);
         world
     }

@@ -42,7 +42,7 @@ pub(super) struct Group {
 
 /// All groups, and who may use our directory on our own controller's word.
 #[derive(Debug, Default)]
-pub struct Directory {
+pub(in super::super) struct Directory {
     groups: BTreeMap<(NetworkId, MulticastGroup), Group>,
     authorized: BTreeMap<(NetworkId, Address), i64>,
 }
