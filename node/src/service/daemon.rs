@@ -63,6 +63,9 @@ pub enum Failure {
     /// It could not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The controller's store cannot be used.
+    #[error(transparent)]
+    Controller(#[from] controller::StoreError),
     /// The packet thread died.
     #[error(transparent)]
     Engine(#[from] Stopped),
@@ -109,14 +112,7 @@ impl Daemon {
         let tokens = Tokens { api: home.token(TOKEN_FILE)?, metrics: home.token(METRICS_TOKEN_FILE)? };
         let clock = Clock::start();
         let folder = controller_folder(&home, &conf)?;
-        let (controller, controlling) = controlling::start(identity.clone(), folder, clock).map_err(|e| {
-            let place = home.path(CONTROLLER_FOLDER).display().to_string();
-            StartError::new(
-                format!("the controller cannot start ({e})"),
-                place,
-                "see above; nothing was changed",
-            )
-        })?;
+        let (controller, controlling) = controlling::start(identity.clone(), folder, clock)?;
 
         let own = identity.address();
         let core = new_core(identity, contents.planet, &conf, clock.now());

@@ -200,6 +200,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, cal
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
         .auto_date_header(false)
+        .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service);
     if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIME, connection).await {
         tracing::trace!(%error, ?caller, "connection to the control API ended");
