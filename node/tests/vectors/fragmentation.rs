@@ -2,9 +2,10 @@
 
 use node::core::event::Event;
 use protocol::SecretIdentity;
+use protocol::world::{World, WorldKey, WorldKind};
 use sha2::{Digest, Sha512};
 
-use super::support::{bytes, hex, list, load, name, number, text, unhex};
+use super::support::{hex, list, load, name, number, text, unhex};
 use super::{core, drain, feed, introduce};
 
 const NOW: i64 = 1_700_000_000_000;
@@ -12,7 +13,8 @@ const NOW: i64 = 1_700_000_000_000;
 #[test]
 fn fragmentation_receive_vectors() {
     let file = load("fragmentation.json");
-    let planet = bytes(&load("hello.json"), "planet");
+    let planet =
+        World::new_signed(WorldKind::Planet, 1, 1, &WorldKey::from_secret([9; 64]), Vec::new()).to_bytes();
     let sender = SecretIdentity::parse(text(&file, "sender_secret")).unwrap();
     let receiver = SecretIdentity::parse(text(&file, "receiver_secret")).unwrap();
     let from = "198.18.1.1:40001".parse().unwrap();

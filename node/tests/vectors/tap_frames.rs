@@ -8,7 +8,7 @@ use protocol::netconf::{
 use protocol::verb::Verb;
 use protocol::verbs::{MulticastFrame, MulticastGather, MulticastLike};
 use protocol::world::{Root, World, WorldKey, WorldKind};
-use protocol::{Mac, MulticastGroup, NetworkId};
+use protocol::{Mac, MulticastGroup, NetworkId, SecretIdentity};
 
 use super::bad_packets::ethernet;
 use super::support::{Value, flag, hex, list, load, name, number, text, unhex};
@@ -32,8 +32,12 @@ fn config(file: &Value, case: &Value) -> NetworkConfig {
     if flag(case, "i_am_active_bridge") {
         config.specialists.push(Specialist { address: us, roles: ROLE_ACTIVE_BRIDGE });
     }
-    config.addresses =
-        list(case, "my_static_ips").iter().map(|a| a.as_str().unwrap().parse().unwrap()).collect();
+    config.addresses = case["my_static_ips"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|a| a.as_str().unwrap().parse().unwrap())
+        .collect();
     config.rules = vec![Rule::new(Kind::Accept)];
     config
 }
@@ -51,8 +55,10 @@ fn tap_frame_vectors() {
     let file = load("tap_frames.json");
     let us = secret_of(text(&file, "my_address"));
     let network: NetworkId = text(&file, "network_id").parse().unwrap();
-    // Any node can be the root and any other the member that listens.
-    let (root, member) = (secret_of("998595f1c4"), secret_of("30c598eecd"));
+    // The member that listens is the one that frames are sent to; any other node can be the root.
+    let member = list(&file, "cases").iter().find_map(|c| c["to"].as_str()).expect("a frame for one member");
+    let member = secret_of(member);
+    let root = SecretIdentity::generate();
     let endpoint = "198.18.0.1:9993".parse().unwrap();
     let roots = vec![Root { identity: root.identity().clone(), endpoints: vec![endpoint] }];
     let planet =
