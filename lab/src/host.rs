@@ -30,6 +30,16 @@ impl Access {
     }
 }
 
+impl Access {
+    /// Whether two nodes attached like this can find a direct path, see [`NatKind::punches`].
+    pub fn punches(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Nat(a), Self::Nat(b)) => a.punches(b),
+            _ => true,
+        }
+    }
+}
+
 /// The address of every host behind a NAT.
 pub const INSIDE: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 
