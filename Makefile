@@ -54,9 +54,11 @@ licences:
 fuzz: ## A short run of every fuzz target (FUZZ_SECONDS each)
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
-bench: ## Micro benchmarks, and throughput between two nodes (as root)
-	$(CARGO) build --release --bins
+bench: LAB_PACKAGES += iperf3
+bench: packages ## Micro benchmarks, then throughput beside zerotier-one (as root; BENCH="--rounds 5 --name x")
+	$(CARGO) build --release --package node --package cli --package benches --bins
 	$(CARGO) bench --package benches
+	$(TARGET)/release/ztbench $(BENCH)
 
 install: ## Install to $(PREFIX), with the names that scripts for zerotier-one call
 	$(CARGO) build --release --package node --package cli --bins
