@@ -119,6 +119,7 @@ impl Core {
         }
         self.credit(now, via, source, hops, Some(Verb::Hello), false);
         self.retry_sending(now, Some(source));
+        self.announce_to_greeter(now, source);
         Some(())
     }
 

@@ -115,6 +115,8 @@ pub const CREDENTIALS_GATE: i64 = 1_000;
 pub const CREDENTIALS_PUSH: i64 = 500_000;
 /// Announcement of multicast groups.
 pub const ANNOUNCE: i64 = 60_000;
+/// Announcement of multicast groups to one that greets us, at most this often.
+pub const ANNOUNCE_AGAIN: i64 = 5_000;
 /// A group subscriber is forgotten after this.
 pub const MULTICAST_EXPIRY: i64 = 600_000;
 /// A multicast waits this long for more receivers.

@@ -79,6 +79,8 @@ pub struct Peer {
     pub whois: Gate,
     /// Gate for credentials from it.
     pub credentials: Gate,
+    /// Gate for telling it our multicast groups again.
+    pub announcements: Gate,
     /// Gate for trying hints.
     pub hints: Gate,
     pushes: (i64, u32),
@@ -102,6 +104,7 @@ impl Peer {
             since: now,
             whois: Gate::default(),
             credentials: Gate::default(),
+            announcements: Gate::default(),
             hints: Gate::default(),
             pushes: (0, 0),
             confirmations: Vec::new(),

@@ -34,7 +34,14 @@ pub struct DatagramBatch {
 
 impl DatagramBatch {
     /// Appends one datagram made of two parts (a fragment header and its data, or an empty slice and a whole packet).
-    pub fn push(&mut self, socket: Option<SocketId>, to: SocketAddr, ttl: Option<u8>, head: &[u8], data: &[u8]) {
+    pub fn push(
+        &mut self,
+        socket: Option<SocketId>,
+        to: SocketAddr,
+        ttl: Option<u8>,
+        head: &[u8],
+        data: &[u8],
+    ) {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(head);
         self.buffer.extend_from_slice(data);
@@ -77,7 +84,14 @@ pub struct FrameBatch {
 
 impl FrameBatch {
     /// Appends one frame: 14-byte Ethernet header (destination, source, ethertype) and payload.
-    pub fn push(&mut self, network: NetworkId, dest: [u8; 6], source: [u8; 6], ethertype: u16, payload: &[u8]) {
+    pub fn push(
+        &mut self,
+        network: NetworkId,
+        dest: [u8; 6],
+        source: [u8; 6],
+        ethertype: u16,
+        payload: &[u8],
+    ) {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(&dest);
         self.buffer.extend_from_slice(&source);

@@ -13,7 +13,7 @@ use protocol::{Address, Mac, NetworkId, Result, packet};
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::super::Core;
-use super::super::limits::{ANNOUNCE, GATHER, PATH_EXPIRY};
+use super::super::limits::{ANNOUNCE, ANNOUNCE_AGAIN, GATHER, PATH_EXPIRY};
 use super::super::receive::{Handled, Incoming};
 use super::directory::Pending;
 use super::filter::Ethernet;
@@ -52,6 +52,22 @@ impl Core {
         to.extend(self.members_allowed(id));
         for to in to {
             self.send_likes(now, id, to, groups);
+        }
+    }
+
+    /// Announces all our groups to a root, controller or anchor that says HELLO: it may have just started, with an empty
+    /// directory, and would not find us for a minute.
+    pub(in super::super) fn announce_to_greeter(&mut self, now: i64, greeter: Address) {
+        let Some(peer) = self.topology.peers.get_mut(&greeter) else { return };
+        if self.networks.is_empty() || !peer.announcements.allow(now, ANNOUNCE_AGAIN, 1) {
+            return;
+        }
+        for id in self.networks.keys().copied().collect::<Vec<_>>() {
+            if self.directories_of(id).contains(&greeter) {
+                let groups: Vec<MulticastGroup> =
+                    self.networks.get(&id).map(|n| n.own_groups().into_iter().collect()).unwrap_or_default();
+                self.send_likes(now, id, greeter, &groups);
+            }
         }
     }
 
