@@ -157,12 +157,11 @@ impl Daemon {
     /// Waits until the API answers.
     ///
     /// # Errors
-    /// When the process ends or says nothing for 10 s.
+    /// When the process ends or says nothing for 15 s.
     pub fn wait_ready(&mut self) -> Result<()> {
         let name = self.name().to_owned();
-        tool::wait_for(&format!("the API of {name}"), Duration::from_secs(10), STEP, || {
-            self.still_running()?;
-            let reply = self.request("GET", "/status", None)?;
+        self.wait_running(&format!("the API of {name}"), Duration::from_secs(15), |daemon| {
+            let reply = daemon.request("GET", "/status", None)?;
             Ok((reply.status == 200).then_some(()))
         })
     }
@@ -173,10 +172,22 @@ impl Daemon {
     /// After `limit`.
     pub fn wait_online(&mut self, limit: Duration) -> Result<()> {
         let name = self.name().to_owned();
-        tool::wait_for(&format!("{name} to be online"), limit, STEP, || {
-            self.still_running()?;
-            Ok((self.status()?["online"] == true).then_some(()))
+        self.wait_running(&format!("{name} to be online"), limit, |daemon| {
+            Ok((daemon.status()?["online"] == true).then_some(()))
         })
+    }
+
+    /// Waits for a condition that a dead process cannot fulfil any more.
+    fn wait_running<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut attempt: impl FnMut(&Self) -> Result<Option<T>>,
+    ) -> Result<T> {
+        tool::wait_for(what, limit, STEP, || match self.still_running() {
+            Err(ended) => Ok(Some(Err(ended))),
+            Ok(()) => Ok(attempt(self)?.map(Ok)),
+        })?
     }
 
     /// # Errors
@@ -304,9 +315,8 @@ impl Daemon {
     /// After `limit`, with the last status seen.
     pub fn wait_status(&mut self, network: &str, status: &str, limit: Duration) -> Result<Value> {
         let what = format!("network {network} to be {status} at {}", self.name());
-        tool::wait_for(&what, limit, STEP, || {
-            self.still_running()?;
-            let found = self.network(network)?.context("not joined")?;
+        self.wait_running(&what, limit, |daemon| {
+            let found = daemon.network(network)?.context("not joined")?;
             if found["status"] == status { Ok(Some(found)) } else { bail!("it is {}", found["status"]) }
         })
     }
