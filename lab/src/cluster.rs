@@ -222,11 +222,12 @@ impl Cluster {
     /// After [`JOIN_LIMIT`].
     pub fn wait_joined(&mut self, index: usize) -> Result<()> {
         let network = self.network.clone();
-        let device = self.members[index].wait_status(&network, "OK", JOIN_LIMIT)?["portDeviceName"].clone();
-        let device = device.as_str().unwrap_or_default().to_owned();
+        self.members[index].wait_status(&network, "OK", JOIN_LIMIT)?;
         let (member, wanted) = (&self.members[index], format!("{}/", self.fixed(index)));
-        let what = format!("{wanted} on {device} of {}", member.name());
+        let what = format!("{wanted} on the interface of {}", member.name());
         crate::tool::wait_for(&what, JOIN_LIMIT, Duration::from_millis(20), || {
+            // The status may come from the stored configuration, before the interface is there.
+            let device = member.device(&network)?;
             let shown = member.host.namespace.run("ip", &["-4", "addr", "show", "dev", &device])?;
             Ok(shown.contains(&wanted).then_some(()))
         })
