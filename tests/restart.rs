@@ -168,7 +168,10 @@ fn damaged_state_files() {
                 if outcome == Outcome::Recovers {
                     ensure!(member.status()?["address"] == address.as_str(), "{what}: another identity");
                     // With the planet damaged it may run on other roots; that it is joined is what must survive.
-                    ensure!(member.network(&network)?.is_some(), "{what}: the network is no longer joined");
+                    tool::wait_for("the network", LIMIT, Duration::from_millis(20), || {
+                        member.network(&network)
+                    })
+                    .with_context(|| format!("{what}: the network is no longer joined"))?;
                     member.stop()?;
                 }
                 fs::write(&file, &good)?;
