@@ -81,6 +81,8 @@ pub const CONFIRM_GATE: i64 = 1_000;
 pub const INTRODUCE_GATE: i64 = 30_000;
 /// Pairs are forgotten after this.
 pub const PAIR_EXPIRY: i64 = 240_000;
+/// HELLO through a root to a peer of unknown version that we send to.
+pub const RELAYED_HELLO: i64 = 5_000;
 /// Trying hints of a peer without a path.
 pub const HINT_GATE: i64 = 30_000;
 /// Pushing our addresses to a peer that reached us by relay.

@@ -10,7 +10,9 @@ use protocol::{Address, Identity};
 use rand::RngExt;
 
 use super::Core;
-use super::limits::{HINT_GATE, PATH_EXPIRY, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY};
+use super::limits::{
+    HINT_GATE, PATH_EXPIRY, RELAYED_HELLO, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY,
+};
 use super::path::{PathKey, SocketId};
 use super::queue::Waiting;
 
@@ -139,6 +141,9 @@ impl Core {
             None => self.try_hints(now, dest),
         }
         let relay = self.topology.relay_path(now).filter(|(root, ..)| *root != dest);
+        if let Some((_, key, true)) = relay {
+            self.greet_through(now, dest, key);
+        }
         match (direct, relay) {
             (_, Some((_, key, true))) => Some(key),
             (Some((key, _)), _) | (None, Some((_, key, _))) => Some(key),
@@ -146,6 +151,15 @@ impl Core {
                 let peer = self.topology.peers.get(&dest)?;
                 peer.best_path(now, &self.topology.paths, i64::MAX).map(|(key, _)| key)
             }
+        }
+    }
+
+    /// Says HELLO through a root to a peer that never told its version: its answer lets us use the faster suite, relayed or not.
+    /// The reference does not, and stays with the slow one until there is a direct path.
+    fn greet_through(&mut self, now: i64, dest: Address, relay: PathKey) {
+        let Some(peer) = self.topology.peers.get(&dest) else { return };
+        if peer.version.protocol == 0 && now - peer.last_attempt >= RELAYED_HELLO {
+            self.say_hello(now, dest, Some(relay.socket), relay.remote);
         }
     }
 
