@@ -7,13 +7,16 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 2
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump procps jq
 
-.PHONY: help lab lab-shell lab-down packages test fmt clippy unit doc licences fuzz bench install
+.PHONY: help root lab lab-shell lab-down packages test fmt clippy unit doc licences fuzz bench install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
 
-lab: packages ## The demo: clouds behind NATs on this machine (as root; KEEP=1 leaves it up)
+root:
+	@[ "$$(id -u)" = 0 ] || { echo 'Network namespaces need root: run it as root (sudo env "PATH=$$PATH" make …)'; exit 1; }
+
+lab: root packages ## The demo: clouds behind NATs on this machine (as root; KEEP=1 leaves it up)
 	$(CARGO) build --release --package node --package cli --package lab --bins
 	$(TARGET)/release/ztlab tour $(if $(KEEP),--keep)
 
