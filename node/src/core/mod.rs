@@ -7,7 +7,7 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`topology`], [`peer`], [`path`] | who is known, how to reach them, who is a root |
+//! | `topology`, [`peer`], [`path`] | who is known, how to reach them, who is a root |
 //! | `receive`, `relay` | a datagram's way in: classify, reassemble, forward, authenticate, dispatch |
 //! | `hello`, `verbs` | the VL1 verbs |
 //! | `send` | a packet's way out: path, suite, fragments, queue, WHOIS |
