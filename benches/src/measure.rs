@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::statistics::summarize;
 use crate::system::System;
 
-/// Clock ticks a second in /proc/<pid>/stat: fixed by the kernel's interface to user space.
+/// Clock ticks a second in `/proc/PID/stat`: fixed by the kernel's interface to user space.
 const TICKS: f64 = 100.0;
 /// Echo requests of one latency measurement, one every 10 ms.
 const PINGS: usize = 200;
@@ -173,12 +173,12 @@ fn cpu_seconds(system: &System) -> Result<f64> {
     for daemon in &system.daemons {
         let pid = daemon.pid().context("a daemon is not running")?;
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        sum += ticks(&stat).context("/proc/<pid>/stat reads strangely")? / TICKS;
+        sum += ticks(&stat).context("`/proc/PID/stat` reads strangely")? / TICKS;
     }
     Ok(sum)
 }
 
-/// Fields 14 and 15 of /proc/<pid>/stat. The second field, the name, may hold anything but ends at the last parenthesis.
+/// Fields 14 and 15 of `/proc/PID/stat`. The second field, the name, may hold anything but ends at the last parenthesis.
 fn ticks(stat: &str) -> Option<f64> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
