@@ -143,7 +143,7 @@ impl Core {
         let rendezvous = Rendezvous::parse(incoming.payload)?;
         let (peer, endpoint) = (rendezvous.peer, rendezvous.endpoint);
         if self.topology.is_upstream(incoming.source)
-            && peer != self.address()
+            && self.topology.peers.contains_key(&peer)
             && self.path_allowed(peer, endpoint)
         {
             let junk: [u8; 4] = self.rng.random();

@@ -79,11 +79,7 @@ impl Core {
             if direct && knock.tries > 0 {
                 return false;
             }
-            if self.topology.peers.contains_key(&knock.peer) {
-                self.contact(now, knock.peer, knock.socket, knock.endpoint);
-            } else {
-                self.whois(now, knock.peer);
-            }
+            self.contact(now, knock.peer, knock.socket, knock.endpoint);
             knock.tries += 1;
             match PAUSES.get(knock.tries) {
                 Some(pause) => knock.due = now + pause,
