@@ -216,7 +216,14 @@ impl Daemon {
     fn read_network_settings(&self, network: NetworkId) -> NetworkSettings {
         let path = self.shared.home.network_settings_path(network);
         match fs::read(&path) {
-            Ok(bytes) => NetworkSettings::parse(&String::from_utf8_lossy(&bytes)),
+            Ok(bytes) => {
+                let text = String::from_utf8_lossy(&bytes);
+                if !text.contains("allow") || text.lines().any(|line| !line.is_empty() && !line.contains('='))
+                {
+                    tracing::warn!(path = %path.display(), "the network's settings are damaged; defaults are used, set them anew");
+                }
+                NetworkSettings::parse(&text)
+            }
             Err(error) => {
                 if error.kind() != std::io::ErrorKind::NotFound {
                     tracing::warn!(path = %path.display(), %error, "cannot read the network's settings; defaults are used");

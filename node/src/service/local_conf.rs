@@ -160,7 +160,7 @@ impl LocalConf {
     /// No JSON object, a value of the wrong kind, or out of range.
     pub fn parse(text: &str, path: &Path) -> Result<Self, StartError> {
         const REMEDY: &str = "correct it (an empty file means defaults)";
-        if text.trim_matches(['\0', ' ', '\t', '\r', '\n', '\u{feff}']).is_empty() {
+        if text.trim_matches([' ', '\t', '\r', '\n', '\u{feff}']).is_empty() {
             return Ok(LocalConf::default());
         }
         let located = |error: serde_json::Error| {
@@ -471,6 +471,7 @@ mod tests {
         for text in ["", "\n \t", "{}"] {
             assert!(parse(text).unwrap().raw.is_empty());
         }
+        assert!(parse("\0\0\0").is_err(), "what a power cut leaves is no settings file");
     }
 
     proptest! {

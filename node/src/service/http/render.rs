@@ -77,6 +77,12 @@ pub(super) fn network(info: &NetworkInfo, view: &NetworkView, own: Address) -> V
     let config = info.config.as_deref();
     let strings = |items: Vec<String>| Value::from(items);
     let dns = config.map(|c| &c.dns);
+    // While the port is being made scripts already want to know what it will be called.
+    let device = if view.device.is_empty() && info.port_error == 0 {
+        protocol::derive::interface_name(info.network, 0)
+    } else {
+        view.device.clone()
+    };
     let mut object = json!({
         "id": id,
         "nwid": id,
@@ -90,7 +96,7 @@ pub(super) fn network(info: &NetworkInfo, view: &NetworkView, own: Address) -> V
         "broadcastEnabled": config.is_some_and(NetworkConfig::broadcast),
         "portError": info.port_error,
         "netconfRevision": config.map_or(0, |c| c.revision),
-        "portDeviceName": view.device,
+        "portDeviceName": device,
         "allowManaged": view.settings.allow_managed,
         "allowGlobal": view.settings.allow_global,
         "allowDefault": view.settings.allow_default,
