@@ -13,6 +13,8 @@ use crate::system::System;
 const TICKS: f64 = 100.0;
 /// Echo requests of one latency measurement, one every 10 ms.
 const PINGS: usize = 200;
+/// TCP's congestion control, whatever the machine's default is: one that paces itself measures its pacing.
+const CONGESTION: &str = "cubic";
 /// How long a run of iperf3 may take beyond its own length.
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -110,10 +112,10 @@ pub(crate) fn warm_up(system: &System) -> Result<()> {
 pub(crate) fn round(system: &System, length: Duration) -> Result<Sample> {
     let seconds = length.as_secs().to_string();
     let before = cpu_seconds(system)?;
-    let one = iperf(system, &["-t", &seconds], length)?;
+    let one = iperf(system, &["-t", &seconds, "-C", CONGESTION], length)?;
     let cpu = cpu_seconds(system)? - before;
     let octets = number(&one, &["end", "sum_received", "bytes"])?;
-    let four = iperf(system, &["-t", &seconds, "-P", "4"], length)?;
+    let four = iperf(system, &["-t", &seconds, "-C", CONGESTION, "-P", "4"], length)?;
     let udp = iperf(system, &["-t", &seconds, "-u", "-b", "0", "-l", "64"], length)?;
     let arrived = number(&udp, &["end", "sum", "packets"])? - number(&udp, &["end", "sum", "lost_packets"])?;
     let udp_seconds = number(&udp, &["end", "sum", "seconds"])?;

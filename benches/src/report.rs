@@ -41,11 +41,11 @@ impl Report {
         summarize(pairs.filter_map(|(ours, theirs)| Some(ours.get(metric)? / theirs.get(metric)?)))
     }
 
-    /// A Markdown table: a row a figure, a column a system (median and range), and the ratios.
+    /// A Markdown table: a row a figure, a column a system (median and range), and the ratios to the second one.
     pub(crate) fn table(&self) -> String {
         let mut rows = vec![vec![String::new()]];
         rows[0].extend(self.systems.iter().cloned());
-        rows[0].extend(self.systems[1..].iter().map(|name| format!("{} / {name}", self.systems[0])));
+        rows[0].extend(self.systems.get(1).map(|name| format!("{} / {name}", self.systems[0])));
         for metric in Metric::ALL {
             let mut row = vec![metric.title().to_owned()];
             let range = |summary: Option<Summary>, show: &dyn Fn(f64) -> String| match summary {
@@ -54,7 +54,7 @@ impl Report {
             };
             let systems = 0..self.systems.len();
             row.extend(systems.clone().map(|i| range(self.summary(i, metric), &|v| metric.format(v))));
-            row.extend(systems.skip(1).map(|i| range(self.ratio(i, metric), &|v| format!("{v:.2}"))));
+            row.extend(systems.skip(1).take(1).map(|i| range(self.ratio(i, metric), &|v| format!("{v:.2}"))));
             rows.push(row);
         }
         render(&rows)
