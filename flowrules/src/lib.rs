@@ -6,7 +6,7 @@
 //! * [`rule`]: one entry of a rule list;
 //! * [`binary`]: the form that travels inside configurations and capabilities;
 //! * [`json`]: the form of the controller API;
-//! * [`evaluate`]: the plain evaluator, the reference for every faster one.
+//! * [`mod@evaluate`]: the plain evaluator, the reference for every faster one.
 
 pub mod binary;
 pub mod evaluate;
