@@ -60,3 +60,32 @@ fn the_same_seed_gives_the_same_trace() {
     assert_eq!(converge(7, 40, 30, weather), converge(7, 40, 30, weather));
     assert_ne!(converge(7, 40, 30, weather).0, converge(8, 40, 30, weather).0);
 }
+
+/// Announcements of groups are not acknowledged, so a lost one must not hide a member until the next regular round. The
+/// lines lose a fifth of everything; an ARP request, repeated every second, has to arrive long before a minute is over.
+#[test]
+fn a_member_is_found_over_lossy_lines() {
+    for seed in 0..60 {
+        let (mut world, network) = crowd(seed, 3, Weather { latency: (5, 60), loss: 200 });
+        assert!(world.run_until(60_000, |w| all_joined(w, network)), "seed {seed}: not joined");
+        let target = world.hosts[2].core.networks()[0].config.as_ref().unwrap().addresses[0].ip;
+        let request = arp_request(protocol::Mac::for_member(network, world.address(1)), target);
+        let found = (0..25).any(|_| {
+            world.send_frame(1, network, &request);
+            world.run_until(1_000, |w| w.hosts[2].received.iter().any(|(_, f)| *f == request))
+        });
+        assert!(found, "seed {seed}: nobody heard the request");
+    }
+}
+
+/// RFC 826: who has `target`?
+fn arp_request(source: protocol::Mac, target: std::net::IpAddr) -> Vec<u8> {
+    let std::net::IpAddr::V4(target) = target else { panic!("{target} has no ARP") };
+    let mut frame = vec![0xff; 6];
+    frame.extend_from_slice(&source.0);
+    frame.extend_from_slice(&[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1]);
+    frame.extend_from_slice(&source.0);
+    frame.extend_from_slice(&[10, 0, 0, 99, 0, 0, 0, 0, 0, 0]);
+    frame.extend_from_slice(&target.octets());
+    frame
+}

@@ -117,6 +117,9 @@ pub const CREDENTIALS_GATE: i64 = 1_000;
 pub const CREDENTIALS_PUSH: i64 = 500_000;
 /// Announcement of multicast groups.
 pub const ANNOUNCE: i64 = 60_000;
+/// Pauses after which groups just announced are announced again: nobody acknowledges an announcement, and a lost one would
+/// leave the member unfindable until the next regular one.
+pub const ANNOUNCE_REPEATS: [i64; 4] = [1_000, 2_000, 4_000, 8_000];
 /// Announcement of multicast groups to one that greets us, at most this often.
 pub const ANNOUNCE_AGAIN: i64 = 5_000;
 /// A group subscriber is forgotten after this.

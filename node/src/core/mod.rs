@@ -155,8 +155,8 @@ impl Core {
         if !self.sending.is_empty() || !self.parked.is_empty() {
             next = next.min(self.next_background);
         }
-        let requests = self.networks.values().filter_map(Network::next_request);
-        requests.chain(self.knocks.next()).fold(next, i64::min)
+        let networks = self.networks.values().filter_map(Network::next_deadline);
+        networks.chain(self.knocks.next()).fold(next, i64::min)
     }
 
     /// Does what is due: queue retries, contact checks, configuration requests, expiry. Calling it early is harmless.
@@ -172,6 +172,7 @@ impl Core {
             self.announce_groups(now);
         }
         self.knock_where_due(now);
+        self.repeat_announcements(now);
         self.request_configs(now);
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING;

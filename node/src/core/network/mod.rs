@@ -34,6 +34,7 @@ use bridge::BridgeTable;
 use config::{Assembly, Requests};
 pub(super) use directory::Directory;
 use membership::Member;
+use multicast::Repeats;
 
 /// Why the controller did not give us a configuration last time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,6 +64,7 @@ pub(super) struct Network {
     port_groups: BTreeSet<MulticastGroup>,
     bridges: BridgeTable,
     last_announced: i64,
+    repeats: Repeats,
     authentication_url: Option<String>,
     /// Join authorization sent along with requests ("token:…"), empty for none.
     authorization: String,
@@ -86,6 +88,7 @@ impl Network {
             port_groups: BTreeSet::new(),
             bridges: BridgeTable::default(),
             last_announced: 0,
+            repeats: Repeats::default(),
             authentication_url: None,
             authorization: String::new(),
             frames: FrameCounters::default(),
@@ -120,8 +123,13 @@ impl Network {
     }
 
     /// When the next configuration request is due.
-    pub(super) fn next_request(&self) -> Option<i64> {
+    fn next_request(&self) -> Option<i64> {
         self.requests.next(self.config.is_some(), self.last_update)
+    }
+
+    /// When there is something to do for the network by the clock.
+    pub(super) fn next_deadline(&self) -> Option<i64> {
+        self.next_request().into_iter().chain(self.repeats.due()).min()
     }
 
     /// What people see of it.

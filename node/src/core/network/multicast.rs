@@ -13,7 +13,7 @@ use protocol::{Address, Mac, NetworkId, Result, packet};
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use super::super::Core;
-use super::super::limits::{ANNOUNCE, ANNOUNCE_AGAIN, GATHER, PATH_EXPIRY};
+use super::super::limits::{ANNOUNCE, ANNOUNCE_AGAIN, ANNOUNCE_REPEATS, GATHER, PATH_EXPIRY};
 use super::super::receive::{Handled, Incoming};
 use super::directory::Pending;
 use super::filter::Ethernet;
@@ -24,6 +24,36 @@ const LIKES_PER_PACKET: usize = 150;
 const MAX_GATHER_TARGETS: usize = 16;
 /// Addresses in one answer to a gather: the answer stays one datagram of the default size.
 const MAX_GATHERED: usize = 250;
+
+/// When groups announced a moment ago are announced again.
+#[derive(Default)]
+pub(super) struct Repeats {
+    /// Repetitions still to come: the last ones of [`ANNOUNCE_REPEATS`].
+    left: usize,
+    at: i64,
+}
+
+impl Repeats {
+    fn start(&mut self, now: i64) {
+        *self = Self { left: ANNOUNCE_REPEATS.len(), at: now + ANNOUNCE_REPEATS[0] };
+    }
+
+    pub(super) fn due(&self) -> Option<i64> {
+        (self.left > 0).then_some(self.at)
+    }
+
+    /// Whether it is time for the next one, which is then taken.
+    fn take(&mut self, now: i64) -> bool {
+        if self.left == 0 || now < self.at {
+            return false;
+        }
+        self.left -= 1;
+        if self.left > 0 {
+            self.at = now + ANNOUNCE_REPEATS[ANNOUNCE_REPEATS.len() - self.left];
+        }
+        true
+    }
+}
 
 impl Core {
     /// Announces all groups that are due for it: to the roots, the controller and anchors, and to every member.
@@ -46,8 +76,27 @@ impl Core {
         }
     }
 
-    /// Announces groups just joined to everybody at once.
+    /// Announces groups just joined to everybody, at once and then again a few times.
     pub(super) fn announce_new(&mut self, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
+        if let Some(network) = self.networks.get_mut(&id) {
+            network.repeats.start(now);
+        }
+        self.announce_to_all(now, id, groups);
+    }
+
+    /// Repeats the announcements that are due for it.
+    pub(in super::super) fn repeat_announcements(&mut self, now: i64) {
+        let due: Vec<(NetworkId, Vec<MulticastGroup>)> = self
+            .networks
+            .iter_mut()
+            .filter_map(|(id, n)| n.repeats.take(now).then(|| (*id, n.own_groups().into_iter().collect())))
+            .collect();
+        for (id, groups) in due {
+            self.announce_to_all(now, id, &groups);
+        }
+    }
+
+    fn announce_to_all(&mut self, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
         let mut to = self.directories_of(id);
         to.extend(self.members_allowed(id));
         for to in to {
