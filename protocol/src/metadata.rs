@@ -17,6 +17,8 @@ pub const RULES_ENGINE_REVISION: u64 = 1;
 pub const VENDOR: u64 = 1;
 /// Longest metadata dictionary, in bytes without the NUL the reference implementation counts in.
 pub const MAX_METADATA: usize = 1023;
+/// Our own key.
+const RULE_LINES: &str = "ztnode.lines";
 
 /// Metadata of a configuration request. A controller reads absent numbers as 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,6 +51,9 @@ pub struct RequestMetadata {
     pub platform: String,
     /// `a`: what authorizes the member to join, e.g. `token:XYZ`; not sent if empty.
     pub authorization: String,
+    /// `ztnode.lines`, our own: whether the member wants the source lines of the rules in its configuration
+    /// ([`crate::netconf::RuleLines`]); not sent if not. The reference's controller passes it over.
+    pub rule_lines: bool,
 }
 
 impl RequestMetadata {
@@ -71,6 +76,7 @@ impl RequestMetadata {
             rules_engine: RULES_ENGINE_REVISION,
             platform: platform(),
             authorization: authorization.to_owned(),
+            rule_lines: true,
         }
     }
 
@@ -94,6 +100,9 @@ impl RequestMetadata {
         if !self.authorization.is_empty() {
             d.push_str("a", &self.authorization);
         }
+        if self.rule_lines {
+            d.push_bool(RULE_LINES, true);
+        }
         d
     }
 
@@ -116,6 +125,7 @@ impl RequestMetadata {
             rules_engine: d.get_hex("revr", 0),
             platform: d.get_str("o"),
             authorization: d.get_str("a"),
+            rule_lines: d.get_str(RULE_LINES) == "1",
         }
     }
 }
@@ -141,4 +151,22 @@ pub fn platform() -> String {
         _ => "unknown",
     };
     format!("{platform}/{architecture}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_key_comes_last_and_only_when_it_says_something() {
+        let ours = RequestMetadata::ours("token:x");
+        let text = ours.to_dictionary().into_bytes();
+        assert!(text.ends_with(b"\na=token:x\nztnode.lines=1"));
+        assert!(text.len() < MAX_METADATA);
+        assert_eq!(RequestMetadata::from_dictionary(&text), ours);
+        let silent = RequestMetadata { rule_lines: false, ..ours };
+        let text = silent.to_dictionary().into_bytes();
+        assert!(text.ends_with(b"\na=token:x"));
+        assert_eq!(RequestMetadata::from_dictionary(&text), silent);
+    }
 }

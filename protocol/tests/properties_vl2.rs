@@ -18,7 +18,7 @@ use protocol::dictionary::Dictionary;
 use protocol::inet::Prefix;
 use protocol::metadata::RequestMetadata;
 use protocol::multicast_group::MulticastGroup;
-use protocol::netconf::{self, Dns, NetworkConfig, Route, Specialist, Sso};
+use protocol::netconf::{self, Dns, NetworkConfig, Route, RuleLines, Specialist, Sso, StatementLine};
 use protocol::verbs::{
     ConfigChunk, ConfigRequest, ExtFrame, Frame, Gathered, MulticastFrame, MulticastGather, MulticastLike,
     NetworkCredentials, OkGather, OkMulticastFrame, config_chunk,
@@ -183,6 +183,17 @@ fn sso() -> impl Strategy<Value = Sso> {
     ]
 }
 
+fn rule_lines() -> impl Strategy<Value = RuleLines> {
+    let list = |most| {
+        vec(
+            any::<(u32, Option<u32>)>().prop_map(|(line, included_at)| StatementLine { line, included_at }),
+            0..most,
+        )
+    };
+    (list(30), proptest::collection::btree_map(any::<u32>(), list(5), 0..5))
+        .prop_map(|(base, capabilities)| RuleLines { base, capabilities: capabilities.into_iter().collect() })
+}
+
 fn config() -> impl Strategy<Value = NetworkConfig> {
     let scalars = (
         (1u64.., 1u64..1 << 40, any::<(i64, i64, u64)>()),
@@ -194,14 +205,15 @@ fn config() -> impl Strategy<Value = NetworkConfig> {
     let route = (prefix(), option::of(ip()), any::<(u16, u16)>())
         .prop_map(|(target, via, (flags, metric))| Route { target, via, flags, metric });
     let dns = ("[a-z.]{0,120}", vec(ip(), 0..=4)).prop_map(|(domain, servers)| Dns { domain, servers });
-    let lists = (vec(specialist, 0..5), vec(route, 0..5), vec(prefix(), 0..5), rules(30), dns, sso());
+    let rules = (rules(30), rule_lines());
+    let lists = (vec(specialist, 0..5), vec(route, 0..5), vec(prefix(), 0..5), rules, dns, sso());
     (scalars, credentials, lists).prop_map(|(scalars, credentials, lists)| {
         let ((network, issued_to, (timestamp, window, revision)), rest) = scalars;
         let (trace_target, (trace_level, flags, multicast_limit, public), name, mtu) = rest;
         let (com, mut capabilities, mut tags, coos) = credentials;
         capabilities.sort_by_key(|c| c.id);
         tags.sort_by_key(|t| t.id);
-        let (specialists, routes, addresses, rules, dns, sso) = lists;
+        let (specialists, routes, addresses, (rules, rule_lines), dns, sso) = lists;
         NetworkConfig {
             credential_window: window,
             revision,
@@ -220,6 +232,7 @@ fn config() -> impl Strategy<Value = NetworkConfig> {
             routes,
             addresses,
             rules,
+            rule_lines,
             dns,
             sso,
             ..NetworkConfig::new(NetworkId(network), Address::from_u64(issued_to), timestamp)

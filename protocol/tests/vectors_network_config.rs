@@ -215,6 +215,8 @@ fn vector_vl2_netconf() {
     let read = RequestMetadata::from_dictionary(metadata.as_bytes());
     assert_eq!(read.to_dictionary().as_bytes(), metadata.as_bytes());
     assert_eq!(read.to_dictionary().as_bytes().len() as u64, number(&file, "requestMetaDataLength"));
-    let ours = RequestMetadata { platform: read.platform.clone(), ..RequestMetadata::ours("") };
+    // But for the one key of our own.
+    let ours =
+        RequestMetadata { platform: read.platform.clone(), rule_lines: false, ..RequestMetadata::ours("") };
     assert_eq!(ours, read);
 }

@@ -2,12 +2,16 @@
 
 use super::blobs;
 use super::{
-    DEFAULT_MTU, MAX_CAPABILITIES, MAX_COOS, MAX_MTU, MAX_NAME, MAX_TAGS, MIN_MTU, NetworkConfig, Sso,
+    DEFAULT_MTU, MAX_CAPABILITIES, MAX_COOS, MAX_MTU, MAX_NAME, MAX_RULE_LINES, MAX_TAGS, MIN_MTU,
+    NetworkConfig, RuleLines, Sso,
 };
 use crate::credential::{Capability, Com, Coo, Tag};
 use crate::dictionary::Dictionary;
 use crate::metadata::{MIN_NETWORK_CONFIG_VERSION, NETWORK_CONFIG_VERSION};
 use crate::{Malformed, NetworkId, Reader, Result};
+
+/// Our own key: the source lines of the rules.
+const RULE_LINES: &str = "ztnode.lines";
 
 impl NetworkConfig {
     /// The wire form, keys in the order of the reference implementation. What exceeds a limit is left out.
@@ -47,6 +51,9 @@ impl NetworkConfig {
         blob("R", flowrules::encode(&self.rules[..self.rules.len().min(flowrules::MAX_RULES)]));
         d.push_bytes("DNS", &blobs::write_dns(&self.dns));
         self.sso.write(&mut d);
+        if let Some(text) = self.rule_lines.to_text().filter(|text| !text.is_empty()) {
+            d.push_str(RULE_LINES, &text);
+        }
         d
     }
 
@@ -112,6 +119,7 @@ impl NetworkConfig {
             config.dns = blobs::read_dns(&blob)?;
         }
         config.sso = Sso::read(&d);
+        config.rule_lines = RuleLines::from_text(&d.get_text(RULE_LINES, MAX_RULE_LINES + 1));
         Ok(config)
     }
 }

@@ -3,6 +3,7 @@
 
 mod blobs;
 mod dictionary_form;
+mod lines;
 mod sso;
 
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use crate::credential::{Capability, Com, Coo, Tag};
 use crate::inet::Prefix;
 use crate::{Address, NetworkId};
 
+pub use lines::{MAX_RULE_LINES, RuleLines, StatementLine};
 pub use sso::Sso;
 
 /// MTU of a network that names none.
@@ -131,6 +133,8 @@ pub struct NetworkConfig {
     pub addresses: Vec<Prefix>,
     /// The base rules.
     pub rules: Vec<Rule>,
+    /// Where the rules stand in their source; empty if the controller does not say.
+    pub rule_lines: RuleLines,
     /// Name resolution.
     pub dns: Dns,
     /// Single sign-on.
@@ -162,6 +166,7 @@ impl NetworkConfig {
             routes: Vec::new(),
             addresses: Vec::new(),
             rules: Vec::new(),
+            rule_lines: RuleLines::default(),
             dns: Dns::default(),
             sso: Sso::default(),
         }
