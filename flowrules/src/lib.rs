@@ -6,9 +6,11 @@
 //! * [`rule`]: one entry of a rule list;
 //! * [`binary`]: the form that travels inside configurations and capabilities;
 //! * [`json`]: the form of the controller API;
+//! * [`describe`]: packets in words;
 //! * [`mod@evaluate`]: the plain evaluator, the reference for every faster one.
 
 pub mod binary;
+pub mod describe;
 pub mod evaluate;
 pub mod json;
 pub mod rule;
