@@ -17,8 +17,8 @@ pub mod rule;
 
 pub use binary::{DecodeError, MAX_CAPABILITY_RULES, MAX_RULES, decode, decode_one, encode};
 pub use evaluate::{
-    Accept, Context, Copies, Copy, Credentials, Direction, Evaluation, Frame, Outcome, Verdict, evaluate,
-    filter,
+    Accept, Context, Copies, Copy, Credentials, Direction, Entry, Evaluation, Frame, Observer, Outcome, Step,
+    Verdict, evaluate, filter, filter_with,
 };
 pub use json::{from_json, to_json};
 pub use rule::{IntegerRange, Kind, Rule, Target};

@@ -194,7 +194,7 @@ proptest! {
     ) {
         let (alone, with) = with_context(inbound, ethertype, &payload, |ctx| {
             let alone = filter(&base, &mut std::iter::empty(), ctx, false);
-            (alone, filter(&base, &mut std::iter::once(&capability[..]), ctx, false))
+            (alone, filter(&base, &mut std::iter::once((1, &capability[..])), ctx, false))
         });
         if alone.accept != Accept::Drop || alone.redirect.is_some() {
             prop_assert_eq!(alone, with);

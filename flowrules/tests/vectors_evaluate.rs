@@ -162,7 +162,7 @@ fn check_rules_eval(file: &Value, case: &Value) {
 
     check_base_table(name, &case["base_table"], &evaluate(&rules, &mut ctx));
 
-    let verdict = filter(&rules, &mut capabilities.iter().map(|c| &c.1[..]), &mut ctx, false);
+    let verdict = filter(&rules, &mut capabilities.iter().map(|c| (c.0 as u32, &c.1[..])), &mut ctx, false);
     let accept = match verdict.accept {
         Accept::Drop => 0,
         Accept::Accept => 1,

@@ -57,6 +57,6 @@ fuzz_target!(|data: &[u8]| {
     if let Some(copy) = evaluation.copy {
         assert!(copy.length <= payload.len());
     }
-    let verdict = filter(&rules, &mut std::iter::once(&rules[..]), &mut ctx, true);
+    let verdict = filter(&rules, &mut std::iter::once((1, &rules[..])), &mut ctx, true);
     assert!(verdict.copies.is_empty());
 });

@@ -115,12 +115,12 @@ impl Core {
         let window = ends.window();
         Some(match direction {
             Direction::Outbound => {
-                let mut capabilities = config.capabilities.iter().map(|c| &c.rules[..]);
+                let mut capabilities = config.capabilities.iter().map(|c| (c.id, &c.rules[..]));
                 filter(&config.rules, &mut capabilities, &mut context, no_tee)
             }
             Direction::Inbound => {
                 let mut capabilities =
-                    remote.into_iter().flat_map(|r| r.capabilities(window)).map(|c| &c.rules[..]);
+                    remote.into_iter().flat_map(|r| r.capabilities(window)).map(|c| (c.id, &c.rules[..]));
                 filter(&config.rules, &mut capabilities, &mut context, no_tee)
             }
         })
