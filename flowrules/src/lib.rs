@@ -7,12 +7,15 @@
 //! * [`binary`]: the form that travels inside configurations and capabilities;
 //! * [`json`]: the form of the controller API;
 //! * [`describe`]: packets in words;
-//! * [`mod@evaluate`]: the plain evaluator, the reference for every faster one.
+//! * [`mod@evaluate`]: the plain evaluator, the reference for every faster one;
+//! * [`flow`]: verdicts that are remembered.
 
 pub mod binary;
 pub mod describe;
 pub mod evaluate;
+pub mod flow;
 pub mod json;
+pub mod language;
 pub mod rule;
 
 pub use binary::{DecodeError, MAX_CAPABILITY_RULES, MAX_RULES, decode, decode_one, encode};
@@ -20,5 +23,6 @@ pub use evaluate::{
     Accept, Context, Copies, Copy, Credentials, Direction, Entry, Evaluation, Frame, Observer, Outcome, Step,
     Verdict, evaluate, filter, filter_with,
 };
+pub use flow::{FlowCache, FlowStatistics};
 pub use json::{from_json, to_json};
 pub use rule::{IntegerRange, Kind, Rule, Target};

@@ -140,7 +140,7 @@ pub struct Evaluation {
 }
 
 /// What becomes of the frame itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Accept {
     /// Do not deliver (it may have been redirected).
     Drop,
@@ -157,7 +157,7 @@ pub struct Copies {
 }
 
 impl Copies {
-    fn push(&mut self, copy: Option<Copy>) {
+    pub(crate) fn push(&mut self, copy: Option<Copy>) {
         if let Some(slot) = self.slots.iter_mut().find(|s| s.is_none()) {
             *slot = copy;
         }
