@@ -15,7 +15,6 @@ pub mod describe;
 pub mod evaluate;
 pub mod flow;
 pub mod json;
-pub mod language;
 pub mod rule;
 
 pub use binary::{DecodeError, MAX_CAPABILITY_RULES, MAX_RULES, decode, decode_one, encode};
