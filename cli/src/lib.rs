@@ -3,6 +3,7 @@
 //! - [`args`] decides which personality was called and what its words mean;
 //! - [`home`] finds the home directory, the port and the token, and writes files safely;
 //! - [`transport`] carries one request to the daemon, over the Unix socket or TCP;
+//! - [`packets`] and [`pcapng`] are the socket and the file of a capture;
 //! - [`text`] turns replies into lines and tables;
 //! - [`commands`] holds one file a subject; [`idtool`] is the identity tool under its old name.
 
@@ -11,6 +12,8 @@ pub mod commands;
 pub mod failure;
 pub mod home;
 pub mod idtool;
+pub mod packets;
+pub mod pcapng;
 pub mod text;
 pub mod transport;
 pub mod validate;

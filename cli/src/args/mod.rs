@@ -1,8 +1,15 @@
 //! From `argv` to what is wanted. Two grammars live side by side: the reference tool's (switches glued to their
-//! letter, in [`switches`]) and the grouped commands of this project (in [`modern`]).
+//! letter, in [`switches`]) and the grouped commands of this project (in [`modern`], with one file for what each group
+//! takes). Nothing here knows how a command is carried out.
 
+pub mod capture;
+pub mod controller;
+pub mod identity;
+pub mod member;
 pub mod modern;
+pub mod network;
 pub mod switches;
+pub mod world;
 
 /// Which tool the program was called as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::{Session, parse, quoted};
-use crate::args::modern::ControllerCommand;
+use crate::args::controller::ControllerCommand;
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
 use crate::validate::is_hex;

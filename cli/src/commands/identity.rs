@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::node::print_json;
 use crate::args::Common;
-use crate::args::modern::{IdentityCommand, Outputs};
+use crate::args::identity::{IdentityCommand, Outputs};
 use crate::failure::{Failure, Io, Outcome};
 use crate::home::write_atomic;
 use crate::validate::is_hex;

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::Session;
 use super::controller::{all_members, member_address, network_id, print, request};
-use crate::args::modern::{MemberCommand, MemberSettings, Which};
+use crate::args::member::{MemberCommand, MemberSettings, Which};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
 

@@ -1,6 +1,7 @@
 //! The commands, one file a subject, and the session they share.
 
 pub mod bond;
+pub mod capture;
 pub mod controller;
 pub mod identity;
 pub mod member;
@@ -10,11 +11,13 @@ pub mod node;
 pub mod root;
 pub mod world;
 
+use clap::Parser as _;
 use hyper::Method;
 use serde_json::Value;
 
+use crate::args::Common;
+use crate::args::modern::{Group, Line};
 use crate::args::switches::{self, Wanted, Words};
-use crate::args::{Common, modern};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
 use crate::transport::{Client, Reply, Unreachable};
@@ -38,7 +41,7 @@ pub struct Session {
 pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
     let first = switches::first_word(arguments).unwrap_or_default();
     if text::help::GROUPS.iter().any(|(group, _)| *group == first) {
-        return modern::run(program, arguments, io);
+        return grouped(program, arguments, io);
     }
     match switches::parse(arguments) {
         Wanted::Version => Ok(writeln!(io.out, "{}", crate::VERSION)?),
@@ -86,9 +89,33 @@ fn classic(program: &str, common: Common, words: &Words, io: &mut Io<'_>) -> Out
     run(&Session::open(program, common)?, words, io)
 }
 
+/// The grouped commands. Exit code 2 with clap's explanation for a malformed line.
+fn grouped(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
+    let words = std::iter::once("ztnode-cli").chain(arguments.iter().map(String::as_str));
+    let line = match Line::try_parse_from(words) {
+        Ok(line) => line,
+        Err(error) if error.use_stderr() => return Err(Failure::usage(error.to_string().trim_end())),
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayVersion => {
+            return Ok(writeln!(io.out, "{}", crate::VERSION)?);
+        }
+        Err(error) => return Ok(write!(io.out, "{error}")?),
+    };
+    let common = Common::from(line.switches);
+    let open = |common: Common| Session::open(program, common);
+    match line.group {
+        Group::Network(command) => network::run(&open(common)?, command, io),
+        Group::Member(command) => member::run(&open(common)?, command, io),
+        Group::Capture(command) => capture::run(&open(common)?, &command, io),
+        Group::Controller(command) => controller::run(&open(common)?, command, io),
+        Group::Identity(command) => identity::run(&common, command, io),
+        Group::Root(command) => root::run(program, &common, command, io),
+        Group::Moon(command) => moon::run(program, common, command, io),
+    }
+}
+
 fn help(program: &str, topic: &str, io: &mut Io<'_>) -> Outcome {
     if text::help::GROUPS.iter().any(|(group, _)| *group == topic) {
-        return modern::run(program, &[topic.to_owned(), "--help".to_owned()], io);
+        return grouped(program, &[topic.to_owned(), "--help".to_owned()], io);
     }
     Ok(write!(io.out, "{}", text::help::text(program, topic))?)
 }
@@ -208,6 +235,27 @@ impl Session {
             _ => failure,
         }
     }
+}
+
+/// The network as the node here sees it, which must have joined it: by ID, or by name.
+///
+/// # Errors
+/// Exit code 2 when it has joined no such network, or several of that name; an unreachable service.
+pub(crate) fn network_of(session: &Session, typed: &str) -> Result<Value, Failure> {
+    let networks = controller::request(session, Method::GET, "/network", None)?;
+    let networks = networks.as_array().map_or(&[][..], Vec::as_slice);
+    let by_id = crate::validate::is_hex(typed, 16).then(|| typed.to_ascii_lowercase());
+    let mut found = networks.iter().filter(|network| match &by_id {
+        Some(id) => network["id"] == **id,
+        None => network["name"] == *typed,
+    });
+    let what = match (found.next(), found.next()) {
+        (Some(network), None) => return Ok(network.clone()),
+        (None, _) => "has joined no network",
+        (Some(_), Some(_)) => "has joined more than one network",
+    };
+    Err(Failure::usage(format!("{}: this node {what} {}", session.program, text::printable(typed)))
+        .hint("See `ztnode-cli listnetworks`; the 16-digit ID always works."))
 }
 
 /// Reads a reply as JSON.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::Session;
 use super::controller::{all_networks, network_id, print, request};
-use crate::args::modern::{NetworkCommand, NetworkSettings};
+use crate::args::network::{NetworkCommand, NetworkSettings};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
 

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::world;
 use crate::args::Common;
-use crate::args::modern::{Endpoints, RootCommand};
+use crate::args::world::{Endpoints, RootCommand};
 use crate::failure::{Failure, Io, Outcome};
 
 /// Planet IDs that others have claimed (Specification: worlds).

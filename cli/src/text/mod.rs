@@ -16,3 +16,10 @@ pub mod table;
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
+
+/// The time of day in UTC, `13:45:01.123456Z`, of microseconds since the Unix epoch.
+pub fn time(microseconds: u64) -> String {
+    let seconds = microseconds / 1_000_000;
+    let [hour, minute, second] = [seconds / 3600 % 24, seconds / 60 % 60, seconds % 60];
+    format!("{hour:02}:{minute:02}:{second:02}.{:06}Z", microseconds % 1_000_000)
+}
