@@ -8,11 +8,15 @@
 //! * [`json`]: the form of the controller API;
 //! * [`describe`]: packets in words;
 //! * [`mod@evaluate`]: the plain evaluator, the reference for every faster one;
+//! * [`explain`]: the walk of one packet through the rules, in words;
+//! * [`cases`]: case files, to test rules with;
 //! * [`flow`]: verdicts that are remembered.
 
 pub mod binary;
+pub mod cases;
 pub mod describe;
 pub mod evaluate;
+pub mod explain;
 pub mod flow;
 pub mod json;
 pub mod rule;

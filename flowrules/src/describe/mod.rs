@@ -30,6 +30,7 @@ use std::ops::Range;
 use crate::evaluate::Frame;
 
 pub use names::{ethertype_name, protocol_name};
+pub(crate) use parse::mac;
 pub use parse::parse;
 pub use write::{describe, mac_text};
 
