@@ -6,6 +6,9 @@
 //! * [`rule`]: one entry of a rule list;
 //! * [`binary`]: the form that travels inside configurations and capabilities;
 //! * [`json`]: the form of the controller API;
+//! * [`language`]: the rule language, source text to rule lists;
+//! * [`mod@decompile`]: rule lists to source text;
+//! * [`mod@lint`]: findings about programs;
 //! * [`describe`]: packets in words;
 //! * [`mod@evaluate`]: the plain evaluator, the reference for every faster one;
 //! * [`explain`]: the walk of one packet through the rules, in words;
@@ -14,11 +17,14 @@
 
 pub mod binary;
 pub mod cases;
+pub mod decompile;
 pub mod describe;
 pub mod evaluate;
 pub mod explain;
 pub mod flow;
 pub mod json;
+pub mod language;
+pub mod lint;
 pub mod rule;
 
 pub use binary::{DecodeError, MAX_CAPABILITY_RULES, MAX_RULES, decode, decode_one, encode};
