@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use flowrules::{Direction, Verdict};
 use protocol::netconf::NetworkConfig;
-use protocol::{Address, NetworkId, Prefix};
+use protocol::{Address, Mac, NetworkId, Prefix};
 
 /// Something the service has to do or to know.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub enum Event {
     IdentityCollision,
     /// A member (or this node itself) asks our controller for a configuration.
     ConfigRequest(controller::Request),
+    /// The verdict on a frame of a network that is being traced.
+    RuleTrace(Box<RuleTrace>),
     /// A peer sent an application message.
     UserMessage {
         /// Who sent it.
@@ -61,6 +64,36 @@ pub enum Event {
         /// Content.
         body: Vec<u8>,
     },
+}
+
+/// Payload bytes a trace shows at most.
+pub const TRACE_HEAD: usize = 128;
+
+/// What the rules said of one frame.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RuleTrace {
+    /// The network.
+    pub network: NetworkId,
+    /// When, ms since the Unix epoch.
+    pub at: i64,
+    /// Inbound: the frame came from [`RuleTrace::them`]; outbound: it goes there.
+    pub direction: Direction,
+    /// The other node; null for a multicast or an unknown address, before its receivers are chosen.
+    pub them: Address,
+    /// Source MAC.
+    pub source: Mac,
+    /// Destination MAC.
+    pub dest: Mac,
+    /// Ethertype.
+    pub ethertype: u16,
+    /// Length of the payload, bytes.
+    pub length: usize,
+    /// The first [`TRACE_HEAD`] bytes of the payload at most.
+    pub head: Vec<u8>,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Frames not shown since the last that was, for the sake of the rate.
+    pub skipped: u64,
 }
 
 /// Names of state objects; the service maps them to files of the home directory.

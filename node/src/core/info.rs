@@ -5,9 +5,11 @@
 //!
 //! Specification: local service HTTP API, "node endpoints". All times are milliseconds since the Unix epoch; 0 means never.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use flowrules::{FlowStatistics, Rule};
 use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::NetworkConfig;
 use protocol::world::World;
@@ -45,6 +47,61 @@ pub struct Counters {
     pub relayed: u64,
     /// Datagrams dropped (malformed, not authentic, not wanted).
     pub dropped: u64,
+    /// Copies of frames that rules ask for (TEE and WATCH).
+    pub copies: CopyCounters,
+}
+
+/// What became of the copies that rules ask for. They must not hold up what they are copies of, so they are the first to be
+/// dropped when room is short.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct CopyCounters {
+    /// Sent.
+    pub sent: u64,
+    /// Dropped because neither an identity nor a path of the target was found in time.
+    pub unreachable: u64,
+    /// Dropped because there were too many at once.
+    pub too_many: u64,
+    /// Dropped because the packet would have been larger than the path carries.
+    pub too_large: u64,
+    /// Datagrams of copies counted as sent, that the socket had no room for.
+    pub congested: u64,
+}
+
+/// The rules a node enforces in one network, and what they have done so far.
+#[derive(Clone, Debug)]
+pub struct RulesInfo {
+    /// The configuration in force: base rules, own capabilities and tags, where the rules stand in their source.
+    pub config: Arc<NetworkConfig>,
+    /// How often each entry decided.
+    pub counters: RuleCounters,
+    /// How often the flow cache knew the verdict since the rules last changed.
+    pub flows: FlowStatistics,
+    /// What other members have presented, as far as it may be used now; the first
+    /// [`MAX_SHOWN_MEMBERS`](super::limits::MAX_SHOWN_MEMBERS) by address of those that presented anything.
+    pub members: Vec<MemberRules>,
+}
+
+/// How often each entry decided about a frame or made a copy. A multicast is decided about once for itself and once more for
+/// each receiver, a frame through the bridge once more for each bridge.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RuleCounters {
+    /// The network's own rules, one per entry. They go on over new configurations with the same rules.
+    pub base: Vec<u64>,
+    /// Capabilities by ID, one per entry: our own and those others presented.
+    pub capabilities: BTreeMap<u32, Vec<u64>>,
+    /// Frames that no entry decided about, dropped.
+    pub nothing_matched: u64,
+}
+
+/// What another member has presented.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MemberRules {
+    /// The member.
+    pub address: Address,
+    /// Its tags: ID and value, by ID.
+    pub tags: Vec<(u32, u32)>,
+    /// Its capabilities: ID and rules, by ID.
+    pub capabilities: Vec<(u32, Vec<Rule>)>,
 }
 
 /// What a peer is to us.

@@ -12,6 +12,10 @@ pub const MAX_PATHS: usize = 4 * MAX_PEERS;
 pub const MAX_SEND_QUEUE: usize = 1024;
 /// Of these, for one destination.
 pub const MAX_SEND_QUEUE_PER_PEER: usize = 64;
+/// Copies made by rules among the packets waiting for a destination; ordinary ones push them out.
+pub const MAX_WAITING_COPIES: usize = 128;
+/// Of these, for one destination.
+pub const MAX_WAITING_COPIES_PER_PEER: usize = 32;
 /// Packets waiting for their sender's identity or credentials.
 pub const MAX_PARKED: usize = 512;
 /// Of these, from one sender address.
@@ -42,6 +46,12 @@ pub const MAX_GROUP_MEMBERS: usize = 65_536;
 pub const MAX_OWN_GROUPS: usize = 1_024;
 /// Multicasts of one group waiting for more receivers.
 pub const MAX_PENDING_MULTICASTS: usize = 32;
+/// Members of one network told of by [`crate::core::Core::rules`].
+pub const MAX_SHOWN_MEMBERS: usize = 1_024;
+/// Capabilities of one network whose entries' hits are counted.
+pub const MAX_COUNTED_CAPABILITIES: usize = 1_024;
+/// Frames traced in a second, per network.
+pub const MAX_TRACE_RATE: u32 = 1_000;
 /// MAC addresses known behind bridges, per network.
 pub const MAX_BRIDGED_MACS: usize = 65_536;
 

@@ -8,7 +8,8 @@ use std::collections::VecDeque;
 use protocol::Address;
 
 use super::limits::{
-    MAX_PARKED, MAX_PARKED_PER_PEER, MAX_SEND_QUEUE, MAX_SEND_QUEUE_PER_PEER, QUEUE_LIFETIME,
+    MAX_PARKED, MAX_PARKED_PER_PEER, MAX_SEND_QUEUE, MAX_SEND_QUEUE_PER_PEER, MAX_WAITING_COPIES,
+    MAX_WAITING_COPIES_PER_PEER, QUEUE_LIFETIME,
 };
 use super::path::PathKey;
 
@@ -23,49 +24,91 @@ pub(super) struct Waiting {
     pub(super) via: Option<PathKey>,
     /// Whether an incoming packet is already authenticated and decrypted.
     pub(super) open: bool,
+    /// Whether an outgoing packet is a copy made by rules, which never takes the place of anything else.
+    pub(super) copy: bool,
     /// The packet.
     pub(super) packet: Vec<u8>,
 }
 
-/// A bounded waiting room; the oldest makes room, and nobody may fill it alone.
+/// A bounded waiting room; the oldest makes room, and nobody may fill it alone. Copies have a few places for themselves while
+/// there are free ones, and are the first to go.
 #[derive(Debug)]
 pub(super) struct Queue {
     waiting: VecDeque<Waiting>,
     capacity: usize,
     per_peer: usize,
+    copies: usize,
+    /// Copies that waited in vain since somebody last asked.
+    lost_copies: u64,
 }
 
 impl Queue {
     /// For outgoing packets.
     pub(super) fn sending() -> Self {
-        Self { waiting: VecDeque::new(), capacity: MAX_SEND_QUEUE, per_peer: MAX_SEND_QUEUE_PER_PEER }
+        Self::new(MAX_SEND_QUEUE, MAX_SEND_QUEUE_PER_PEER)
     }
 
     /// For incoming packets.
     pub(super) fn parking() -> Self {
-        Self { waiting: VecDeque::new(), capacity: MAX_PARKED, per_peer: MAX_PARKED_PER_PEER }
+        Self::new(MAX_PARKED, MAX_PARKED_PER_PEER)
     }
 
-    /// Lets a packet wait.
+    fn new(capacity: usize, per_peer: usize) -> Self {
+        Self { waiting: VecDeque::new(), capacity, per_peer, copies: 0, lost_copies: 0 }
+    }
+
+    /// Lets a packet wait. A copy that finds no free place is lost.
     pub(super) fn push(&mut self, item: Waiting) {
-        let peers = self.waiting.iter().filter(|w| w.peer == item.peer).count();
+        if item.copy {
+            if self.has_room_for_copy(item.peer) {
+                self.copies += 1;
+                self.waiting.push_back(item);
+            } else {
+                self.lost_copies += 1;
+            }
+            return;
+        }
+        let peers = self.waiting.iter().filter(|w| w.peer == item.peer && !w.copy).count();
         if peers >= self.per_peer {
-            if let Some(oldest) = self.waiting.iter().position(|w| w.peer == item.peer) {
+            if let Some(oldest) = self.waiting.iter().position(|w| w.peer == item.peer && !w.copy) {
                 self.waiting.remove(oldest);
             }
         } else if self.waiting.len() >= self.capacity {
-            self.waiting.pop_front();
+            let copy = if self.copies > 0 { self.waiting.iter().position(|w| w.copy) } else { None };
+            if copy.is_some() {
+                self.copies -= 1;
+                self.lost_copies += 1;
+            }
+            self.waiting.remove(copy.unwrap_or(0));
         }
         self.waiting.push_back(item);
     }
 
+    /// Whether a copy for `peer` could wait now.
+    pub(super) fn has_room_for_copy(&self, peer: Address) -> bool {
+        self.copies < MAX_WAITING_COPIES
+            && self.waiting.len() < self.capacity
+            && self.waiting.iter().filter(|w| w.peer == peer && w.copy).count() < MAX_WAITING_COPIES_PER_PEER
+    }
+
+    /// How many copies have waited in vain since the last call.
+    pub(super) fn take_lost_copies(&mut self) -> u64 {
+        std::mem::take(&mut self.lost_copies)
+    }
+
     /// Takes out what waits for `peer` (or for anybody) and is not too old, in order.
     pub(super) fn take(&mut self, now: i64, peer: Option<Address>) -> Vec<Waiting> {
-        self.waiting.retain(|w| now - w.since < QUEUE_LIFETIME);
+        let lost = &mut self.lost_copies;
+        self.waiting.retain(|w| {
+            let fresh = now - w.since < QUEUE_LIFETIME;
+            *lost += u64::from(w.copy && !fresh);
+            fresh
+        });
         let all = std::mem::take(&mut self.waiting);
         let (taken, left): (VecDeque<_>, VecDeque<_>) =
             all.into_iter().partition(|w| peer.is_none_or(|p| p == w.peer));
         self.waiting = left;
+        self.copies = self.waiting.iter().filter(|w| w.copy).count();
         taken.into()
     }
 

@@ -121,7 +121,7 @@ impl Core {
     fn park(&mut self, now: i64, via: PathKey, data: &[u8], open: bool, since: Option<i64>) {
         let peer = packet::source(data);
         let since = since.unwrap_or(now);
-        self.parked.push(Waiting { since, peer, via: Some(via), open, packet: data.to_vec() });
+        self.parked.push(Waiting { since, peer, via: Some(via), open, copy: false, packet: data.to_vec() });
     }
 
     fn dispatch(&mut self, now: i64, via: PathKey, data: &mut [u8], since: Option<i64>) {

@@ -16,6 +16,17 @@ use super::limits::{
 use super::path::{PathKey, SocketId};
 use super::queue::Waiting;
 
+/// How a packet leaves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// To whom it is addressed, by the path chosen for that.
+    ByAddress,
+    /// Back on the path something came by.
+    Back,
+    /// By address, but dispensable: a copy that rules asked for.
+    Copy,
+}
+
 /// Verbs whose sender listens for an OK.
 fn wants_reply(verb: u8) -> bool {
     const VERBS: [Verb; 7] = [
@@ -48,19 +59,60 @@ impl Core {
             return;
         }
         if let Some(key) = self.route(now, dest) {
-            self.emit(now, &mut packet, key, true);
+            self.emit(now, &mut packet, key, Way::ByAddress);
             self.scratch = packet;
         } else {
-            if !self.topology.peers.contains_key(&dest) {
-                self.whois(now, dest);
-            }
-            self.sending.push(Waiting { since: now, peer: dest, via: None, open: false, packet });
+            self.await_route(now, dest, false, packet);
         }
+    }
+
+    fn await_route(&mut self, now: i64, dest: Address, copy: bool, packet: Vec<u8>) {
+        if !self.topology.peers.contains_key(&dest) {
+            self.whois(now, dest);
+        }
+        self.sending.push(Waiting { since: now, peer: dest, via: None, open: false, copy, packet });
+        self.count_lost_copies();
+    }
+
+    fn count_lost_copies(&mut self) {
+        self.counters.copies.unreachable += self.sending.take_lost_copies();
+    }
+
+    /// Whether it makes sense to build a copy for `to`; counts the one that is not built otherwise.
+    pub(super) fn has_room_for_copy(&mut self, now: i64, to: Address) -> bool {
+        if !self.outbox.datagrams.has_room_for_copies() {
+            self.counters.copies.too_many += 1;
+            return false;
+        }
+        if !self.topology.peers.contains_key(&to) && !self.sending.has_room_for_copy(to) {
+            self.counters.copies.unreachable += 1;
+            self.whois(now, to);
+            return false;
+        }
+        true
+    }
+
+    /// Sends a copy of a frame behind everything ordinary, or drops it if there is no room for it.
+    pub(super) fn send_copy(&mut self, now: i64, mut packet: Vec<u8>) {
+        let dest = packet::dest(&packet);
+        if dest == self.address() {
+            self.scratch = packet;
+        } else if let Some(key) = self.route(now, dest) {
+            self.emit(now, &mut packet, key, Way::Copy);
+            self.scratch = packet;
+        } else {
+            self.await_route(now, dest, true, packet);
+        }
+    }
+
+    /// Counts datagrams of copies that the operating system had no room for.
+    pub fn copies_congested(&mut self, datagrams: u64) {
+        self.counters.copies.congested += datagrams;
     }
 
     /// Answers on the path a request came by, relayed or not.
     pub(super) fn reply(&mut self, now: i64, via: PathKey, mut packet: Vec<u8>) {
-        self.emit(now, &mut packet, via, false);
+        self.emit(now, &mut packet, via, Way::Back);
         self.scratch = packet;
     }
 
@@ -102,18 +154,24 @@ impl Core {
     }
 
     /// Protects a packet for its destination and puts it, cut as the path wants it, into the outbox.
-    fn emit(&mut self, now: i64, packet: &mut [u8], key: PathKey, by_address: bool) {
+    fn emit(&mut self, now: i64, packet: &mut [u8], key: PathKey, way: Way) {
         let dest = packet::dest(packet);
         let Some(peer) = self.topology.peers.get(&dest) else { return };
         let ip = key.remote.ip();
         let mtu = self.settings.mtu(ip);
+        let copy = way == Way::Copy;
         if packet.len() > packet::max_packet(mtu) {
             self.counters.dropped += 1;
+            self.counters.copies.too_large += u64::from(copy);
+            return;
+        }
+        if copy && !self.outbox.datagrams.has_room_for_copies() {
+            self.counters.copies.too_many += 1;
             return;
         }
         let verb = packet::verb_byte(packet) & packet::VERB_MASK;
         packet::set_fragmented(packet, packet.len() > mtu);
-        match self.settings.trusted_path(ip).filter(|_| by_address) {
+        match self.settings.trusted_path(ip).filter(|_| way != Way::Back) {
             Some(id) => packet::mark_trusted(packet, id),
             None => peer.keys.armor(packet, peer.suite()),
         }
@@ -125,8 +183,13 @@ impl Core {
         let (datagrams, counters) = (&mut self.outbox.datagrams, &mut self.counters);
         packet::datagrams(packet, mtu, Split::Halves, |head, data| {
             counters.bytes_out += (head.len() + data.len()) as u64;
-            datagrams.push(Some(key.socket), key.remote, None, head, data);
+            if copy {
+                datagrams.push_copy(key.socket, key.remote, head, data);
+            } else {
+                datagrams.push(Some(key.socket), key.remote, None, head, data);
+            }
         });
+        counters.copies.sent += u64::from(copy);
     }
 
     /// The path a packet to `dest` takes now: a live direct one; else the best root, while the direct one is probed; else
@@ -214,7 +277,8 @@ impl Core {
     pub(super) fn retry_sending(&mut self, now: i64, peer: Option<Address>) {
         for mut waiting in self.sending.take(now, peer) {
             if let Some(key) = self.route(now, waiting.peer) {
-                self.emit(now, &mut waiting.packet, key, true);
+                let way = if waiting.copy { Way::Copy } else { Way::ByAddress };
+                self.emit(now, &mut waiting.packet, key, way);
             } else {
                 if !self.topology.peers.contains_key(&waiting.peer) {
                     self.whois(now, waiting.peer);
@@ -222,6 +286,7 @@ impl Core {
                 self.sending.push(waiting);
             }
         }
+        self.count_lost_copies();
     }
 
     /// Tries again to handle what waits for the identity or credentials of `peer`, or of anybody.

@@ -25,11 +25,16 @@ pub struct Segment {
     pub ttl: Option<u8>,
 }
 
-/// A batch of datagrams in send order.
+/// Datagrams of copies in one batch. More would hold up what the copies are of; the batches of a busy node are smaller.
+pub const MAX_COPIES: usize = 512;
+
+/// A batch of datagrams in send order: ordinary ones, then copies of frames that somebody else is to see. Copies are
+/// dispensable: they never go before an ordinary datagram of the batch, and there is only so much room for them.
 #[derive(Debug, Default)]
 pub struct DatagramBatch {
     buffer: Vec<u8>,
     segments: Vec<Segment>,
+    copies: Vec<Segment>,
 }
 
 impl DatagramBatch {
@@ -42,15 +47,36 @@ impl DatagramBatch {
         head: &[u8],
         data: &[u8],
     ) {
+        let range = self.lay(head, data);
+        self.segments.push(Segment { range, socket, to, ttl });
+    }
+
+    /// Appends one datagram that belongs to a copy; ask [`Self::has_room_for_copies`] before the first of a packet.
+    pub fn push_copy(&mut self, socket: SocketId, to: SocketAddr, head: &[u8], data: &[u8]) {
+        let range = self.lay(head, data);
+        self.copies.push(Segment { range, socket: Some(socket), to, ttl: None });
+    }
+
+    fn lay(&mut self, head: &[u8], data: &[u8]) -> Range<usize> {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(head);
         self.buffer.extend_from_slice(data);
-        self.segments.push(Segment { range: start..self.buffer.len(), socket, to, ttl });
+        start..self.buffer.len()
     }
 
-    /// The descriptors, in send order.
+    /// The descriptors of the ordinary datagrams, in send order.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
+    }
+
+    /// The descriptors of the copies, in send order; they come after everything else.
+    pub fn copies(&self) -> &[Segment] {
+        &self.copies
+    }
+
+    /// Whether one more packet may be copied in this batch.
+    pub fn has_room_for_copies(&self) -> bool {
+        self.copies.len() < MAX_COPIES
     }
 
     /// The bytes the descriptors refer to.
@@ -58,20 +84,21 @@ impl DatagramBatch {
         &self.buffer
     }
 
-    /// The datagrams with their bytes, in send order.
+    /// The datagrams with their bytes, in send order, copies last.
     pub fn iter(&self) -> impl Iterator<Item = (&Segment, &[u8])> {
-        self.segments.iter().map(|s| (s, &self.buffer[s.range.clone()]))
+        self.segments.iter().chain(&self.copies).map(|s| (s, &self.buffer[s.range.clone()]))
     }
 
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty()
+        self.segments.is_empty() && self.copies.is_empty()
     }
 
     /// Forgets everything; the buffers stay allocated.
     pub fn clear(&mut self) {
         self.buffer.clear();
         self.segments.clear();
+        self.copies.clear();
     }
 }
 

@@ -17,6 +17,9 @@ pub const BATCH: usize = 64;
 /// Room for one datagram: the largest a peer may be configured to send (10 324 octets), rounded up.
 pub const DATAGRAM_ROOM: usize = 10_368;
 
+/// How often in a row a full socket buffer is waited for.
+const PATIENCE: u32 = 3;
+
 /// Buffers for receiving.
 pub struct ReceiveBatch {
     buffers: Vec<Vec<u8>>,
@@ -139,6 +142,24 @@ impl SendBatch {
         socket: &UdpSocket,
         datagrams: impl IntoIterator<Item = (SocketAddr, &'a [u8])>,
     ) -> Sent {
+        self.send_patiently(socket, datagrams, PATIENCE)
+    }
+
+    /// Like [`Self::send`], but what finds the socket's buffer full is dropped at once.
+    pub fn send_if_room<'a>(
+        &mut self,
+        socket: &UdpSocket,
+        datagrams: impl IntoIterator<Item = (SocketAddr, &'a [u8])>,
+    ) -> Sent {
+        self.send_patiently(socket, datagrams, 0)
+    }
+
+    fn send_patiently<'a>(
+        &mut self,
+        socket: &UdpSocket,
+        datagrams: impl IntoIterator<Item = (SocketAddr, &'a [u8])>,
+        patience: u32,
+    ) -> Sent {
         let mut total = Sent::default();
         let mut datagrams = datagrams.into_iter();
         loop {
@@ -146,7 +167,7 @@ impl SendBatch {
             if chunk.peek().is_none() {
                 return total;
             }
-            self.send_chunk(socket, chunk, &mut total);
+            self.send_chunk(socket, chunk, patience, &mut total);
         }
     }
 
@@ -154,6 +175,7 @@ impl SendBatch {
         &mut self,
         socket: &UdpSocket,
         chunk: impl Iterator<Item = (SocketAddr, &'a [u8])>,
+        patience: u32,
         total: &mut Sent,
     ) {
         self.addresses.clear();
@@ -173,21 +195,21 @@ impl SendBatch {
             self.headers.push(libc::mmsghdr { msg_hdr: header(name, address.len(), slice), msg_len: 0 });
         }
         let mut at = 0;
-        let mut patience = 3;
+        let mut left = patience;
         while at < self.headers.len() {
             match send_headers(socket, &mut self.headers[at..]) {
                 Ok(n) => {
                     total.sent += n;
                     at += n;
-                    patience = 3;
+                    left = patience;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::ENOBUFS)) => {
-                    if patience == 0 || !wait_writable(socket) {
+                    if left == 0 || !wait_writable(socket) {
                         total.congested += self.headers.len() - at;
                         return;
                     }
-                    patience -= 1;
+                    left -= 1;
                 }
                 Err(error) => {
                     tracing::trace!(local = %socket.local(), %error, "datagram refused");

@@ -312,7 +312,7 @@ impl Daemon {
             Event::NetworkStatus { network, status } => report(network, status),
             Event::IdentityCollision => self.retire_identity(),
             // The packet thread hands these to the controller itself.
-            Event::ConfigRequest(_) => {}
+            Event::ConfigRequest(_) | Event::RuleTrace(_) => {}
             Event::UserMessage { from, kind, body } => {
                 tracing::debug!(%from, kind, octets = body.len(), "application message; nobody asked for it");
             }

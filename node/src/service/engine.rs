@@ -303,6 +303,7 @@ impl Engine {
         if batch.is_empty() {
             return;
         }
+        let mut congested = false;
         let (segments, buffer) = (batch.segments(), batch.buffer());
         let mut at = 0;
         while let Some(first) = segments.get(at) {
@@ -328,11 +329,36 @@ impl Engine {
                         }
                     }
                 } else {
-                    self.send.send(socket, own.map(|s| (s.to, &buffer[s.range.clone()])));
+                    let sent = self.send.send(socket, own.map(|s| (s.to, &buffer[s.range.clone()])));
+                    congested |= sent.congested > 0;
                 }
             }
         }
+        let dropped = self.send_copies(congested);
+        if dropped > 0 {
+            self.core.copies_congested(dropped);
+        }
         self.core.outbox.datagrams.clear();
+    }
+
+    /// Sends the copies of a batch, whose ordinary datagrams have been sent or, if `congested`, found no room. Copies do not wait for
+    /// room. Returns how many datagrams were dropped.
+    fn send_copies(&mut self, congested: bool) -> u64 {
+        let batch = &self.core.outbox.datagrams;
+        let (mut rest, buffer) = (batch.copies(), batch.buffer());
+        if congested {
+            return rest.len() as u64;
+        }
+        let mut dropped = 0;
+        while let Some(first) = rest.first() {
+            let (run, others) = rest.split_at(rest.iter().take_while(|s| s.socket == first.socket).count());
+            rest = others;
+            if let Some(socket) = first.socket.and_then(|id| self.sockets.get(&id)) {
+                let datagrams = run.iter().map(|s| (s.to, &buffer[s.range.clone()]));
+                dropped += self.send.send_if_room(socket, datagrams).congested as u64;
+            }
+        }
+        dropped
     }
 
     fn pass_events(&mut self) {
@@ -343,7 +369,7 @@ impl Engine {
                         tracing::debug!("the controller is busy; a configuration request is dropped");
                     }
                 }
-                Event::UserMessage { .. } if self.backlog.len() >= MAX_BACKLOG => {}
+                Event::UserMessage { .. } | Event::RuleTrace(_) if self.backlog.len() >= MAX_BACKLOG => {}
                 event => self.backlog.push_back(EngineEvent::Core(event)),
             }
         }

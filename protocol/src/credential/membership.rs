@@ -240,6 +240,17 @@ impl Membership {
         self.tags.get(&id).filter(|tag| self.usable(*tag, window)).map(|tag| tag.value)
     }
 
+    /// Whether nothing is known of the member that rules could ask about.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tags.is_empty() && self.capabilities.is_empty() && self.coos.is_empty()
+    }
+
+    /// The tags that may be used, by ascending id.
+    pub fn tags(&self, window: Window) -> impl Iterator<Item = &Tag> {
+        self.tags.values().filter(move |t| self.usable(*t, window))
+    }
+
     /// The capabilities that may be used, by ascending id.
     pub fn capabilities(&self, window: Window) -> impl Iterator<Item = &Capability> {
         self.capabilities.values().filter(move |c| self.usable(*c, window))

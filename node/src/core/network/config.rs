@@ -246,7 +246,9 @@ impl Core {
             return;
         }
         let config = Arc::new(config);
-        let first = network.config.replace(Arc::clone(&config)).is_none();
+        let before = network.config.replace(Arc::clone(&config));
+        network.rules.configure(before.as_deref(), &config);
+        let first = before.is_none();
         network.epoch += 1;
         network.last_update = if from_disk { 0 } else { now };
         network.failure = None;

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use flowrules::evaluate::{Accept, Context, Credentials, Direction, Frame, Verdict, filter};
+use flowrules::evaluate::{Accept, Context, Credentials, Direction, Frame, Verdict};
 use protocol::credential::membership::{Membership, Window};
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
@@ -13,6 +13,8 @@ use protocol::{Address, Mac, NetworkId, derive, packet};
 use rand::RngExt;
 
 use super::super::Core;
+use super::super::event::{Event, RuleTrace, TRACE_HEAD};
+use super::Network;
 
 /// An Ethernet frame with its addresses.
 #[derive(Clone, Copy)]
@@ -80,6 +82,7 @@ impl Core {
     /// Runs the rules of a joined network over a frame.
     fn verdict(
         &mut self,
+        now: i64,
         id: NetworkId,
         direction: Direction,
         them: Address,
@@ -87,9 +90,9 @@ impl Core {
         no_tee: bool,
     ) -> Option<Verdict> {
         let us = self.address();
-        let network = self.networks.get(&id)?;
-        let config = network.config.as_deref()?;
-        let remote = network.members.get(&them).map(|m| &m.record);
+        let Network { config, members, rules, .. } = self.networks.get_mut(&id)?;
+        let config = config.as_deref()?;
+        let remote = members.get(&them).map(|m| &m.record);
         let ends = Ends { config, us, them, remote };
         let (source, dest) = match direction {
             Direction::Inbound => (them, us),
@@ -113,17 +116,35 @@ impl Core {
             credentials: &ends,
         };
         let window = ends.window();
-        Some(match direction {
+        let verdict = match direction {
             Direction::Outbound => {
                 let mut capabilities = config.capabilities.iter().map(|c| (c.id, &c.rules[..]));
-                filter(&config.rules, &mut capabilities, &mut context, no_tee)
+                rules.cache.filter(&config.rules, &mut capabilities, &mut context, no_tee)
             }
             Direction::Inbound => {
                 let mut capabilities =
                     remote.into_iter().flat_map(|r| r.capabilities(window)).map(|c| (c.id, &c.rules[..]));
-                filter(&config.rules, &mut capabilities, &mut context, no_tee)
+                rules.cache.filter(&config.rules, &mut capabilities, &mut context, no_tee)
             }
-        })
+        };
+        rules.count(&verdict);
+        if let Some(skipped) = rules.traced(now) {
+            let head = frame.payload[..frame.payload.len().min(TRACE_HEAD)].to_vec();
+            self.outbox.events.push_back(Event::RuleTrace(Box::new(RuleTrace {
+                network: id,
+                at: now,
+                direction,
+                them,
+                source: frame.source,
+                dest: frame.dest,
+                ethertype: frame.ethertype,
+                length: frame.payload.len(),
+                head,
+                verdict,
+                skipped,
+            })));
+        }
+        Some(verdict)
     }
 
     /// Whether a frame may leave towards `to` (null while unknown). Sends the copies and redirections the rules ask for.
@@ -135,7 +156,9 @@ impl Core {
         frame: Ethernet<'_>,
         no_tee: bool,
     ) -> bool {
-        let Some(verdict) = self.verdict(id, Direction::Outbound, to, frame, no_tee) else { return false };
+        let Some(verdict) = self.verdict(now, id, Direction::Outbound, to, frame, no_tee) else {
+            return false;
+        };
         let copies = |watch| if watch { ext_frame::WATCH_OUTBOUND } else { ext_frame::TEE_OUTBOUND };
         self.carry_out(now, id, &verdict, frame, copies, ext_frame::REDIRECT_OUTBOUND) != Accept::Drop
     }
@@ -148,7 +171,7 @@ impl Core {
         from: Address,
         frame: Ethernet<'_>,
     ) -> Accept {
-        let Some(verdict) = self.verdict(id, Direction::Inbound, from, frame, false) else {
+        let Some(verdict) = self.verdict(now, id, Direction::Inbound, from, frame, false) else {
             return Accept::Drop;
         };
         let copies = |watch| if watch { ext_frame::WATCH_INBOUND } else { ext_frame::TEE_INBOUND };
@@ -167,16 +190,33 @@ impl Core {
         for copy in verdict.copies.iter() {
             let payload = &frame.payload[..copy.length.min(frame.payload.len())];
             let copied = Ethernet { payload, ..frame };
-            self.send_copy(now, id, Address::from_u64(copy.target), copied, copy_flags(copy.watch));
+            let to = Address::from_u64(copy.target);
+            if !to.is_reserved() && self.has_room_for_copy(now, to) {
+                let packet = self.copy_packet(now, id, to, copied, copy_flags(copy.watch));
+                self.send_copy(now, packet);
+            }
         }
         if let Some(target) = verdict.redirect {
-            self.send_copy(now, id, Address::from_u64(target), frame, redirect_flags);
+            // Not a copy but the frame itself: it takes the way of any other.
+            let packet = self.copy_packet(now, id, Address::from_u64(target), frame, redirect_flags);
+            self.send(now, packet);
             return Accept::Drop;
         }
         verdict.accept
     }
 
-    fn send_copy(&mut self, now: i64, id: NetworkId, to: Address, frame: Ethernet<'_>, flags: u8) {
+    /// An EXT_FRAME for the target of an action. The target judges us by our certificate, so it gets that first.
+    fn copy_packet(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        to: Address,
+        frame: Ethernet<'_>,
+        flags: u8,
+    ) -> Vec<u8> {
+        if self.topology.peers.contains_key(&to) {
+            self.push_credentials_if_due(now, id, to);
+        }
         let mut packet = self.begin(to, Verb::ExtFrame);
         ExtFrame {
             network: id,
@@ -189,6 +229,6 @@ impl Core {
         }
         .write(&mut packet);
         packet::compress(&mut packet, 0);
-        self.send(now, packet);
+        packet
     }
 }

@@ -52,6 +52,7 @@ impl Network {
             && let Some(oldest) = self.members.iter().min_by_key(|(_, m)| m.changed).map(|(a, _)| *a)
         {
             self.members.remove(&oldest);
+            self.rules.credentials_changed(oldest);
         }
         self.members.entry(address).or_default()
     }
@@ -105,9 +106,9 @@ impl Core {
         let Some(network) = self.networks.get_mut(&id).filter(|_| com.network() == id) else {
             return Added::Rejected;
         };
-        let member = network.member(com.issued_to());
-        let added = member.record.add_com(com, lookup);
-        member.note(now, added);
+        let subject = com.issued_to();
+        let added = network.member(subject).record.add_com(com, lookup);
+        network.note(now, subject, added);
         added
     }
 
@@ -144,9 +145,8 @@ impl Core {
                     let lookup = known(&self.topology, &self.secret);
                     let Some(network) = self.networks.get_mut(&item.network) else { continue };
                     let subject: Address = $subject(&item);
-                    let member = network.member(subject);
-                    let added = member.record.$add(item, lookup);
-                    member.note(now, added);
+                    let added = network.member(subject).record.$add(item, lookup);
+                    network.note(now, subject, added);
                     match added {
                         Added::UnknownSigner(signer) => return Ok(self.await_signer(now, signer)),
                         added => accepted |= added.is_accepted(),
@@ -159,9 +159,8 @@ impl Core {
         for revocation in set.revocations {
             let lookup = known(&self.topology, &self.secret);
             let Some(network) = self.networks.get_mut(&revocation.network) else { continue };
-            let member = network.member(revocation.target);
-            let added = member.record.add_revocation(&revocation, lookup);
-            member.note(now, added);
+            let added = network.member(revocation.target).record.add_revocation(&revocation, lookup);
+            network.note(now, revocation.target, added);
             match added {
                 Added::UnknownSigner(signer) => return Ok(self.await_signer(now, signer)),
                 added => accepted |= added.is_accepted(),
@@ -239,12 +238,21 @@ impl Core {
     }
 }
 
-impl Member {
-    /// Notes a change of the record.
-    pub(super) fn note(&mut self, now: i64, added: Added) {
-        if added == Added::New {
-            self.agreed_in = None;
-            self.changed = now;
+impl Network {
+    /// Notes what became of a credential or revocation offered for a member's record. What was derived from the record before
+    /// is not valid any more.
+    pub(super) fn note(&mut self, now: i64, address: Address, added: Added) {
+        if added != Added::New {
+            return;
+        }
+        self.rules.credentials_changed(address);
+        let Some(member) = self.members.get_mut(&address) else { return };
+        member.agreed_in = None;
+        member.changed = now;
+        if let Some(config) = &self.config {
+            for capability in member.record.capabilities(config.window()) {
+                self.rules.presented(capability.id, &capability.rules);
+            }
         }
     }
 }

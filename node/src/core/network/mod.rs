@@ -5,6 +5,7 @@
 //! | `config` | asking a controller, assembling and applying its answer |
 //! | `membership` | who may talk to us here: credentials in and out, the gate |
 //! | `filter` | the network's rules, applied to one frame |
+//! | `rules` | what is kept about the rules: the flow cache, counters, the trace |
 //! | `frames` | Ethernet frames from the port and from peers |
 //! | `multicast`, `directory` | groups, subscribers, sending to many |
 //! | `bridge` | MAC addresses behind members that bridge |
@@ -17,6 +18,7 @@ mod filter;
 mod frames;
 mod membership;
 mod multicast;
+mod rules;
 mod serve;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +37,7 @@ use config::{Assembly, Requests};
 pub(super) use directory::Directory;
 use membership::Member;
 use multicast::Repeats;
+use rules::Rules;
 
 /// Why the controller did not give us a configuration last time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,6 +66,7 @@ pub(super) struct Network {
     /// Groups the operating system listens to on the port.
     port_groups: BTreeSet<MulticastGroup>,
     bridges: BridgeTable,
+    rules: Rules,
     last_announced: i64,
     repeats: Repeats,
     authentication_url: Option<String>,
@@ -87,6 +91,7 @@ impl Network {
             members: BTreeMap::new(),
             port_groups: BTreeSet::new(),
             bridges: BridgeTable::default(),
+            rules: Rules::default(),
             last_announced: 0,
             repeats: Repeats::default(),
             authentication_url: None,
@@ -235,7 +240,14 @@ impl Core {
         for network in self.networks.values_mut() {
             network.bridges.expire(now);
             // A record with a revocation outlives the peer: forgetting it would let a revoked certificate in again.
-            network.members.retain(|address, member| peers.contains_key(address) || member.is_memorable(now));
+            let Network { members, rules, .. } = network;
+            members.retain(|address, member| {
+                let kept = peers.contains_key(address) || member.is_memorable(now);
+                if !kept && !member.record.is_empty() {
+                    rules.credentials_changed(*address);
+                }
+                kept
+            });
         }
     }
 }

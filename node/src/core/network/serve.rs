@@ -114,9 +114,9 @@ impl Core {
     fn revoked_by_ourselves(&mut self, now: i64, set: &NetworkCredentials) {
         for revocation in &set.revocations {
             if let Some(network) = self.networks.get_mut(&revocation.network) {
-                let member = network.member(revocation.target);
-                let added = member.record.add_revocation(revocation, known(&self.topology, &self.secret));
-                member.note(now, added);
+                let known = known(&self.topology, &self.secret);
+                let added = network.member(revocation.target).record.add_revocation(revocation, known);
+                network.note(now, revocation.target, added);
             }
         }
     }
