@@ -38,6 +38,7 @@ use std::ops::Range;
 
 use crate::describe::Description;
 use crate::explain::Side;
+use crate::language::Program;
 
 pub use parse::parse;
 pub use run::{Outcome, Scenes, expected_words};
@@ -257,6 +258,23 @@ pub struct CapabilityWords {
     pub id: u32,
     /// New members get it.
     pub default: bool,
+}
+
+impl From<&Program> for Vocabulary {
+    fn from(program: &Program) -> Self {
+        // Values are 32 bits on the wire, whatever sign the language gives them.
+        let bits = |value: &i64| *value as u32;
+        let tags = program.tags.iter().map(|tag| {
+            let values = tag.flags.iter().chain(&tag.enums).map(|(name, value)| (name.clone(), bits(value)));
+            let words =
+                TagWords { id: tag.id, default: tag.default.as_ref().map(bits), values: values.collect() };
+            (tag.name.clone(), words)
+        });
+        let capabilities = program.capabilities.iter().map(|capability| {
+            (capability.name.clone(), CapabilityWords { id: capability.id, default: capability.default })
+        });
+        Self { tags: tags.collect(), capabilities: capabilities.collect() }
+    }
 }
 
 impl Vocabulary {

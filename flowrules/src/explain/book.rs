@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::Rules;
+use crate::decompile::{self, Names};
 use crate::evaluate::Entry;
+use crate::language::{Program, Section, statement_text};
+use crate::rule::{Kind, Rule};
 
 /// Where a statement stands and what it reads.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,4 +93,98 @@ impl Book {
     pub fn text(&self, by: Option<Entry>) -> &str {
         by.and_then(|entry| self.statement(entry)).map_or("", |statement| statement.text.as_str())
     }
+}
+
+impl Book {
+    /// The book on a program: every statement as its author wrote it, with its line.
+    pub fn of_program(program: &Program, source: &str) -> Self {
+        let names = Names::from(program);
+        let chapter = |section: &Section, name: Option<&str>| Chapter {
+            name: name.map(str::to_owned),
+            statements: section
+                .places
+                .iter()
+                .map(|place| Statement {
+                    line: Some(place.line),
+                    included_at: place.included_at,
+                    text: statement_text(source, place),
+                })
+                .collect(),
+            words: words(&section.rules, &names),
+        };
+        let capabilities = program.capabilities.iter();
+        Self {
+            base: chapter(&program.base, None),
+            capabilities: capabilities.map(|one| (one.id, chapter(&one.section, Some(&one.name)))).collect(),
+        }
+    }
+
+    /// The book on rules without their source: statements are decompiled, `place` tells line and `include` line of an
+    /// entry if somebody knows them.
+    pub fn of_rules(
+        rules: &Rules<'_>,
+        names: &Names,
+        place: impl Fn(Entry) -> (Option<u32>, Option<u32>),
+    ) -> Self {
+        let chapter = |capability: Option<u32>, list: &[Rule]| Chapter {
+            name: names
+                .capabilities
+                .iter()
+                .find(|(_, id, _)| Some(*id) == capability)
+                .map(|(name, ..)| name.clone()),
+            statements: statements(list, names, |index| {
+                u16::try_from(index).map_or((None, None), |index| place(Entry { capability, index }))
+            }),
+            words: words(list, names),
+        };
+        Self {
+            base: chapter(None, rules.base),
+            capabilities: rules
+                .capabilities
+                .iter()
+                .map(|(id, list)| (*id, chapter(Some(*id), list)))
+                .collect(),
+        }
+    }
+}
+
+fn statements(
+    list: &[Rule],
+    names: &Names,
+    place: impl Fn(usize) -> (Option<u32>, Option<u32>),
+) -> Vec<Statement> {
+    let mut all: Vec<Statement> = Vec::with_capacity(list.len());
+    let mut begin = 0;
+    while begin < list.len() {
+        let end = (begin..list.len()).find(|index| list[*index].kind.is_action()).unwrap_or(list.len() - 1);
+        let (line, included_at) = place(end);
+        let one = Statement { line, included_at, text: decompile::statement(list, end, names) };
+        all.resize(end + 1, one);
+        begin = end + 1;
+    }
+    all
+}
+
+/// Each entry in words of its own: what [`decompile::statement`] says of it alone.
+fn words(list: &[Rule], names: &Names) -> Vec<String> {
+    let mut first = true;
+    list.iter()
+        .map(|rule| {
+            let action = rule.kind.is_action();
+            let mut alone = vec![rule.clone()];
+            // A connective means something between two matches only.
+            let or = rule.or && !action && !first;
+            if let Some(rule) = alone.first_mut() {
+                rule.or = false;
+            }
+            if !action {
+                alone.push(Rule::new(Kind::Accept));
+            }
+            first = action;
+            let text = decompile::statement(&alone, 0, names);
+            let text = text.trim_end_matches(';').trim_end();
+            let text = if action { text } else { text.strip_prefix("accept ").unwrap_or(text) };
+            if or { format!("or {text}") } else { text.to_owned() }
+        })
+        .collect()
 }
