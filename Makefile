@@ -5,7 +5,7 @@ CARGO ?= cargo
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 # Seconds for every fuzz target in `make test`.
 FUZZ_SECONDS ?= 2
-LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump procps jq
+LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
 .PHONY: help root lab lab-shell lab-down packages test fmt clippy unit doc licences fuzz bench install
 

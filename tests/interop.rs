@@ -1,8 +1,10 @@
-//! ztnode and zerotier-one side by side: each of root, controller and two members held by either, all 16 combinations.
+//! ztnode and zerotier-one side by side: each of root, controller and two members held by either, all 16 combinations;
+//! and flow rules with each of controller, two members and an observer held by either, again 16.
 //!
 //! Runs when `ZEROTIER_ONE` names a zerotier-one 1.14.1 binary. `ZTNODE_INTEROP=ozzo` picks one combination (root,
-//! controller, A, B: `o` is ours, `z` is zerotier-one). The table for docs/interop.md is printed, and written to the
-//! file that `ZTNODE_INTEROP_TABLE` names.
+//! controller, A, B: `o` is ours, `z` is zerotier-one), `ZTNODE_INTEROP_RULES=ozoo` one of the rules (controller, A, B,
+//! observer). The tables for docs/interop.md are printed, and written to the files that `ZTNODE_INTEROP_TABLE` and
+//! `ZTNODE_INTEROP_RULES_TABLE` name.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::capture::Capture;
+use lab::rules::{self, Example, Observed};
 use lab::traffic::{self, Group};
 use lab::{Access, Cluster, NatKind, Plan, Seat, binaries, testing, tool};
 
@@ -50,9 +53,12 @@ fn combination(code: &str, row: &mut Vec<String>) -> Result<()> {
         .member("b", seats[3], Access::Nat(NatKind::PortRestricted));
     let mut cluster = plan.prepare(lab::Lab::new()?)?;
     let outcome = steps(&mut cluster, row);
-    outcome.map_err(|error| {
-        if std::env::var_os("ZTNODE_INTEROP").is_some() { error.context(cluster.report()) } else { error }
-    })
+    outcome.map_err(|error| with_report(error, "ZTNODE_INTEROP", &mut cluster))
+}
+
+/// Whoever picks combinations wants to know more about those that fail.
+fn with_report(error: anyhow::Error, picked: &str, cluster: &mut Cluster) -> anyhow::Error {
+    if std::env::var_os(picked).is_some() { error.context(cluster.report()) } else { error }
 }
 
 fn steps(cluster: &mut Cluster, row: &mut Vec<String>) -> Result<()> {
@@ -119,17 +125,142 @@ fn steps(cluster: &mut Cluster, row: &mut Vec<String>) -> Result<()> {
     Ok(())
 }
 
+const A: usize = 0;
+const B: usize = 1;
+const OBSERVER: usize = 2;
+
+/// What is tried with the rules, in this order.
+const RULE_COLUMNS: [&str; 9] = [
+    "join",
+    "drop",
+    "tee",
+    "watch",
+    "redirect by sender",
+    "redirect by receiver",
+    "tags",
+    "capability",
+    "rules in force after, at most",
+];
+
+/// Fills `row` as far as it gets.
+fn rules_combination(code: &str, row: &mut Vec<String>) -> Result<()> {
+    let seats = seats(code);
+    let plan = Plan::new()
+        .controller(seats[0])
+        .member("a", seats[1], Access::Nat(NatKind::PortRestricted))
+        .member("b", seats[2], Access::Nat(NatKind::PortRestricted))
+        .member("observer", seats[3], Access::Public);
+    let mut cluster = plan.prepare(lab::Lab::new()?)?;
+    let outcome = rules_steps(&mut cluster, row);
+    outcome.map_err(|error| with_report(error, "ZTNODE_INTEROP_RULES", &mut cluster))
+}
+
+fn rules_steps(cluster: &mut Cluster, row: &mut Vec<String>) -> Result<()> {
+    cluster.start().context("join")?;
+    for (from, to) in [(A, B), (B, A), (A, OBSERVER), (OBSERVER, A), (B, OBSERVER), (OBSERVER, B)] {
+        cluster.ping(from, to, LIMIT).context("join")?;
+    }
+    let mut done = || row.push("ok".to_owned());
+    done();
+    let mut slowest = Duration::ZERO;
+    let observer = cluster.members[OBSERVER].address.clone();
+    let mut set = |source: &str| -> Result<()> {
+        slowest = slowest.max(cluster.set_rules(source)?);
+        Ok(())
+    };
+    let pings = |from: usize, to: usize| {
+        let namespace = &cluster.members[from].host.namespace;
+        traffic::pings(namespace, IpAddr::V4(cluster.fixed(to)), 5, Duration::from_millis(50))
+    };
+
+    set("drop icmp 8 -1;\naccept;\n")?;
+    both(|from, to| {
+        ensure!(pings(from, to)? == 0, "echo requests should be dropped");
+        ensure!(cluster.connects(from, to)?, "TCP should pass");
+        Ok(())
+    })
+    .context("drop")?;
+    done();
+
+    let seen: [(Example, Observed); 4] = [
+        (rules::TEE, Observed::new(2, 2, true)),
+        (rules::WATCH, Observed::new(1, 1, true)),
+        (rules::REDIRECT, Observed::new(1, 0, false)),
+        (rules::REDIRECT_INBOUND, Observed::new(1, 0, false)),
+    ];
+    for (example, expected) in seen {
+        set(&example.source(&observer))?;
+        both(|from, to| cluster.expect_observed(OBSERVER, from, to, expected)).context(example.file)?;
+        done();
+    }
+
+    for (index, department) in [(A, 1), (B, 1), (OBSERVER, 2)] {
+        cluster.set_tags(index, &[(rules::DEPARTMENT, department)])?;
+    }
+    set(&rules::SEGMENTS.source(&observer))?;
+    both(|from, to| cluster.ping(from, to, LIMIT).map(drop)).context("tags: one department")?;
+    for member in [A, B] {
+        ensure!(pings(member, OBSERVER)? == 0 && pings(OBSERVER, member)? == 0, "tags: another department");
+    }
+    cluster.set_tags(B, &[(rules::DEPARTMENT, 2)])?;
+    cluster.ping(B, OBSERVER, LIMIT).context("tags: the new department")?;
+    cluster.ping(OBSERVER, B, LIMIT).context("tags: the new department")?;
+    both(|from, to| Ok(ensure!(pings(from, to)? == 0, "{from} reaches {to}")))
+        .context("tags: the old department")?;
+    done();
+
+    set(&rules::CAPABILITY.source(&observer))?;
+    both(|from, to| Ok(ensure!(!cluster.connects(from, to)?, "nobody holds it yet")))
+        .context("capability")?;
+    cluster.set_capabilities(A, &[rules::WEB_CLIENT])?;
+    let step = Duration::from_millis(50);
+    let connects = |wanted: bool| {
+        tool::wait_for("the capability to act", LIMIT, step, || {
+            Ok((cluster.connects(A, B)? == wanted).then_some(()))
+        })
+    };
+    connects(true).context("capability: granted")?;
+    ensure!(!cluster.connects(B, A)?, "capability: the other does not hold it");
+    cluster.set_capabilities(A, &[])?;
+    connects(false).context("capability: taken away")?;
+    done();
+    row.push(format!("{} ms", slowest.as_millis()));
+    Ok(())
+}
+
 #[test]
 fn sixteen_combinations() {
-    if !testing::ready("interop") {
-        return;
+    let outcome = run_all("interop", "ZTNODE_INTEROP", combination);
+    report(outcome, ["root", "controller", "A", "B"], &COLUMNS, "ZTNODE_INTEROP_TABLE");
+}
+
+#[test]
+fn rules_in_sixteen_combinations() {
+    let outcome = run_all("interop of rules", "ZTNODE_INTEROP_RULES", rules_combination);
+    report(outcome, ["controller", "A", "B", "observer"], &RULE_COLUMNS, "ZTNODE_INTEROP_RULES_TABLE");
+}
+
+/// The cells of each combination that was run, and why it failed.
+type Results = BTreeMap<String, (Vec<String>, Option<String>)>;
+
+/// Runs all combinations, or those that the variable `picked` names. Nothing where labs or the reference are missing.
+fn run_all(
+    name: &str,
+    picked: &str,
+    combination: impl Fn(&str, &mut Vec<String>) -> Result<()> + Sync,
+) -> Option<Results> {
+    // Both tests at once would be more than a small machine can do in time.
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock();
+    if !testing::ready(name) {
+        return None;
     }
     if binaries::reference().is_none() {
-        testing::say("SKIPPED interop: set ZEROTIER_ONE to a zerotier-one 1.14.1 binary to run it");
-        return;
+        testing::say(&format!("SKIPPED {name}: set ZEROTIER_ONE to a zerotier-one 1.14.1 binary to run it"));
+        return None;
     }
     binaries::ours().unwrap();
-    let only = std::env::var("ZTNODE_INTEROP").ok();
+    let only = std::env::var(picked).ok();
     let codes: Vec<String> = (0..16u8)
         .map(|bits| {
             (0..4).map(|seat| if bits >> (3 - seat) & 1 == 1 { 'z' } else { 'o' }).collect::<String>()
@@ -149,7 +280,7 @@ fn sixteen_combinations() {
                     let outcome = catch_unwind(AssertUnwindSafe(|| combination(code, &mut row)))
                         .unwrap_or_else(|_| Err(anyhow::anyhow!("panicked")));
                     let error = outcome.err().map(|error| format!("{error:#}"));
-                    testing::say(&format!("interop {code}: {}", error.as_deref().unwrap_or("ok")));
+                    testing::say(&format!("{name} {code}: {}", error.as_deref().unwrap_or("ok")));
                     if let Ok(mut results) = results.lock() {
                         results.insert(code.clone(), (row, error));
                     }
@@ -157,10 +288,15 @@ fn sixteen_combinations() {
             });
         }
     });
-    let results = results.into_inner().unwrap();
-    let table = table(&results);
+    Some(results.into_inner().unwrap())
+}
+
+/// Shows the table, writes it where the variable `file` says, and fails if a combination did.
+fn report(results: Option<Results>, roles: [&str; 4], columns: &[&str], file: &str) {
+    let Some(results) = results else { return };
+    let table = table(&results, roles, columns);
     testing::say(&table);
-    if let Some(path) = std::env::var_os("ZTNODE_INTEROP_TABLE") {
+    if let Some(path) = std::env::var_os(file) {
         std::fs::write(path, &table).unwrap();
     }
     let failed: Vec<&String> =
@@ -169,15 +305,15 @@ fn sixteen_combinations() {
     assert!(failed.is_empty(), "failed combinations: {failed:?}");
 }
 
-fn table(results: &BTreeMap<String, (Vec<String>, Option<String>)>) -> String {
-    let mut text = format!("| root | controller | A | B | {} |\n", COLUMNS.join(" | "));
-    text.push_str(&format!("|{}\n", "---|".repeat(4 + COLUMNS.len())));
+fn table(results: &Results, roles: [&str; 4], columns: &[&str]) -> String {
+    let mut text = format!("| {} | {} |\n", roles.join(" | "), columns.join(" | "));
+    text.push_str(&format!("|{}\n", "---|".repeat(4 + columns.len())));
     for (code, (row, error)) in results {
         text.push('|');
         for seat in seats(code) {
             text.push_str(&format!(" {} |", seat.name()));
         }
-        for column in 0..COLUMNS.len() {
+        for column in 0..columns.len() {
             let cell = match row.get(column) {
                 Some(cell) => cell.as_str(),
                 None if column == row.len() && error.is_some() => "**failed**",

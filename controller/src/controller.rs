@@ -14,7 +14,7 @@ use tracing::{debug, error, info};
 use crate::grant;
 use crate::member::{Authorizer, Member};
 use crate::network::Network;
-use crate::state::{Live, NetworkState};
+use crate::state::{Live, NetworkState, Wants};
 use crate::store::{Store, StoreError};
 
 /// A member is heard once in this time, ms; what comes sooner is dropped.
@@ -210,7 +210,7 @@ impl Controller {
             return Vec::new();
         }
         let metadata = RequestMetadata::from_dictionary(&metadata);
-        let answer = self.decide(now, network, &identity, Some((&metadata, from)), metadata.rules_engine);
+        let answer = self.decide(now, network, &identity, Some((&metadata, from)), Wants::from(&metadata));
         vec![match answer {
             Ok(config) => self.config_action(member, network, Some(packet_id), config),
             Err(Refusal { code, detail }) => {
@@ -243,7 +243,7 @@ impl Controller {
         network: NetworkId,
         identity: &Identity,
         asked: Option<(&RequestMetadata, Option<SocketAddr>)>,
-        rules_engine: u64,
+        wants: Wants,
     ) -> Result<Vec<u8>, Refusal> {
         let address = identity.address;
         let Some(state) = self.networks.get_mut(&network) else { return Err(Refusal::code(CODE_NOT_FOUND)) };
@@ -275,7 +275,7 @@ impl Controller {
                 member.version.protocol = number(metadata.protocol);
             }
             let random = &mut self.random;
-            Some(grant::build(now, &self.identity, random, state, &mut member, identity, rules_engine))
+            Some(grant::build(now, &self.identity, random, state, &mut member, identity, wants))
         } else {
             None
         };
@@ -290,8 +290,7 @@ impl Controller {
             }
         }
         if let Some((_, from)) = asked {
-            let live =
-                Live { last_request: now, from, identity: identity.clone(), rules_engine, configured: None };
+            let live = Live { last_request: now, from, identity: identity.clone(), wants, configured: None };
             state.heard(address, live);
         }
         match (config, refusal) {

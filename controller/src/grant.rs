@@ -17,7 +17,7 @@ use crate::coerce;
 use crate::member::Member;
 use crate::network::{MTU_RANGE, Network};
 use crate::pool::Allocation;
-use crate::state::NetworkState;
+use crate::state::{NetworkState, Wants};
 
 /// The only certificate of ownership a member gets.
 const COO_ID: u32 = 1;
@@ -31,7 +31,7 @@ pub(crate) fn build(
     state: &NetworkState,
     member: &mut Member,
     identity: &Identity,
-    rules_engine: u64,
+    wants: Wants,
 ) -> NetworkConfig {
     let network = &state.record;
     let (id, address) = (network.id, member.address);
@@ -57,12 +57,15 @@ pub(crate) fn build(
         config.sso = sso(network, member.authentication_expiry);
     }
 
-    if rules_engine == 0 {
+    if wants.rules_engine == 0 {
         config.rules = vec![Rule::new(Kind::Accept)];
     } else {
         config.rules = network.rules.rules().iter().take(flowrules::MAX_RULES).cloned().collect();
         config.capabilities = capabilities(now, signer, network, member);
         config.tags = tags(now, signer, network, member);
+        if wants.rule_lines {
+            config.rule_lines = state.lines().clone();
+        }
     }
 
     config.routes = network

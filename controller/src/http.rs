@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::controller::{Action, Controller, give_default_capabilities};
 use crate::member::Member;
 use crate::network::Network;
+use crate::source;
 use crate::state::NetworkState;
 use crate::store::{Change, StoreError};
 
@@ -195,16 +196,22 @@ impl Controller {
 
     fn post_network(&mut self, now: i64, id: NetworkId, body: &[u8]) -> Outcome {
         let body = object(body)?;
+        // Before anything else: a source that is refused leaves all of the request unapplied.
+        let compiled = source::compiled(&body)
+            .map_err(|problem| HttpReply { status: 400, body: Some(problem), pretty: false })?
+            .unwrap_or_default();
         let store = self.store.as_mut();
         let (changed, record) = match self.networks.get_mut(&id) {
             Some(state) => {
                 let mut record = state.record.clone();
                 record.apply(&body);
+                record.apply(&compiled);
                 (state.save_network(store, record)?, state.record.to_json())
             }
             None => {
                 let mut record = Network::new(id, now);
                 record.apply(&body);
+                record.apply(&compiled);
                 let mut state = NetworkState::new(Network::new(id, now));
                 let changed = state.save_network(store, record)?;
                 let record = state.record.to_json();

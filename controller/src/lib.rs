@@ -17,6 +17,7 @@ mod network;
 mod pool;
 mod push;
 mod rule_list;
+mod source;
 mod state;
 pub mod store;
 

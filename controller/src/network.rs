@@ -212,7 +212,8 @@ pub struct Network {
     pub creation_time: i64,
     /// Saves so far.
     pub revision: u64,
-    /// Source text of the rules, for editors; not interpreted.
+    /// Source text of the rules. Where the rules in force came from, unless a client posted its own lists beside or after
+    /// it: then it is text for editors.
     pub rules_source: String,
     /// Whether members must authenticate elsewhere first.
     pub sso_enabled: bool,
@@ -271,7 +272,8 @@ impl Network {
         network
     }
 
-    /// Applies the writable fields that `body` contains. Unknown fields are ignored.
+    /// Applies the writable fields that `body` contains. Unknown fields are ignored, and `rulesSource` is only kept:
+    /// compiling it is up to the caller.
     pub fn apply(&mut self, body: &Map<String, Value>) {
         let field = |key: &str| body.get(key);
         let has = |key: &str| body.contains_key(key);

@@ -60,8 +60,8 @@ impl Controller {
             if !state.member(member).is_some_and(|m| m.authorized || open && m.last_deauthorized == 0) {
                 continue;
             }
-            let (identity, rules_engine) = (live.identity.clone(), live.rules_engine);
-            if let Ok(dictionary) = self.decide(now, network, &identity, None, rules_engine) {
+            let (identity, wants) = (live.identity.clone(), live.wants);
+            if let Ok(dictionary) = self.decide(now, network, &identity, None, wants) {
                 actions.push(self.config_action(member, network, None, dictionary));
             }
         }

@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
+use protocol::metadata::RequestMetadata;
+use protocol::netconf::RuleLines;
 use protocol::{Address, Identity};
 
 use crate::member::Member;
 use crate::network::Network;
+use crate::source;
 use crate::store::{Change, Store, StoreError};
 
 /// A member counts as online this long after its last accepted request, ms.
@@ -15,6 +18,21 @@ pub(crate) const ONLINE_WINDOW: i64 = 120_000;
 /// Most members of a network that nobody but themselves ever said anything about; the oldest is forgotten for a new
 /// one. They come back with their next request, so nothing is lost but their place in the list.
 pub const MAX_STRANGERS: usize = 10_000;
+
+/// What a member said it can use; pushes need it again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Wants {
+    /// Rules engine; 0 = none.
+    pub(crate) rules_engine: u64,
+    /// Whether it asked for the source lines of the rules.
+    pub(crate) rule_lines: bool,
+}
+
+impl From<&RequestMetadata> for Wants {
+    fn from(metadata: &RequestMetadata) -> Self {
+        Self { rules_engine: metadata.rules_engine, rule_lines: metadata.rule_lines }
+    }
+}
 
 /// What is known about a member only while this process runs.
 #[derive(Clone, Debug)]
@@ -25,8 +43,8 @@ pub(crate) struct Live {
     pub(crate) from: Option<SocketAddr>,
     /// Whom pushes are made for.
     pub(crate) identity: Identity,
-    /// Rules engine it announced; pushes need it again.
-    pub(crate) rules_engine: u64,
+    /// What it asked for.
+    pub(crate) wants: Wants,
     /// When it last got a configuration.
     pub(crate) configured: Option<i64>,
 }
@@ -40,6 +58,7 @@ impl Live {
 #[derive(Debug)]
 pub(crate) struct NetworkState {
     pub(crate) record: Network,
+    lines: RuleLines,
     members: BTreeMap<Address, Member>,
     live: HashMap<Address, Live>,
     held: BTreeSet<(IpAddr, Address)>,
@@ -51,6 +70,7 @@ pub(crate) struct NetworkState {
 impl NetworkState {
     pub(crate) fn new(record: Network) -> Self {
         Self {
+            lines: source::lines(&record),
             record,
             members: BTreeMap::new(),
             live: HashMap::new(),
@@ -59,6 +79,11 @@ impl NetworkState {
             strangers: BTreeSet::new(),
             authorized: 0,
         }
+    }
+
+    /// The source lines of the rules in force, as far as they are known.
+    pub(crate) fn lines(&self) -> &RuleLines {
+        &self.lines
     }
 
     pub(crate) fn members(&self) -> &BTreeMap<Address, Member> {
@@ -204,6 +229,12 @@ impl NetworkState {
         }
         record.revision += 1;
         store.commit(&[Change::PutNetwork { network: record.id, record: record.to_json() }])?;
+        let same_rules = record.rules_source == self.record.rules_source
+            && record.rules == self.record.rules
+            && record.capabilities == self.record.capabilities;
+        if !same_rules {
+            self.lines = source::lines(&record);
+        }
         self.record = record;
         Ok(true)
     }

@@ -24,6 +24,8 @@ pub mod nat;
 pub mod page;
 pub mod planet;
 pub mod registry;
+pub mod rules;
+pub mod tap;
 pub mod testing;
 pub mod tool;
 pub mod traffic;

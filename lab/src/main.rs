@@ -2,6 +2,7 @@
 
 mod matrix;
 mod show;
+mod tapping;
 mod tour;
 
 use std::net::SocketAddr;

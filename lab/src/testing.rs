@@ -29,6 +29,7 @@ pub fn possible() -> Result<()> {
         ("ping", "iputils-ping"),
         ("sysctl", "procps"),
         ("tcpdump", "tcpdump"),
+        ("tshark", "tshark"),
     ] {
         let found = std::env::var_os("PATH")
             .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::matrix;
 use crate::show::Show;
+use crate::tapping::Tapping;
 
 /// The name of the demo's lab.
 pub(crate) const NAME: &str = "demo";
@@ -122,6 +123,7 @@ impl Tour {
         self.ethernet(show).context("chapter: an Ethernet")?;
         self.peers(show).context("chapter: paths")?;
         self.web(show).context("chapter: a page from another cloud")?;
+        Tapping { cluster: &self.cluster, seat: self.seat }.chapters(show)?;
         show.chapter("Done");
         println!("first overlay ping: {:.3} s", first.as_secs_f64());
         Ok(())

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, SockFlag, SockType, bind, send, setsockopt, socket, sockopt,
+};
 
 use crate::namespace::Namespace;
 use crate::tool;
@@ -44,6 +46,33 @@ pub fn pings(from: &Namespace, to: IpAddr, count: u32, interval: Duration) -> Re
     let received =
         said.stdout.split(',').find_map(|part| part.trim().strip_suffix(" received")?.parse().ok());
     received.with_context(|| format!("no statistics in what ping said: {}{}", said.stdout, said.stderr))
+}
+
+/// Whether a TCP connection to `address` can be opened within 1.5 s, while something listens there.
+///
+/// # Errors
+/// When nothing can listen there.
+pub fn connects(from: &Namespace, to: &Namespace, address: SocketAddr) -> Result<bool> {
+    let _listener =
+        to.inside(|| TcpListener::bind(address))?.with_context(|| format!("listen on {address}"))?;
+    Ok(from.inside(|| TcpStream::connect_timeout(&address, Duration::from_millis(1500)))?.is_ok())
+}
+
+/// Sends a frame, Ethernet header and all, as if the machine's own network stack had: for ethertypes it does not speak.
+///
+/// # Errors
+/// When there is no such interface, or the frame does not fit.
+pub fn ethernet(from: &Namespace, interface: &str, frame: &[u8]) -> Result<()> {
+    from.inside(|| -> Result<()> {
+        let card = nix::ifaddrs::getifaddrs()?
+            .filter(|entry| entry.interface_name == interface)
+            .find_map(|entry| entry.address?.as_link_addr().copied());
+        let card = card.with_context(|| format!("no interface {interface}"))?;
+        let raw = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+        bind(std::os::fd::AsRawFd::as_raw_fd(&raw), &card)?;
+        send(std::os::fd::AsRawFd::as_raw_fd(&raw), frame, MsgFlags::empty())?;
+        Ok(())
+    })?
 }
 
 /// A reproducible stream of bytes that no compression and no repeated block can imitate.

@@ -167,7 +167,6 @@ fn network_fields() {
         ("remoteTraceTarget", json!("1122334455"), json!("1122334455")),
         ("remoteTraceTarget", json!("short"), json!(null)),
         ("remoteTraceLevel", json!(10), json!(10)),
-        ("rulesSource", json!("accept;"), json!("accept;")),
         ("ssoEnabled", json!(true), json!(true)),
         ("ssoEnabled", json!(false), json!(false)),
         ("certificateTimeoutWindowSize", json!(600_000), json!(600_000)),

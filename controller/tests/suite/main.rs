@@ -6,5 +6,6 @@ mod allocation;
 mod common;
 mod http;
 mod requests;
+mod rules;
 mod store;
 mod vectors;
