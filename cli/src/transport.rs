@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
-use hyper::{Method, Request};
+use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
@@ -20,6 +20,8 @@ use crate::home;
 
 /// Largest reply that is read, in bytes.
 pub const MAX_REPLY: usize = 16 * 1024 * 1024;
+/// Longest line of an answer that comes line by line, in bytes.
+pub const MAX_LINE: usize = 1 << 20;
 /// How long one request may take altogether.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// HTTP status by which the daemon refuses a caller it does not know.
@@ -184,6 +186,42 @@ impl Client {
         })
     }
 
+    /// Sends a GET whose answer does not end, and waits for its head. The way to the daemon is found as for
+    /// [`Client::request`].
+    ///
+    /// # Errors
+    /// [`Unreachable`] when no reply came.
+    pub fn stream(&self, path: &str) -> Result<Streaming, Unreachable> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Unreachable::Other(error.to_string()))?;
+        let open = async {
+            if let Some(socket) = &self.unix {
+                let stream = tokio::net::UnixStream::connect(socket).await;
+                match (stream, &self.tcp) {
+                    (Ok(stream), tcp) => {
+                        let reply = begin(stream, request(&Method::GET, path, None, None)?).await?;
+                        if reply.status().as_u16() != UNAUTHORIZED || tcp.is_none() {
+                            return Ok(reply);
+                        }
+                    }
+                    (Err(error), None) => return Err(error.into()),
+                    (Err(_), Some(_)) => {}
+                }
+            }
+            let tcp = self.tcp.as_ref().ok_or(Unreachable::Refused)?;
+            let stream = tokio::net::TcpStream::connect(tcp.address).await?;
+            begin(stream, request(&Method::GET, path, Some(&tcp.token), None)?).await
+        };
+        let timeout = self.timeout;
+        let reply = runtime.block_on(async {
+            tokio::time::timeout(timeout, open).await.unwrap_or(Err(Unreachable::TimedOut))
+        })?;
+        let status = reply.status().as_u16();
+        Ok(Streaming { runtime, status, body: reply.into_body(), buffer: Vec::new(), ended: false })
+    }
+
     /// `None`: this way is closed, try the next one.
     async fn over_unix(
         &self,
@@ -259,6 +297,66 @@ fn unreadable(error: &hyper::Error) -> Unreachable {
         Unreachable::Other("the service closed the connection without an answer".into())
     } else {
         Unreachable::Other(format!("no valid HTTP reply: {error}"))
+    }
+}
+
+/// Sends a request and waits for the head of the answer; the connection lives as long as the runtime.
+async fn begin<S>(stream: S, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Unreachable>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| unreadable(&error))?;
+    // What goes wrong there comes out of the body as well.
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(|error| unreadable(&error))
+}
+
+/// An answer that comes line by line.
+pub struct Streaming {
+    runtime: tokio::runtime::Runtime,
+    status: u16,
+    body: Incoming,
+    buffer: Vec<u8>,
+    ended: bool,
+}
+
+impl Streaming {
+    /// HTTP status code.
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The next line without its end, waiting for it as long as it takes; `None` when the answer has ended. Bytes that
+    /// are no UTF-8 are replaced.
+    ///
+    /// # Errors
+    /// The connection broke off, or a line is longer than [`MAX_LINE`].
+    pub fn next_line(&mut self) -> Result<Option<String>, Unreachable> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+                self.buffer.drain(..=end);
+                return Ok(Some(line));
+            }
+            if self.buffer.len() > MAX_LINE {
+                return Err(Unreachable::Other(format!("a line is longer than {MAX_LINE} bytes")));
+            }
+            if self.ended {
+                let rest = std::mem::take(&mut self.buffer);
+                return Ok((!rest.is_empty()).then(|| String::from_utf8_lossy(&rest).into_owned()));
+            }
+            match self.runtime.block_on(self.body.frame()) {
+                None => self.ended = true,
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.buffer.extend_from_slice(data);
+                    }
+                }
+                Some(Err(error)) => return Err(unreadable(&error)),
+            }
+        }
     }
 }
 

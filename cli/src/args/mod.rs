@@ -8,6 +8,7 @@ pub mod identity;
 pub mod member;
 pub mod modern;
 pub mod network;
+pub mod rules;
 pub mod switches;
 pub mod world;
 

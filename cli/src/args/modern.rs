@@ -9,6 +9,7 @@ use super::controller::ControllerCommand;
 use super::identity::IdentityCommand;
 use super::member::MemberCommand;
 use super::network::NetworkCommand;
+use super::rules::RulesCommand;
 use super::world::{MoonCommand, RootCommand};
 
 /// A command line of a group.
@@ -74,6 +75,9 @@ pub enum Group {
     /// Members of those networks
     #[command(subcommand)]
     Member(MemberCommand),
+    /// Flow rules: compile, test and explain them, set them, see what they do
+    #[command(subcommand)]
+    Rules(RulesCommand),
     /// Record the packets of a network's TAP device here
     Capture(Capture),
     /// The controller itself

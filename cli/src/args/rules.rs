@@ -8,9 +8,11 @@ use clap::{Args, Subcommand, ValueEnum};
 #[derive(Subcommand, Debug)]
 pub enum RulesCommand {
     /// Compile a rule file to the JSON of the controller API; needs no running node
-    #[command(after_help = "Examples:\n  ztnode-cli rules compile my.rules\n  ztnode-cli rules compile - < my.rules > \
+    #[command(
+        after_help = "Examples:\n  ztnode-cli rules compile my.rules\n  ztnode-cli rules compile - < my.rules > \
         my.json\n\nPrints what the reference compiler prints; \"config\" of it can be posted to the controller as \
-        it is.\nExit code: 0, or 1 with the place, the word and a hint on standard error.")]
+        it is.\nExit code: 0, or 1 with the place, the word and a hint on standard error."
+    )]
     Compile {
         /// The rules; - reads standard input
         file: PathBuf,
@@ -19,10 +21,12 @@ pub enum RulesCommand {
         strict: bool,
     },
     /// Compile a rule file and point out what is probably not meant; needs no running node
-    #[command(after_help = "Examples:\n  ztnode-cli rules check my.rules\n  ztnode-cli rules check my.rules --strict \
+    #[command(
+        after_help = "Examples:\n  ztnode-cli rules check my.rules\n  ztnode-cli rules check my.rules --strict \
         --network demo.lab\n\nExit code: 0 (also with warnings, unless --strict), 1 for rules that do not compile, \
         or for warnings with --strict.\nJSON (-j): {\"ok\", \"error\": {line, column, message, hint}|null, \
-        \"warnings\": [{code, line, column, message, hint}]}.")]
+        \"warnings\": [{code, line, column, message, hint}]}."
+    )]
     Check {
         /// The rules; - reads standard input
         file: PathBuf,
@@ -34,10 +38,12 @@ pub enum RulesCommand {
         strict: bool,
     },
     /// Give a network of the controller here new rules; its members get them within a second
-    #[command(after_help = "Examples:\n  ztnode-cli rules set demo.lab my.rules\n  ztnode-cli rules set demo.lab \
+    #[command(
+        after_help = "Examples:\n  ztnode-cli rules set demo.lab my.rules\n  ztnode-cli rules set demo.lab \
         my.rules --dry-run\n\nRules that do not compile are refused, and the old ones stay in force. Warnings are \
         shown, but do not stop it.\nJSON (-j): {\"network\", \"rules\", \"capabilities\", \"tags\" (how many), \
-        \"members\" (who get them), \"warnings\", \"applied\"}.")]
+        \"members\" (who get them), \"warnings\", \"applied\"}."
+    )]
     Set {
         /// ID or name
         network: String,
@@ -48,11 +54,13 @@ pub enum RulesCommand {
         dry_run: bool,
     },
     /// Show the rules of a network: on its controller what was set, on a member what it enforces
-    #[command(after_help = "Examples:\n  ztnode-cli rules show demo.lab\n  ztnode-cli rules show 37f2b7c94f000001 \
+    #[command(
+        after_help = "Examples:\n  ztnode-cli rules show demo.lab\n  ztnode-cli rules show 37f2b7c94f000001 \
         --counters\n  ztnode-cli rules show demo.lab --source > my.rules\n\nThe controller keeps the source; if the \
         rules in force are not those of the source (or there is none), they are shown decompiled, and it says so. A \
         member shows what it enforces, each statement with its line in the network's source when the controller \
-        tells it.")]
+        tells it."
+    )]
     Show {
         /// ID or name
         network: String,
@@ -64,11 +72,13 @@ pub enum RulesCommand {
         source: bool,
     },
     /// Run a file of cases (who sends what to whom, and what is to become of it) against a rule file; needs no node
-    #[command(after_help = "Examples:\n  ztnode-cli rules test my.rules my.cases\n  ztnode-cli rules test my.rules \
+    #[command(
+        after_help = "Examples:\n  ztnode-cli rules test my.rules my.cases\n  ztnode-cli rules test my.rules \
         my.cases --tap\n\nA case file:\n  member aws 62f865ae71 ip 10.0.1.1 tag department=sales\n  member gcp \
         5aca06ff8e ip 10.0.3.1\n  aws -> gcp tcp > 22 syn : drop by line 4\n  aws -> gcp icmp : accept\n\nExit code: \
         0 all as expected, 1 a case failed or the rules do not compile, 2 the case file is wrong.\nJSON (-j): \
-        {\"passed\", \"failed\", \"cases\": [{line, case, ok, failure|null, sides}]}.")]
+        {\"passed\", \"failed\", \"cases\": [{line, case, ok, failure|null, sides}]}."
+    )]
     Test {
         /// The rules
         file: PathBuf,
@@ -79,17 +89,21 @@ pub enum RulesCommand {
         tap: bool,
     },
     /// Say what becomes of a packet, and which line of the rules decides it
-    #[command(after_help = "Examples:\n  ztnode-cli rules explain demo.lab 'tcp 10.0.1.1:5000 > 10.0.3.1:80 syn'\n  \
+    #[command(
+        after_help = "Examples:\n  ztnode-cli rules explain demo.lab 'tcp 10.0.1.1:5000 > 10.0.3.1:80 syn'\n  \
         ztnode-cli rules explain demo.lab 'tcp @62f865ae71:5000 > @5aca06ff8e:80' -v\n  ztnode-cli rules explain \
         --rules my.rules 'icmp 10.0.1.1 > 10.0.3.1'\n  ztnode-cli rules explain --rules my.rules --cases my.cases \
         'udp aws > gcp:53'\n\nOn the controller's node members, tags and capabilities come from the controller; on \
-        a member from what its node knows. What is not known is said.")]
+        a member from what its node knows. What is not known is said."
+    )]
     Explain(Explain),
     /// Show live what the rules do with packets on the node here, until Ctrl-C
-    #[command(after_help = "Examples:\n  ztnode-cli rules trace demo.lab\n  ztnode-cli rules trace demo.lab --drops \
+    #[command(
+        after_help = "Examples:\n  ztnode-cli rules trace demo.lab\n  ztnode-cli rules trace demo.lab --drops \
         --host 10.0.3.1\n  ztnode-cli rules trace demo.lab --count 10 -j\n\nEach line: time, in or out, the other \
         node, the packet, the verdict, and line and text of the statement that decided.\nJSON (-j): one object a \
-        line, as the node sends it (see docs/control-api.md), with \"packet\" and \"statement\" added.")]
+        line, as the node sends it (see docs/control-api.md), with \"packet\" and \"statement\" added."
+    )]
     Trace(Trace),
 }
 

@@ -9,6 +9,7 @@ pub mod moon;
 pub mod network;
 pub mod node;
 pub mod root;
+pub mod rules;
 pub mod world;
 
 use clap::Parser as _;
@@ -20,7 +21,7 @@ use crate::args::modern::{Group, Line};
 use crate::args::switches::{self, Wanted, Words};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
-use crate::transport::{Client, Reply, Unreachable};
+use crate::transport::{Client, Reply, Streaming, Unreachable};
 
 /// Longest piece of a daemon's answer that is repeated in an error line, in characters.
 const MAX_QUOTED: usize = 4096;
@@ -105,6 +106,7 @@ fn grouped(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
     match line.group {
         Group::Network(command) => network::run(&open(common)?, command, io),
         Group::Member(command) => member::run(&open(common)?, command, io),
+        Group::Rules(command) => rules::run(program, common, command, io),
         Group::Capture(command) => capture::run(&open(common)?, &command, io),
         Group::Controller(command) => controller::run(&open(common)?, command, io),
         Group::Identity(command) => identity::run(&common, command, io),
@@ -136,6 +138,38 @@ impl Session {
     /// [`Unreachable`] when there was no reply.
     pub fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Reply, Unreachable> {
         self.client.request(method, path, body.map(Value::to_string))
+    }
+
+    /// An answer that does not end.
+    ///
+    /// # Errors
+    /// Exit code 1: unreachable, or refused.
+    pub fn stream(&self, path: &str) -> Result<Streaming, Failure> {
+        let program = &self.program;
+        let mut stream = self.client.stream(path).map_err(|reason| {
+            Failure::error(format!("{program}: cannot reach the service: {reason}"))
+                .hint(self.remedy(&reason))
+        })?;
+        match stream.status() {
+            200 => Ok(stream),
+            401 => {
+                let reply = Reply { status: 401, body: Vec::new() };
+                let refused = self.refused("trace", &reply);
+                Err(Failure::error(refused.err.trim_end()).with_code(refused.code))
+            }
+            503 => Err(Failure::error(format!("{program}: the node runs as many traces as it can"))
+                .hint("End one of them.")),
+            status => {
+                let said = stream.next_line().ok().flatten().unwrap_or_default();
+                Err(Failure::error(format!(
+                    "{program}: the node answered {status} to {path}: {}",
+                    quoted(&said)
+                ))
+                .hint(
+                    "A node without this request is older than this tool; restart it with the new version.",
+                ))
+            }
+        }
     }
 
     /// GET for a command that shows something: a JSON reply, or the failure as the reference tool words it.

@@ -64,9 +64,10 @@ const COMMANDS: &[Command] = &[
 ];
 
 /// Groups with their own grammar and help: (name, what they are for).
-pub const GROUPS: [(&str, &str); 7] = [
+pub const GROUPS: [(&str, &str); 8] = [
     ("network", "networks this node's controller keeps: create, list, show, set, delete"),
     ("member", "their members: list, show, authorize, deauthorize, set, delete"),
+    ("rules", "flow rules: compile, check, set, show, test, explain, trace"),
     ("capture", "record the packets of a network, for tshark or as lines"),
     ("controller", "the controller itself: status, backup, restore"),
     ("identity", "identities: new, validate, public, sign, verify, vanity"),

@@ -1,0 +1,129 @@
+//! `rules check`: what is probably not meant.
+
+use std::path::Path;
+
+use flowrules::language::{Options, Place, compile};
+use flowrules::lint::{Finding, Known, lint};
+use serde_json::{Value, json};
+
+use super::{Compiled, Source};
+use crate::args::Common;
+use crate::commands::Session;
+use crate::commands::controller::{all_members, network_id, print};
+use crate::failure::{Failure, Io, Outcome};
+use crate::text;
+
+pub(super) fn run(
+    program: &str,
+    common: Common,
+    file: &Path,
+    network: Option<&str>,
+    strict: bool,
+    io: &mut Io<'_>,
+) -> Outcome {
+    let source = Source::read(program, file)?;
+    let json = common.json;
+    let members = match network {
+        Some(network) => {
+            let session = Session::open(program, common)?;
+            Some(addresses(&session, &network_id(&session, network)?)?)
+        }
+        None => None,
+    };
+    if json && let Err(error) = compile(&source.text, &Options { strict }) {
+        let place = error.place(&source.text);
+        print(
+            &json!({
+                "ok": false,
+                "error": {
+                    "line": place.line, "column": place.column, "includedAt": place.included_at,
+                    "message": error.message, "hint": error.hint,
+                },
+                "warnings": [],
+            }),
+            io,
+        )?;
+        return Err(Failure::error(""));
+    }
+    let compiled = source.compile(strict)?;
+    let findings = findings(&compiled, members.as_deref());
+    let ok = findings.is_empty() || !strict;
+    if json {
+        let warnings: Vec<Value> = findings.iter().map(finding_json).collect();
+        print(&json!({"ok": ok, "error": null, "warnings": warnings}), io)?;
+    } else {
+        write!(io.err, "{}", warnings(&compiled, &findings))?;
+        write!(io.err, "{}", leniencies(&compiled))?;
+        let (entries, capabilities, tags) = counts(&compiled);
+        let many = match findings.len() {
+            0 => "no warnings".to_owned(),
+            1 => "1 warning".to_owned(),
+            many => format!("{many} warnings"),
+        };
+        writeln!(
+            io.out,
+            "{}: {entries} entries, {capabilities} capabilities, {tags} tags; {many}",
+            compiled.source.name
+        )?;
+    }
+    if ok { Ok(()) } else { Err(Failure::error("")) }
+}
+
+/// How many entries of the network's own list, capabilities and tags.
+pub(super) fn counts(compiled: &Compiled) -> (usize, usize, usize) {
+    let program = &compiled.program;
+    (program.base.rules.len(), program.capabilities.len(), program.tags.len())
+}
+
+/// The lints, with the targets of copies held against the members if they are known.
+pub(super) fn findings(compiled: &Compiled, members: Option<&[u64]>) -> Vec<Finding> {
+    lint(&compiled.program, &compiled.source.text, &Known { members })
+}
+
+/// The addresses of all members of a network of the controller here that are let in.
+pub(super) fn addresses(session: &Session, network: &str) -> Result<Vec<u64>, Failure> {
+    let members = all_members(session, network)?;
+    let inside = members.iter().filter(|member| text::json::flag(member, "authorized"));
+    Ok(inside.filter_map(|member| u64::from_str_radix(member["address"].as_str()?, 16).ok()).collect())
+}
+
+pub(super) fn finding_json(finding: &Finding) -> Value {
+    json!({
+        "code": finding.code, "line": finding.place.line, "column": finding.place.column,
+        "includedAt": finding.place.included_at, "message": finding.message, "hint": finding.hint,
+    })
+}
+
+/// The findings for people, each on four lines like an error.
+pub(super) fn warnings(compiled: &Compiled, findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding { place, code, message, hint } in findings {
+        let Source { name, text: source } = &compiled.source;
+        text += &format!("warning: {name} line {} column {}: {message} [{code}]\n", place.line, place.column);
+        text += &underlined(source, place);
+        text += &format!("hint: {hint}\n");
+    }
+    text
+}
+
+/// Where the reference compiler would have refused.
+fn leniencies(compiled: &Compiled) -> String {
+    let lines: Vec<String> = compiled.program.leniencies.iter().map(|place| place.line.to_string()).collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!(
+        "note: the reference compiler refuses this program because of line {}; ours takes it as it reads\n",
+        lines.join(", ")
+    )
+}
+
+/// The line a place is on, with the word underlined.
+fn underlined(source: &str, place: &Place) -> String {
+    let number = usize::try_from(place.line).unwrap_or(1).saturating_sub(1);
+    let line = source.lines().nth(number).unwrap_or_default();
+    let before = usize::try_from(place.column).unwrap_or(1).saturating_sub(1);
+    let shown: String = line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let word = line.chars().skip(before).take_while(|c| !c.is_whitespace() && *c != ';').count();
+    format!("  {shown}\n  {:before$}{}\n", "", "^".repeat(word.max(1)))
+}

@@ -1,0 +1,171 @@
+//! `rules …`: flow rules, from their source to what they do with packets.
+
+mod check;
+mod enforced;
+mod explain;
+mod people;
+mod set;
+mod show;
+mod test;
+mod trace;
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::path::Path;
+
+use flowrules::Rule;
+use flowrules::cases::Vocabulary;
+use flowrules::explain::{Book, Rules};
+use flowrules::language::{self, Options, Program};
+use serde_json::{Value, json};
+
+use super::Session;
+use super::controller::{all_networks, request};
+use crate::args::Common;
+use crate::args::rules::RulesCommand;
+use crate::failure::{Failure, Io, Outcome};
+use crate::validate::is_hex;
+
+/// Runs one of the rule commands. Those that need no node do not look for one.
+///
+/// # Errors
+/// Exit code 2 for input that cannot be right, 1 for rules that do not compile and for what the service says no to.
+pub fn run(program: &str, common: Common, command: RulesCommand, io: &mut Io<'_>) -> Outcome {
+    match command {
+        RulesCommand::Compile { file, strict } => {
+            let source = Source::read(program, &file)?;
+            let text = source.compile(strict)?.program.to_json();
+            let newline = if text.ends_with('\n') { "" } else { "\n" };
+            Ok(write!(io.out, "{text}{newline}")?)
+        }
+        RulesCommand::Check { file, network, strict } => {
+            check::run(program, common, &file, network.as_deref(), strict, io)
+        }
+        RulesCommand::Set { network, file, dry_run } => {
+            set::run(&Session::open(program, common)?, &network, &file, dry_run, io)
+        }
+        RulesCommand::Show { network, counters, source } => {
+            show::run(&Session::open(program, common)?, &network, counters, source, io)
+        }
+        RulesCommand::Test { file, cases, tap } => test::run(program, &common, &file, &cases, tap, io),
+        RulesCommand::Explain(wanted) => explain::run(program, common, &wanted, io),
+        RulesCommand::Trace(wanted) => trace::run(&Session::open(program, common)?, &wanted, io),
+    }
+}
+
+/// A rule file.
+pub(super) struct Source {
+    name: String,
+    pub(super) text: String,
+}
+
+impl Source {
+    fn read(program: &str, file: &Path) -> Result<Self, Failure> {
+        let (name, text) = read_text(program, file, language::MAX_SOURCE)?;
+        Ok(Self { name, text })
+    }
+
+    fn compile(self, strict: bool) -> Result<Compiled, Failure> {
+        match language::compile(&self.text, &Options { strict }) {
+            Ok(program) => Ok(Compiled::new(self, program)),
+            Err(error) => Err(Failure::error(error.render(&self.name, &self.text).trim_end())),
+        }
+    }
+}
+
+/// A rule file that compiles, and what is made of it.
+pub(super) struct Compiled {
+    pub(super) source: Source,
+    pub(super) program: Program,
+    capabilities: BTreeMap<u32, Vec<Rule>>,
+    book: Book,
+    pub(super) vocabulary: Vocabulary,
+}
+
+impl Compiled {
+    fn new(source: Source, program: Program) -> Self {
+        let capabilities =
+            program.capabilities.iter().map(|one| (one.id, one.section.rules.clone())).collect();
+        let (book, vocabulary) = (Book::of_program(&program, &source.text), Vocabulary::from(&program));
+        Self { source, program, capabilities, book, vocabulary }
+    }
+
+    /// The source a controller keeps with a network, if it has one that compiles.
+    pub(super) fn of_network(network: &Value) -> Option<Self> {
+        let text = network["rulesSource"].as_str().filter(|text| !text.trim().is_empty())?;
+        let program = language::compile(text, &Options::default()).ok()?;
+        Some(Self::new(Source { name: "rulesSource".to_owned(), text: text.to_owned() }, program))
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules { base: &self.program.base.rules, capabilities: &self.capabilities }
+    }
+}
+
+/// A text file or standard input, and what to call it in messages.
+fn read_text(program: &str, file: &Path, limit: usize) -> Result<(String, String), Failure> {
+    let stdin = file.as_os_str() == "-";
+    let name = if stdin { "standard input".to_owned() } else { file.display().to_string() };
+    let wrong = |why: String| Failure::error(format!("{program}: {name}: {why}"));
+    let mut bytes = Vec::new();
+    // One more than allowed, to tell a file that is too long.
+    let most = limit as u64 + 1;
+    let read = if stdin {
+        std::io::stdin().lock().take(most).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(most).read_to_end(&mut bytes))
+    };
+    read.map_err(|error| wrong(error.to_string()))?;
+    if bytes.len() > limit {
+        return Err(wrong(format!("longer than {limit} bytes")));
+    }
+    let text = String::from_utf8(bytes)
+        .map_err(|error| wrong(format!("no UTF-8 text (byte {})", error.utf8_error().valid_up_to())))?;
+    Ok((name, text))
+}
+
+/// A network as the controller here keeps it, or as the node here has joined it.
+enum Found {
+    Controller(Value),
+    Member(Value),
+}
+
+/// Looks for a network first on the controller here, then among those the node has joined.
+fn find(session: &Session, typed: &str) -> Result<Found, Failure> {
+    match on_controller(session, typed)? {
+        Some(network) => Ok(Found::Controller(network)),
+        None => super::network_of(session, typed).map(Found::Member),
+    }
+}
+
+/// The network as the controller here keeps it, or `None`. A node whose controller is out of order has no networks.
+fn on_controller(session: &Session, typed: &str) -> Result<Option<Value>, Failure> {
+    let networks = match all_networks(session) {
+        Ok(networks) => networks,
+        // Whether the service answers at all shows with the next request.
+        Err(failure) if failure.code == 1 => return Ok(None),
+        Err(failure) => return Err(failure),
+    };
+    let id = is_hex(typed, 16).then(|| typed.to_ascii_lowercase());
+    let known = networks.iter().any(|network| match &id {
+        Some(id) => network["id"] == **id,
+        None => network["name"] == *typed,
+    });
+    if !known {
+        return Ok(None);
+    }
+    let id = super::controller::network_id(session, typed)?;
+    request(session, hyper::Method::GET, &format!("/controller/network/{id}"), None).map(Some)
+}
+
+/// `line`, `includedAt` and `statement` of an entry, for JSON.
+fn place_json(book: &Book, entry: Option<flowrules::Entry>) -> Value {
+    let statement = entry.and_then(|entry| book.statement(entry)).cloned().unwrap_or_default();
+    json!({
+        "capability": entry.and_then(|entry| entry.capability),
+        "entry": entry.map(|entry| entry.index),
+        "line": statement.line,
+        "includedAt": statement.included_at,
+        "statement": statement.text,
+    })
+}

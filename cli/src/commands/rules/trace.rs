@@ -1,0 +1,223 @@
+//! `rules trace`: what the rules do with packets, live.
+
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use flowrules::describe::{Who, describe, mac_text, parse};
+use flowrules::explain::Book;
+use flowrules::{Entry, Frame};
+use serde_json::Value;
+
+use super::enforced::Enforced;
+use crate::args::rules::{Trace, Way};
+use crate::commands::{Session, network_of};
+use crate::failure::{Failure, Io, Outcome};
+use crate::text::{self, json};
+
+/// How soon rules are asked for again when a packet met one that is not known.
+const REFRESH: Duration = Duration::from_secs(1);
+
+pub(super) fn run(session: &Session, wanted: &Trace, io: &mut Io<'_>) -> Outcome {
+    let filter = Filter::of(session, wanted)?;
+    let network = network_of(session, &wanted.network)?;
+    let id = json::text(&network, "id");
+    let mut known = Known::ask(session, &id)?;
+    let program = &session.program;
+    let mut stream = session.stream(&format!("/network/{id}/trace?rate={}", wanted.rate))?;
+    let mut count = 0;
+    if !session.common.json {
+        writeln!(io.err, "tracing {id} on this node ({:010x}); Ctrl-C ends it", known.enforced.address)?;
+    }
+    loop {
+        let line = match stream.next_line() {
+            Ok(Some(line)) => line,
+            Ok(None) => {
+                return Err(Failure::error(format!("{program}: the node ended the trace"))
+                    .hint("It does when it stops or leaves the network."));
+            }
+            Err(reason) => {
+                return Err(Failure::error(format!("{program}: the trace broke off: {reason}")));
+            }
+        };
+        let Ok(mut event) = serde_json::from_str::<Value>(&line) else { continue };
+        let skipped = json::int(&event, "skipped");
+        if skipped > 0 && !session.common.json {
+            writeln!(io.err, "({skipped} packets not shown: more than --rate {} a second)", wanted.rate)?;
+        }
+        let seen = Seen::of(&event);
+        if !filter.takes(&event, &seen) {
+            continue;
+        }
+        let entry = entry(&event["entry"]);
+        if entry.is_some_and(|entry| !known.agrees(entry, &event)) {
+            known.refresh(session, &id);
+        }
+        let shown = if session.common.json {
+            event["packet"] = seen.packet.clone().into();
+            event["statement"] = known.book.text(entry).into();
+            writeln!(io.out, "{event}")
+        } else {
+            show(io.out, &event, &seen, entry, &known.book)
+        };
+        match shown.and_then(|()| io.out.flush()) {
+            Ok(()) => {}
+            // The reader has all it wanted.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        count += 1;
+        if wanted.count == Some(count) {
+            return Ok(());
+        }
+    }
+}
+
+/// The rules as last asked for.
+struct Known {
+    enforced: Enforced,
+    book: Book,
+    asked: Instant,
+}
+
+impl Known {
+    fn ask(session: &Session, id: &str) -> Result<Self, Failure> {
+        let enforced = Enforced::ask(session, id)?;
+        Ok(Self { book: enforced.book(), enforced, asked: Instant::now() })
+    }
+
+    /// Whether the entry of a packet can be the one of these rules: they may have changed meanwhile.
+    fn agrees(&self, entry: Entry, event: &Value) -> bool {
+        let line = event["line"].as_u64();
+        self.book.statement(entry).is_some_and(|known| known.line.map(u64::from) == line)
+    }
+
+    /// If that fails, the old ones have to do; the stream will end by itself if the node is gone.
+    fn refresh(&mut self, session: &Session, id: &str) {
+        if self.asked.elapsed() >= REFRESH {
+            self.asked = Instant::now();
+            if let Ok(fresh) = Self::ask(session, id) {
+                *self = fresh;
+            }
+        }
+    }
+}
+
+fn entry(value: &Value) -> Option<Entry> {
+    let index = u16::try_from(value["index"].as_u64()?).ok()?;
+    let capability = value["capability"].as_u64().and_then(|id| u32::try_from(id).ok());
+    Some(Entry { capability, index })
+}
+
+/// A packet of the trace.
+struct Seen {
+    packet: String,
+    ips: Vec<IpAddr>,
+    ports: Vec<u16>,
+    macs: [String; 2],
+}
+
+impl Seen {
+    fn of(event: &Value) -> Self {
+        let mac = |field: &str| -> [u8; 6] {
+            let digits: String =
+                json::text(event, field).chars().filter(|c| *c != ':' && *c != '-').collect();
+            unhex(&digits).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
+        };
+        let payload = event["head"].as_str().and_then(unhex).unwrap_or_default();
+        let (source, dest) = (mac("source"), mac("dest"));
+        let ethertype = u16::try_from(json::int(event, "etherType")).unwrap_or_default();
+        let length = usize::try_from(json::int(event, "length")).unwrap_or_default();
+        let packet = describe(&Frame { source, dest, ethertype, vlan: 0, payload: &payload }, length);
+        let (mut ips, mut ports) = (Vec::new(), Vec::new());
+        if let Ok(read) = parse(&packet) {
+            for end in [read.source, read.dest] {
+                ips.extend(if let Who::Ip(ip) = end.who { Some(ip) } else { None });
+                ports.extend(end.port);
+            }
+        }
+        Self { packet, ips, ports, macs: [mac_text(source), mac_text(dest)] }
+    }
+}
+
+fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let pair = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.len().is_multiple_of(2).then(|| digits.as_bytes().chunks(2).map(pair).collect())?
+}
+
+/// Which packets are shown.
+struct Filter<'a> {
+    wanted: &'a Trace,
+    ip: Option<IpAddr>,
+    /// A MAC or the address of a node, lower-case.
+    other: Option<String>,
+}
+
+impl<'a> Filter<'a> {
+    fn of(session: &Session, wanted: &'a Trace) -> Result<Self, Failure> {
+        let (mut ip, mut other) = (None, None);
+        if let Some(host) = &wanted.host {
+            ip = host.parse().ok();
+            let typed = host.strip_prefix('@').unwrap_or(host).to_ascii_lowercase().replace('-', ":");
+            let is_mac = typed.len() == 17 && unhex(&typed.replace(':', "")).is_some();
+            match ip {
+                Some(_) => {}
+                None if is_mac || crate::validate::is_hex(&typed, 10) => other = Some(typed),
+                None => {
+                    return Err(Failure::usage(format!(
+                        "{}: --host {}: write an IP address, a MAC, or the 10-digit address of a node",
+                        session.program,
+                        text::printable(host)
+                    )));
+                }
+            }
+        }
+        Ok(Self { wanted, ip, other })
+    }
+
+    fn takes(&self, event: &Value, seen: &Seen) -> bool {
+        let way = match event["direction"].as_str() {
+            Some("in") => Way::In,
+            _ => Way::Out,
+        };
+        self.wanted.direction.is_none_or(|wanted| wanted == way)
+            && (!self.wanted.drops || (event["accept"] == "drop" && event["redirect"].is_null()))
+            && self.ip.is_none_or(|ip| seen.ips.contains(&ip))
+            && self.wanted.port.is_none_or(|port| seen.ports.contains(&port))
+            && self.other.as_ref().is_none_or(|other| seen.macs.contains(other) || event["peer"] == **other)
+    }
+}
+
+fn show(
+    out: &mut dyn Write,
+    event: &Value,
+    seen: &Seen,
+    entry: Option<Entry>,
+    book: &Book,
+) -> io::Result<()> {
+    let at = text::time(u64::try_from(json::int(event, "at")).unwrap_or(0).saturating_mul(1000));
+    let way = json::text(event, "direction");
+    let peer = event["peer"].as_str().map_or_else(|| "(many)".to_owned(), text::printable);
+    let verdict = match (event["redirect"].as_str(), event["accept"].as_str()) {
+        (Some(to), _) => format!("redirect to {}", text::printable(to)),
+        (None, Some(accept)) => text::printable(accept),
+        (None, None) => "?".to_owned(),
+    };
+    let line = |value: &Value| match (value["line"].as_u64(), value["includedAt"].as_u64()) {
+        (Some(line), Some(at)) => Some(format!("line {line}, included at line {at}")),
+        (Some(line), None) => Some(format!("line {line}")),
+        _ => None,
+    };
+    let by = line(event).unwrap_or_else(|| book.name(entry));
+    let statement = book.text(entry);
+    write!(out, "{at} {way:<3} {peer:<10}  {}  {verdict} by {by}", seen.packet)?;
+    if !statement.is_empty() {
+        write!(out, ": {statement}")?;
+    }
+    for copy in json::items(event, "copies") {
+        let by = line(copy).unwrap_or_else(|| book.name(self::entry(&copy["entry"])));
+        let what = if json::flag(copy, "watch") { "watched by" } else { "copied to" };
+        write!(out, "; {what} {} by {by}", json::text(copy, "to"))?;
+    }
+    writeln!(out)
+}
