@@ -298,7 +298,10 @@ impl Daemon {
         };
         match event {
             Event::PortUp { network } => self.ports.up(network).await,
-            Event::Config { network, config } => self.ports.configure(network, config).await,
+            Event::Config { network, config } => {
+                self.shared.traces.reconfigured(&config);
+                self.ports.configure(network, config).await;
+            }
             Event::PortDown { network } => self.ports.down(network).await,
             Event::Store { object, bytes } => self.store(object, &bytes),
             Event::Delete { object } => self.shared.home.delete(object),
@@ -312,7 +315,8 @@ impl Daemon {
             Event::NetworkStatus { network, status } => report(network, status),
             Event::IdentityCollision => self.retire_identity(),
             // The packet thread hands these to the controller itself.
-            Event::ConfigRequest(_) | Event::RuleTrace(_) => {}
+            Event::ConfigRequest(_) => {}
+            Event::RuleTrace(trace) => self.shared.traces.show(*trace),
             Event::UserMessage { from, kind, body } => {
                 tracing::debug!(%from, kind, octets = body.len(), "application message; nobody asked for it");
             }

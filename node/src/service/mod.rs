@@ -13,3 +13,4 @@ pub mod local_conf;
 pub mod managed;
 mod ports;
 pub mod shared;
+pub mod traces;

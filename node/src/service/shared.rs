@@ -15,6 +15,7 @@ use super::engine::EngineHandle;
 use super::home::Home;
 use super::local_conf::LocalConf;
 use super::managed::NetworkSettings;
+use super::traces::Traces;
 
 /// Orders from people that wait for the daemon.
 pub const ORDER_QUEUE: usize = 256;
@@ -33,6 +34,8 @@ pub struct Shared {
     pub tokens: Tokens,
     /// Orders for the daemon.
     pub orders: mpsc::Sender<Order>,
+    /// Live traces of rule decisions.
+    pub traces: Traces,
     state: RwLock<State>,
 }
 
@@ -142,7 +145,8 @@ impl Shared {
         state: State,
     ) -> Self {
         let clock = engine.clock();
-        Shared { home, clock, engine, controller, tokens, orders, state: RwLock::new(state) }
+        let traces = Traces::new(engine.clone());
+        Shared { home, clock, engine, controller, tokens, orders, traces, state: RwLock::new(state) }
     }
 
     /// The state, for a moment.

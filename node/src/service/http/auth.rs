@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid, User};
 use protocol::inet::Prefix;
 use subtle::ConstantTimeEq;
 
-use super::routes::json;
+use super::answer::json;
 use crate::service::shared::Shared;
 
 /// Where a request comes from.

@@ -5,7 +5,9 @@
 
 use std::fmt::Write;
 
-use crate::core::info::{NetworkInfo, PeerInfo, StatusInfo};
+use protocol::NetworkId;
+
+use crate::core::info::{NetworkInfo, PeerInfo, RuleCounters, StatusInfo};
 
 /// Verbs by the label ZeroTier One gives them.
 const LABELS: [(u8, &str); 21] = [
@@ -33,7 +35,12 @@ const LABELS: [(u8, &str); 21] = [
 ];
 
 /// The whole page.
-pub(super) fn page(status: &StatusInfo, networks: &[NetworkInfo], peers: &[PeerInfo]) -> String {
+pub(super) fn page(
+    status: &StatusInfo,
+    networks: &[NetworkInfo],
+    rules: &[(NetworkId, RuleCounters)],
+    peers: &[PeerInfo],
+) -> String {
     let mut page = Page(String::new());
     let counters = &status.counters;
 
@@ -71,6 +78,7 @@ pub(super) fn page(status: &StatusInfo, networks: &[NetworkInfo], peers: &[PeerI
         }
     }
 
+    rule_hits(&mut page, rules);
     page.head("zt_peer_path_count", "gauge", "physical paths by peer");
     for peer in peers {
         let id = peer.address.to_string();
@@ -88,11 +96,55 @@ pub(super) fn page(status: &StatusInfo, networks: &[NetworkInfo], peers: &[PeerI
     }
     page.head("ztnode_relayed_total", "counter", "packets and fragments forwarded for others");
     page.sample("ztnode_relayed_total", &[], counters.relayed);
+    page.head(
+        "ztnode_copies_total",
+        "counter",
+        "copies of frames that rules asked for, by what became of them",
+    );
+    let copies = &counters.copies;
+    for (outcome, count) in [
+        ("sent", copies.sent),
+        ("unreachable", copies.unreachable),
+        ("too_many", copies.too_many),
+        ("too_large", copies.too_large),
+        ("congested", copies.congested),
+    ] {
+        page.sample("ztnode_copies_total", &[("outcome", outcome)], count);
+    }
     page.head("ztnode_dropped_total", "counter", "datagrams dropped");
     page.sample("ztnode_dropped_total", &[], counters.dropped);
     page.head("ztnode_online", "gauge", "whether an upstream answers");
     page.sample("ztnode_online", &[], status.online.into());
     page.0
+}
+
+/// Hits of the entries that were ever hit: an entry that only asks never is, and a rule set may have thousands.
+fn rule_hits(page: &mut Page, rules: &[(NetworkId, RuleCounters)]) {
+    page.head(
+        "ztnode_rule_hits_total",
+        "counter",
+        "frames decided or copied, by rule entry; capability \"\" = base",
+    );
+    for (network, counters) in rules {
+        let id = network.to_string();
+        let base = std::iter::once((String::new(), &counters.base));
+        let lists = base.chain(counters.capabilities.iter().map(|(id, hits)| (id.to_string(), hits)));
+        for (capability, hits) in lists {
+            for (entry, hits) in hits.iter().enumerate().filter(|(_, hits)| **hits > 0) {
+                let labels = [
+                    ("network_id", id.as_str()),
+                    ("capability", capability.as_str()),
+                    ("entry", &entry.to_string()),
+                ];
+                page.sample("ztnode_rule_hits_total", &labels, *hits);
+            }
+        }
+    }
+    page.head("ztnode_rule_unmatched_total", "counter", "frames dropped because no rule entry decided");
+    for (network, counters) in rules {
+        let id = network.to_string();
+        page.sample("ztnode_rule_unmatched_total", &[("network_id", &id)], counters.nothing_matched);
+    }
 }
 
 struct Page(String);

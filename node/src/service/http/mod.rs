@@ -4,10 +4,12 @@
 //! peer's credentials) and on loopback TCP at the primary port (with the token). Other addresses are listened on only when
 //! `allowManagementFrom` names somebody.
 
+mod answer;
 mod auth;
 mod metrics;
 mod render;
 mod routes;
+mod rules;
 mod server;
 mod web;
 

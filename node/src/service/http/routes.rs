@@ -15,8 +15,9 @@ use protocol::{Address, NetworkId};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 
+use super::answer::{failure, hex, json, nothing, ok, stopped};
 use super::auth::{self, parameter};
-use super::{metrics, render, web};
+use super::{metrics, render, rules, web};
 use crate::core::info::{MoonInfo, NetworkInfo};
 use crate::service::shared::{Order, SettingsChange, Shared};
 
@@ -37,6 +38,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(prometheus))
         .route("/network", get(networks))
         .route("/network/{id}", get(network).post(join).put(join).delete(leave))
+        .route("/network/{id}/rules", get(rules::rules))
+        .route("/network/{id}/trace", get(rules::trace))
         .route("/peer", get(peers))
         .route("/peer/{address}", get(peer))
         .route("/moon", get(moons))
@@ -60,29 +63,6 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(shared)
-}
-
-/// A compact JSON answer.
-pub(super) fn json(status: StatusCode, value: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], value.to_string())
-        .into_response()
-}
-
-fn ok(value: &Value) -> Response {
-    json(StatusCode::OK, value)
-}
-
-async fn nothing() -> Response {
-    StatusCode::NOT_FOUND.into_response()
-}
-
-/// An answer that says what went wrong.
-fn failure(status: StatusCode, description: &str) -> Response {
-    json(status, &json!({"error": status.as_u16(), "description": description}))
-}
-
-fn stopped(error: impl std::fmt::Display) -> Response {
-    failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
 }
 
 async fn in_time(request: Request, next: Next) -> Response {
@@ -123,11 +103,6 @@ fn is_function_name(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'$' | b'.'))
 }
 
-fn hex(text: &str, digits: usize) -> Option<u64> {
-    let valid = text.len() == digits && text.bytes().all(|b| b.is_ascii_hexdigit());
-    valid.then(|| u64::from_str_radix(text, 16).ok()).flatten()
-}
-
 async fn status(State(shared): Api) -> Response {
     match shared.engine.call(|core, _| core.status()).await {
         Ok(info) => {
@@ -146,10 +121,15 @@ async fn health(State(shared): Api) -> Response {
 }
 
 async fn prometheus(State(shared): Api) -> Response {
-    match shared.engine.call(|core, now| (core.status(), core.networks(), core.peers(now))).await {
-        Ok((status, networks, peers)) => {
+    let asked = shared
+        .engine
+        .call(|core, now| (core.status(), core.networks(), core.rule_counters(), core.peers(now)))
+        .await;
+    match asked {
+        Ok((status, networks, rules, peers)) => {
             let kind = HeaderValue::from_static("text/plain");
-            ([(header::CONTENT_TYPE, kind)], metrics::page(&status, &networks, &peers)).into_response()
+            ([(header::CONTENT_TYPE, kind)], metrics::page(&status, &networks, &rules, &peers))
+                .into_response()
         }
         Err(error) => stopped(error),
     }
@@ -383,14 +363,6 @@ pub(super) fn path(uri: &Uri) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ids_are_matched_by_length_and_class() {
-        assert_eq!(hex("00000000000000aF", 16), Some(0xaf));
-        for bad in ["af", "+0000000000000af", "00000000000000ag", "00000000000000af0", ""] {
-            assert_eq!(hex(bad, 16), None, "{bad}");
-        }
-    }
 
     #[test]
     fn only_function_names_wrap() {

@@ -4,6 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -27,12 +28,22 @@ use crate::service::shared::Shared;
 const MAX_CLIENTS: usize = 64;
 /// A client has this long to send its request head, and may stay silent this long between requests.
 const HEAD_TIME: Duration = Duration::from_secs(5);
-/// A whole connection may last this long.
+/// A whole connection may last this long, unless its answer is a stream ([`Lasting`]).
 const CONNECTION_TIME: Duration = Duration::from_secs(120);
 /// Octets of a request head.
 const MAX_HEAD: usize = 32 << 10;
 /// Header lines of a request.
 const MAX_HEADERS: usize = 64;
+
+/// Set by a handler whose answer goes on until the client leaves.
+#[derive(Clone, Default)]
+pub(super) struct Lasting(Arc<AtomicBool>);
+
+impl Lasting {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// The listeners of the control API. Dropping it closes them and all connections.
 pub struct Server {
@@ -185,9 +196,12 @@ async fn pause(error: io::Error) {
 }
 
 async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, caller: Caller, router: Router) {
+    let lasting = Lasting::default();
+    let streams = lasting.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(streams.clone());
         let router = router.clone();
         async move {
             let response: Response<Body> = router.oneshot(request).await?;
@@ -202,7 +216,13 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, cal
         .auto_date_header(false)
         .title_case_headers(true)
         .serve_connection(TokioIo::new(stream), service);
-    if let Ok(Err(error)) = tokio::time::timeout(CONNECTION_TIME, connection).await {
+    let mut connection = std::pin::pin!(connection);
+    let ended = match tokio::time::timeout(CONNECTION_TIME, &mut connection).await {
+        Err(_) if lasting.0.load(Ordering::Relaxed) => connection.await,
+        Err(_) => return,
+        Ok(ended) => ended,
+    };
+    if let Err(error) = ended {
         tracing::trace!(%error, ?caller, "connection to the control API ended");
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode};
-use protocol::SecretIdentity;
 use protocol::world::{Root, World, WorldKey, WorldKind};
+use protocol::{Address, Mac, NetworkId, SecretIdentity};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tower::ServiceExt;
@@ -15,8 +15,11 @@ use zeroize::Zeroizing;
 
 use super::auth::Caller;
 use super::routes::router;
+use super::server::Lasting;
+use crate::core::event::Event;
 use crate::core::{Core, CoreConfig};
 use crate::service::clock::Clock;
+use crate::service::engine::EngineEvent;
 use crate::service::home::Home;
 use crate::service::local_conf::LocalConf;
 use crate::service::shared::{Order, Shared, State, Tokens};
@@ -27,6 +30,7 @@ const LOCAL: Caller = Caller::Tcp(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 struct Fixture {
     router: Router,
+    shared: Arc<Shared>,
     address: String,
     _folder: tempfile::TempDir,
 }
@@ -53,12 +57,22 @@ fn fixture() -> Fixture {
     let config = CoreConfig { identity, planet, seed: [7; 32], settings: conf.core_settings() };
     let core = Core::new(config, clock.now());
     let sink = controller.clone();
-    let (engine, _, _) = engine::start(core, clock, Box::new(move |r| sink.request(r))).unwrap();
+    let (engine, mut events, _) = engine::start(core, clock, Box::new(move |r| sink.request(r))).unwrap();
     controller.connect(engine.clone());
     let (orders, mut received) = mpsc::channel(4);
     let tokens = Tokens { api: Zeroizing::new("secret".into()), metrics: Zeroizing::new("numbers".into()) };
     let state = State { conf, ports: [9993, 0, 0], ..State::default() };
     let shared = Arc::new(Shared::new(home, engine, controller, tokens, orders, state));
+    let weak = Arc::downgrade(&shared);
+    tokio::spawn(async move {
+        while let (Some(event), Some(shared)) = (events.recv().await, weak.upgrade()) {
+            match event {
+                EngineEvent::Core(Event::Config { config, .. }) => shared.traces.reconfigured(&config),
+                EngineEvent::Core(Event::RuleTrace(trace)) => shared.traces.show(*trace),
+                _ => {}
+            }
+        }
+    });
     let weak = Arc::downgrade(&shared);
     tokio::spawn(async move {
         while let (Some(order), Some(shared)) = (received.recv().await, weak.upgrade()) {
@@ -84,7 +98,7 @@ fn fixture() -> Fixture {
             }
         }
     });
-    Fixture { router: router(shared), address, _folder: folder }
+    Fixture { router: router(shared.clone()), shared, address, _folder: folder }
 }
 
 impl Fixture {
@@ -96,7 +110,7 @@ impl Fixture {
         body: &str,
     ) -> (StatusCode, Option<String>, String) {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
-        request = request.extension(caller);
+        request = request.extension(caller).extension(Lasting::default());
         let request = request.body(Body::from(body.to_owned())).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
@@ -292,4 +306,59 @@ async fn a_body_that_is_too_long_is_refused() {
     let f = fixture();
     let body = " ".repeat((1 << 20) + 1);
     assert_eq!(f.raw(ROOT, "POST", "/network/8056c2e21c000001", &body).await.0, 413);
+}
+
+#[tokio::test]
+async fn rules_are_shown_counted_and_traced() {
+    use http_body_util::BodyExt;
+
+    let f = fixture();
+    let path = format!("/controller/network/{}000001", f.address);
+    let rules = r#"{"private":false,"rules":[
+        {"type":"MATCH_ETHERTYPE","etherType":2054},{"type":"ACTION_ACCEPT"},{"type":"ACTION_DROP"}]}"#;
+    assert_eq!(f.ask("POST", &path, rules).await.0, 200);
+    let network = path.replace("/controller", "");
+    assert_eq!(f.ask("GET", &format!("{network}/rules"), "").await, (404, json!({})));
+    f.ask("POST", &network, "").await;
+    let rules = loop {
+        let (status, rules) = f.ask("GET", &format!("{network}/rules"), "").await;
+        if status == 200 {
+            break rules;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(rules["rules"][2], json!({"type": "ACTION_DROP"}));
+    assert_eq!(rules["lines"]["base"], json!([null, null, null]));
+    assert_eq!(rules["counters"], json!({"base": [0, 0, 0], "capabilities": {}, "nothingMatched": 0}));
+
+    for bad in ["rate=0", "rate=x", "rate=1001"] {
+        assert_eq!(f.ask("GET", &format!("{network}/trace?{bad}"), "").await.0, 400, "{bad}");
+    }
+    let request = Request::builder().uri(format!("{network}/trace?rate=5"));
+    let request = request.extension(ROOT).extension(Lasting::default()).body(Body::empty()).unwrap();
+    let response = f.router.clone().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+    let id = NetworkId(u64::from_str_radix(&network["/network/".len()..], 16).unwrap());
+    for ethertype in [[8, 6], [8, 0]] {
+        let own: Address = f.address.parse().unwrap();
+        let mut frame = vec![0xff; 6];
+        frame.extend_from_slice(&Mac::for_member(id, own).0);
+        frame.extend_from_slice(&ethertype);
+        frame.extend_from_slice(&[0x45; 40]);
+        f.shared.engine.post(move |core, now| core.frame(now, id, &frame)).unwrap();
+    }
+    let mut body = response.into_body();
+    let mut line = async || -> Value {
+        let frame = body.frame().await.unwrap().unwrap();
+        serde_json::from_slice(frame.data_ref().unwrap()).unwrap()
+    };
+    let (first, second) = (line().await, line().await);
+    assert_eq!((&first["accept"], &first["direction"]), (&json!("accept"), &json!("out")));
+    assert_eq!((&first["entry"], &first["peer"]), (&json!({"capability": null, "index": 1}), &json!(null)));
+    assert_eq!((&second["accept"], &second["entry"]["index"]), (&json!("drop"), &json!(2)));
+    assert_eq!((&second["length"], &second["head"]), (&json!(40), &json!("45".repeat(40))));
+    let (_, rules) = f.ask("GET", &format!("{network}/rules"), "").await;
+    assert_eq!(rules["counters"]["base"], json!([0, 1, 1]));
+    let (_, _, metrics) = f.raw(ROOT, "GET", "/metrics", "").await;
+    assert!(metrics.contains("capability=\"\",entry=\"2\"} 1\n"), "{metrics}");
 }
