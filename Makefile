@@ -7,7 +7,7 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 2
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
-.PHONY: help root lab lab-shell lab-down packages test fmt clippy unit doc licences fuzz bench install
+.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc licences fuzz bench install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
@@ -16,7 +16,7 @@ help: ## This list
 root:
 	@[ "$$(id -u)" = 0 ] || { echo 'Network namespaces need root: run it as root (sudo env "PATH=$$PATH" make …)'; exit 1; }
 
-lab: root packages ## The demo: clouds behind NATs on this machine (as root; KEEP=1 leaves it up)
+lab: root requirements ## The demo: clouds behind NATs on this machine (as root; KEEP=1 leaves it up)
 	$(CARGO) build --release --package node --package cli --package lab --bins
 	$(TARGET)/release/ztlab tour $(if $(KEEP),--keep)
 
@@ -27,7 +27,7 @@ lab-shell: ## A shell in a host of a lab that was left up: CLOUD=aws
 lab-down: ## Remove the lab
 	@$(TARGET)/release/ztlab down
 
-packages: ## Install the Debian packages that lab and tests need, where they are absent
+requirements: ## Install the Debian packages that the other targets need, where they are absent
 	@missing=; for package in $(LAB_PACKAGES); do \
 	  dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
 	done; \
@@ -36,7 +36,15 @@ packages: ## Install the Debian packages that lab and tests need, where they are
 	echo "Installing$$missing"; \
 	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
 
-test: packages fmt clippy unit doc licences fuzz ## Everything CI runs
+packages: LAB_PACKAGES := musl-tools
+packages: requirements ## .deb, .rpm and tarball into target/packages (PACKAGE_TARGET=aarch64-unknown-linux-musl)
+	@CARGO='$(CARGO)' packaging/build.sh
+
+test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd
+test-packages: root requirements packages ## Install, break and remove the packages in a booted Debian (as root)
+	@packaging/tests/run.sh
+
+test: requirements fmt clippy unit doc licences fuzz ## Everything CI runs
 
 fmt:
 	$(CARGO) fmt --all --check
@@ -58,7 +66,7 @@ fuzz: ## A short run of every fuzz target (FUZZ_SECONDS each)
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
 bench: LAB_PACKAGES += iperf3
-bench: packages ## Micro benchmarks, then throughput beside zerotier-one (as root; BENCH="--rounds 5 --name x")
+bench: requirements ## Micro benchmarks, then throughput beside zerotier-one (as root; BENCH="--rounds 5 --name x")
 	$(CARGO) build --release --package node --package cli --package benches --bins
 	$(CARGO) bench --package benches
 	$(TARGET)/release/ztbench $(BENCH)

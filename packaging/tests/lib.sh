@@ -1,0 +1,137 @@
+# shellcheck shell=sh
+# A Debian machine to install packages on: a root made by debootstrap, booted with systemd in nspawn, in a network of its
+# own. Nothing in it can reach the internet, and it has a planet of its own before a node first starts in it.
+#
+#   machine NAME          unpack a fresh root as $machine (not booted)
+#   boot [ARGUMENTS]      boot it (arguments for systemd-nspawn), until systemd has settled
+#   inside COMMAND …      run a command in it
+#   off                   shut it down
+#   check WHAT COMMAND …  one line of the report; a failing command ends the test
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+top=$(CDPATH='' cd -- "$here/../.." && pwd)
+packages=${PACKAGES:-$top/target/packages}
+image=$top/target/debian-root.tar.zst
+work=$(mktemp -d /var/tmp/ztnode-packages.XXXXXX)
+machine='' spawned='' leader='' checks=0
+
+die() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+
+leave() {
+    status=$?
+    trap - EXIT
+    if [ "$status" != 0 ] && [ -n "$leader" ]; then
+        echo "-- journal of the service:"
+        inside journalctl --no-pager -q -n 30 -u ztnode.service 2>/dev/null || true
+    fi
+    off 2>/dev/null || true
+    if [ -n "${KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
+    if [ "$status" = 0 ]; then echo "$checks passed, 0 failed"; else echo "$checks passed, 1 failed"; fi
+    exit "$status"
+}
+trap leave EXIT
+trap 'exit 130' INT TERM
+
+[ "$(id -u)" = 0 ] || die "booting a machine needs root"
+[ -e "$image" ] || "$here/root.sh" "$image"
+
+machine() {
+    machine=$work/$1
+    mkdir "$machine"
+    tar -C "$machine" --zstd -xf "$image"
+    # Under systemd's first-boot rules an empty machine-id gets a fresh value.
+    : >"$machine/etc/machine-id"
+}
+
+# A planet whose only root is an address for documentation: no public root is ever spoken to.
+own_planet() {
+    mkdir -p "$machine$1"
+    "$machine/usr/local/test/ztnode-cli" "-D$work/root-of-$(basename "$machine")" root init --endpoint 192.0.2.1/9993 >/dev/null
+    cp "$work/root-of-$(basename "$machine")/planet" "$machine$1/planet"
+}
+
+# The tool from the tarball, where nothing is installed yet.
+tools() {
+    mkdir -p "$machine/usr/local/test" "$work/root-of-$(basename "$machine")"
+    tar -xzf "$packages"/ztnode-*-linux.tar.gz -C "$work" --wildcards '*/bin/ztnode-cli'
+    cp "$work"/ztnode-*-linux/bin/ztnode-cli "$machine/usr/local/test/"
+}
+
+boot() {
+    # nspawn wants the unified hierarchy; this host may show another to everybody else.
+    unshare --mount sh -c '
+        mount --make-rprivate /
+        umount -R /sys/fs/cgroup 2>/dev/null
+        mount -t cgroup2 cgroup2 /sys/fs/cgroup
+        exec env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn "$@"' nspawn \
+        --quiet --directory="$machine" --machine="$(basename "$machine")" --boot --register=no --keep-unit \
+        --console=pipe --bind=/dev/net/tun "${@:---private-network}" </dev/null >"$work/console" 2>&1 &
+    spawned=$!
+    tries=0
+    until leader=$(tr -d ' ' <"/proc/$spawned/task/$spawned/children" 2>/dev/null) && [ -n "$leader" ] &&
+        [ -S "$machine/run/systemd/private" ] || inside test -S /run/systemd/private 2>/dev/null; do
+        tries=$((tries + 1))
+        [ $tries -lt 300 ] || { cat "$work/console"; die "the machine does not boot"; }
+        sleep 0.1
+    done
+    inside systemctl is-system-running --wait >/dev/null || true
+}
+
+inside() { nsenter --target "$leader" --all -- env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "$@"; }
+
+off() {
+    [ -n "$spawned" ] || return 0
+    inside systemctl poweroff --force >/dev/null 2>&1 || kill "$spawned" 2>/dev/null || true
+    wait "$spawned" 2>/dev/null || true
+    spawned='' leader=''
+}
+
+check() {
+    what=$1
+    shift
+    if "$@" >"$work/output" 2>&1; then
+        checks=$((checks + 1))
+        printf 'ok   %s\n' "$what"
+    else
+        cat "$work/output"
+        die "$what"
+    fi
+}
+
+not() { ! "$@"; }
+
+# within MILLISECONDS COMMAND …: it must succeed, and fast enough. The time is left in $took.
+within() {
+    limit=$1
+    shift
+    began=$(date +%s%N)
+    "$@" || return 1
+    took=$((($(date +%s%N) - began) / 1000000))
+    [ $took -le "$limit" ] || { echo "$took ms"; return 1; }
+}
+
+timed() {
+    what=$1
+    shift
+    took=
+    check "$what" within "$@"
+    printf '     %s ms\n' "$took"
+}
+
+# eventually SECONDS COMMAND …: tries it until it succeeds.
+eventually() {
+    end=$(($(date +%s) + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$(date +%s)" -lt $end ] || { "$@"; return 1; }
+        sleep 0.1
+    done
+}
+
+main_pid() { inside systemctl show -P MainPID ztnode.service; }
+address() { inside ztnode-cli info | cut -d' ' -f3; }
+
+# The service answers, under another process than $1.
+back_after() { [ "$(main_pid)" != 0 ] && [ "$(main_pid)" != "$1" ] && inside systemctl is-active --quiet ztnode.service; }
+same_address() { [ "$(address)" = "$1" ] || { address; return 1; }; }

@@ -1,0 +1,9 @@
+#!/bin/sh
+# What `make test-packages` runs: every package, in a Debian booted with systemd. Arguments choose some of the tests.
+set -eu
+cd "$(dirname "$0")"
+[ $# -gt 0 ] || set -- deb tarball rpm cloud-init
+for test in "$@"; do
+    printf '\n==== %s\n' "$test"
+    "./$test.sh"
+done
