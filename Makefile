@@ -37,7 +37,7 @@ requirements: ## Install the Debian packages that the other targets need, where 
 	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
 
 packages: LAB_PACKAGES := musl-tools
-packages: requirements ## .deb, .rpm and tarball into target/packages (PACKAGE_TARGET=aarch64-unknown-linux-musl)
+packages: requirements ## .deb, .rpm and tarball into target/packages
 	@CARGO='$(CARGO)' packaging/build.sh
 
 test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd

@@ -85,7 +85,7 @@ rm -rf "$out"
 mkdir -p "$stage/sbin" "$stage/bin" "$stage/names/sbin" "$stage/names/systemd"
 strip -o "$stage/sbin/ztnode" "$compiled/ztnode"
 strip -o "$stage/bin/ztnode-cli" "$compiled/ztnode-cli"
-"$compiled/ztnode-generate" "$stage"
+"$compiled/ztnode" --help | "$compiled/ztnode-generate" "$stage"
 gzip -9n "$stage"/share/man/*/*
 ln -s ztnode "$stage/names/sbin/zerotier-one"
 ln -s ../bin/ztnode-cli "$stage/names/sbin/zerotier-cli"

@@ -26,6 +26,7 @@ leave() {
         inside journalctl --no-pager -q -n 30 -u ztnode.service 2>/dev/null || true
     fi
     off 2>/dev/null || true
+    ${on_exit:-:}
     if [ -n "${KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
     if [ "$status" = 0 ]; then echo "$checks passed, 0 failed"; else echo "$checks passed, 1 failed"; fi
     exit "$status"
@@ -135,3 +136,4 @@ address() { inside ztnode-cli info | cut -d' ' -f3; }
 # The service answers, under another process than $1.
 back_after() { [ "$(main_pid)" != 0 ] && [ "$(main_pid)" != "$1" ] && inside systemctl is-active --quiet ztnode.service; }
 same_address() { [ "$(address)" = "$1" ] || { address; return 1; }; }
+same_address_at() { inside "$1/ztnode-cli" info | grep -q "^200 info $2 "; }

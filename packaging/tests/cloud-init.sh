@@ -1,0 +1,134 @@
+#!/bin/sh
+# Debian's cloud-init boots machines with the user-data of ../cloud-init, as a cloud would (NoCloud datasource). The
+# packages come from a repository on the machine's disk; root and controller run in a namespace next to it.
+. "$(dirname "$0")/lib.sh"
+
+examples=$top/packaging/cloud-init
+tar -xzf "$packages"/ztnode-*-linux.tar.gz -C "$work"
+programs=$(echo "$work"/ztnode-*-linux)
+space=ztp$$
+daemon=
+
+# Runs before the machines are taken away.
+end_lab() {
+    [ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
+    ip netns del "$space-lab" 2>/dev/null || true
+    ip netns del "$space-cloud" 2>/dev/null || true
+}
+on_exit=end_lab
+
+echo "-- user-data is what cloud-init takes"
+machine schema
+for file in "$examples"/*.yaml; do
+    cp "$file" "$machine/root/"
+    check "$(basename "$file"): valid" chroot "$machine" cloud-init schema --config-file "/root/$(basename "$file")"
+    check "$(basename "$file"): at most ten lines" test "$(wc -l <"$file")" -le 10
+done
+rm -rf "$machine"
+
+echo "-- a root with a controller"
+ip netns add "$space-lab"
+ip netns add "$space-cloud"
+ip -n "$space-lab" link add underlay type veth peer name underlay netns "$space-cloud"
+for end in lab=198.51.100.1/24 cloud=198.51.100.2/24; do
+    ip -n "$space-${end%%=*}" address add "${end#*=}" dev underlay
+    ip -n "$space-${end%%=*}" link set underlay up
+    ip -n "$space-${end%%=*}" link set lo up
+done
+# Every machine gets the planet from here, before its first start.
+lab_home=$work/lab
+mkdir -p "$lab_home"
+lab() { ip netns exec "$space-lab" "$programs/bin/ztnode-cli" "-D$lab_home" "$@"; }
+lab root init --endpoint 198.51.100.1/9993 >/dev/null
+ip netns exec "$space-lab" "$programs/sbin/ztnode" -U --home "$lab_home" >"$work/lab.log" 2>&1 &
+daemon=$!
+check "the lab's node answers" eventually 5 lab info
+# Not under the user-data's own example ID: that belongs to nobody here.
+network=$(lab -j network create --name boot --route 10.88.0.0/24 --pool 10.88.0.10-10.88.0.99 |
+    sed -n 's/.*"\(id\|nwid\)": *"\([0-9a-f]\{16\}\)".*/\2/p' | head -1)
+check "the controller makes a network" test ${#network} = 16
+
+# cloud NAME USER-DATA-FILE: a machine as a cloud's image is, with cloud-init and nothing of ours but a repository.
+cloud() {
+    machine "$1"
+    mkdir -p "$machine/var/lib/ztnode" "$machine/var/lib/cloud/seed/nocloud" "$machine/srv/ztnode"
+    cp "$lab_home/planet" "$machine/var/lib/ztnode/planet"
+    cp "$2" "$machine/var/lib/cloud/seed/nocloud/user-data"
+    printf 'instance-id: %s\nlocal-hostname: %s\n' "$1" "$1" >"$machine/var/lib/cloud/seed/nocloud/meta-data"
+    cp "$packages"/ztnode_*.deb "$machine/srv/ztnode/"
+    (
+        cd "$machine/srv/ztnode"
+        for deb in *.deb; do
+            dpkg-deb -f "$deb"
+            printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$(sha256sum "$deb" | cut -d' ' -f1)"
+        done >Packages
+    )
+    # The mirrors of Debian cannot be reached from here, and the network is set up already.
+    rm -f "$machine/etc/apt/sources.list" "$machine"/etc/apt/sources.list.d/*
+    printf 'network: {config: disabled}\napt: {preserve_sources_list: true}\n' >"$machine/etc/cloud/cloud.cfg.d/99-test.cfg"
+    for unit in cloud-init-local cloud-init cloud-config cloud-final; do
+        systemctl --root="$machine" enable "$unit.service" >/dev/null 2>&1
+    done
+    boot "--network-namespace-path=/run/netns/$space-cloud"
+}
+
+# fill EXAMPLE: the example with this test's values.
+fill() {
+    sed "s,https://packages.example.org/ztnode,file:/srv/ztnode,; s,37f2b7c94f000001,$network,; s|IDENTITY|${identity:-}|
+         s,TOKEN,${token:-},; s,--wait=300,--wait=${patience:-60},; s,--wait\$,--wait=${patience:-60}," "$examples/$1"
+}
+
+# Authorizes the one member that is not.
+authorize_asking() {
+    asking=$(lab -j member list "$network" | tr '{' '\n' | grep '"authorized": *false' | grep -o '[0-9a-f]\{10\}' | head -1)
+    [ -n "$asking" ] && lab member authorize "$network" "$asking"
+}
+
+finished() { inside cloud-init status --wait; }
+is_member() { [ "$(inside ztnode-cli get "$network" status)" = OK ]; }
+log_says() { inside grep -i "$1" /var/log/cloud-init-output.log; }
+
+echo "-- an identity of its own, authorized while the boot waits"
+fill generated.yaml >"$work/user-data"
+cloud generated "$work/user-data"
+check "the node asks, and is authorized at the controller" eventually 120 authorize_asking
+check "the boot ends well" finished
+check "and the node is a member" is_member
+off
+
+echo "-- an identity made beforehand"
+identity=$("$programs/bin/ztnode-cli" identity new)
+address=$(echo "$identity" | cut -d: -f1)
+lab member authorize "$network" "$address" >/dev/null
+fill injected.yaml >"$work/user-data"
+cloud injected "$work/user-data"
+check "the boot ends well" finished
+check "the node is the one that was placed" same_address "$address"
+check "and a member" is_member
+off
+
+echo "-- a token"
+token=$(lab token create "$network" --name cloud)
+fill token.yaml >"$work/user-data"
+cloud token "$work/user-data"
+check "the boot ends well" finished
+check "the node is a member" is_member
+check "under the token's name" sh -c "echo '$(lab member list "$network")' | grep -w cloud"
+off
+
+echo "-- a wrong token"
+token=wrong-token patience=10
+fill token.yaml >"$work/user-data"
+cloud wrong "$work/user-data"
+check "the boot says that it failed" not finished
+check "and why" log_says 'token\|not authorized'
+check "the node is no member" not is_member
+off
+
+echo "-- nobody authorizes it"
+patience=10
+fill generated.yaml >"$work/user-data"
+cloud unauthorized "$work/user-data"
+check "the boot says that it failed" not finished
+check "and why" log_says 'not authorized'
+off
