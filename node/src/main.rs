@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use node::service::args::{self, Command, HELP, Options};
 use node::service::daemon::{self, Ending};
-use tracing_subscriber::EnvFilter;
+use node::service::{logging, privileges, supervisor};
 
 fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
@@ -29,7 +29,15 @@ fn run(options: &Options) -> ExitCode {
     {
         return fatal(&format!("cannot go into the background: {error}"));
     }
-    start_logging();
+    logging::start();
+    if options.adopt {
+        return privileges::adopt(options)
+            .map_or_else(|error| fatal(&error.to_string()), |()| ExitCode::SUCCESS);
+    }
+    // Before there is a second thread: privileges belong to threads.
+    if let Err(error) = privileges::give_up(options) {
+        return fatal(&error.to_string());
+    }
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fatal(&format!("no event loop: {error}: raise the limit on open files")),
@@ -44,22 +52,7 @@ fn run(options: &Options) -> ExitCode {
 }
 
 fn fatal(text: &str) -> ExitCode {
-    eprintln!("ztnode: fatal error: {text}");
+    logging::fatal(text);
+    supervisor::report_failure(text);
     ExitCode::FAILURE
-}
-
-/// One line an event on stderr. `ZTNODE_LOG`, else `RUST_LOG`, else `info`.
-fn start_logging() {
-    let wanted = ["ZTNODE_LOG", "RUST_LOG"].into_iter().find_map(|name| std::env::var(name).ok());
-    let wanted = wanted.filter(|text| !text.trim().is_empty()).unwrap_or_else(|| "info".into());
-    let filter = EnvFilter::try_new(&wanted).unwrap_or_else(|error| {
-        eprintln!("ztnode: the log filter {wanted:?} is not understood ({error}); using info");
-        EnvFilter::new("info")
-    });
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(false)
-        .with_target(false)
-        .init();
 }

@@ -6,5 +6,6 @@ pub mod batch;
 pub mod interfaces;
 pub mod multicast;
 pub mod netlink;
+pub mod privileges;
 pub mod tap;
 pub mod udp;

@@ -14,15 +14,19 @@ Usage: ztnode [switches] [home directory]
   -p<port>, --port <port>  UDP port, and TCP port of the control API on loopback (9993; 0 = a random one)
   --home <directory>       where identity, networks and settings live (the same as the last argument)
   -d                       run in the background
-  -U                       accepted for old scripts: ztnode never insists on being root
+  --user <name>            started as root: go on as this user (ztnode, if there is one)
+  -U, --no-drop-privileges started as root: stay root
+  --adopt                  hand the files of the home directory to the user and end (for the systemd unit)
   -v, --version            print the version
   -h, --help               print this
 
-The home directory is /var/lib/zerotier-one, or what the environment variable ZEROTIER_HOME says. That of a
-zerotier-one (stopped!) can be used as it is: identity, networks and settings are taken over.
+The home directory is what the environment variable ZEROTIER_HOME says, else /var/lib/ztnode if that exists, else
+/var/lib/zerotier-one. That of a zerotier-one (stopped!) can be used as it is: identity, networks and settings are taken
+over.
 
 What needs privileges: joining a network needs CAP_NET_ADMIN and /dev/net/tun, for its interface zt…, its addresses and
-its routes. A controller and a root need none.
+its routes. A controller and a root need none. Started as root, ztnode goes on as user ztnode (where there is one) with
+CAP_NET_ADMIN, CAP_NET_RAW and CAP_NET_BIND_SERVICE only.
 
 First steps:
   ztnode &                                  start it (as root, or from the systemd unit)
@@ -62,6 +66,12 @@ pub struct Options {
     pub port: Option<u16>,
     /// Run in the background.
     pub background: bool,
+    /// The user to go on as when started as root.
+    pub user: Option<String>,
+    /// Stay root when started as root.
+    pub stay_root: bool,
+    /// Only hand the home's files to the user.
+    pub adopt: bool,
 }
 
 /// Reads the arguments (without the program's name).
@@ -78,8 +88,16 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Command
         match name.as_str() {
             "-h" | "-?" | "--help" => return Command::Help { complaint: None, status: 0 },
             "-v" | "--version" => return Command::Version,
-            "-U" => {}
+            "-U" | "--no-drop-privileges" => options.stay_root = true,
             "-d" => options.background = true,
+            "--adopt" => options.adopt = true,
+            "--user" => {
+                let value = inline.or_else(|| arguments.next().map(|a| a.to_string_lossy().into_owned()));
+                match value {
+                    Some(user) if !user.is_empty() => options.user = Some(user),
+                    _ => return wrong("--user needs a name".into(), 1),
+                }
+            }
             "--home" => match inline.map(Into::into).or_else(|| arguments.next()) {
                 Some(home) if options.home.is_none() => options.home = Some(home.into()),
                 Some(_) => return wrong("the home directory is named twice".into(), 0),
@@ -126,12 +144,22 @@ mod tests {
     #[test]
     fn old_and_new_forms() {
         assert_eq!(options(""), Options::default());
-        let all = Options { home: Some("/tmp/x".into()), port: Some(9000), background: true };
-        for line in ["-d -U -p9000 /tmp/x", "--home /tmp/x --port=9000 -d", "-d --port 9000 --home=/tmp/x"] {
+        let all =
+            Options { home: Some("/tmp/x".into()), port: Some(9000), background: true, ..Options::default() };
+        let all = Options { stay_root: true, ..all };
+        for line in [
+            "-d -U -p9000 /tmp/x",
+            "--home /tmp/x --port=9000 -d --no-drop-privileges",
+            "-d -U --port 9000 --home=/tmp/x",
+        ] {
             assert_eq!(options(line), all, "{line}");
         }
         assert_eq!(options("-p0").port, Some(0));
         assert_eq!(run("-U -v"), Command::Version);
+        for line in ["--user me --adopt", "--adopt --user=me"] {
+            let expected = Options { user: Some("me".into()), adopt: true, ..Options::default() };
+            assert_eq!(options(line), expected, "{line}");
+        }
     }
 
     #[test]
@@ -145,6 +173,8 @@ mod tests {
             ("-p", 1),
             ("--nope", 1),
             ("--home", 1),
+            ("--user", 1),
+            ("--user=", 1),
         ] {
             match run(line) {
                 Command::Help { status: got, .. } => assert_eq!(got, status, "{line}"),

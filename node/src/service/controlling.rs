@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use super::clock::Clock;
 use super::engine::EngineHandle;
+use super::supervisor::Pulse;
 
 /// Requests that may wait; a member whose request is dropped asks again.
 const QUEUE: usize = 1024;
@@ -24,9 +25,22 @@ const DATABASE: &str = "controller.sqlite";
 enum Job {
     Engine(EngineHandle),
     Request(Request),
-    Http { method: String, path: String, body: Vec<u8>, reply: oneshot::Sender<HttpReply> },
-    Backup { to: PathBuf, reply: oneshot::Sender<Result<(), StoreError>> },
-    Restore { from: PathBuf, reply: oneshot::Sender<Result<(), StoreError>> },
+    Http {
+        method: String,
+        path: String,
+        body: Vec<u8>,
+        reply: oneshot::Sender<HttpReply>,
+    },
+    Backup {
+        to: PathBuf,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    Restore {
+        from: PathBuf,
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Go round once.
+    Nudge,
     Stop,
 }
 
@@ -34,6 +48,7 @@ enum Job {
 #[derive(Clone)]
 pub struct ControllerHandle {
     jobs: SyncSender<Job>,
+    pulse: Pulse,
 }
 
 /// The controller is gone or overloaded.
@@ -88,6 +103,16 @@ impl ControllerHandle {
         result.await.map_err(|_| Unavailable)
     }
 
+    /// Beaten whenever the thread goes round.
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
+    }
+
+    /// Makes the thread go round once; `false` = the queue is full or the thread is gone.
+    pub fn nudge(&self) -> bool {
+        self.jobs.try_send(Job::Nudge).is_ok()
+    }
+
     /// Ends the thread after what is queued.
     pub fn stop(&self) {
         let _ = self.jobs.send(Job::Stop);
@@ -113,7 +138,9 @@ pub fn start(
 ) -> Result<(ControllerHandle, JoinHandle<()>), StoreError> {
     let controller = open(&identity, &folder)?;
     let (jobs, queue) = sync_channel(QUEUE);
-    let mut thread = Thread { identity, folder, clock, controller: Some(controller), engine: None };
+    let pulse = Pulse::default();
+    let mut thread =
+        Thread { identity, folder, clock, controller: Some(controller), engine: None, pulse: pulse.clone() };
     let handle = std::thread::Builder::new()
         .name("controller".into())
         .spawn(move || thread.run(&queue))
@@ -122,7 +149,7 @@ pub fn start(
             path: PathBuf::from("the controller"),
             source,
         })?;
-    Ok((ControllerHandle { jobs }, handle))
+    Ok((ControllerHandle { jobs, pulse }, handle))
 }
 
 struct Thread {
@@ -131,11 +158,13 @@ struct Thread {
     clock: Clock,
     controller: Option<Controller>,
     engine: Option<EngineHandle>,
+    pulse: Pulse,
 }
 
 impl Thread {
     fn run(&mut self, queue: &Receiver<Job>) {
         loop {
+            self.pulse.beat();
             let now = self.clock.now();
             if let Some(controller) = &mut self.controller
                 && controller.next_deadline().is_some_and(|at| at <= now)
@@ -177,7 +206,7 @@ impl Thread {
             Job::Restore { from, reply } => {
                 let _ = reply.send(self.restore(&from));
             }
-            Job::Stop => {}
+            Job::Nudge | Job::Stop => {}
         }
     }
 

@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use protocol::world::World;
-use protocol::{NetworkId, SecretIdentity};
+use protocol::{Address, NetworkId, SecretIdentity};
 use serde_json::{Map, Value};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -30,10 +30,12 @@ use super::local_conf::LocalConf;
 use super::managed::NetworkSettings;
 use super::ports::Ports;
 use super::shared::{ORDER_QUEUE, Order, SettingsChange, Shared, State, Tokens};
+use super::supervisor::{Condition, Pulse, Supervisor};
 use crate::core::event::{Event, Object};
 use crate::core::info::NetworkStatus;
 use crate::core::{Core, CoreConfig};
 use crate::os::netlink::{Changes, Netlink};
+use crate::os::privileges::may_administer_network;
 use crate::os::udp::probe_port;
 
 /// How often ports, addresses and routes are looked after without being asked.
@@ -79,7 +81,12 @@ pub async fn run(options: &Options) -> Result<Ending, Failure> {
     // First of all, so that a signal during the start is not lost.
     let signals = Signals::install()?;
     let mut daemon = Daemon::start(options).await?;
+    daemon.show_condition();
+    daemon.supervisor.ready();
     let ending = daemon.serve(signals).await;
+    if !matches!(ending, Ok(Ending::Collided)) {
+        daemon.supervisor.stopping();
+    }
     daemon.stop().await;
     ending
 }
@@ -89,6 +96,7 @@ struct Daemon {
     events: mpsc::Receiver<EngineEvent>,
     orders: mpsc::Receiver<Order>,
     server: Option<Server>,
+    own: Address,
     ports: Ports,
     binder: Binder,
     changes: Option<Changes>,
@@ -96,6 +104,8 @@ struct Daemon {
     packets: Option<JoinHandle<()>>,
     controlling: Option<JoinHandle<()>>,
     collided: bool,
+    supervisor: Supervisor,
+    condition: Condition,
 }
 
 impl Daemon {
@@ -130,9 +140,53 @@ impl Daemon {
         controller.connect(engine.clone());
 
         let (order_sender, orders) = mpsc::channel(ORDER_QUEUE);
-        let exposed = !conf.typed.settings.allow_management_from.is_empty();
         let state = State { conf, ports, ..State::default() };
         let shared = Arc::new(Shared::new(home, engine, controller, tokens, order_sender, state));
+        let netlink = Netlink::connect().inspect_err(|error| {
+            tracing::warn!(%error, "no netlink: wildcard addresses are bound and no network can be joined");
+        });
+        let netlink = netlink.ok();
+        let changes = Changes::subscribe().ok();
+        let mut daemon = Daemon {
+            own,
+            ports: Ports::new(shared.clone(), netlink.clone(), own),
+            binder: Binder::new(netlink),
+            settings_seen: stamp(&settings_path),
+            shared,
+            events,
+            orders,
+            server: None,
+            changes,
+            packets: Some(packets),
+            controlling: Some(controlling),
+            collided: false,
+            supervisor: Supervisor::of_this_process(),
+            condition: Condition::default(),
+        };
+        daemon.supervisor.status(format!("{own} starting"));
+        daemon.watch_loops();
+        tracing::info!(
+            version = env!("CARGO_PKG_VERSION"),
+            address = %own,
+            home = %root.display(),
+            port = primary,
+            "ztnode runs"
+        );
+        if !may_administer_network() {
+            tracing::info!(
+                "no CAP_NET_ADMIN: this node can be a controller and a root; joining a network will end in PORT_ERROR"
+            );
+        }
+        daemon.take_up().await?;
+        // Whoever gets an answer finds the networks joined.
+        daemon.answer_people(primary).await?;
+        Ok(daemon)
+    }
+
+    /// Opens the control API, and tells tools where it is.
+    async fn answer_people(&mut self, primary: u16) -> Result<(), StartError> {
+        let shared = self.shared.clone();
+        let exposed = !shared.state().conf.typed.settings.allow_management_from.is_empty();
         let mut server = Server::new(shared.clone(), primary);
         server.listen_tcp(exposed).await.map_err(|e| {
             let remedy = "stop the program that uses it, or choose another port with -p or primaryPort";
@@ -149,39 +203,28 @@ impl Daemon {
         }
         shared.home.write_pid()?;
         shared.home.write_port(primary)?;
+        self.server = Some(server);
+        Ok(())
+    }
 
-        let netlink = Netlink::connect().inspect_err(|error| {
-            tracing::warn!(%error, "no netlink: wildcard addresses are bound and no network can be joined");
-        });
-        let netlink = netlink.ok();
-        let changes = Changes::subscribe().ok();
-        let mut daemon = Daemon {
-            ports: Ports::new(shared.clone(), netlink.clone(), own),
-            binder: Binder::new(netlink),
-            settings_seen: stamp(&settings_path),
-            shared,
-            events,
-            orders,
-            server: Some(server),
-            changes,
-            packets: Some(packets),
-            controlling: Some(controlling),
-            collided: false,
+    /// The loops that have to go round for this node to be alive, besides this one.
+    fn watch_loops(&mut self) {
+        let (engine, packets) = (self.shared.engine.clone(), Pulse::default());
+        let answer = packets.clone();
+        let ask = move || {
+            let answer = answer.clone();
+            engine.post(move |_, _| answer.beat()).is_ok()
         };
-        tracing::info!(
-            version = env!("CARGO_PKG_VERSION"),
-            address = %own,
-            home = %root.display(),
-            port = primary,
-            "ztnode runs"
-        );
-        if !may_administer_network() {
-            tracing::info!(
-                "no CAP_NET_ADMIN: this node can be a controller and a root; joining a network will end in PORT_ERROR"
-            );
-        }
-        daemon.take_up().await?;
-        Ok(daemon)
+        self.supervisor.watchdog().watch("packet loop", packets, ask);
+        let controller = self.shared.controller.clone();
+        let pulse = controller.pulse();
+        self.supervisor.watchdog().watch("controller's loop", pulse, move || controller.nudge());
+    }
+
+    /// Shows the service manager how we are, if that has changed.
+    fn show_condition(&mut self) {
+        let line = self.condition.line(self.own);
+        self.supervisor.status(line);
     }
 
     /// Binds, and goes on with what earlier runs were about.
@@ -266,19 +309,25 @@ impl Daemon {
                         tracing::info!(signal = name, "stopping");
                         return Ok(Ending::Stopped);
                     }
-                    Wish::Reload => self.reload().await?,
+                    Wish::Reload => {
+                        self.supervisor.reloading();
+                        self.reload().await?;
+                        self.supervisor.ready();
+                    }
                 },
                 _ = sync.tick() => {
                     self.ports.sync_all().await;
                     self.interfaces_changed().await?;
                 }
                 _ = scan.tick() => self.ports.scan_all_groups().await,
+                () = self.supervisor.look() => self.supervisor.feed(),
                 _ = check.tick() => {
                     if stamp(&self.shared.home.path(SETTINGS_FILE)) != self.settings_seen {
                         self.reload().await?;
                     }
                 }
             }
+            self.show_condition();
             if self.collided {
                 return Ok(Ending::Collided);
             }
@@ -297,12 +346,19 @@ impl Daemon {
             EngineEvent::PortLost(network) => return self.ports.lost(network).await,
         };
         match event {
-            Event::PortUp { network } => self.ports.up(network).await,
+            Event::PortUp { network } => {
+                let status = NetworkStatus::RequestingConfiguration;
+                self.condition.networks.entry(network).or_insert(status);
+                self.ports.up(network).await;
+            }
             Event::Config { network, config } => {
                 self.shared.traces.reconfigured(&config);
                 self.ports.configure(network, config).await;
             }
-            Event::PortDown { network } => self.ports.down(network).await,
+            Event::PortDown { network } => {
+                self.condition.networks.remove(&network);
+                self.ports.down(network).await;
+            }
             Event::Store { object, bytes } => self.store(object, &bytes),
             Event::Delete { object } => self.shared.home.delete(object),
             Event::Online(online) => {
@@ -310,9 +366,13 @@ impl Daemon {
                     "{}",
                     if online { "ONLINE: a root answers" } else { "OFFLINE: no root answers" }
                 );
+                self.condition.online = online;
                 self.ports.set_online(online).await;
             }
-            Event::NetworkStatus { network, status } => report(network, status),
+            Event::NetworkStatus { network, status } => {
+                self.condition.networks.insert(network, status);
+                report(network, status);
+            }
             Event::IdentityCollision => self.retire_identity(),
             // The packet thread hands these to the controller itself.
             Event::ConfigRequest(_) => {}
@@ -563,16 +623,6 @@ fn random_port() -> Result<u16, StartError> {
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let meta = fs::metadata(path).ok()?;
     Some((meta.modified().ok()?, meta.len()))
-}
-
-/// Whether CAP_NET_ADMIN is in our effective set.
-fn may_administer_network() -> bool {
-    const CAP_NET_ADMIN: u32 = 12;
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:"));
-    effective
-        .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
-        .is_some_and(|set| set >> CAP_NET_ADMIN & 1 == 1)
 }
 
 /// What signals ask for.

@@ -24,6 +24,8 @@ use crate::core::event::Object;
 
 /// Where the home directory is unless the user says otherwise.
 pub const DEFAULT_HOME: &str = "/var/lib/zerotier-one";
+/// The home that the package makes: used instead where it exists. It is not zerotier-one's, so that both may be installed.
+pub const PACKAGED_HOME: &str = "/var/lib/ztnode";
 /// Environment variable that names another one.
 pub const HOME_VARIABLE: &str = "ZEROTIER_HOME";
 /// Decimal primary port; written at every start, kept at exit.
@@ -50,6 +52,27 @@ const MOONS: &str = "moons.d";
 const PEERS: &str = "peers.d";
 const DEVICE_MAP: &str = "devicemap";
 const LEGACY_CONTROLLER: &str = "controller.db";
+
+/// Everything that a node keeps in its home.
+pub(super) const STATE_NAMES: &[&str] = &[
+    IDENTITY_SECRET,
+    IDENTITY_PUBLIC,
+    RETIRED_IDENTITY,
+    PLANET,
+    NETWORKS,
+    MOONS,
+    PEERS,
+    DEVICE_MAP,
+    PORT_FILE,
+    PID_FILE,
+    SOCKET_FILE,
+    SETTINGS_FILE,
+    TOKEN_FILE,
+    METRICS_TOKEN_FILE,
+    CONTROLLER_FOLDER,
+    "planet.key",
+    "app",
+];
 
 const TOKEN_LENGTH: usize = 24;
 const PEER_RECORD_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -89,10 +112,17 @@ impl StartError {
     }
 }
 
-/// The home directory to use: the argument, else the environment, else the system's.
+/// The home directory to use: the argument, else the environment, else the package's, else zerotier-one's.
 pub fn choose(argument: Option<PathBuf>) -> PathBuf {
     let variable = || std::env::var_os(HOME_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from);
-    argument.or_else(variable).unwrap_or_else(|| PathBuf::from(DEFAULT_HOME))
+    let packaged = || Some(PathBuf::from(PACKAGED_HOME)).filter(|home| home.is_dir());
+    argument.or_else(variable).or_else(packaged).unwrap_or_else(|| PathBuf::from(DEFAULT_HOME))
+}
+
+/// The process of a zerotier-one that uses this home: it takes no lock, but says who it is.
+fn foreign_process(pid: u32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    pid != std::process::id() && name.trim_end() == "zerotier-one"
 }
 
 /// What an existing home directory says. Reading changes nothing.
@@ -137,11 +167,9 @@ impl Home {
         self.lock = match Flock::lock(directory, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Some(lock),
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                let pid = self.read(PID_FILE).ok().flatten().unwrap_or_default();
-                let pid = String::from_utf8_lossy(&pid).trim().parse::<u32>();
-                let what = match pid {
-                    Ok(pid) => format!("another ztnode (process {pid}) uses this home directory"),
-                    Err(_) => "another ztnode uses this home directory".into(),
+                let what = match self.noted_pid() {
+                    Some(pid) => format!("another ztnode (process {pid}) uses this home directory"),
+                    None => "another ztnode uses this home directory".into(),
                 };
                 let remedy = "stop it first, or name another home with --home";
                 return Err(StartError::new(what, root.display().to_string(), remedy));
@@ -152,7 +180,18 @@ impl Home {
                 None
             }
         };
+        if let Some(pid) = self.noted_pid().filter(|pid| foreign_process(*pid)) {
+            let what = format!("a zerotier-one (process {pid}) uses this home directory");
+            let remedy = "stop it first, or name another home with --home";
+            return Err(StartError::new(what, self.root.display().to_string(), remedy));
+        }
         Ok(())
+    }
+
+    /// The process ID that the last one to use this home left.
+    fn noted_pid(&self) -> Option<u32> {
+        let bytes = self.read(PID_FILE).ok().flatten()?;
+        String::from_utf8_lossy(&bytes).trim().parse().ok()
     }
 
     /// The directory.
