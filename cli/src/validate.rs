@@ -80,15 +80,12 @@ pub fn dns(text: &str) -> Result<Value, String> {
     Ok(json!({"domain": domain, "servers": servers}))
 }
 
-/// `ID=VALUE` of `--tag`, both decimal or 0x-hexadecimal 32-bit numbers. For clap.
-pub fn tag(text: &str) -> Result<(u32, u32), String> {
-    let number = |text: &str| match text.strip_prefix("0x") {
-        Some(hex) => u32::from_str_radix(hex, 16).ok(),
-        None => text.parse().ok(),
-    };
+/// `NAME=VALUE` of `--tag`; what the names mean is for the network's rules to say. For clap.
+pub fn tag(text: &str) -> Result<(String, String), String> {
     text.split_once('=')
-        .and_then(|(id, value)| Some((number(id)?, number(value)?)))
-        .ok_or_else(|| "a tag is ID=VALUE, two numbers from 0 to 4294967295".into())
+        .filter(|(name, value)| !name.is_empty() && !value.is_empty())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .ok_or_else(|| "a tag is NAME=VALUE, such as department=sales, or in numbers 1000=5".into())
 }
 
 /// A world's ID: decimal or 0x-hexadecimal, not 0. For clap.
@@ -157,7 +154,7 @@ mod tests {
             dns("domain=home.arpa,server=10.0.0.1,server=fd00::1").unwrap(),
             json!({"domain": "home.arpa", "servers": ["10.0.0.1", "fd00::1"]})
         );
-        assert_eq!(tag("0x10=7").unwrap(), (16, 7));
+        assert_eq!(tag("department=sales").unwrap(), ("department".to_owned(), "sales".to_owned()));
         assert_eq!(address("5ACA06FF8E").unwrap(), "5aca06ff8e");
         assert_eq!(endpoint("203.0.113.7").unwrap(), ["203.0.113.7:9993".parse().unwrap()]);
         assert_eq!(endpoint("2001:db8::7/443").unwrap(), ["[2001:db8::7]:443".parse().unwrap()]);
@@ -196,7 +193,7 @@ mod tests {
         ] {
             assert!(endpoint(text).is_err(), "{text}");
         }
-        assert!(tag("1").is_err() && tag("x=1").is_err() && tag("1=4294967296").is_err());
+        assert!(tag("1").is_err() && tag("=1").is_err() && tag("1=").is_err());
         assert!(world_id("0").is_err() && world_id("0x0").is_err() && world_id("-1").is_err());
     }
 }

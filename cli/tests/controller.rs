@@ -39,6 +39,7 @@ fn home() -> Home {
         );
         home.service.answer(&format!("POST /controller/network/{ID}/member/{address}"), 200, &member);
         home.service.answer(&format!("DELETE /controller/network/{ID}/member/{address}"), 200, &member);
+        home.service.answer(&format!("GET /controller/network/{ID}/member/{address}"), 200, &member);
     }
     home
 }

@@ -15,10 +15,17 @@ pub enum MemberCommand {
         /// ID or name
         network: String,
     },
+    /// Show one member, its tags and capabilities by name
+    #[command(after_help = "Example:\n  ztnode-cli member show demo.lab aws")]
+    Show {
+        /// The member
+        #[command(flatten)]
+        which: Which,
+    },
     /// Let a node in
     #[command(
         after_help = "Examples:\n  ztnode-cli member authorize demo.lab 5aca06ff8e\n  ztnode-cli member \
-        authorize demo.lab 5aca06ff8e --name aws --ip 10.0.1.1"
+        authorize demo.lab 5aca06ff8e --name aws --ip 10.0.1.1 --tag department=sales --capability ssh"
     )]
     Authorize {
         /// The member
@@ -37,7 +44,9 @@ pub enum MemberCommand {
     },
     /// Change a member; what is not named stays as it is
     #[command(
-        after_help = "Example:\n  ztnode-cli member set demo.lab aws --bridge --ip 10.0.1.1 --ip fd00::1"
+        after_help = "Examples:\n  ztnode-cli member set demo.lab aws --bridge --ip 10.0.1.1 --ip fd00::1\n  \
+        ztnode-cli member set demo.lab aws --tag department=sales --tag 1000=5 --capability ssh --no-capability \
+        admin\n\nAddresses (--ip) are replaced as a whole; tags and capabilities one by one."
     )]
     Set {
         /// The member
@@ -84,10 +93,16 @@ pub struct MemberSettings {
     /// Gets no address from the pools
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub no_auto_assign_ips: Option<bool>,
-    /// ID of a capability it holds; may be repeated
-    #[arg(long, value_name = "ID")]
-    pub capability: Vec<u32>,
-    /// A tag it carries, ID=VALUE; may be repeated
-    #[arg(long, value_parser = validate::tag)]
-    pub tag: Vec<(u32, u32)>,
+    /// A capability it gets, by its name in the network's rules or by ID; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub capability: Vec<String>,
+    /// A capability it loses; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub no_capability: Vec<String>,
+    /// A tag it carries, NAME=VALUE with names from the network's rules, or numbers; may be repeated
+    #[arg(long, value_name = "TAG", value_parser = validate::tag)]
+    pub tag: Vec<(String, String)>,
+    /// A tag it carries no more (the network's default counts again); may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub no_tag: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
 /// `rules …`.
 #[derive(Subcommand, Debug)]
@@ -99,8 +99,8 @@ pub enum RulesCommand {
     Explain(Explain),
     /// Show live what the rules do with packets on the node here, until Ctrl-C
     #[command(
-        after_help = "Examples:\n  ztnode-cli rules trace demo.lab\n  ztnode-cli rules trace demo.lab --drops \
-        --host 10.0.3.1\n  ztnode-cli rules trace demo.lab --count 10 -j\n\nEach line: time, in or out, the other \
+        after_help = "Examples:\n  ztnode-cli rules trace demo.lab\n  ztnode-cli rules trace demo.lab --drops\n  \
+        ztnode-cli rules trace demo.lab in host 10.0.3.1 port 80\n  ztnode-cli rules trace demo.lab --count 10 -j\n\nEach line: time, in or out, the other \
         node, the packet, the verdict, and line and text of the statement that decided.\nJSON (-j): one object a \
         line, as the node sends it (see docs/control-api.md), with \"packet\" and \"statement\" added."
     )]
@@ -139,7 +139,7 @@ pub struct Explain {
 pub struct Trace {
     /// ID or name
     pub network: String,
-    /// Most packets a second the node may send
+    /// Most packets a second the node may send, before the filter
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub rate: u32,
     /// End after so many lines
@@ -148,22 +148,7 @@ pub struct Trace {
     /// Only packets that are dropped
     #[arg(long)]
     pub drops: bool,
-    /// Only packets that come in, or that go out
-    #[arg(long, value_enum, value_name = "in|out")]
-    pub direction: Option<Way>,
-    /// Only packets from or to this IP address, MAC or node
-    #[arg(long, value_name = "HOST")]
-    pub host: Option<String>,
-    /// Only packets from or to this port
-    #[arg(long)]
-    pub port: Option<u16>,
-}
-
-/// Which way a packet goes, seen from the node here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Way {
-    /// It comes from another node.
-    In,
-    /// It goes to another node.
-    Out,
+    /// Only packets of which all this is true: in | out | host IP, MAC or ADDRESS | port N
+    #[arg(value_name = "FILTER")]
+    pub filter: Vec<String>,
 }

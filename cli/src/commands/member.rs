@@ -1,5 +1,6 @@
 //! `member …`: who belongs to the networks of this node's controller.
 
+use flowrules::cases::Vocabulary;
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
@@ -23,8 +24,17 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
             }
             Ok(write!(io.out, "{}", text::controller::members(&id, &members))?)
         }
+        MemberCommand::Show { which } => {
+            let (network, path) = locate(session, &which)?;
+            let record = request(session, Method::GET, &path, None)?;
+            if session.common.json {
+                return print(&record, io);
+            }
+            let vocabulary = vocabulary(session, &network)?;
+            Ok(write!(io.out, "{}", text::controller::member(&record, &vocabulary))?)
+        }
         MemberCommand::Authorize { which, settings } => {
-            let mut body = body(&settings);
+            let mut body = body(session, &which, &settings)?;
             body.insert("authorized".to_owned(), true.into());
             change(session, &which, &body, "authorized on", io)
         }
@@ -33,7 +43,7 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
             change(session, &which, &body, "deauthorized on", io)
         }
         MemberCommand::Set { which, settings, no_ips } => {
-            let mut body = body(&settings);
+            let mut body = body(session, &which, &settings)?;
             if no_ips {
                 body.insert("ipAssignments".to_owned(), json!([]));
             }
@@ -80,7 +90,7 @@ fn change(
 }
 
 /// The fields to post: those that were named.
-fn body(settings: &MemberSettings) -> Map<String, Value> {
+fn body(session: &Session, which: &Which, settings: &MemberSettings) -> Result<Map<String, Value>, Failure> {
     let mut body = Map::new();
     let mut put = |field: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -92,8 +102,53 @@ fn body(settings: &MemberSettings) -> Map<String, Value> {
     put("noAutoAssignIps", settings.no_auto_assign_ips.map(Value::from));
     let ips: Vec<String> = settings.ip.iter().map(ToString::to_string).collect();
     put("ipAssignments", (!ips.is_empty()).then(|| ips.into()));
-    put("capabilities", (!settings.capability.is_empty()).then(|| settings.capability.clone().into()));
-    let tags: Vec<Value> = settings.tag.iter().map(|(id, value)| json!([id, value])).collect();
-    put("tags", (!tags.is_empty()).then(|| tags.into()));
-    body
+    let MemberSettings { capability, no_capability, tag, no_tag, .. } = settings;
+    let (tags, capabilities) =
+        (!tag.is_empty() || !no_tag.is_empty(), !capability.is_empty() || !no_capability.is_empty());
+    if tags || capabilities {
+        let (network, path) = locate(session, which)?;
+        let vocabulary = vocabulary(session, &network)?;
+        // Lists are posted whole, so what is not named comes from the record. A node nobody has heard of has none yet.
+        let known = all_members(session, &network)?;
+        let known = known.iter().any(|member| path.ends_with(&text::json::text(member, "address")));
+        let current = if known { request(session, Method::GET, &path, None)? } else { Value::Null };
+        let wrong = |what: String, hint: String| {
+            Failure::usage(format!("{}: the network has no {what}", session.program)).hint(hint)
+        };
+        if tags {
+            let mut list = text::json::tags(&current);
+            for (name, value) in tag {
+                let id = vocabulary.tag(name).map_err(|hint| wrong(format!("tag {name}"), hint))?;
+                let value = vocabulary
+                    .value(id, value)
+                    .map_err(|hint| wrong(format!("value {value} of tag {name}"), hint))?;
+                list.insert(id, value);
+            }
+            for name in no_tag {
+                let id = vocabulary.tag(name).map_err(|hint| wrong(format!("tag {name}"), hint))?;
+                list.remove(&id);
+            }
+            put("tags", Some(list.iter().map(|(id, value)| json!([id, value])).collect()));
+        }
+        if capabilities {
+            let id = |name: &String| {
+                vocabulary.capability(name).map_err(|hint| wrong(format!("capability {name}"), hint))
+            };
+            let mut list = text::json::ids(&current, "capabilities");
+            for name in capability {
+                list.insert(id(name)?);
+            }
+            for name in no_capability {
+                list.remove(&id(name)?);
+            }
+            put("capabilities", Some(list.into_iter().collect()));
+        }
+    }
+    Ok(body)
+}
+
+/// The names that a network's rules give to tags and capabilities; none without a source.
+fn vocabulary(session: &Session, network: &str) -> Result<Vocabulary, Failure> {
+    let record = request(session, Method::GET, &format!("/controller/network/{network}"), None)?;
+    Ok(super::rules::vocabulary(&record))
 }

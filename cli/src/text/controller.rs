@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use flowrules::cases::Vocabulary;
 use serde_json::Value;
 
 use super::{json, printable, table};
@@ -106,6 +107,34 @@ pub fn members(network: &str, members: &[Value]) -> String {
     if let Some(waiting) = members.iter().find(|member| !json::flag(member, "authorized")) {
         let address = json::text(waiting, "address");
         let _ = writeln!(text, "\nLet one in: ztnode-cli member authorize {network} {address}");
+    }
+    text
+}
+
+/// One member in full, with the names its network's rules give to its tags and capabilities.
+pub fn member(member: &Value, vocabulary: &Vocabulary) -> String {
+    let list = |items: Vec<String>| dash(items.join(", "));
+    let tags = json::tags(member);
+    let tags = tags.iter().map(|(id, value)| vocabulary.tag_text(*id, *value)).collect();
+    let capabilities = json::ids(member, "capabilities");
+    let capabilities = capabilities.iter().map(|id| vocabulary.capability_text(*id)).collect();
+    let ips = json::items(member, "ipAssignments").iter().filter_map(Value::as_str).map(printable).collect();
+    let yes = |field| if json::flag(member, field) { "yes" } else { "no" }.to_owned();
+    let mut text = String::new();
+    for (name, value) in [
+        ("member", json::text(member, "address")),
+        ("name", dash(json::scalar(&member["name"]).map(|name| printable(&name)).unwrap_or_default())),
+        ("network", json::text(member, "nwid")),
+        ("authorized", yes("authorized")),
+        ("ips", list(ips)),
+        ("tags", list(tags)),
+        ("capabilities", list(capabilities)),
+        ("bridge", yes("activeBridge")),
+        ("version", version(member)),
+        ("revision", json::text(member, "revision")),
+    ] {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:<17}{value}");
     }
     text
 }

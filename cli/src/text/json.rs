@@ -1,5 +1,7 @@
 //! JSON as the reference tool prints it, and tolerant access to fields of a reply nobody vouches for.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize as _;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use serde_json::{Map, Value};
@@ -73,6 +75,23 @@ pub fn flag(value: &Value, field: &str) -> bool {
         Value::Number(number) => number.as_f64().is_some_and(|number| number != 0.0),
         _ => false,
     }
+}
+
+/// `[{"id", "value"}]` or `[[id, value]]` of an object's `tags`.
+pub fn tags(object: &Value) -> BTreeMap<u32, u32> {
+    let number = |value: &Value| value.as_i64().map(|value| value as u32);
+    items(object, "tags")
+        .iter()
+        .filter_map(|tag| match tag {
+            Value::Array(pair) => Some((number(pair.first()?)?, number(pair.get(1)?)?)),
+            tag => Some((number(&tag["id"])?, number(&tag["value"])?)),
+        })
+        .collect()
+}
+
+/// An array of 32-bit IDs; what is none is left out.
+pub fn ids(object: &Value, field: &str) -> BTreeSet<u32> {
+    items(object, field).iter().filter_map(|id| u32::try_from(id.as_i64()?).ok()).collect()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::commands::Session;
 use crate::commands::controller::request;
 use crate::failure::Failure;
-use crate::text::json::{flag, int, items, text};
+use crate::text::json::{flag, int, items, tags, text};
 
 /// Rules in force on the node here, and what it knows of the other members.
 pub(super) struct Enforced {
@@ -152,17 +152,5 @@ pub(super) fn capabilities(object: &Value) -> BTreeMap<u32, Vec<Rule>> {
     items(object, "capabilities")
         .iter()
         .filter_map(|one| Some((u32::try_from(int(one, "id")).ok()?, rules(&one["rules"]))))
-        .collect()
-}
-
-/// `[{"id", "value"}]` or `[[id, value]]` of an object's `tags`.
-pub(super) fn tags(object: &Value) -> BTreeMap<u32, u32> {
-    let number = |value: &Value| value.as_i64().map(|value| value as u32);
-    items(object, "tags")
-        .iter()
-        .filter_map(|tag| match tag {
-            Value::Array(pair) => Some((number(pair.first()?)?, number(pair.get(1)?)?)),
-            tag => Some((number(&tag["id"])?, number(&tag["value"])?)),
-        })
         .collect()
 }

@@ -54,9 +54,9 @@ pub fn run(program: &str, common: Common, command: RulesCommand, io: &mut Io<'_>
 }
 
 /// A rule file.
-pub(super) struct Source {
+struct Source {
     name: String,
-    pub(super) text: String,
+    text: String,
 }
 
 impl Source {
@@ -74,12 +74,12 @@ impl Source {
 }
 
 /// A rule file that compiles, and what is made of it.
-pub(super) struct Compiled {
-    pub(super) source: Source,
-    pub(super) program: Program,
+struct Compiled {
+    source: Source,
+    program: Program,
     capabilities: BTreeMap<u32, Vec<Rule>>,
     book: Book,
-    pub(super) vocabulary: Vocabulary,
+    vocabulary: Vocabulary,
 }
 
 impl Compiled {
@@ -91,7 +91,7 @@ impl Compiled {
     }
 
     /// The source a controller keeps with a network, if it has one that compiles.
-    pub(super) fn of_network(network: &Value) -> Option<Self> {
+    fn of_network(network: &Value) -> Option<Self> {
         let text = network["rulesSource"].as_str().filter(|text| !text.trim().is_empty())?;
         let program = language::compile(text, &Options::default()).ok()?;
         Some(Self::new(Source { name: "rulesSource".to_owned(), text: text.to_owned() }, program))
@@ -100,6 +100,11 @@ impl Compiled {
     fn rules(&self) -> Rules<'_> {
         Rules { base: &self.program.base.rules, capabilities: &self.capabilities }
     }
+}
+
+/// The names that the source kept with a network gives to tags and capabilities.
+pub(super) fn vocabulary(network: &Value) -> Vocabulary {
+    Compiled::of_network(network).map(|compiled| compiled.vocabulary).unwrap_or_default()
 }
 
 /// A text file or standard input, and what to call it in messages.

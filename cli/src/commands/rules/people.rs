@@ -9,7 +9,7 @@ use flowrules::explain::Party;
 use protocol::{Address, Mac, NetworkId, derive};
 use serde_json::Value;
 
-use super::enforced::{Enforced, capabilities, tags};
+use super::enforced::{Enforced, capabilities};
 use super::test::member_mac;
 use super::{Compiled, Session};
 use crate::commands::controller::all_members;
@@ -92,7 +92,7 @@ impl People {
                 ips.extend(derived(NetworkId(network), address, modes));
             }
             let mut party = Party { address, tags: defaults.clone(), owns: ips.clone(), ..Party::default() };
-            party.tags.extend(tags(&member));
+            party.tags.extend(json::tags(&member));
             for held in json::items(&member, "capabilities") {
                 let id = held.as_i64().and_then(|id| u32::try_from(id).ok());
                 if let Some((id, rules)) = id.and_then(|id| Some((id, lists.get(&id)?))) {

@@ -10,7 +10,7 @@ use flowrules::{Entry, Frame};
 use serde_json::Value;
 
 use super::enforced::Enforced;
-use crate::args::rules::{Trace, Way};
+use crate::args::rules::Trace;
 use crate::commands::{Session, network_of};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text::{self, json};
@@ -146,45 +146,57 @@ fn unhex(digits: &str) -> Option<Vec<u8>> {
 }
 
 /// Which packets are shown.
-struct Filter<'a> {
-    wanted: &'a Trace,
-    ip: Option<IpAddr>,
-    /// A MAC or the address of a node, lower-case.
-    other: Option<String>,
+#[derive(Default)]
+struct Filter {
+    drops: bool,
+    /// `in` or `out`.
+    way: Option<&'static str>,
+    ips: Vec<IpAddr>,
+    ports: Vec<u16>,
+    /// MACs and addresses of nodes, lower-case.
+    others: Vec<String>,
 }
 
-impl<'a> Filter<'a> {
-    fn of(session: &Session, wanted: &'a Trace) -> Result<Self, Failure> {
-        let (mut ip, mut other) = (None, None);
-        if let Some(host) = &wanted.host {
-            ip = host.parse().ok();
-            let typed = host.strip_prefix('@').unwrap_or(host).to_ascii_lowercase().replace('-', ":");
-            let is_mac = typed.len() == 17 && unhex(&typed.replace(':', "")).is_some();
-            match ip {
-                Some(_) => {}
-                None if is_mac || crate::validate::is_hex(&typed, 10) => other = Some(typed),
-                None => {
-                    return Err(Failure::usage(format!(
-                        "{}: --host {}: write an IP address, a MAC, or the 10-digit address of a node",
-                        session.program,
-                        text::printable(host)
-                    )));
+impl Filter {
+    fn of(session: &Session, wanted: &Trace) -> Result<Self, Failure> {
+        let mut filter = Self { drops: wanted.drops, ..Self::default() };
+        let wrong = |word: &str| {
+            Failure::usage(format!("{}: {} cannot stand in the filter", session.program, text::printable(word)))
+                .hint("Write in or out, host IP (or MAC, or 10-digit address of a node), port N: in host 10.0.3.1 port 80")
+        };
+        let mut words = wanted.filter.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or_else(|| wrong(word));
+            match word.as_str() {
+                "in" if filter.way != Some("out") => filter.way = Some("in"),
+                "out" if filter.way != Some("in") => filter.way = Some("out"),
+                "port" => {
+                    let value = value()?;
+                    filter.ports.push(value.parse().map_err(|_| wrong(value))?);
                 }
+                "host" => {
+                    let value = value()?;
+                    let typed =
+                        value.strip_prefix('@').unwrap_or(value).to_ascii_lowercase().replace('-', ":");
+                    let is_mac = typed.len() == 17 && unhex(&typed.replace(':', "")).is_some();
+                    match value.parse() {
+                        Ok(ip) => filter.ips.push(ip),
+                        Err(_) if is_mac || crate::validate::is_hex(&typed, 10) => filter.others.push(typed),
+                        Err(_) => return Err(wrong(value)),
+                    }
+                }
+                other => return Err(wrong(other)),
             }
         }
-        Ok(Self { wanted, ip, other })
+        Ok(filter)
     }
 
     fn takes(&self, event: &Value, seen: &Seen) -> bool {
-        let way = match event["direction"].as_str() {
-            Some("in") => Way::In,
-            _ => Way::Out,
-        };
-        self.wanted.direction.is_none_or(|wanted| wanted == way)
-            && (!self.wanted.drops || (event["accept"] == "drop" && event["redirect"].is_null()))
-            && self.ip.is_none_or(|ip| seen.ips.contains(&ip))
-            && self.wanted.port.is_none_or(|port| seen.ports.contains(&port))
-            && self.other.as_ref().is_none_or(|other| seen.macs.contains(other) || event["peer"] == **other)
+        (!self.drops || (event["accept"] == "drop" && event["redirect"].is_null()))
+            && self.way.is_none_or(|way| event["direction"] == *way)
+            && self.ips.iter().all(|ip| seen.ips.contains(ip))
+            && self.ports.iter().all(|port| seen.ports.contains(port))
+            && self.others.iter().all(|other| seen.macs.contains(other) || event["peer"] == **other)
     }
 }
 
@@ -214,10 +226,12 @@ fn show(
     if !statement.is_empty() {
         write!(out, ": {statement}")?;
     }
+    let mut between = if statement.ends_with(';') { "" } else { ";" };
     for copy in json::items(event, "copies") {
         let by = line(copy).unwrap_or_else(|| book.name(self::entry(&copy["entry"])));
         let what = if json::flag(copy, "watch") { "watched by" } else { "copied to" };
-        write!(out, "; {what} {} by {by}", json::text(copy, "to"))?;
+        write!(out, "{between} {what} {} by {by}", json::text(copy, "to"))?;
+        between = ";";
     }
     writeln!(out)
 }
