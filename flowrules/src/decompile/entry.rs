@@ -97,7 +97,8 @@ fn characteristics(mask: u64) -> Words {
         let found = CHARACTERISTICS.iter().find(|(_, number)| number == bit);
         found.map_or_else(|| bit.to_string(), |(name, _)| (*name).to_owned())
     };
-    let bits: Vec<String> = (0..64).rev().filter(|bit| mask >> bit & 1 != 0).map(|bit| named(&bit)).collect();
+    let bits: Vec<String> =
+        (32..64).rev().chain(0..32).filter(|bit| mask >> bit & 1 != 0).map(|bit| named(&bit)).collect();
     let list = if bits.is_empty() { ",".to_owned() } else { bits.join(",") };
     if as_reference(mask) == mask { Ok(format!("chr {list}")) } else { Err(format!("<chr {list}>")) }
 }

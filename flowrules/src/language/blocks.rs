@@ -113,6 +113,9 @@ pub(super) struct Tree<'a> {
     /// Where a bare action was taken for a complete statement.
     pub(super) leniencies: Vec<Place>,
     pub(super) closings: Vec<Closing<'a>>,
+    /// The word that opened a block which is lost, with all blocks in it, because at the end of the source the innermost
+    /// block was open and empty.
+    pub(super) lost: Option<Word<'a>>,
 }
 
 impl<'a> Tree<'a> {
@@ -140,7 +143,8 @@ impl<'a> Tree<'a> {
 
 /// Builds the tree; `lenient` takes bare actions for complete statements where the reference is bound to fail.
 pub(super) fn tree<'a>(words: &[Word<'a>], lenient: bool) -> Tree<'a> {
-    let mut tree = Tree { blocks: vec![Vec::new()], leniencies: Vec::new(), closings: Vec::new() };
+    let mut tree =
+        Tree { blocks: vec![Vec::new()], leniencies: Vec::new(), closings: Vec::new(), lost: None };
     // Open blocks with the words that opened them; the document is opened by nothing.
     let mut stack: Vec<(usize, Option<Word<'a>>)> = vec![(0, None)];
     for (index, word) in words.iter().enumerate() {
@@ -182,6 +186,11 @@ pub(super) fn tree<'a>(words: &[Word<'a>], lenient: bool) -> Tree<'a> {
         stack.pop();
         tree.blocks[parent].push(Node::Block(top));
     }
+    tree.lost = stack
+        .iter()
+        .skip(1)
+        .find(|(block, _)| !tree.blocks[*block].is_empty())
+        .and_then(|(_, opener)| *opener);
     tree
 }
 

@@ -117,9 +117,20 @@ pub(super) fn document<'a>(tree: &'a Tree<'a>) -> Result<Program, SourceError> {
             code: "closed-early",
             message: format!("`{word};` ends the `{keyword}` here: what follows is not part of it"),
             hint: format!(
-                "write `{word}` without `;` (a bare action in capitals, such as `ACCEPT`) if the `{keyword}` goes on; \
-                 otherwise start the next statement on a line of its own"
+                "write `{}` without `;` if the `{keyword}` goes on; if not, begin the next statement on a line of its own",
+                if super::opens_block(word) { word.to_uppercase() } else { word.to_owned() }
             ),
+        });
+    }
+    if let Some(lost) = tree.lost {
+        findings.push(Finding {
+            place: lost.place,
+            code: "lost-block",
+            message: format!(
+                "what follows this `{}` up to the end of the program is lost: the last action there is still open",
+                lost.text
+            ),
+            hint: "end every statement with a `;`, and write bare actions in definitions without a blank before it".into(),
         });
     }
     let mut tags = definitions.tags;
@@ -207,13 +218,19 @@ fn capability<'a>(
                     return Err(SourceError::at(word, "Missing value for ID.").hint("write `id NUMBER`"));
                 };
                 let text = value.word().map_or("", |word| word.text);
-                let number = checked(text).ok_or_else(|| {
-                    SourceError::at(word, "Invalid or out of range capability ID.")
+                // The position is that of `id`, as in the reference; what is wrong is the value.
+                let span = value.word().map_or(word.span(), Word::span);
+                let number = checked(text).ok_or_else(|| SourceError {
+                    span: span.clone(),
+                    ..SourceError::at(word, "Invalid or out of range capability ID.")
                         .hint(format!("`{text}` should be a number from 0 to {MOST}"))
                 })?;
                 if ids.contains(&number) {
-                    return Err(SourceError::at(word, "Duplicate capability ID.")
-                        .hint(format!("another capability above has the id {number}")));
+                    return Err(SourceError {
+                        span,
+                        ..SourceError::at(word, "Duplicate capability ID.")
+                            .hint(format!("another capability above has the id {number}"))
+                    });
                 }
                 id = Some(number);
             }

@@ -82,8 +82,8 @@ pub(super) fn action<'a>(
     if word.chars().all(|c| c == ';') {
         return "one `;` ends a statement; remove the others".into();
     }
-    if word.contains(";#") || word.starts_with("//") || word.starts_with("/*") || word.starts_with("--") {
-        return "a comment is a `#` with a blank (or nothing) before it, up to the end of the line".into();
+    if is_comment(word) {
+        return COMMENT.into();
     }
     if let Some((first, _)) = word.split_once(';') {
         return format!("a blank or line feed is needed after a `;`: `{first}; …`");
@@ -124,6 +124,13 @@ pub(super) fn action<'a>(
     })
 }
 
+const COMMENT: &str = "a comment is a `#` with a blank (or nothing) before it, up to the end of the line";
+
+/// Whether a word looks like the beginning of a comment in other languages, or one that is glued to something.
+fn is_comment(word: &str) -> bool {
+    word.contains(";#") || word.starts_with("//") || word.starts_with("/*") || word.starts_with("--")
+}
+
 /// A word where a match was expected.
 pub(super) fn unknown_match(word: &str, action: &str, first: bool) -> String {
     let lower = word.to_lowercase();
@@ -154,18 +161,20 @@ pub(super) fn unknown_match(word: &str, action: &str, first: bool) -> String {
         "tcp_port" | "udp_port" => return "did you mean `ipprotocol … and dport …`?".into(),
         _ => {}
     }
+    if is_comment(word) {
+        return COMMENT.into();
+    }
     if lower.contains(';') {
         return "a blank or line feed is needed after a `;`".into();
     }
     if lower.starts_with('$') {
         return "parameters can stand only for arguments of matches".into();
     }
-    suggest(&lower, MATCHES.into_iter().map(|(name, _)| name).chain(["and", "or", "not"])).unwrap_or_else(
-        || {
-            "see the manual for the matches there are; a comment begins with `#`, a statement ends with `;`"
-                .into()
-        },
-    )
+    let known = MATCHES.into_iter().map(|(name, _)| name).chain(["and", "or", "not"]);
+    suggest(&lower, known).unwrap_or_else(|| {
+        let known: Vec<&str> = MATCHES.iter().map(|(name, _)| *name).collect();
+        format!("a match begins with one of: {}", known.join(" "))
+    })
 }
 
 /// A reserved word where the argument of a match was expected.

@@ -15,6 +15,9 @@ use super::numbers::{NOTHING, contains_ipv4, contains_ipv6, is_clean, number, pr
 /// The greatest number of a field of 32 bits, and of all numbers the reference does not check further.
 const MOST: i64 = 0xffff_ffff;
 
+/// The `type` of an entry and its fields.
+type Fields = (&'static str, Vec<(&'static str, Value)>);
+
 /// An argument of a match: its word, and what it says after parameters are replaced.
 #[derive(Clone, Copy)]
 struct Argument<'a> {
@@ -93,10 +96,12 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
             let word = node.word().filter(|word| !names::is_reserved(word.text));
             let Some(word) = word else {
                 let message = "Missing argument(s) to match (invalid argument or argument is reserved word).";
-                let argument = node.word().map(|word| word.text);
-                return Err(
-                    SourceError::at(&previous(at), message).hint(hints::reserved_argument(keyword, argument))
-                );
+                let argument = self.tree.first_word(node);
+                let hint = hints::reserved_argument(keyword, node.word().map(|word| word.text));
+                let mut error = SourceError::at(&previous(at), message).hint(hint);
+                // The position is that of the word before, as in the reference; what is wrong is the argument.
+                error.span = argument.map_or(error.span, |word| word.span());
+                return Err(error);
             };
             let text = if word.text.starts_with('$') {
                 let parameters = &statement.scope.parameters;
@@ -122,7 +127,7 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
         keyword: &str,
         arguments: &[Argument<'a>; 2],
         statement: Statement<'_, 'a>,
-    ) -> Result<(&'static str, Vec<(&'static str, Value)>), SourceError> {
+    ) -> Result<Fields, SourceError> {
         let [first, second] = arguments;
         let text = first.text;
         Ok(match keyword {
