@@ -205,13 +205,19 @@ fn rules_steps(cluster: &mut Cluster, row: &mut Vec<String>) -> Result<()> {
     cluster.set_tags(B, &[(rules::DEPARTMENT, 2)])?;
     cluster.ping(B, OBSERVER, LIMIT).context("tags: the new department")?;
     cluster.ping(OBSERVER, B, LIMIT).context("tags: the new department")?;
-    both(|from, to| Ok(ensure!(pings(from, to)? == 0, "{from} reaches {to}")))
-        .context("tags: the old department")?;
+    both(|from, to| {
+        ensure!(pings(from, to)? == 0, "{from} reaches {to}");
+        Ok(())
+    })
+    .context("tags: the old department")?;
     done();
 
     set(&rules::CAPABILITY.source(&observer))?;
-    both(|from, to| Ok(ensure!(!cluster.connects(from, to)?, "nobody holds it yet")))
-        .context("capability")?;
+    both(|from, to| {
+        ensure!(!cluster.connects(from, to)?, "nobody holds it yet");
+        Ok(())
+    })
+    .context("capability")?;
     cluster.set_capabilities(A, &[rules::WEB_CLIENT])?;
     let step = Duration::from_millis(50);
     let connects = |wanted: bool| {
@@ -259,7 +265,7 @@ fn run_all(
         testing::say(&format!("SKIPPED {name}: set ZEROTIER_ONE to a zerotier-one 1.14.1 binary to run it"));
         return None;
     }
-    binaries::ours().unwrap();
+    binaries::ours().expect("our programs can be found or built");
     let only = std::env::var(picked).ok();
     let codes: Vec<String> = (0..16u8)
         .map(|bits| {
@@ -288,7 +294,7 @@ fn run_all(
             });
         }
     });
-    Some(results.into_inner().unwrap())
+    Some(results.into_inner().expect("whoever panicked did not hold the lock"))
 }
 
 /// Shows the table, writes it where the variable `file` says, and fails if a combination did.
@@ -297,7 +303,7 @@ fn report(results: Option<Results>, roles: [&str; 4], columns: &[&str], file: &s
     let table = table(&results, roles, columns);
     testing::say(&table);
     if let Some(path) = std::env::var_os(file) {
-        std::fs::write(path, &table).unwrap();
+        std::fs::write(path, &table).expect("the named file can be written");
     }
     let failed: Vec<&String> =
         results.iter().filter(|(_, (_, error))| error.is_some()).map(|(code, _)| code).collect();

@@ -177,8 +177,7 @@ impl Tapping<'_> {
         }
         let (from, to) = (&self.members()[0], &self.members()[1]);
         let target = IpAddr::V4(self.cluster.fixed(1));
-        let host = self.cluster.fixed(0).to_string();
-        let words = ["rules", "trace", "demo.lab", "--host", &host, "--count", "2"];
+        let words = ["rules", "trace", "demo.lab", "--count", "2"];
         let command = to.cli_command(&words)?;
         // It ends by itself after two packets; until it listens, pings pass it by.
         let running = std::thread::spawn(move || tool::finish(command, None, tool::LIMIT));
@@ -241,7 +240,10 @@ impl Tapping<'_> {
             let member = &self.members()[moved];
             self.give(show, member, &["--tag", &format!("{}={SALES}", rules::DEPARTMENT)])?;
             department[moved] = SALES;
-            self.cluster.ping(0, moved, LIMIT).context("the new department")?;
+            // The others learn of a new tag from the member itself, with the first packet that it sends them.
+            for colleague in 0..sales {
+                self.cluster.ping(moved, colleague, LIMIT).context("the new department")?;
+            }
             self.reach(show, &department)?;
             show.meaning(&format!(
                 "{} has moved to sales: no rule was changed, only its tag.",
