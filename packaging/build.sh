@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds what is shipped into target/packages: two .deb, two .rpm, a tarball. One set of static programs is in all of them,
+# Builds what is shipped into target/packages: two .deb, two .rpm, a tarball, and the folder of an image. One set of static programs is in all of them,
 # so that one build runs on any Linux of its processor. `make packages` calls this.
 #
 #   PACKAGE_TARGET   what to compile for; default: this machine's processor with musl, linked statically
@@ -117,6 +117,14 @@ mkdir "$stage/$name/docs"
 cp docs/*.md "$stage/$name/docs/"
 tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -c "$name" |
     gzip -9n >"$out/$name.tar.gz"
+
+say "folder for the image"
+mkdir -p "$out/oci/root/usr/sbin" "$out/oci/root/usr/bin" "$out/oci/root/etc" "$out/oci/home"
+cp "$stage/sbin/ztnode" "$out/oci/root/usr/sbin/"
+cp "$stage/bin/ztnode-cli" "$out/oci/root/usr/bin/"
+echo 'ztnode:x:9993:9993:ztnode:/var/lib/ztnode:/usr/sbin/nologin' >"$out/oci/root/etc/passwd"
+echo 'ztnode:x:9993:' >"$out/oci/root/etc/group"
+cp packaging/oci/Containerfile "$out/oci/"
 
 (cd "$out" && sha256sum -- *.deb *.rpm *.tar.gz >SHA256SUMS)
 say "in $out:"

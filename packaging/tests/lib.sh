@@ -21,6 +21,7 @@ die() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 leave() {
     status=$?
     trap - EXIT
+    [ "$status" = 0 ] || cat "$work/console" 2>/dev/null || true
     if [ "$status" != 0 ] && [ -n "$leader" ]; then
         echo "-- journal of the service:"
         inside journalctl --no-pager -q -n 30 -u ztnode.service 2>/dev/null || true
@@ -59,16 +60,20 @@ tools() {
     cp "$work"/ztnode-*-linux/bin/ztnode-cli "$machine/usr/local/test/"
 }
 
-boot() {
+# spawn ARGUMENTS: starts systemd-nspawn in the background, without machined.
+spawn() {
     # nspawn wants the unified hierarchy; this host may show another to everybody else.
     unshare --mount sh -c '
         mount --make-rprivate /
         umount -R /sys/fs/cgroup 2>/dev/null
         mount -t cgroup2 cgroup2 /sys/fs/cgroup
         exec env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn "$@"' nspawn \
-        --quiet --directory="$machine" --machine="$(basename "$machine")" --boot --register=no --keep-unit \
-        --console=pipe --bind=/dev/net/tun "${@:---private-network}" </dev/null >"$work/console" 2>&1 &
+        --quiet --register=no --keep-unit --console=pipe "$@" </dev/null >"$work/console" 2>&1 &
     spawned=$!
+}
+
+boot() {
+    spawn --directory="$machine" --machine="$(basename "$machine")" --boot --bind=/dev/net/tun "${@:---private-network}"
     tries=0
     until leader=$(tr -d ' ' <"/proc/$spawned/task/$spawned/children" 2>/dev/null) && [ -n "$leader" ] &&
         [ -S "$machine/run/systemd/private" ] || inside test -S /run/systemd/private 2>/dev/null; do
