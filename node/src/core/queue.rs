@@ -117,3 +117,43 @@ impl Queue {
         self.waiting.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waiting(peer: u64, copy: bool) -> Waiting {
+        Waiting { since: 0, peer: Address::from_u64(peer), via: None, open: false, copy, packet: Vec::new() }
+    }
+
+    #[test]
+    fn copies_take_no_place_from_others_and_give_theirs() {
+        let mut queue = Queue::sending();
+        for n in 0..200 {
+            queue.push(waiting(1_000 + n % 5, true));
+        }
+        assert_eq!((queue.copies, queue.waiting.len()), (MAX_WAITING_COPIES, MAX_WAITING_COPIES));
+        for n in 0..MAX_SEND_QUEUE as u64 {
+            queue.push(waiting(1 + n % 100, false));
+        }
+        assert_eq!((queue.copies, queue.waiting.len()), (0, MAX_SEND_QUEUE));
+        assert!(queue.waiting.iter().all(|w| !w.copy));
+        queue.push(waiting(7, true));
+        assert_eq!((queue.copies, queue.waiting.len()), (0, MAX_SEND_QUEUE));
+        assert_eq!(queue.take_lost_copies(), 201);
+        assert_eq!(queue.take(1, None).len(), MAX_SEND_QUEUE);
+    }
+
+    #[test]
+    fn one_target_of_copies_leaves_room_for_others() {
+        let mut queue = Queue::sending();
+        for _ in 0..200 {
+            queue.push(waiting(1_000, true));
+        }
+        assert_eq!(queue.copies, MAX_WAITING_COPIES_PER_PEER);
+        assert!(queue.has_room_for_copy(Address::from_u64(1_001)));
+        queue.push(waiting(1_000, false));
+        assert_eq!(queue.take(QUEUE_LIFETIME, None).len(), 0);
+        assert_eq!((queue.copies, queue.take_lost_copies()), (0, 200));
+    }
+}

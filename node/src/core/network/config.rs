@@ -202,7 +202,8 @@ impl Core {
         }
         // Anybody may repeat an old signed configuration; only the controller, asked by us, may set the clock back.
         let asked = from_controller && in_re != 0;
-        let older = |c: &Arc<NetworkConfig>| config.timestamp < c.timestamp;
+        // Two changes in quick succession may arrive in either order.
+        let older = |c: &Arc<NetworkConfig>| (config.timestamp, config.revision) < (c.timestamp, c.revision);
         if asked || !network.config.as_ref().is_some_and(older) {
             self.apply_config(now, config, Some(dictionary));
         }
