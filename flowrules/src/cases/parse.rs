@@ -233,7 +233,9 @@ fn attribute(kind: &str, value: Said, member: &mut Member) -> Result<(), CaseErr
 fn case(line: &str, words: &mut Words, file: &File) -> Result<Case, CaseError> {
     let from = words.wanted("the sender is missing", CASE)?;
     if !words.next_is("->") {
-        let at = words.peek().map_or(from.at.clone(), |word| word.at.clone());
+        // Of a member the sign is missing; anything else is itself what is wrong.
+        let next = words.peek().filter(|_| file.member(&from.text).is_some());
+        let at = next.map_or(from.at.clone(), |word| word.at.clone());
         return Err(CaseError::new(&at, "this is neither a member nor a case", CASE));
     }
     words.take();

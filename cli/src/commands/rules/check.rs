@@ -53,7 +53,6 @@ pub(super) fn run(
         print(&json!({"ok": ok, "error": null, "warnings": warnings}), io)?;
     } else {
         write!(io.err, "{}", warnings(&compiled, &findings))?;
-        write!(io.err, "{}", leniencies(&compiled))?;
         let (entries, capabilities, tags) = counts(&compiled);
         let many = match findings.len() {
             0 => "no warnings".to_owned(),
@@ -104,18 +103,6 @@ pub(super) fn warnings(compiled: &Compiled, findings: &[Finding]) -> String {
         text += &format!("hint: {hint}\n");
     }
     text
-}
-
-/// Where the reference compiler would have refused.
-fn leniencies(compiled: &Compiled) -> String {
-    let lines: Vec<String> = compiled.program.leniencies.iter().map(|place| place.line.to_string()).collect();
-    if lines.is_empty() {
-        return String::new();
-    }
-    format!(
-        "note: the reference compiler refuses this program because of line {}; ours takes it as it reads\n",
-        lines.join(", ")
-    )
 }
 
 /// The line a place is on, with the word underlined.
