@@ -249,6 +249,121 @@ fn a_bad_source_leaves_the_old_rules_in_force() {
     });
 }
 
+/// The line of an example on which a statement starts.
+fn line(example: Example, statement: &str) -> Result<u64> {
+    let source = example.source("");
+    let at = source.lines().position(|line| line.trim_start().starts_with(statement));
+    Ok(at.with_context(|| format!("{} has no `{statement}`", example.file))? as u64 + 1)
+}
+
+/// `ztnode-cli rules explain` at A must say `what` and name the line of the statement.
+fn explained(cluster: &Cluster, example: Example, packet: &str, what: &str, statement: &str) -> Result<()> {
+    let output = cluster.members[A].cli(&["rules", "explain", &cluster.network, packet])?;
+    let by = format!("by line {}", line(example, statement)?);
+    let found = output.lines().any(|said| {
+        said.contains(what)
+            && (said.ends_with(&by) || said.contains(&format!("{by} ")) || said.contains(&format!("{by}:")))
+    });
+    ensure!(found, "{}, {packet}: `{what} … {by}` is not said:\n{output}", example.file);
+    Ok(())
+}
+
+/// Watches the live trace at A until it shows a packet that `wanted` accepts, calling `stimulus` again and again.
+fn traced(
+    cluster: &Cluster,
+    what: &str,
+    mut stimulus: impl FnMut() -> Result<()>,
+    wanted: impl Fn(&Value) -> bool,
+) -> Result<()> {
+    let mut command = cluster.members[A].cli_command(&["rules", "trace", &cluster.network, "-j"])?;
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    let mut tracer = Flow(command.spawn()?);
+    let output = std::io::BufReader::new(tracer.0.stdout.take().context("it has a standard output")?);
+    let (send, lines) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        std::io::BufRead::lines(output).map_while(Result::ok).try_for_each(|line| send.send(line))
+    });
+    let (start, mut seen) = (Instant::now(), String::new());
+    while start.elapsed() < LIMIT {
+        stimulus()?;
+        while let Ok(line) = lines.recv_timeout(Duration::from_millis(100)) {
+            if wanted(&serde_json::from_str(&line)?) {
+                return Ok(());
+            }
+            seen.push_str(&format!("{line}\n"));
+        }
+    }
+    anyhow::bail!("no such packet was traced: {what}\n{seen}")
+}
+
+#[test]
+fn explain_and_trace_name_the_line_of_every_action() {
+    testing::run("explain_and_trace_name_the_line_of_every_action", &tapped(), |cluster| {
+        acquainted(cluster)?;
+        let (a, b) = (cluster.fixed(A), cluster.fixed(B));
+        let macs = (cluster.members[A].mac(&cluster.network)?, cluster.members[B].mac(&cluster.network)?);
+        let ping = format!("icmp {a} > {b} echo-request");
+        let odd = format!("ether {ODD:#x} {} > {}", macs.0, macs.1);
+        let pinging = || ping_once(cluster, A, B).map(drop);
+        let drop_statement = "drop not ethertype";
+
+        set(cluster, rules::TEE)?;
+        explained(cluster, rules::TEE, &odd, "dropped", drop_statement)?;
+        explained(cluster, rules::TEE, &ping, "copied", "tee ")?;
+        explained(cluster, rules::TEE, &ping, "accepted", "accept;")?;
+        let (tee, accept) = (line(rules::TEE, "tee ")?, line(rules::TEE, "accept;")?);
+        traced(cluster, "tee and accept", pinging, |packet| {
+            packet["direction"] == "out"
+                && packet["etherType"] == 0x800
+                && (&packet["accept"], &packet["line"]) == (&json!("accept"), &json!(accept))
+                && packet["copies"][0]["line"] == tee
+        })?;
+        let dropped = line(rules::TEE, drop_statement)?;
+        let frame = [mac(cluster, B)?, mac(cluster, A)?, ODD.to_be_bytes().to_vec(), vec![7; 46]].concat();
+        let device = device(cluster, A)?;
+        let namespace = &cluster.members[A].host.namespace;
+        let sending = || traffic::ethernet(namespace, &device, &frame);
+        traced(cluster, "drop", sending, |packet| {
+            packet["etherType"] == ODD && packet["accept"] == "drop" && packet["line"] == dropped
+        })?;
+
+        set(cluster, rules::WATCH)?;
+        explained(cluster, rules::WATCH, &ping, "watched", "watch ")?;
+        let watch = line(rules::WATCH, "watch ")?;
+        traced(cluster, "watch", pinging, |packet| {
+            let copy = &packet["copies"][0];
+            packet["direction"] == "in" && copy["watch"] == true && copy["line"] == watch
+        })?;
+
+        for example in [rules::REDIRECT, rules::REDIRECT_INBOUND] {
+            set(cluster, example)?;
+            explained(cluster, example, &ping, "redirected", "redirect ")?;
+        }
+        set(cluster, rules::REDIRECT)?;
+        let redirect = line(rules::REDIRECT, "redirect ")?;
+        let observer = json!(cluster.members[OBSERVER].address);
+        traced(cluster, "redirect", pinging, |packet| {
+            packet["direction"] == "out" && packet["redirect"] == observer && packet["line"] == redirect
+        })?;
+
+        set(cluster, rules::SEGMENTS)?;
+        let arp = format!("arp who-has {b} tell {a}");
+        explained(cluster, rules::SEGMENTS, &arp, "accepted", "accept ethertype arp")?;
+        explained(cluster, rules::SEGMENTS, &ping, "accepted", "accept tdiff")?;
+
+        cluster.set_capabilities(A, &[rules::WEB_CLIENT])?;
+        set(cluster, rules::CAPABILITY)?;
+        let capability = line(rules::CAPABILITY, "accept ipprotocol tcp and dport 80")?;
+        let syn = format!("tcp {a}:40000 > {b}:80 syn");
+        explained(cluster, rules::CAPABILITY, &syn, "accepted", "accept ipprotocol tcp and dport 80")?;
+        explained(cluster, rules::CAPABILITY, &ping, "accepted", "accept ipprotocol icmp4")?;
+        let connecting = || cluster.connects(A, B).map(drop);
+        traced(cluster, "accept in the capability", connecting, |packet| {
+            packet["entry"]["capability"] == rules::WEB_CLIENT && packet["line"] == capability
+        })
+    });
+}
+
 const SALES: u32 = 1;
 const ENGINEERING: u32 = 2;
 
