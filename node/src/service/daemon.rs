@@ -13,7 +13,6 @@ use std::time::{Duration, Instant, SystemTime};
 use protocol::world::World;
 use protocol::{Address, NetworkId, SecretIdentity};
 use serde_json::{Map, Value};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -30,6 +29,7 @@ use super::local_conf::LocalConf;
 use super::managed::NetworkSettings;
 use super::ports::Ports;
 use super::shared::{ORDER_QUEUE, Order, SettingsChange, Shared, State, Tokens};
+use super::signals::{Signals, Wish};
 use super::supervisor::{Condition, Pulse, Supervisor};
 use crate::core::event::{Event, Object};
 use crate::core::info::NetworkStatus;
@@ -493,6 +493,9 @@ impl Daemon {
     async fn use_settings(&mut self, conf: LocalConf) -> Result<(), Stopped> {
         let core_settings = conf.core_settings();
         let exposed = !conf.typed.settings.allow_management_from.is_empty();
+        if restart_matters(&self.shared.state().conf, &conf) {
+            tracing::info!("ports and the controller's folder change at the next start");
+        }
         self.shared.state_mut().conf = conf;
         self.shared.engine.post(move |core, _| core.set_settings(core_settings))?;
         if let Some(server) = &mut self.server
@@ -554,6 +557,8 @@ fn report(network: NetworkId, status: NetworkStatus) {
         NetworkStatus::NotFound => {
             tracing::info!(%network, "{name}: its controller does not know this network");
         }
+        // The reason was told when the port could not be made.
+        NetworkStatus::PortError => tracing::debug!(%network, "{name}"),
         _ => tracing::info!(%network, "{name}"),
     }
 }
@@ -607,6 +612,15 @@ fn choose_ports(conf: &LocalConf, argument: Option<u16>) -> Result<[u16; 3], Sta
     Ok(ports)
 }
 
+/// Whether something changed that takes effect at a start only.
+fn restart_matters(old: &LocalConf, new: &LocalConf) -> bool {
+    let at_start = |conf: &LocalConf| {
+        let settings = &conf.typed.settings;
+        (settings.primary_port, conf.extra_ports(), settings.controller_db_path.clone())
+    };
+    at_start(old) != at_start(new)
+}
+
 fn random_port() -> Result<u16, StartError> {
     let mut last = None;
     for _ in 0..PORT_TRIES {
@@ -623,47 +637,4 @@ fn random_port() -> Result<u16, StartError> {
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let meta = fs::metadata(path).ok()?;
     Some((meta.modified().ok()?, meta.len()))
-}
-
-/// What signals ask for.
-enum Wish {
-    Stop(&'static str),
-    Reload,
-}
-
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    quit: Signal,
-    hangup: Signal,
-    /// Received and dropped: their default would end the process.
-    _ignored: Vec<Signal>,
-}
-
-impl Signals {
-    fn install() -> Result<Self, StartError> {
-        let install = |kind| {
-            signal(kind).map_err(|e| {
-                StartError::new(format!("signals cannot be handled ({e})"), "this process", "report this")
-            })
-        };
-        let ignored =
-            [SignalKind::pipe(), SignalKind::io(), SignalKind::user_defined1(), SignalKind::user_defined2()];
-        Ok(Signals {
-            interrupt: install(SignalKind::interrupt())?,
-            terminate: install(SignalKind::terminate())?,
-            quit: install(SignalKind::quit())?,
-            hangup: install(SignalKind::hangup())?,
-            _ignored: ignored.into_iter().map(install).collect::<Result<_, _>>()?,
-        })
-    }
-
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.interrupt.recv() => Wish::Stop("INT"),
-            _ = self.terminate.recv() => Wish::Stop("TERM"),
-            _ = self.quit.recv() => Wish::Stop("QUIT"),
-            _ = self.hangup.recv() => Wish::Reload,
-        }
-    }
 }

@@ -15,5 +15,6 @@ pub mod managed;
 mod ports;
 pub mod privileges;
 pub mod shared;
+mod signals;
 pub mod supervisor;
 pub mod traces;

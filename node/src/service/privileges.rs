@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::Path;
 
 use super::args::Options;
@@ -14,6 +14,10 @@ use crate::os::privileges::{self, Account};
 
 /// The user that the package makes.
 const USER: &str = "ztnode";
+/// What TAP devices are made with.
+const TUN: &str = "/dev/net/tun";
+/// Its mode where udev runs: whoever uses it needs CAP_NET_ADMIN anyway.
+const TUN_MODE: u32 = 0o666;
 
 /// Gives up root's privileges, if we have them and are not told to keep them.
 ///
@@ -103,10 +107,24 @@ fn hand_over(root: &Path, account: &Account) -> Result<(), StartError> {
     suitable(root)?;
     let changed = privileges::adopt(root, STATE_NAMES, account).map_err(failed)?;
     drop(home);
+    open_device(Path::new(TUN));
     if changed > 0 {
         tracing::info!(home = %root.display(), user = account.name, files = changed, "the home directory is the user's now");
     }
     Ok(())
+}
+
+/// Lets others than root open the device, as udev does. Containers often have no udev.
+fn open_device(path: &Path) {
+    let Ok(meta) = fs::metadata(path) else { return };
+    if meta.file_type().is_char_device() && meta.permissions().mode() & TUN_MODE != TUN_MODE {
+        match fs::set_permissions(path, fs::Permissions::from_mode(TUN_MODE)) {
+            Ok(()) => tracing::info!(device = %path.display(), "its mode is 0666 now, as usual"),
+            Err(error) => {
+                tracing::warn!(device = %path.display(), %error, "only root may open it, so no network can be joined; set its mode to 0666");
+            }
+        }
+    }
 }
 
 /// Refuses directories that are hardly a home: a slip of the keyboard must not give away a system's directories.
