@@ -97,7 +97,10 @@ pub fn text(program: &str, named: &str) -> String {
             let _ = writeln!(text, "  {words:<30}{about}");
         }
     }
-    let _ = writeln!(text, "\nControllers, roots and keys (`{name} GROUP --help` shows each with examples):");
+    let _ = writeln!(
+        text,
+        "\nControllers, rules, roots and keys (`{name} GROUP --help` shows each with examples):"
+    );
     for (group, about) in GROUPS {
         let _ = writeln!(text, "  {group:<30}{about}");
     }
@@ -115,7 +118,9 @@ pub fn text(program: &str, named: &str) -> String {
         text,
         "\nExamples:\n  {name} join 37f2b7c94f000001\n  {name} get 37f2b7c94f000001 ip4\n  \
          {name} network create --name demo.lab --route 10.0.0.0/16 --pool 10.0.0.1-10.0.0.254\n  \
-         {name} member authorize 37f2b7c94f000001 5aca06ff8e --name aws"
+         {name} member authorize 37f2b7c94f000001 5aca06ff8e --name aws\n  \
+         {name} rules set demo.lab my.rules\n  \
+         {name} rules explain demo.lab 'tcp 10.0.1.1:5000 > 10.0.3.1:80'"
     );
     text
 }

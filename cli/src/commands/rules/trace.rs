@@ -89,7 +89,10 @@ impl Known {
     /// Whether the entry of a packet can be the one of these rules: they may have changed meanwhile.
     fn agrees(&self, entry: Entry, event: &Value) -> bool {
         let line = event["line"].as_u64();
-        self.book.statement(entry).is_some_and(|known| known.line.map(u64::from) == line)
+        // Of other members' capabilities the node tells no lines here.
+        self.book
+            .statement(entry)
+            .is_some_and(|known| known.line.is_none() || known.line.map(u64::from) == line)
     }
 
     /// If that fails, the old ones have to do; the stream will end by itself if the node is gone.
