@@ -138,6 +138,15 @@ fn hints_say_what_to_write() {
 }
 
 #[test]
+fn strict_errors_about_bare_actions_say_so() {
+    let error = compile("drop;\naccept ethertype arp;", &STRICT).unwrap_err();
+    assert_eq!(error.to_string(), "line 2 column 1: Unrecognized match type \"accept\".");
+    assert!(error.hint.unwrap().contains("`DROP;`"));
+    let error = bad("tee -1 0123456789\naccept;");
+    assert!(error.hint.unwrap().contains("`;` missing"));
+}
+
+#[test]
 fn a_reserved_argument_is_underlined_though_the_position_is_before_it() {
     let source = "drop ipprotocol icmp;";
     let error = bad(source);
@@ -289,6 +298,20 @@ fn tags_and_capabilities_by_name() {
     assert_eq!(tag.flags, [("a".to_owned(), 1)]);
     assert!(program.capability("c").unwrap().default);
     assert!(program.tag("T").is_none() && program.capability("x").is_none());
+}
+
+// --- the manual ---
+
+#[test]
+fn programs_of_the_manual_compile() {
+    let manual = include_str!("../../docs/rules.md");
+    let programs: Vec<&str> =
+        manual.split("```rules\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(programs.len() >= 5);
+    for program in &programs {
+        good(program);
+    }
+    assert_eq!(flowrules::lint::lint(&good(programs[0]), programs[0], &Default::default()), []);
 }
 
 // --- decompiling ---

@@ -28,8 +28,10 @@ fn vectors() -> Vec<Vector> {
         .collect();
     programs.sort();
     let read = |path: &Path| {
-        String::from_utf8_lossy(&std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())))
-            .into_owned()
+        String::from_utf8_lossy(
+            &std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+        )
+        .into_owned()
     };
     let vector = |path: PathBuf| {
         let output = path.with_extension("json");

@@ -194,7 +194,8 @@ pub(super) fn tree<'a>(words: &[Word<'a>], lenient: bool) -> Tree<'a> {
     tree
 }
 
-fn is_bare(text: &str) -> bool {
+/// Whether an action can do without operands.
+pub(super) fn is_bare(text: &str) -> bool {
     matches!(text, "drop" | "accept" | "break")
 }
 

@@ -131,11 +131,11 @@ fn is_comment(word: &str) -> bool {
     word.contains(";#") || word.starts_with("//") || word.starts_with("/*") || word.starts_with("--")
 }
 
-/// A word where a match was expected.
-pub(super) fn unknown_match(word: &str, action: &str, first: bool) -> String {
+/// A word where a match was expected; `bare` if it comes right after an action that needs nothing behind it.
+pub(super) fn unknown_match(word: &str, action: &str, bare: bool) -> String {
     let lower = word.to_lowercase();
     if ACTIONS.contains(&lower.as_str()) || matches!(lower.as_str(), "include" | "macro" | "tag" | "cap") {
-        return if first {
+        return if bare {
             let capital = action.to_uppercase();
             format!(
                 "the reference compiler takes what follows `{action};` for its matches, so it is possible only as the \

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Section;
 use super::actions::{Compiler, Statement};
-use super::blocks::{Node, Word};
+use super::blocks::{Node, Word, is_bare};
 use super::error::SourceError;
 use super::hints;
 use super::names::{self, CHARACTERISTICS, ETHERTYPES, IP_PROTOCOLS, MATCHES, lookup};
@@ -57,7 +57,7 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
                     let Some(count) = lookup(&MATCHES, &keyword) else {
                         let action = statement.action.text;
                         return Err(SourceError::at(word, format!("Unrecognized match type \"{keyword}\"."))
-                            .hint(hints::unknown_match(word.text, action, first)));
+                            .hint(hints::unknown_match(word.text, action, first && is_bare(action))));
                     };
                     let arguments = self.arguments(&keyword, block, at, count, statement)?;
                     at += count;
