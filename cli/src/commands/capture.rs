@@ -32,8 +32,8 @@ pub fn run(session: &Session, wanted: &Capture, io: &mut Io<'_>) -> Outcome {
     let packets = Packets::open(&device).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
             Failure::error(format!("{program}: no permission to capture on {device}")).hint(
-                "It takes the capability CAP_NET_RAW: run it with sudo, or let everybody in the file's group do it \
-                 with `setcap cap_net_raw+ep $(command -v ztnode-cli)`.",
+                "It takes the capability CAP_NET_RAW: run it with sudo, or give it to the program: \
+                 `setcap cap_net_raw+ep $(command -v ztnode-cli)`.",
             )
         }
         _ => Failure::error(format!("{program}: cannot capture on {device}: {error}"))
