@@ -233,6 +233,24 @@ fn deep_nesting_costs_no_stack() {
 }
 
 #[test]
+fn time_grows_with_the_source() {
+    // What would take hours if anything were looked at once per word and not once.
+    for source in [
+        format!("bogus drop {}", "; ".repeat(MAX_SOURCE / 2 - 10)),
+        format!("drop; accept {}", "drop ; ".repeat(MAX_SOURCE / 7 - 10)),
+        format!("include x {}", "macro a ; ".repeat(MAX_SOURCE / 10 - 10)),
+        (0..50_000).map(|index| format!("macro a{index} ;\n")).collect::<String>() + "include b",
+        format!(
+            "tag t id 1 {}",
+            (0..40_000).map(|index| format!("enum {index} a{index}\n")).collect::<String>()
+        ),
+        "tee -1 0123456789 ".repeat(MAX_SOURCE / 18),
+    ] {
+        check_any(&source);
+    }
+}
+
+#[test]
 fn recursion_is_an_error_only_if_nothing_else_is() {
     let error = bad("macro a include b ;\nmacro b include a ;\ninclude a");
     assert!(error.message.contains("includes itself"), "{error}");

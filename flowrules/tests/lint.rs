@@ -172,6 +172,17 @@ fn limits() {
 }
 
 #[test]
+fn findings_are_bounded() {
+    for (word, times) in
+        [("drop;\n", 60_000), ("cap c# id # ACCEPT drop; ;\n", 20_000), ("drop vlan 5;\n", 30_000)]
+    {
+        let source: String = (0..times).map(|index: usize| word.replace('#', &index.to_string())).collect();
+        let found = findings_with(&source, &Known::default());
+        assert!((1000..=flowrules::lint::MAX_FINDINGS).contains(&found.len()), "{word}: {}", found.len());
+    }
+}
+
+#[test]
 fn a_macro_is_blamed_once() {
     let source = "macro m($p) accept dport $p; ;\ninclude m(1)\ninclude m(2)\naccept ethertype arp;";
     let found = findings_with(source, &Known::default());

@@ -147,6 +147,7 @@ pub(super) fn tree<'a>(words: &[Word<'a>], lenient: bool) -> Tree<'a> {
         Tree { blocks: vec![Vec::new()], leniencies: Vec::new(), closings: Vec::new(), lost: None };
     // Open blocks with the words that opened them; the document is opened by nothing.
     let mut stack: Vec<(usize, Option<Word<'a>>)> = vec![(0, None)];
+    let mut next_word = 0;
     for (index, word) in words.iter().enumerate() {
         let depth = stack.len();
         let (top, opener) = *stack.last().expect("the document is never closed");
@@ -157,6 +158,15 @@ pub(super) fn tree<'a>(words: &[Word<'a>], lenient: bool) -> Tree<'a> {
             break;
         }
         let rest = &words[index + 1..];
+        // A program may consist of `;` alone, so what follows them is found only once.
+        if next_word <= index {
+            next_word = words
+                .iter()
+                .skip(index + 1)
+                .position(|word| !word.text.is_empty())
+                .map_or(words.len(), |at| index + 1 + at);
+        }
+        let next = words.get(next_word);
         if word.ends && depth > 1 && !tree.blocks[top].is_empty() {
             stack.pop();
             let (parent, _) = *stack.last().expect("the document is below");
@@ -166,13 +176,13 @@ pub(super) fn tree<'a>(words: &[Word<'a>], lenient: bool) -> Tree<'a> {
             let bare = opener.filter(|opener| is_bare(opener.text) && tree.blocks[top].is_empty());
             if let Some(opener) = bare
                 && lenient
-                && begins_statement(rest, depth > 2)
+                && begins_statement(next, depth > 2)
             {
                 stack.pop();
                 tree.leniencies.push(opener.place);
             }
         } else if names::opens_block(word.text) {
-            if lenient && word.ends && depth == 1 && is_bare(word.text) && begins_statement(rest, false) {
+            if lenient && word.ends && depth == 1 && is_bare(word.text) && begins_statement(next, false) {
                 tree.leniencies.push(word.place);
                 continue;
             }
@@ -201,8 +211,8 @@ pub(super) fn is_bare(text: &str) -> bool {
 
 /// Whether the next word that is more than a `;` can only be the beginning of a statement or definition, or, for
 /// `inside` a definition, whether nothing but its end follows.
-fn begins_statement(rest: &[Word<'_>], inside: bool) -> bool {
-    match rest.iter().find(|word| !word.text.is_empty()) {
+fn begins_statement(next: Option<&Word<'_>>, inside: bool) -> bool {
+    match next {
         None => inside,
         Some(word) => {
             let text = word.text.to_lowercase();

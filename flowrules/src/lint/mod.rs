@@ -41,12 +41,15 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// Looks a program over; findings in the order of their places.
+/// Most findings given; more would not be read, and quoting a statement takes time.
+pub const MAX_FINDINGS: usize = 2000;
+
+/// Looks a program over; findings in the order of their places, at most [`MAX_FINDINGS`].
 ///
 /// `source` is the text the program was compiled from; statements are quoted from it.
 pub fn lint(program: &Program, source: &str, known: &Known<'_>) -> Vec<Finding> {
     let mut report = Report { source, findings: program.findings.clone(), seen: HashSet::new() };
-    for place in &program.leniencies {
+    for place in program.leniencies.iter().take(MAX_FINDINGS) {
         let word = crate::language::statement_text(source, place);
         report.add(
             *place,
@@ -78,13 +81,16 @@ struct Report<'s> {
 impl Report<'_> {
     /// Notes something. What a macro says in several places is noted once.
     fn add(&mut self, place: Place, code: &'static str, message: String, hint: impl Into<String>) {
-        if self.seen.insert((code, place.line, place.column)) {
+        if self.findings.len() < MAX_FINDINGS && self.seen.insert((code, place.line, place.column)) {
             self.findings.push(Finding { place, code, message, hint: hint.into() });
         }
     }
 
     /// A statement quoted, shortened if long.
     fn quote(&self, place: &Place) -> String {
+        if self.findings.len() >= MAX_FINDINGS {
+            return String::new();
+        }
         let text = crate::language::statement_text(self.source, place);
         if text.chars().count() <= 60 {
             return text;
