@@ -1,4 +1,4 @@
-//! The plain evaluator over one frame: what every frame costs at both ends.
+//! Rules over one frame, evaluated or remembered by the flow cache: what every frame costs at both ends.
 #![allow(missing_docs, clippy::unwrap_used, reason = "criterion's macros; a benchmark may stop with a panic")]
 
 use std::hint::black_box;
@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use flowrules::evaluate::{Context, Credentials, Direction, Frame, Outcome, evaluate};
-use flowrules::{Rule, from_json};
+use flowrules::{FlowCache, Rule, from_json};
 use serde_json::{Value, json};
 
 /// Neither side has anything to show.
@@ -111,5 +111,67 @@ fn evaluation(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(all, evaluation);
+/// `entries` (an odd number) entries of which only the last one, ACCEPT, decides: ports nobody uses are dropped.
+fn long_list(entries: u16) -> Vec<Rule> {
+    let mut list = Vec::new();
+    for port in 1..=entries / 2 {
+        list.push(json!({"type": "MATCH_IP_DEST_PORT_RANGE", "start": port, "end": port}));
+        list.push(json!({"type": "ACTION_DROP"}));
+    }
+    list.push(accept());
+    rules(list)
+}
+
+/// A packet of TCP flow `n`.
+fn flow(n: u16) -> Vec<u8> {
+    let mut packet = tcp();
+    packet[18..20].copy_from_slice(&n.to_be_bytes());
+    packet[20..22].copy_from_slice(&(40_000 ^ n).to_be_bytes());
+    packet
+}
+
+fn cached(criterion: &mut Criterion) {
+    for (flows, name) in [(1, "filter, one flow"), (256, "filter, 256 flows in turn")] {
+        let packets: Vec<Vec<u8>> = (0..flows).map(flow).collect();
+        let mut group = criterion.benchmark_group(name);
+        for entries in [1, 3, 5, 7, 9, 11, 13, 15, 21, 101, 1_001] {
+            let list = long_list(entries);
+            assert!(list.len() == usize::from(entries) && list.len() <= flowrules::MAX_RULES);
+            let mut cache = FlowCache::new(&list, std::iter::empty());
+            for way in ["plain", "cache"] {
+                let mut at = 0;
+                let mut random = || 4;
+                group.bench_function(format!("{entries} entries, {way}"), |bencher| {
+                    bencher.iter(|| {
+                        at = (at + 1) % packets.len();
+                        let mut context = Context {
+                            direction: Direction::Inbound,
+                            self_address: 1,
+                            source: 2,
+                            dest: 1,
+                            frame: Frame {
+                                source: [2, 0, 0, 0, 0, 2],
+                                dest: [2, 0, 0, 0, 0, 1],
+                                ethertype: 0x0800,
+                                vlan: 0,
+                                payload: black_box(&packets[at]),
+                            },
+                            match_unknown: true,
+                            random: &mut random,
+                            credentials: &Nothing,
+                        };
+                        let none = &mut std::iter::empty();
+                        if way == "plain" {
+                            flowrules::filter(black_box(&list), none, &mut context, false)
+                        } else {
+                            cache.filter(black_box(&list), none, &mut context, false)
+                        }
+                    });
+                });
+            }
+        }
+    }
+}
+
+criterion_group!(all, evaluation, cached);
 criterion_main!(all);

@@ -2,11 +2,13 @@
 //!
 //! Two network namespaces, a veth pair between them, a daemon in each; the first is root and controller too. iperf3, ping
 //! and /proc are the instruments. Systems take turns within a round, and ratios are formed within a round, so that a change
-//! of the machine's mood hits both. zerotier-one takes part when `ZEROTIER_ONE` names its binary.
+//! of the machine's mood hits both. zerotier-one takes part when `ZEROTIER_ONE` names its binary. With `--rules` it is one
+//! TCP stream under rule sets of different sizes.
 
 mod machine;
 mod measure;
 mod report;
+mod rules;
 mod statistics;
 mod system;
 
@@ -35,6 +37,9 @@ struct Arguments {
     /// The result goes to benches/results/NAME.json.
     #[arg(long, default_value = "latest")]
     name: String,
+    /// Instead: one TCP stream with rule sets of 1, 100 and 1000 rules.
+    #[arg(long)]
+    rules: bool,
     /// Leave out the cable without any VPN.
     #[arg(long)]
     no_cable: bool,
@@ -52,10 +57,13 @@ fn main() -> Result<()> {
     } else {
         eprintln!("ZEROTIER_ONE names no zerotier-one binary: measuring ztnode alone");
     }
+    let length = Duration::from_secs(arguments.seconds.into());
+    if arguments.rules {
+        return rules::run(&systems, arguments.rounds, length, &results(&arguments.name));
+    }
     if !arguments.no_cable {
         systems.push(System::cable()?);
     }
-    let length = Duration::from_secs(arguments.seconds.into());
     let mut report = Report::new(systems.iter().map(|system| system.name.to_owned()).collect(), length);
     for system in &systems {
         measure::warm_up(system).with_context(|| system.name.to_owned())?;
@@ -69,9 +77,13 @@ fn main() -> Result<()> {
         }
     }
     println!("{}", report.table());
-    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/results"))
-        .join(format!("{}.json", arguments.name));
+    let path = results(&arguments.name);
     report.write(&path)?;
     println!("written to {}", path.display());
     Ok(())
+}
+
+/// Where results are kept.
+fn results(name: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/results")).join(format!("{name}.json"))
 }

@@ -136,6 +136,13 @@ pub(crate) fn round(system: &System, length: Duration) -> Result<Sample> {
     ]))
 }
 
+/// One TCP stream, Gbit/s received.
+pub(crate) fn tcp(system: &System, length: Duration) -> Result<f64> {
+    let seconds = length.as_secs().to_string();
+    let run = iperf(system, &["-t", &seconds, "-C", CONGESTION], length)?;
+    Ok(number(&run, &["end", "sum_received", "bits_per_second"])? / 1e9)
+}
+
 /// iperf3's report.
 fn iperf(system: &System, arguments: &[&str], length: Duration) -> Result<Value> {
     let mut command = system.from.command("iperf3");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use lab::tool::{self, wait_for};
 use lab::{Access, Daemon, Host, Lab, Namespace, Seat, traffic};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How long each step of the start may take.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -35,6 +35,8 @@ pub(crate) struct System {
     pub(crate) target: Ipv4Addr,
     /// The daemons in `from` (root and controller as well) and `to`; empty for the bare cable.
     pub(crate) daemons: Vec<Daemon>,
+    /// The network the daemons have joined, at the first one's controller; empty for the bare cable.
+    pub(crate) network: String,
     server: Server,
     _lab: Lab,
 }
@@ -50,6 +52,7 @@ impl System {
             from: from.namespace.clone(),
             target: cable_end(2),
             daemons: Vec::new(),
+            network: String::new(),
             server,
             _lab: lab,
         })
@@ -71,14 +74,34 @@ impl System {
         for daemon in &mut daemons {
             daemon.wait_ready()?;
         }
-        make_network(&mut daemons)?;
+        let network = make_network(&mut daemons)?;
         let [from, to] = [&hosts[0].namespace, &hosts[1].namespace].map(Namespace::clone);
         traffic::first_ping(&from, IpAddr::V4(overlay(2)), LIMIT)?;
         traffic::first_ping(&to, IpAddr::V4(overlay(1)), LIMIT)?;
         daemons[0].wait_direct(&daemons[1].address, LIMIT)?;
         daemons[1].wait_direct(&daemons[0].address, LIMIT)?;
         let server = Server::start(&to)?;
-        Ok(Self { name: seat.name(), from, target: overlay(2), daemons, server, _lab: lab })
+        Ok(Self { name: seat.name(), from, target: overlay(2), daemons, network, server, _lab: lab })
+    }
+
+    /// Replaces the network's rules (JSON) and waits until both daemons enforce them.
+    pub(crate) fn set_rules(&self, rules: &[Value]) -> Result<()> {
+        let controller = self.daemons.first().context("a bare cable has no rules")?;
+        let path = format!("/controller/network/{}", self.network);
+        let saved = controller.post(&path, &json!({ "rules": rules }))?;
+        let wanted = saved["revision"].as_u64().context("the network has no revision")?;
+        for daemon in &self.daemons {
+            wait_for(
+                &format!("revision {wanted} at {}", daemon.name()),
+                LIMIT,
+                Duration::from_millis(50),
+                || {
+                    let network = daemon.network(&self.network)?.context("not joined")?;
+                    Ok(network["netconfRevision"].as_u64().is_some_and(|r| r >= wanted).then_some(()))
+                },
+            )?;
+        }
+        Ok(())
     }
 
     /// The port iperf3 listens on.
@@ -110,7 +133,7 @@ fn join(lab: &Lab) -> Result<[Arc<Host>; 2]> {
 }
 
 /// A private network at the first daemon, which both join.
-fn make_network(daemons: &mut [Daemon]) -> Result<()> {
+fn make_network(daemons: &mut [Daemon]) -> Result<String> {
     let made = daemons[0].post(
         &format!("/controller/network/{}______", daemons[0].address),
         &json!({"name": "bench", "private": true, "v4AssignMode": {"zt": true},
@@ -132,7 +155,7 @@ fn make_network(daemons: &mut [Daemon]) -> Result<()> {
             Ok(daemon.host.namespace.run("ip", &["-4", "addr"])?.contains(&wanted).then_some(()))
         })?;
     }
-    Ok(())
+    Ok(network)
 }
 
 /// An iperf3 server; ends with this value.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use flowrules::{Context, Credentials, Direction, Frame, decode, evaluate, filter};
+use flowrules::{Context, Credentials, Direction, FlowCache, Frame, decode, evaluate, filter};
 use libfuzzer_sys::fuzz_target;
 
 struct SomeCredentials;
@@ -59,4 +59,11 @@ fuzz_target!(|data: &[u8]| {
     }
     let verdict = filter(&rules, &mut std::iter::once((1, &rules[..])), &mut ctx, true);
     assert!(verdict.copies.is_empty());
+    // The flow cache says the same, before and after it has learnt the verdict.
+    let verdict = filter(&rules, &mut std::iter::once((1, &rules[..])), &mut ctx, false);
+    let mut cache = FlowCache::new(&rules, std::iter::empty());
+    for _ in 0..3 {
+        let cached = cache.filter(&rules, &mut std::iter::once((1, &rules[..])), &mut ctx, false);
+        assert_eq!(cached, verdict);
+    }
 });
