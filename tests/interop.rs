@@ -246,6 +246,7 @@ fn shown(cluster: &Cluster, member: usize, mut check: impl FnMut(Duration) -> Re
         if outcome.is_ok() {
             break;
         }
+        testing::say(&format!("{} shows its credentials again", cluster.members[member].name()));
         cluster.set_member(member, &json!({"name": format!("attempt {attempt}")}))?;
     }
     outcome
