@@ -17,17 +17,17 @@ pub fn describe(frame: &Frame<'_>, length: usize) -> String {
     let plain = match frame.ethertype {
         IPV4 if p.len() >= 20 => v4(&mut text, frame),
         IPV6 if p.len() >= 40 => v6(&mut text, frame),
-        ARP if p.len() >= 28 && arp(&mut text, frame) => 28,
+        ARP if p.len() >= 28 && arp(&mut text, frame) => Some(28),
         number => {
             let _ = match names::ethertype_name(number) {
                 Some(name) => write!(text, "ether {name}"),
                 None => write!(text, "ether {number:#06x}"),
             };
             let _ = write!(text, " {} > {}", mac_text(frame.source), mac_text(frame.dest));
-            0
+            Some(0)
         }
     };
-    if length != plain {
+    if plain != Some(length) {
         let _ = write!(text, " size {}", length.min(usize::from(super::MAX_SIZE)));
     }
     text
@@ -39,8 +39,9 @@ pub fn mac_text(mac: [u8; 6]) -> String {
     format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
 }
 
-/// Writing to a string cannot fail, here and below. Each returns the length of the headers it has described.
-fn v4(text: &mut String, frame: &Frame<'_>) -> usize {
+/// Writing to a string cannot fail, here and below. Each returns the length of the headers it has described;
+/// [`None`] if they are cut short, so that the size has to be told in any case.
+fn v4(text: &mut String, frame: &Frame<'_>) -> Option<usize> {
     let p = frame.payload;
     let ip = |at: usize| Ipv4Addr::new(p[at], p[at + 1], p[at + 2], p[at + 3]);
     let (from, to) = (ip(12).to_string(), ip(16).to_string());
@@ -48,17 +49,17 @@ fn v4(text: &mut String, frame: &Frame<'_>) -> usize {
     let header = transport(text, frame, p[9], at, &from, &to, false);
     tos(text, p[1]);
     odd_mac(text, frame.dest, ip(16).into());
-    20 + header
+    Some(20 + header?)
 }
 
-fn v6(text: &mut String, frame: &Frame<'_>) -> usize {
+fn v6(text: &mut String, frame: &Frame<'_>) -> Option<usize> {
     let p = frame.payload;
     let (from, to) = (v6_at(p, 8), v6_at(p, 24));
     let (protocol, at) = walk(p);
     let header = transport(text, frame, protocol, at, &from.to_string(), &to.to_string(), true);
     tos(text, (p[0] << 4) | (p[1] >> 4));
     odd_mac(text, frame.dest, to.into());
-    40 + header
+    Some(40 + header?)
 }
 
 /// A destination MAC that is a group's where the IP address is not, or the other way round.
@@ -105,15 +106,15 @@ fn transport(
     from: &str,
     to: &str,
     v6: bool,
-) -> usize {
+) -> Option<usize> {
     let p = frame.payload;
     let rest = p.get(at..).unwrap_or_default();
     let with_port = |ip: &str, port: u16| if v6 { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") };
-    let (word, header) = match protocol {
-        TCP => ("tcp", 20),
-        UDP => ("udp", 8),
-        SCTP => ("sctp", 12),
-        UDPLITE => ("udplite", 8),
+    let (word, mut header) = match protocol {
+        TCP => ("tcp", Some(20)),
+        UDP => ("udp", Some(8)),
+        SCTP => ("sctp", Some(12)),
+        UDPLITE => ("udplite", Some(8)),
         ICMP if !v6 => return icmp(text, rest, from, to, false),
         ICMP6 if v6 => return icmp(text, rest, from, to, true),
         _ => {
@@ -122,7 +123,7 @@ fn transport(
                 None => write!(text, "ip {protocol} {from} > {to}"),
             };
             // The version is plain from the addresses.
-            return 0;
+            return Some(0);
         }
     };
     match rest {
@@ -131,8 +132,8 @@ fn transport(
             let (source, dest) = (u16::from_be_bytes([*a, *b]), u16::from_be_bytes([*c, *d]));
             let _ = write!(text, "{word} {} > {}", with_port(from, source), with_port(to, dest));
         }
-        // A size is written, too, for the packet is shorter than its headers.
         _ => {
+            header = None;
             let _ = write!(text, "{word} {from} > {to}");
         }
     }
@@ -148,9 +149,9 @@ fn transport(
     header
 }
 
-fn icmp(text: &mut String, rest: &[u8], from: &str, to: &str, v6: bool) -> usize {
+fn icmp(text: &mut String, rest: &[u8], from: &str, to: &str, v6: bool) -> Option<usize> {
     let _ = write!(text, "{} {from} > {to}", if v6 { "icmp6" } else { "icmp" });
-    let [kind, code, ..] = rest else { return 8 };
+    let [kind, code, ..] = rest else { return None };
     let _ = match names::icmp_name(*kind, v6) {
         Some(name) => write!(text, " {name}"),
         None => write!(text, " {kind}"),
@@ -159,12 +160,12 @@ fn icmp(text: &mut String, rest: &[u8], from: &str, to: &str, v6: bool) -> usize
         let _ = write!(text, "/{code}");
     }
     if !(v6 && matches!(kind, 135 | 136)) {
-        return 8;
+        return Some(8);
     }
     if rest.len() >= 24 {
         let _ = write!(text, " target {}", v6_at(rest, 8));
     }
-    24
+    Some(24)
 }
 
 /// Requests and replies of Ethernet and IPv4 (RFC 826); anything else is not described as ARP.
