@@ -30,7 +30,7 @@ use super::managed::NetworkSettings;
 use super::ports::Ports;
 use super::shared::{ORDER_QUEUE, Order, SettingsChange, Shared, State, Tokens};
 use super::signals::{Signals, Wish};
-use super::supervisor::{Condition, Pulse, Supervisor};
+use super::supervisor::{Condition, Supervisor};
 use crate::core::event::{Event, Object};
 use crate::core::info::NetworkStatus;
 use crate::core::{Core, CoreConfig};
@@ -164,7 +164,8 @@ impl Daemon {
             condition: Condition::default(),
         };
         daemon.supervisor.status(format!("{own} starting"));
-        daemon.watch_loops();
+        let (engine, controller) = (daemon.shared.engine.clone(), daemon.shared.controller.clone());
+        daemon.supervisor.watch_loops(engine, controller);
         tracing::info!(
             version = env!("CARGO_PKG_VERSION"),
             address = %own,
@@ -205,20 +206,6 @@ impl Daemon {
         shared.home.write_port(primary)?;
         self.server = Some(server);
         Ok(())
-    }
-
-    /// The loops that have to go round for this node to be alive, besides this one.
-    fn watch_loops(&mut self) {
-        let (engine, packets) = (self.shared.engine.clone(), Pulse::default());
-        let answer = packets.clone();
-        let ask = move || {
-            let answer = answer.clone();
-            engine.post(move |_, _| answer.beat()).is_ok()
-        };
-        self.supervisor.watchdog().watch("packet loop", packets, ask);
-        let controller = self.shared.controller.clone();
-        let pulse = controller.pulse();
-        self.supervisor.watchdog().watch("controller's loop", pulse, move || controller.nudge());
     }
 
     /// Shows the service manager how we are, if that has changed.

@@ -12,6 +12,8 @@ use protocol::{Address, NetworkId};
 use sd_notify::NotifyState;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use super::controlling::ControllerHandle;
+use super::engine::EngineHandle;
 use crate::core::info::NetworkStatus;
 
 /// The loops are asked this many times in the time after which the service manager loses patience.
@@ -126,9 +128,16 @@ impl Supervisor {
         Supervisor { notify, status: String::new(), watchdog: Watchdog::default(), timer }
     }
 
-    /// The loops to watch.
-    pub(super) fn watchdog(&mut self) -> &mut Watchdog {
-        &mut self.watchdog
+    /// Watches the loops that have to go round for this node to be alive, besides the caller's own.
+    pub(super) fn watch_loops(&mut self, engine: EngineHandle, controller: ControllerHandle) {
+        let pulse = Pulse::default();
+        let packets = pulse.clone();
+        let ask = move || {
+            let packets = packets.clone();
+            engine.post(move |_, _| packets.beat()).is_ok()
+        };
+        self.watchdog.watch("packet loop", pulse, ask);
+        self.watchdog.watch("controller's loop", controller.pulse(), move || controller.nudge());
     }
 
     /// Everything serves.
@@ -221,7 +230,13 @@ mod tests {
     use std::sync::Mutex;
     use std::sync::mpsc;
 
+    use protocol::SecretIdentity;
+    use protocol::world::World;
+
     use super::*;
+    use crate::core::{Core, CoreConfig};
+    use crate::service::clock::Clock;
+    use crate::service::{controlling, engine};
 
     fn recorder() -> (Notify, Arc<Mutex<Vec<String>>>) {
         let said: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -241,14 +256,17 @@ mod tests {
         (pulse, ask, thread)
     }
 
-    fn answered_within(watchdog: &mut Watchdog) -> bool {
-        let until = std::time::Instant::now() + Duration::from_secs(5);
-        while std::time::Instant::now() < until {
-            if watchdog.watched.iter().all(|w| w.pulse.count() != w.seen) {
-                return watchdog.all_answered();
-            }
+    /// Until everybody has answered, or the time is over.
+    fn wait_for_answers(watchdog: &Watchdog, limit: Duration) {
+        let until = std::time::Instant::now() + limit;
+        while watchdog.watched.iter().any(|w| w.pulse.count() == w.seen) && std::time::Instant::now() < until
+        {
             std::thread::yield_now();
         }
+    }
+
+    fn answered_in_time(watchdog: &mut Watchdog) -> bool {
+        wait_for_answers(watchdog, Duration::from_secs(10));
         watchdog.all_answered()
     }
 
@@ -273,11 +291,12 @@ mod tests {
             questions.beat();
             ask.send(()).is_ok()
         });
-        assert!(answered_within(&mut watchdog));
-        assert!(answered_within(&mut watchdog));
+        assert!(answered_in_time(&mut watchdog));
+        assert!(answered_in_time(&mut watchdog));
 
         let locked = held.lock().unwrap();
-        // The question asked before may have been answered just now.
+        // The question asked before may still be answered.
+        wait_for_answers(&watchdog, Duration::from_millis(100));
         let _ = watchdog.all_answered();
         let asked = own.count();
         for _ in 0..100 {
@@ -285,10 +304,57 @@ mod tests {
         }
         assert!(own.count() <= asked + 1, "a wedged loop collects questions");
         drop(locked);
-        assert!(answered_within(&mut watchdog), "it goes on");
+        assert!(answered_in_time(&mut watchdog), "it goes on");
         drop(watchdog);
         first.join().unwrap();
         second.join().unwrap();
+    }
+
+    #[test]
+    fn the_real_loops_answer_until_one_is_wedged() {
+        let identity = SecretIdentity::generate();
+        let clock = Clock::start();
+        let folder = tempfile::tempdir().unwrap();
+        let (controller, controlling) =
+            controlling::start(identity.clone(), folder.path().to_owned(), clock).unwrap();
+        let config = CoreConfig {
+            identity,
+            planet: World::public_planet(),
+            seed: [7; 32],
+            settings: Default::default(),
+        };
+        let core = Core::new(config, clock.now());
+        let (engine, _events, packets) = engine::start(core, clock, Box::new(|_| true)).unwrap();
+
+        let (notify, said) = recorder();
+        let fed = || said.lock().unwrap().len();
+        let mut supervisor = Supervisor::new(notify, None);
+        supervisor.watch_loops(engine.clone(), controller.clone());
+        for times in 1..4 {
+            wait_for_answers(&supervisor.watchdog, Duration::from_secs(10));
+            supervisor.feed();
+            assert_eq!(fed(), times);
+        }
+        let (wedge, wedged) = mpsc::channel::<()>();
+        let hold = move || {
+            // Until the sender is dropped.
+            let _ = wedged.recv();
+        };
+        engine.post(move |_, _| hold()).unwrap();
+        // What was asked before is still answered.
+        wait_for_answers(&supervisor.watchdog, Duration::from_secs(10));
+        supervisor.feed();
+        let before = fed();
+        for _ in 0..3 {
+            wait_for_answers(&supervisor.watchdog, Duration::from_millis(50));
+            supervisor.feed();
+        }
+        assert_eq!(fed(), before);
+        drop(wedge);
+        controller.stop();
+        engine.stop();
+        packets.join().unwrap();
+        controlling.join().unwrap();
     }
 
     #[test]
@@ -311,7 +377,7 @@ mod tests {
         let beaten = pulse.clone();
         let wedged = Arc::new(AtomicU64::new(0));
         let state = wedged.clone();
-        supervisor.watchdog().watch("loop", pulse, move || {
+        supervisor.watchdog.watch("loop", pulse, move || {
             if state.load(Ordering::Relaxed) == 0 {
                 beaten.beat();
             }
