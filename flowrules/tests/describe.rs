@@ -168,7 +168,7 @@ fn is_flag(option: &str) -> bool {
 #[test]
 fn a_header_longer_than_the_packet_leaves_no_ports() {
     // 28 bytes, as long as IPv4 and UDP-Lite usually are, but the IPv4 header claims 32.
-    let mut payload = vec![0; 28];
+    let mut payload = [0; 28];
     (payload[0], payload[9]) = (0x48, 136);
     for (length, words) in
         [(28, "udplite 0.0.0.0 > 0.0.0.0 size 28"), (20, "udplite 0.0.0.0 > 0.0.0.0 size 20")]
