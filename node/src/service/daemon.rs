@@ -200,7 +200,7 @@ impl Daemon {
         let socket = shared.home.path(SOCKET_FILE);
         if let Err(error) = server.listen_unix(socket.clone()) {
             // The path may be too long for a socket address; TCP with the token still works.
-            tracing::warn!(path = %socket.display(), %error, "no Unix socket for the control API; tools use TCP and the token");
+            tracing::info!(path = %socket.display(), %error, "no Unix socket for the control API; tools use TCP and the token");
         }
         shared.home.write_pid()?;
         shared.home.write_port(primary)?;

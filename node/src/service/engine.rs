@@ -271,7 +271,7 @@ impl Engine {
                 // The interface is down: nothing to read, nothing wrong.
                 Err(error) if error.raw_os_error() == Some(libc::EIO) => break,
                 Err(error) => {
-                    tracing::warn!(%network, port = tap.name(), %error, "the port went away; making it again");
+                    tracing::info!(%network, port = tap.name(), %error, "the port went away; making it again");
                     lost = true;
                     break;
                 }

@@ -378,7 +378,7 @@ impl Home {
                 let bytes = bytes.filter(|b| b.len() > 1);
                 if let Some(Err(error)) = bytes.as_deref().map(NetworkConfig::from_dictionary) {
                     let path = self.path(path);
-                    tracing::warn!(%network, path = %path.display(), %error, "the cached configuration is damaged; asking the controller again");
+                    tracing::info!(%network, path = %path.display(), %error, "the cached configuration is damaged; asking the controller again");
                     return (network, None);
                 }
                 (network, bytes)

@@ -119,7 +119,9 @@ fn open_device(path: &Path) {
     let Ok(meta) = fs::metadata(path) else { return };
     if meta.file_type().is_char_device() && meta.permissions().mode() & TUN_MODE != TUN_MODE {
         match fs::set_permissions(path, fs::Permissions::from_mode(TUN_MODE)) {
-            Ok(()) => tracing::info!(device = %path.display(), "opened to others than root, as udev does; making interfaces still needs CAP_NET_ADMIN"),
+            Ok(()) => {
+                tracing::info!(device = %path.display(), "opened to others than root, as udev does; making interfaces still needs CAP_NET_ADMIN");
+            }
             Err(error) => {
                 tracing::warn!(device = %path.display(), %error, "only root may open it, so no network can be joined; set its mode to 0666");
             }
