@@ -11,6 +11,12 @@ tools
 own_planet /var/lib/ztnode
 cp "$deb" "$names" "$machine/root/"
 boot
+# A network of the machine's own controller, as $network.
+new_network() {
+    network=$(inside ztnode-cli -j network create --name test --route 10.77.0.0/24 --pool 10.77.0.1-10.77.0.9 |
+        sed -n 's/.*"\(id\|nwid\)": *"\([0-9a-f]\{16\}\)".*/\2/p' | head -1)
+}
+
 install() { inside sh -c 'dpkg -i /root/ztnode_*.deb'; }
 
 check "installs" install
@@ -29,8 +35,7 @@ check "sandbox: systemd-analyze security at most 2.0" inside systemd-analyze sec
 sed -n 's/^→ */     /p' "$work/output"
 
 echo "-- a network of its own, over a TAP device in the sandbox"
-network=$(inside ztnode-cli -j network create --name test --route 10.77.0.0/24 --pool 10.77.0.1-10.77.0.9 |
-    sed -n 's/.*"\(id\|nwid\)": *"\([0-9a-f]\{16\}\)".*/\2/p' | head -1)
+new_network
 check "the controller makes a network" test ${#network} = 16
 check "it is joined" inside ztnode-cli join "$network"
 check "the member is authorized" eventually 5 inside ztnode-cli member authorize "$network" "$mine"
@@ -96,6 +101,18 @@ boot
 check "installs with the old names in one step" inside sh -c 'dpkg -i /root/*.deb'
 check "is the node that was placed" same_address "$placed"
 check "the old home leads to it" inside grep -q "^$placed:" /var/lib/zerotier-one/identity.public
+new_network
+inside ztnode-cli member authorize "$network" "$placed" >/dev/null
+# What such scripts go on with, word for word.
+check "its script comes to an end" inside timeout 30 sh -euc "
+    test -x /usr/sbin/zerotier-one
+    zerotier-cli join $network
+    while ! zerotier-cli listnetworks | grep $network | grep OK ; do sleep 1 ; done
+    echo secret >/var/lib/zerotier-one/token
+    chown zerotier-one:zerotier-one /var/lib/zerotier-one/token
+    chmod 0600 /var/lib/zerotier-one/token
+    systemctl restart zerotier-one.service
+    test \"\$(cut -d: -f1 /var/lib/zerotier-one/identity.public)\" = $placed"
 off
 
 echo "-- beside a zerotier-one"
@@ -115,7 +132,8 @@ cp "$deb" "$names" "$machine/root/"
 boot
 check "a zerotier-one is there" inside sh -c 'dpkg -i /root/zerotier-one.deb && systemctl enable --now zerotier-one'
 check "ztnode installs beside it" install
-check "and says what to do" grep -q 'ztnode-cli migrate' "$work/output"
+cp "$work/output" "$work/said"
+check "and says what to do" grep -q 'ztnode-cli migrate' "$work/said"
 check "it is not started" not inside systemctl is-active ztnode.service
 check "nor at the next boot" not inside systemctl is-enabled ztnode.service
 check "zerotier-one runs on" inside systemctl is-active zerotier-one.service

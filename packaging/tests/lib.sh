@@ -42,8 +42,9 @@ machine() {
     machine=$work/$1
     mkdir "$machine"
     tar -C "$machine" --zstd -xf "$image"
-    # Under systemd's first-boot rules an empty machine-id gets a fresh value.
-    : >"$machine/etc/machine-id"
+    chmod 755 "$machine"
+    # Every machine is another. Without an ID it would be a first boot, which asks questions.
+    tr -d - </proc/sys/kernel/random/uuid >"$machine/etc/machine-id"
 }
 
 # A planet whose only root is an address for documentation: no public root is ever spoken to.
@@ -73,7 +74,9 @@ spawn() {
 }
 
 boot() {
-    spawn --directory="$machine" --machine="$(basename "$machine")" --boot --bind=/dev/net/tun "${@:---private-network}"
+    # With the mode that udev gives it where udev runs.
+    [ -e "$work/tun" ] || mknod -m 666 "$work/tun" c 10 200
+    spawn --directory="$machine" --machine="$(basename "$machine")" --boot --bind="$work/tun:/dev/net/tun" "${@:---private-network}"
     tries=0
     until leader=$(tr -d ' ' <"/proc/$spawned/task/$spawned/children" 2>/dev/null) && [ -n "$leader" ] &&
         [ -S "$machine/run/systemd/private" ] || inside test -S /run/systemd/private 2>/dev/null; do
@@ -81,7 +84,9 @@ boot() {
         [ $tries -lt 300 ] || { cat "$work/console"; die "the machine does not boot"; }
         sleep 0.1
     done
-    inside systemctl is-system-running --wait >/dev/null || true
+    timeout 60 nsenter --target "$leader" --all -- systemctl is-system-running --wait >/dev/null || {
+        [ $? != 124 ] || die "the machine does not come up: $(inside systemctl list-jobs --no-pager)"
+    }
 }
 
 inside() { nsenter --target "$leader" --all -- env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root "$@"; }

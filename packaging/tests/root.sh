@@ -7,6 +7,7 @@ for program in debootstrap zstd; do
 done
 root=$(mktemp -d /var/tmp/ztnode-root.XXXXXX)
 trap 'rm -rf "$root"' EXIT
+chmod 755 "$root"
 echo "== making a Debian root (once)"
 debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,iputils-ping,ca-certificates,rpm \
     "${DEBIAN_SUITE:-bookworm}" "$root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"} >"$root.log" 2>&1 ||
