@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 /// Name of the daemon's Unix socket inside the home directory.
 pub const SOCKET_NAME: &str = "ztnode.sock";
 
+/// The home of an installed package.
+const PACKAGED_HOME: &str = "/var/lib/ztnode";
+
 /// Longest port or token file worth reading, in bytes.
 const SMALL_FILE: u64 = 4096;
 
@@ -22,6 +25,8 @@ pub fn default_home() -> PathBuf {
         _ if cfg!(any(target_os = "freebsd", target_os = "openbsd", target_os = "netbsd")) => {
             "/var/db/zerotier-one".into()
         }
+        // The home of an installed package; the daemon prefers it in the same way.
+        _ if Path::new(PACKAGED_HOME).is_dir() => PACKAGED_HOME.into(),
         _ => "/var/lib/zerotier-one".into(),
     }
 }

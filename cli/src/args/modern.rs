@@ -36,7 +36,7 @@ pub struct Line {
 /// The switches as this grammar has them.
 #[derive(Args, Debug)]
 pub struct Switches {
-    /// Home directory of the node [default: $ZEROTIER_HOME or /var/lib/zerotier-one]
+    /// Home directory of the node [default: $ZEROTIER_HOME, /var/lib/ztnode if there is one, or /var/lib/zerotier-one]
     #[arg(short = 'D', long, global = true, value_name = "DIR", help_heading = "Switches")]
     home: Option<String>,
     /// JSON instead of tables
