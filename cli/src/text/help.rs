@@ -108,7 +108,7 @@ pub fn text(program: &str, named: &str) -> String {
         "\nSwitches (values are glued to the letter):\n\
          \x20 -j, --json                    JSON instead of lines and tables\n\
          \x20 -D<dir>, --home DIR           home directory (default: $ZEROTIER_HOME, else\n\
-         \x20                              /var/lib/ztnode if there is one, else /var/lib/zerotier-one)\n\
+         \x20                               /var/lib/ztnode if there is one, else /var/lib/zerotier-one)\n\
          \x20 -p<port>, --port PORT         TCP port of the control API, instead of the Unix socket\n\
          \x20 -T<token>, --token TOKEN      token for it, instead of authtoken.secret\n\
          \x20 -H<ip>, --host IP             address for it (default: 127.0.0.1)\n\
