@@ -93,8 +93,8 @@ link() {
 # A unit finds its programs by the usual search path; under another prefix it has to be told.
 put_unit() {
     mkdir -p "$root$units"
-    sed "s,^\(Exec[A-Za-z]*=+\{0,1\}\)ztnode-cli ,\1$prefix/bin/ztnode-cli ,
-         s,^\(Exec[A-Za-z]*=+\{0,1\}\)ztnode ,\1$prefix/sbin/ztnode ," "$1" >"$root$units/$(basename "$1").new"
+    sed "s|^\(Exec[A-Za-z]*=+*\)ztnode-cli |\1$prefix/bin/ztnode-cli |
+         s|^\(Exec[A-Za-z]*=+*\)ztnode |\1$prefix/sbin/ztnode |" "$1" >"$root$units/$(basename "$1").new"
     chmod 644 "$root$units/$(basename "$1").new"
     mv -f "$root$units/$(basename "$1").new" "$root$units/$(basename "$1")"
     echo "$units/$(basename "$1")" >>"$records/files.new"

@@ -1,0 +1,135 @@
+//! Writes what the packages ship besides the programs: man pages, and completions for bash, zsh and fish. Both come
+//! from what the programs themselves say: the tool's definitions, and the daemon's help on standard input.
+//!
+//! ```text
+//! ztnode --help | ztnode-generate DIRECTORY     makes DIRECTORY/share/man, …/bash-completion, …/zsh, …/fish
+//! ```
+
+mod completions;
+mod manual;
+
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{Arg, Command, CommandFactory as _};
+
+/// The program that people type.
+const PROGRAM: &str = "ztnode-cli";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    let [directory] = arguments.as_slice() else {
+        eprintln!("usage: ztnode --help | ztnode-generate DIRECTORY");
+        return ExitCode::from(2);
+    };
+    let mut help = String::new();
+    let read = io::stdin().read_to_string(&mut help);
+    match read.and_then(|_| generate(Path::new(directory), &help)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ztnode-generate: {}: {error}", directory.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes everything below `directory`; `help` is the daemon's.
+fn generate(directory: &Path, help: &str) -> io::Result<()> {
+    let command = command();
+    manual::write(&command, help, &directory.join("share/man"))?;
+    completions::write(&command, &directory.join("share"))
+}
+
+/// The whole command line: the groups as they are defined, and the commands of the node itself, which have a grammar
+/// that clap does not know, by what the tool's help says of them.
+fn command() -> Command {
+    let mut command = cli::args::modern::Line::command();
+    for Classic { name, arguments, about } in classic(&cli::text::help::text(PROGRAM, "")) {
+        let help = cli::text::help::text(PROGRAM, &name);
+        // clap wants names that last; a few words do until this program ends.
+        let mut entry = Command::new(&*name.leak()).about(about);
+        if let Some((_, example)) = help.split_once("Example:") {
+            entry = entry.after_help(format!("Example:{}", example.trim_end()));
+        }
+        if !arguments.is_empty() {
+            entry = entry.arg(Arg::new("words").value_name(&*arguments.leak()).num_args(0..).required(true));
+        }
+        command = command.subcommand(entry);
+    }
+    command
+}
+
+/// A command of the node itself.
+#[derive(Debug, PartialEq, Eq)]
+struct Classic {
+    name: String,
+    arguments: String,
+    about: String,
+}
+
+/// Where the help's second column begins, in characters.
+const COLUMN: usize = 32;
+
+/// The commands in the section of the help that lists them: two columns, the second on a line of its own where the
+/// first is too long. Paths of the control API are no words to complete.
+fn classic(help: &str) -> Vec<Classic> {
+    let mut commands = Vec::<Classic>::new();
+    let section = help.lines().skip_while(|line| *line != "This node:").skip(1);
+    for line in section.take_while(|line| !line.is_empty()) {
+        let place = line.char_indices().nth(COLUMN).map_or(line.len(), |(place, _)| place);
+        let (words, about) = match line.split_at(place) {
+            (words, about) if words.ends_with(' ') => (words.trim(), about.trim()),
+            _ => (line.trim(), ""),
+        };
+        match commands.last_mut() {
+            Some(last) if words.is_empty() => last.about.push_str(about),
+            _ => {
+                let (name, arguments) = words.split_once(' ').unwrap_or((words, ""));
+                commands.push(Classic {
+                    name: name.into(),
+                    arguments: arguments.into(),
+                    about: about.into(),
+                });
+            }
+        }
+    }
+    commands.retain(|command| !command.name.starts_with('/'));
+    commands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_is_read_as_it_is_written() {
+        let commands = classic(&cli::text::help::text(PROGRAM, ""));
+        let find = |name: &str| commands.iter().find(|command| command.name == name).unwrap();
+        assert_eq!(find("join").arguments.split(' ').next(), Some("NETWORK"));
+        assert_eq!(find("bond").about, "several links to one peer");
+        assert!(commands.iter().all(|command| !command.about.is_empty()), "{commands:?}");
+        assert!(commands.len() >= 14, "{commands:?}");
+    }
+
+    #[test]
+    fn everything_the_tool_knows_has_a_page_and_completions() {
+        let directory = tempfile::tempdir().unwrap();
+        generate(directory.path(), "ztnode - a node\n\nUsage: ztnode [home directory]\n").unwrap();
+        let read = |name: &str| std::fs::read_to_string(directory.path().join("share").join(name)).unwrap();
+        let manual = read("man/man1/ztnode-cli.1");
+        let shells = [
+            read("bash-completion/completions/ztnode-cli"),
+            read("zsh/site-functions/_ztnode-cli"),
+            read("fish/vendor_completions.d/ztnode-cli.fish"),
+        ];
+        for word in command().get_subcommands().map(Command::get_name) {
+            assert!(manual.contains(word), "{word} is not in the manual");
+            for shell in &shells {
+                assert!(shell.contains(word), "{word} is not completed");
+            }
+        }
+        assert!(read("man/man1/ztnode-cli-network-create.1").contains("pool"));
+        assert!(read("man/man8/ztnode.8").contains("home directory"));
+    }
+}
