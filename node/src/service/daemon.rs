@@ -345,6 +345,7 @@ impl Daemon {
             Event::PortDown { network } => {
                 self.condition.networks.remove(&network);
                 self.ports.down(network).await;
+                self.shared.waits.tell();
             }
             Event::Store { object, bytes } => self.store(object, &bytes),
             Event::Delete { object } => self.shared.home.delete(object),
@@ -355,10 +356,12 @@ impl Daemon {
                 );
                 self.condition.online = online;
                 self.ports.set_online(online).await;
+                self.shared.waits.tell();
             }
             Event::NetworkStatus { network, status } => {
                 self.condition.networks.insert(network, status);
                 report(network, status);
+                self.shared.waits.tell();
             }
             Event::IdentityCollision => self.retire_identity(),
             // The packet thread hands these to the controller itself.

@@ -18,3 +18,4 @@ pub mod shared;
 mod signals;
 pub mod supervisor;
 pub mod traces;
+pub mod waits;

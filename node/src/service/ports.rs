@@ -12,7 +12,7 @@ use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
 use protocol::{Address, Mac, NetworkId};
 
 use super::managed::{self, NetworkSettings, addresses_clash, plan, routes_clash, steps};
-use super::shared::Shared;
+use super::shared::{Applied, Shared};
 use crate::os::multicast;
 use crate::os::netlink::{Netlink, NetlinkError, Route};
 use crate::os::tap::{self, Tap};
@@ -60,6 +60,7 @@ impl Ports {
     }
 
     async fn create(&mut self, network: NetworkId) {
+        self.show(network, None, None);
         let result = self.try_create(network).await;
         let Some(port) = self.ports.get_mut(&network) else { return };
         match result {
@@ -74,8 +75,9 @@ impl Ports {
             Err(problem) => {
                 if port.problem.as_ref() != Some(&problem) {
                     tracing::warn!(%network, "PORT_ERROR: {problem}");
-                    port.problem = Some(problem);
+                    port.problem = Some(problem.clone());
                 }
+                self.show(network, None, Some(problem));
                 let _ = self.shared.engine.post(move |core, _| core.set_port_error(network, CREATION_FAILED));
             }
         }
@@ -156,16 +158,33 @@ impl Ports {
         let settings = settings.unwrap_or_default();
         let (Some(port), Some(netlink)) = (self.ports.get_mut(&network), &self.netlink) else { return };
         match apply(port, netlink, &settings, self.online).await {
-            Ok(()) => port.problem = None,
+            Ok(()) => {
+                port.problem = None;
+                let config = port.config.clone().filter(|_| port.device.is_some());
+                let applied = config.map(|config| Applied { config, addresses: port.addresses.clone() });
+                // While the port could not be made, that is what people should see.
+                if applied.is_some() {
+                    self.show(network, applied, None);
+                }
+            }
             Err(error) => {
                 let problem = error.to_string();
                 if port.problem.as_ref() != Some(&problem) {
                     tracing::warn!(%network, "{problem}; it is tried again every 30 s");
-                    port.problem = Some(problem);
+                    port.problem = Some(problem.clone());
                 }
+                self.show(network, None, Some(problem));
             }
         }
         self.scan_groups(network).await;
+    }
+
+    /// Lets people see how far a port is.
+    fn show(&self, network: NetworkId, applied: Option<Applied>, problem: Option<String>) {
+        if let Some(view) = self.shared.state_mut().networks.get_mut(&network) {
+            (view.applied, view.problem) = (applied, problem);
+        }
+        self.shared.waits.tell();
     }
 
     /// Tells the core which multicast groups each port listens to.

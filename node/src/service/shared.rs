@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::NetworkId;
+use protocol::inet::Prefix;
+use protocol::netconf::NetworkConfig;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
@@ -16,6 +18,7 @@ use super::home::Home;
 use super::local_conf::LocalConf;
 use super::managed::NetworkSettings;
 use super::traces::Traces;
+use super::waits::Waits;
 
 /// Orders from people that wait for the daemon.
 pub const ORDER_QUEUE: usize = 256;
@@ -36,6 +39,8 @@ pub struct Shared {
     pub orders: mpsc::Sender<Order>,
     /// Live traces of rule decisions.
     pub traces: Traces,
+    /// Those who wait for a network.
+    pub waits: Waits,
     state: RwLock<State>,
 }
 
@@ -67,6 +72,19 @@ pub struct NetworkView {
     pub device: String,
     /// What the user allows.
     pub settings: NetworkSettings,
+    /// What is in place on the interface; `None` while that is not what the configuration wants.
+    pub applied: Option<Applied>,
+    /// What went wrong with the interface, its addresses or routes.
+    pub problem: Option<String>,
+}
+
+/// A configuration that the interface has.
+#[derive(Clone, Debug)]
+pub struct Applied {
+    /// The configuration.
+    pub config: Arc<NetworkConfig>,
+    /// Those of its addresses that the user allows: they are on the interface.
+    pub addresses: Vec<Prefix>,
 }
 
 /// Something a person wants done, that only the daemon's task may do.
@@ -146,7 +164,8 @@ impl Shared {
     ) -> Self {
         let clock = engine.clock();
         let traces = Traces::new(engine.clone());
-        Shared { home, clock, engine, controller, tokens, orders, traces, state: RwLock::new(state) }
+        let waits = Waits::default();
+        Shared { home, clock, engine, controller, tokens, orders, traces, waits, state: RwLock::new(state) }
     }
 
     /// The state, for a moment.

@@ -7,6 +7,7 @@
 mod answer;
 mod auth;
 mod metrics;
+mod ready;
 mod render;
 mod routes;
 mod rules;

@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use super::answer::{failure, hex, json, nothing, ok, stopped};
 use super::auth::{self, parameter};
-use super::{metrics, render, rules, web};
+use super::{metrics, ready, render, rules, web};
 use crate::core::info::{MoonInfo, NetworkInfo};
 use crate::service::shared::{Order, SettingsChange, Shared};
 
@@ -38,6 +38,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/metrics", get(prometheus))
         .route("/network", get(networks))
         .route("/network/{id}", get(network).post(join).put(join).delete(leave))
+        .route("/network/{id}/ready", get(ready::ready))
         .route("/network/{id}/rules", get(rules::rules))
         .route("/network/{id}/trace", get(rules::trace))
         .route("/peer", get(peers))

@@ -362,3 +362,49 @@ async fn rules_are_shown_counted_and_traced() {
     let (_, _, metrics) = f.raw(ROOT, "GET", "/metrics", "").await;
     assert!(metrics.contains("capability=\"\",entry=\"2\"} 1\n"), "{metrics}");
 }
+
+#[tokio::test]
+async fn whether_a_network_is_ready_is_told_when_it_changes() {
+    use crate::service::shared::Applied;
+    use crate::service::waits::MAX_WAITERS;
+
+    let f = fixture();
+    let ask =
+        async |query: &str| f.ask("GET", &format!("/network/{}000001/ready{query}", f.address), "").await;
+    assert_eq!(ask("").await, (404, json!({})), "not joined");
+    assert_eq!(ask("?wait=x").await.0, 400);
+
+    // Its controller, which is this node, is not asked before it is joined, and no root answers.
+    let elsewhere = "/network/8056c2e21c000001";
+    f.ask("POST", elsewhere, "").await;
+    let (status, answer) = f.ask("GET", &format!("{elsewhere}/ready?wait=20"), "").await;
+    assert_eq!((status, &answer["ready"], &answer["waitingFor"]), (200, &json!(false), &json!("online")));
+    assert_eq!((&answer["controller"], &answer["ports"]), (&json!("8056c2e21c"), &json!([9993])));
+    let news = f.ask("GET", &format!("{elsewhere}/ready?wait=50000&seen=addresses"), "");
+    assert_eq!(news.await.1["waitingFor"], "online", "told at once: the client has seen another state");
+
+    let path = format!("/controller/network/{}000001", f.address);
+    assert_eq!(f.ask("POST", &path, r#"{"private":false}"#).await.0, 200);
+    f.ask("POST", &path.replace("/controller", ""), "").await;
+    let id = NetworkId(u64::from_str_radix(&path["/controller/network/".len()..], 16).unwrap());
+    let config = loop {
+        let find = move |core: &mut Core, _| core.networks().into_iter().find(|n| n.network == id);
+        if let Some(config) = f.shared.engine.call(find).await.unwrap().and_then(|info| info.config) {
+            break config;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(ask("").await.1["waitingFor"], "port", "this fixture makes no interfaces");
+    f.shared.state_mut().networks.get_mut(&id).unwrap().device = "zt0".into();
+    let (held, ()) = tokio::join!(ask("?wait=50000&seen=addresses"), async {
+        tokio::task::yield_now().await;
+        let applied = Applied { config, addresses: vec!["10.0.0.1/16".parse().unwrap()] };
+        f.shared.state_mut().networks.get_mut(&id).unwrap().applied = Some(applied);
+        f.shared.waits.tell();
+    });
+    assert_eq!((&held.1["ready"], &held.1["waitingFor"]), (&json!(true), &json!(null)));
+    assert_eq!((&held.1["status"], &held.1["addresses"]), (&json!("OK"), &json!(["10.0.0.1/16"])));
+
+    let waiters: Vec<_> = std::iter::from_fn(|| f.shared.waits.enter()).collect();
+    assert_eq!((waiters.len(), ask("?wait=5").await.0, ask("").await.0), (MAX_WAITERS, 503, 200));
+}

@@ -1,0 +1,114 @@
+//! `/network/<id>/ready`: whether a network can be used, and if not, what it waits for. The answer may be held until that changes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, Uri};
+use axum::response::Response;
+use protocol::{Address, NetworkId};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
+
+use super::answer::{failure, hex, json, nothing, ok, stopped};
+use super::auth::parameter;
+use crate::core::info::{NetworkInfo, NetworkStatus};
+use crate::service::shared::{NetworkView, Shared};
+use crate::service::waits::MAX_WAITERS;
+
+/// An answer is held no longer than this, ms; below what a request may take at all.
+const LONGEST_WAIT: u64 = 50_000;
+
+/// `GET /network/<id>/ready?wait=<ms>&seen=<what it waits for>`.
+pub(super) async fn ready(State(shared): State<Arc<Shared>>, Path(id): Path<String>, uri: Uri) -> Response {
+    let Some(network) = hex(&id, 16).map(NetworkId) else { return nothing().await };
+    let wait = match parameter(&uri, "wait").map(|text| text.parse::<u64>()) {
+        None => 0,
+        Some(Ok(wait)) => wait.min(LONGEST_WAIT),
+        Some(Err(_)) => {
+            return failure(StatusCode::BAD_REQUEST, "wait: a number of milliseconds is expected");
+        }
+    };
+    let seen = parameter(&uri, "seen");
+    let until = Instant::now() + Duration::from_millis(wait);
+    // Before looking, so that no change falls in between.
+    let mut waiter = None;
+    if wait > 0 {
+        waiter = shared.waits.enter();
+        if waiter.is_none() {
+            let why = format!("{MAX_WAITERS} wait already; end one of them, or ask without `wait`");
+            return failure(StatusCode::SERVICE_UNAVAILABLE, &why);
+        }
+    }
+    loop {
+        let asked = shared.engine.call(move |core, _| {
+            let info = core.networks().into_iter().find(|n| n.network == network);
+            (info, core.status().online, core.address())
+        });
+        let (info, online, own) = match asked.await {
+            Ok((Some(info), online, own)) => (info, online, own),
+            Ok((None, ..)) => return json(StatusCode::NOT_FOUND, &json!({})),
+            Err(error) => return stopped(error),
+        };
+        let view = shared.state().networks.get(&network).cloned().unwrap_or_default();
+        let lacks = lacks(&info, &view, online);
+        let told = lacks.is_some() && seen.as_deref().is_none_or(|seen| Some(seen) == lacks);
+        if told
+            && let Some(waiter) = &mut waiter
+            && timeout_at(until, waiter.change()).await.is_ok()
+        {
+            continue;
+        }
+        return ok(&render(&shared, &info, &view, lacks, online, own));
+    }
+}
+
+/// What a network lacks to be used, as one word; `None` when it can be.
+fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool) -> Option<&'static str> {
+    match info.status {
+        NetworkStatus::RequestingConfiguration if online => Some("controller"),
+        NetworkStatus::RequestingConfiguration => Some("online"),
+        NetworkStatus::AccessDenied => Some("authorization"),
+        NetworkStatus::NotFound => Some("network"),
+        NetworkStatus::PortError => Some("port"),
+        NetworkStatus::ClientTooOld => Some("client"),
+        NetworkStatus::AuthenticationRequired => Some("login"),
+        NetworkStatus::Ok if view.device.is_empty() => Some("port"),
+        // The status runs ahead of what is done about a new configuration.
+        NetworkStatus::Ok => match (&view.applied, &info.config) {
+            (Some(applied), Some(config))
+                if applied.config.addresses == config.addresses && applied.config.routes == config.routes =>
+            {
+                None
+            }
+            _ => Some("addresses"),
+        },
+    }
+}
+
+fn render(
+    shared: &Shared,
+    info: &NetworkInfo,
+    view: &NetworkView,
+    lacks: Option<&str>,
+    online: bool,
+    own: Address,
+) -> Value {
+    let applied = view.applied.iter().flat_map(|applied| &applied.addresses);
+    let ports = shared.state().ports.iter().filter(|port| **port != 0).copied().collect::<Vec<_>>();
+    json!({
+        "network": info.network.to_string(),
+        "name": info.config.as_ref().map_or("", |config| config.name.as_str()),
+        "address": own.to_string(),
+        "controller": info.network.controller().to_string(),
+        "ready": lacks.is_none(),
+        "waitingFor": lacks,
+        "problem": view.problem,
+        "status": info.status.name(),
+        "online": online,
+        "portDeviceName": view.device,
+        "addresses": applied.map(ToString::to_string).collect::<Vec<_>>(),
+        "authenticationURL": info.authentication_url,
+        "ports": ports,
+    })
+}
