@@ -202,6 +202,15 @@ start_it() {
     fi
 }
 
+# Removes the directory and those above it as long as they are empty, in a prefix that is ours alone.
+tidy() {
+    case $prefix in
+    /usr | /usr/local) return 0 ;;
+    esac
+    directory=$1
+    while rmdir "$root$directory" 2>/dev/null && [ "$directory" != "$prefix" ]; do directory=$(dirname "$directory"); done
+}
+
 uninstall_it() {
     if [ ! -e "$records/files" ]; then
         [ -n "$purge" ] || die "nothing is installed below $prefix ($records/files is not there); was it another --prefix?"
@@ -212,9 +221,13 @@ uninstall_it() {
         # The list is read as a whole first: this script is in it.
         sort -r "$records/files" | while read -r file; do
             rm -f "$root$file"
+            case $file in
+            "$prefix"/*) tidy "$(dirname "$file")" ;;
+            esac
         done
         rm -f "$records/files"
         rmdir "$records" 2>/dev/null || true
+        tidy "$(dirname "${records#"$root"}")"
         if running_systemd; then systemctl daemon-reload; fi
         say "removed"
     fi
@@ -224,9 +237,8 @@ uninstall_it() {
     elif [ -d "$root$home" ]; then
         say "identity, networks and settings stay in $home; uninstall --purge deletes them"
     fi
-    if [ "$(readlink "$root$old_home")" = ztnode ]; then
-        if [ -n "$purge" ] || [ ! -e "$root$old_home" ]; then rm -f "$root$old_home"; fi
-    fi
+    # Only a link; what it leads to is spoken of above.
+    if [ "$(readlink "$root$old_home")" = ztnode ]; then rm -f "$root$old_home"; fi
     exit 0
 }
 
