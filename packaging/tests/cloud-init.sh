@@ -7,6 +7,8 @@ examples=$top/packaging/cloud-init
 tar -xzf "$packages"/ztnode-*-linux.tar.gz -C "$work"
 programs=$(echo "$work"/ztnode-*-linux)
 space=ztp$$
+# The boot is what is tested: it waits for things that happen below.
+unsettled=1
 daemon=
 
 # Runs before the machines are taken away.
