@@ -10,6 +10,7 @@ pub mod modern;
 pub mod network;
 pub mod rules;
 pub mod switches;
+pub mod wait;
 pub mod world;
 
 /// Which tool the program was called as.

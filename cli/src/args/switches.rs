@@ -57,7 +57,7 @@ pub fn first_word(arguments: &[String]) -> Option<&str> {
 }
 
 fn takes_separate_value(argument: &str) -> bool {
-    matches!(argument, "--home" | "--port" | "--token" | "--host")
+    matches!(argument, "--home" | "--port" | "--token" | "--host" | "--timeout")
 }
 
 /// Reads the switches from left to right; the first one that settles the matter (help, version, a mistake) does.

@@ -10,6 +10,7 @@ pub mod network;
 pub mod node;
 pub mod root;
 pub mod rules;
+pub mod wait;
 pub mod world;
 
 use clap::Parser as _;
@@ -19,6 +20,7 @@ use serde_json::Value;
 use crate::args::Common;
 use crate::args::modern::{Group, Line};
 use crate::args::switches::{self, Wanted, Words};
+use crate::args::wait::take;
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
 use crate::transport::{Client, Reply, Streaming, Unreachable};
@@ -44,18 +46,35 @@ pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
     if text::help::GROUPS.iter().any(|(group, _)| *group == first) {
         return grouped(program, arguments, io);
     }
-    match switches::parse(arguments) {
+    let waits = matches!(first, "join" | "wait");
+    let (arguments, limit) = if waits {
+        take(first, arguments).map_err(|complaint| Failure::usage(format!("{program}: {complaint}")))?
+    } else {
+        (arguments.to_vec(), None)
+    };
+    match switches::parse(&arguments) {
         Wanted::Version => Ok(writeln!(io.out, "{}", crate::VERSION)?),
         Wanted::Help { code, complaint, words } => {
             write!(io.out, "{}", text::help::text(program, words.first().map_or("", String::as_str)))?;
+            // Whoever goes on when we return must not take a mistyped switch for success.
+            let mistyped = complaint.is_some() && (limit.is_some() || waits && has_long(&arguments));
+            let code = if mistyped { 2 } else { code };
             match complaint {
                 Some(complaint) => Err(Failure::usage(format!("{program}: {complaint}")).with_code(code)),
                 None if code == 0 => Ok(()),
                 None => Err(Failure::on_stdout("").with_code(code)),
             }
         }
-        Wanted::Run(common, words) => classic(program, common, &words, io),
+        Wanted::Run(common, words) => match limit {
+            Some(limit) => wait::run(program, &common, &words, limit, io),
+            None => classic(program, common, &words, io),
+        },
     }
+}
+
+/// Whether there are switches that the reference tool does not have.
+fn has_long(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument.starts_with("--"))
 }
 
 /// The commands with the reference tool's grammar.

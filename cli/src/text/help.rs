@@ -30,7 +30,18 @@ const COMMANDS: &[Command] = &[
     ),
     command("listpeers", "", "the same, one peer a line for scripts", "listpeers"),
     command("listnetworks", "", "the networks this node has joined, with their addresses", "listnetworks"),
-    command("join", "NETWORK", "join a network by its 16-digit ID", "join 37f2b7c94f000001"),
+    command(
+        "join",
+        "NETWORK [--wait[=SECONDS]]",
+        "join a network by its 16-digit ID; --wait: return when it can be used",
+        "join 37f2b7c94f000001 --wait",
+    ),
+    command(
+        "wait",
+        "NETWORK [--timeout SECONDS]",
+        "return when a joined network can be used, or say what is missing",
+        "wait 37f2b7c94f000001 --timeout 60",
+    ),
     command("leave", "NETWORK", "leave a network", "leave 37f2b7c94f000001"),
     command(
         "get",
@@ -63,6 +74,26 @@ const COMMANDS: &[Command] = &[
     command("/PATH", "", "fetch a path of the control API and print it as it comes", "/status"),
 ];
 
+/// What is said of `wait`, and of `join --wait`, beyond a line. The exit codes are those of `commands::wait`.
+const WAITING: &str = "
+Returns as soon as the network can be used: authorized, the interface up, its addresses and routes in place. Waits 60
+seconds when nothing is said, at most a day; 0 looks once. What is waited for is told on standard error after a second.
+With -j the result is a JSON object.
+
+Exit codes:
+  0   the network can be used
+  1   anything else: no access to the service, a service or node that is too old
+  2   bad arguments, or no token
+  3   the service on this machine does not run
+  4   offline: no root answers, UDP does not get through
+  5   a root answers, the network's controller does not
+  6   network not found: its controller does not know it
+  7   this node is not authorized
+  8   authentication required: somebody has to log in
+  9   port error: the interface, its addresses or routes cannot be made
+  10  this node has not joined the network (wait only)
+";
+
 /// Groups with their own grammar and help: (name, what they are for).
 pub const GROUPS: [(&str, &str); 8] = [
     ("network", "networks this node's controller keeps: create, list, show, set, delete"),
@@ -85,6 +116,9 @@ pub fn text(program: &str, named: &str) -> String {
         COMMANDS.iter().find(|command| command.name == wanted)
     {
         let _ = writeln!(text, "{name} {word} {arguments}\n  {about}\n\nExample:\n  {name} {example}");
+        if matches!(*word, "join" | "wait") {
+            text.push_str(WAITING);
+        }
         return text;
     }
     let _ = writeln!(text, "{name} {}: asks and steers the ztnode on this machine\n", crate::VERSION);

@@ -1,0 +1,344 @@
+//! `join NETWORK --wait[=SECONDS]` and `wait NETWORK [--timeout SECONDS]`: return when the network can be used.
+//!
+//! The node holds its answer until something changes; nothing is asked over and over, except for a service that does not
+//! answer yet, which has no way to tell.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::{parse, quoted};
+use crate::args::Common;
+use crate::args::switches::Words;
+use crate::failure::{Failure, Io, Outcome};
+use crate::home;
+use crate::text;
+use crate::text::json::text as field;
+use crate::transport::{Client, Reply};
+use crate::validate::is_hex;
+
+/// From here on people are told what is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Pause before a service that does not answer is tried again.
+const RETRY: Duration = Duration::from_millis(200);
+/// What an answer may take beyond the time the service was asked to hold it.
+const GRACE: Duration = Duration::from_secs(3);
+/// The service is asked to hold an answer no longer than this.
+const LONGEST_HOLD: Duration = Duration::from_secs(45);
+
+/// Exit codes beside 0, 1 (anything else) and 2 (bad arguments; no token). They are part of the documentation.
+mod code {
+    pub(super) const SERVICE: u8 = 3;
+    pub(super) const OFFLINE: u8 = 4;
+    pub(super) const CONTROLLER: u8 = 5;
+    pub(super) const NETWORK: u8 = 6;
+    pub(super) const AUTHORIZATION: u8 = 7;
+    pub(super) const LOGIN: u8 = 8;
+    pub(super) const PORT: u8 = 9;
+    pub(super) const JOINED: u8 = 10;
+    pub(super) const OTHER: u8 = 1;
+}
+
+/// What is missing, as an exit code, a stable word, what is waited for, and a remedy.
+struct Lack {
+    code: u8,
+    word: String,
+    what: String,
+    remedy: String,
+}
+
+impl Lack {
+    fn new(code: u8, word: &str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { code, word: word.to_owned(), what: what.into(), remedy: remedy.into() }
+    }
+
+    fn service(reason: &str) -> Self {
+        let what = format!("this machine's ztnode service does not answer ({reason})");
+        Self::new(code::SERVICE, "service", what, "start it: systemctl start ztnode")
+    }
+
+    fn joined(network: &str) -> Self {
+        let what = "this node has not joined the network";
+        Self::new(code::JOINED, "join", what, format!("run: ztnode-cli join {network} --wait"))
+    }
+
+    /// What an answer of `/network/ID/ready` says is missing.
+    fn of(state: &Value) -> Self {
+        let shown = |name| field(state, name);
+        let (network, address, controller) = (shown("network"), shown("address"), shown("controller"));
+        // It goes back to the service as part of a path.
+        let word: String = shown("waitingFor").chars().filter(char::is_ascii_alphanumeric).collect();
+        let problem = match shown("problem") {
+            problem if problem == "-" => "see the service's log: journalctl -u ztnode".to_owned(),
+            problem => problem,
+        };
+        let (code, what, remedy) = match word.as_str() {
+            "online" => {
+                let ports = text::json::items(state, "ports");
+                let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+                let plural = if ports.len() > 1 { "s" } else { "" };
+                let remedy = format!(
+                    "let UDP through this machine's firewall and its cloud's security group: local port{plural} {}, and \
+                     the roots' port 9993 unless they use another",
+                    ports.join(", ")
+                );
+                (code::OFFLINE, "offline: no root answers".to_owned(), remedy)
+            }
+            "controller" => (
+                code::CONTROLLER,
+                format!("a root answers, but the network's controller {controller} does not"),
+                format!(
+                    "see that the controller {controller} runs and is online, and that {network} is the right ID"
+                ),
+            ),
+            "network" => (
+                code::NETWORK,
+                format!("network not found: its controller {controller} does not know it"),
+                "ask the network's owner for the right ID (there: ztnode-cli network list)".to_owned(),
+            ),
+            "authorization" => (
+                code::AUTHORIZATION,
+                format!("this node, {address}, is not authorized"),
+                format!(
+                    "the network's owner runs on the controller: ztnode-cli member authorize {network} {address}"
+                ),
+            ),
+            "login" => (
+                code::LOGIN,
+                "authentication is required".to_owned(),
+                format!("log in at {}", shown("authenticationURL")),
+            ),
+            "port" => (code::PORT, "port error: the network interface cannot be made".to_owned(), problem),
+            "addresses" => {
+                (code::PORT, "the network's addresses and routes are not in place".to_owned(), problem)
+            }
+            "client" => (
+                code::OTHER,
+                "the controller demands a newer node".to_owned(),
+                "install a newer ztnode here".to_owned(),
+            ),
+            _ => (code::OTHER, format!("the network is not ready ({})", shown("status")), problem),
+        };
+        Self::new(code, &word, what, remedy)
+    }
+}
+
+/// How asking ended without an answer that helps.
+enum End {
+    /// The time is over, or waiting is of no use.
+    Lack(Lack),
+    /// Neither: no token, a service of another kind …
+    Failure(Failure),
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Failure(error.into())
+    }
+}
+
+/// One command on its way.
+struct Wait<'a> {
+    program: &'a str,
+    common: &'a Common,
+    network: String,
+    begun: Instant,
+    limit: Duration,
+    /// The last thing people were told is waited for.
+    told: String,
+    /// The last answer.
+    state: Value,
+}
+
+/// Runs `wait`, or a `join` that waits at most `limit`.
+///
+/// # Errors
+/// The exit codes of the documentation: 2 for bad arguments or without a token, 3 to 10 for what is missing, 1 for all else.
+pub fn run(program: &str, common: &Common, words: &Words, limit: Duration, io: &mut Io<'_>) -> Outcome {
+    let (command, id) = (words.command(), words.first());
+    if !is_hex(id, 16) || words.0.len() > 2 {
+        return Err(Failure::usage(format!(
+            "{program}: {command} takes one network ID, 16 hexadecimal digits, such as 37f2b7c94f000001"
+        )));
+    }
+    let mut wait = Wait {
+        program,
+        common,
+        network: id.to_ascii_lowercase(),
+        begun: Instant::now(),
+        limit,
+        told: String::new(),
+        state: Value::Null,
+    };
+    let ended = match command {
+        "join" => wait.join(io).and_then(|()| wait.until_ready(io)),
+        _ => wait.until_ready(io),
+    };
+    match ended {
+        Ok(()) => wait.report(None, io),
+        Err(End::Failure(failure)) => Err(failure),
+        Err(End::Lack(lack)) => {
+            wait.report(Some(&lack), io)?;
+            let line = format!("{program}: {}: {}; {}", wait.network, lack.what, lack.remedy);
+            Err(Failure::error(line).with_code(lack.code))
+        }
+    }
+}
+
+impl Wait<'_> {
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.begun.elapsed())
+    }
+
+    fn join(&mut self, io: &mut Io<'_>) -> Result<(), End> {
+        let path = format!("/network/{}", self.network);
+        self.reach(&Method::POST, |_| path.clone(), io)?;
+        if !self.common.json {
+            writeln!(io.out, "200 join OK")?;
+            io.out.flush()?;
+        }
+        Ok(())
+    }
+
+    fn until_ready(&mut self, io: &mut Io<'_>) -> Result<(), End> {
+        loop {
+            let (network, told) = (self.network.clone(), self.told.clone());
+            let path = |hold: Duration| {
+                let seen = if told.is_empty() { String::new() } else { format!("&seen={told}") };
+                format!("/network/{network}/ready?wait={}{seen}", hold.as_millis())
+            };
+            let reply = self.reach(&Method::GET, path, io)?;
+            self.state = parse("wait", &reply)
+                .map_err(|failure| End::Failure(Failure::error(failure.out.trim_end())))?;
+            if text::json::flag(&self.state, "ready") {
+                return Ok(());
+            }
+            let lack = Lack::of(&self.state);
+            if self.left().is_zero() {
+                return Err(End::Lack(lack));
+            }
+            self.tell(&lack, io)?;
+        }
+    }
+
+    /// The 200 answer to a request. A service that does not answer, or cannot now, is tried again as long as there is time.
+    /// `path` is given how long the answer may be held.
+    fn reach(
+        &mut self,
+        method: &Method,
+        path: impl Fn(Duration) -> String,
+        io: &mut Io<'_>,
+    ) -> Result<Reply, End> {
+        loop {
+            // Until people are told, only for as long as they are patient.
+            let patience = PATIENCE.saturating_sub(self.begun.elapsed());
+            let hold = self.left().min(if patience.is_zero() { LONGEST_HOLD } else { patience });
+            let lack = match self.attempt(method, &path(hold), hold)? {
+                Ok(reply) => return Ok(reply),
+                Err(lack) => lack,
+            };
+            if self.left().is_zero() {
+                return Err(End::Lack(lack));
+            }
+            self.tell(&lack, io)?;
+            std::thread::sleep(RETRY.min(self.left()));
+        }
+    }
+
+    /// One attempt: the answer, why it may be tried again, or why not.
+    fn attempt(&self, method: &Method, path: &str, hold: Duration) -> Result<Result<Reply, Lack>, End> {
+        // Every time anew: a service that is only just starting has neither socket nor port nor token.
+        let client = match Client::find(self.program, self.common) {
+            Ok(client) => client.with_timeout(hold + GRACE),
+            Err(failure) if self.may_come() => {
+                let reason = failure.err.lines().next().unwrap_or_default();
+                let reason = reason.strip_prefix(&format!("{}: ", self.program)).unwrap_or(reason);
+                return Ok(Err(Lack::service(reason)));
+            }
+            Err(failure) => return Err(End::Failure(failure)),
+        };
+        let body = (method == Method::POST).then(|| json!({}).to_string());
+        let reply = match client.request(method.clone(), path, body) {
+            Ok(reply) => reply,
+            Err(reason) => return Ok(Err(Lack::service(&reason.to_string()))),
+        };
+        let failure = match reply.status {
+            200 => return Ok(Ok(reply)),
+            401 => client.missing().cloned().unwrap_or_else(|| {
+                Failure::error(format!(
+                    "{}: the service does not accept this caller; run it as root, or join the group that owns {}/{}",
+                    self.program,
+                    self.common.home().display(),
+                    home::SOCKET_NAME
+                ))
+            }),
+            404 if !reply.body.is_empty() => return Err(End::Lack(Lack::joined(&self.network))),
+            404 => Failure::error(format!(
+                "{}: the service that runs is older than this tool and cannot be waited for; restart it: systemctl \
+                 restart ztnode",
+                self.program
+            )),
+            status => {
+                let said = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+                let said = quoted(&field(&said, "description"));
+                let what = format!("the service answers {status} ({said})");
+                return Ok(Err(Lack::new(code::OTHER, "service", what, "see the service's log: journalctl -u ztnode")));
+            }
+        };
+        Err(End::Failure(failure))
+    }
+
+    /// Whether a service without port and token may be one that has not started yet.
+    fn may_come(&self) -> bool {
+        let port = self.common.home().join("zerotier-one.port");
+        let absent = std::fs::metadata(port).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        absent && self.common.port.is_none() && self.common.host.is_none()
+    }
+
+    /// Tells people what is waited for, when it takes long and they have not been told.
+    fn tell(&mut self, lack: &Lack, io: &mut Io<'_>) -> Result<(), End> {
+        if self.begun.elapsed() >= PATIENCE && self.told != lack.word {
+            self.told.clone_from(&lack.word);
+            let seconds = self.left().as_secs() + 1;
+            writeln!(
+                io.err,
+                "{}: {}: waiting, {seconds} s at most: {}; {}",
+                self.program, self.network, lack.what, lack.remedy
+            )?;
+            io.err.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The result on standard output: a line when all is well, with `-j` an object in any case.
+    fn report(&self, lack: Option<&Lack>, io: &mut Io<'_>) -> Outcome {
+        if self.common.json {
+            let of = |name| self.state.get(name).cloned().unwrap_or(Value::Null);
+            let result = json!({
+                "network": self.network,
+                "ready": lack.is_none(),
+                "code": lack.map_or(0, |lack| lack.code),
+                "waitingFor": lack.map(|lack| &lack.word),
+                "message": lack.map(|lack| &lack.what),
+                "remedy": lack.map(|lack| &lack.remedy),
+                "milliseconds": u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+                "status": of("status"),
+                "address": of("address"),
+                "portDeviceName": of("portDeviceName"),
+                "addresses": of("addresses"),
+                "authenticationURL": of("authenticationURL"),
+            });
+            return super::node::print_json(&result, io);
+        }
+        if lack.is_some() {
+            return Ok(());
+        }
+        let addresses: Vec<_> =
+            text::json::items(&self.state, "addresses").iter().filter_map(Value::as_str).collect();
+        let addresses = if addresses.is_empty() { "-".to_owned() } else { addresses.join(",") };
+        let device = field(&self.state, "portDeviceName");
+        Ok(writeln!(io.out, "200 wait OK {device} {}", text::printable(&addresses))?)
+    }
+}
