@@ -8,7 +8,7 @@
 //! other random match is not remembered.
 //!
 //! The plain evaluator decides what is not remembered, and what it says is the truth: [`FlowCache::filter`] gives the verdict
-//! that [`filter`](crate::filter) gives.
+//! that [`filter`] gives.
 
 mod key;
 mod reads;
@@ -176,7 +176,7 @@ impl FlowCache {
         self.statistics
     }
 
-    /// What [`filter`](crate::filter) says of the frame. `base` and `capabilities` must be those the cache was made for, as far
+    /// What [`filter`] says of the frame. `base` and `capabilities` must be those the cache was made for, as far
     /// as the latter are the node's own.
     #[inline]
     pub fn filter(
