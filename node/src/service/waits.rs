@@ -46,7 +46,7 @@ impl Waiter {
     pub async fn change(&mut self) {
         if self.changed.changed().await.is_err() {
             // The node ends: nothing will change any more.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -380,8 +380,8 @@ async fn whether_a_network_is_ready_is_told_when_it_changes() {
     let (status, answer) = f.ask("GET", &format!("{elsewhere}/ready?wait=20"), "").await;
     assert_eq!((status, &answer["ready"], &answer["waitingFor"]), (200, &json!(false), &json!("online")));
     assert_eq!((&answer["controller"], &answer["ports"]), (&json!("8056c2e21c"), &json!([9993])));
-    let news = f.ask("GET", &format!("{elsewhere}/ready?wait=50000&seen=addresses"), "");
-    assert_eq!(news.await.1["waitingFor"], "online", "told at once: the client has seen another state");
+    let news = f.ask("GET", &format!("{elsewhere}/ready?wait=50000&seen=addresses"), "").await;
+    assert_eq!(news.1["waitingFor"], "online", "told at once: the client has seen another state");
 
     let path = format!("/controller/network/{}000001", f.address);
     assert_eq!(f.ask("POST", &path, r#"{"private":false}"#).await.0, 200);
