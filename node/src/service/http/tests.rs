@@ -374,14 +374,14 @@ async fn whether_a_network_is_ready_is_told_when_it_changes() {
     assert_eq!(ask("").await, (404, json!({})), "not joined");
     assert_eq!(ask("?wait=x").await.0, 400);
 
-    // Its controller, which is this node, is not asked before it is joined, and no root answers.
+    // This node is the planet's root, so it is online; the other network's controller never answers.
     let elsewhere = "/network/8056c2e21c000001";
     f.ask("POST", elsewhere, "").await;
     let (status, answer) = f.ask("GET", &format!("{elsewhere}/ready?wait=20"), "").await;
-    assert_eq!((status, &answer["ready"], &answer["waitingFor"]), (200, &json!(false), &json!("online")));
+    assert_eq!((status, &answer["ready"], &answer["waitingFor"]), (200, &json!(false), &json!("controller")));
     assert_eq!((&answer["controller"], &answer["ports"]), (&json!("8056c2e21c"), &json!([9993])));
     let news = f.ask("GET", &format!("{elsewhere}/ready?wait=50000&seen=addresses"), "").await;
-    assert_eq!(news.1["waitingFor"], "online", "told at once: the client has seen another state");
+    assert_eq!(news.1["waitingFor"], "controller", "told at once: the client has seen another state");
 
     let path = format!("/controller/network/{}000001", f.address);
     assert_eq!(f.ask("POST", &path, r#"{"private":false}"#).await.0, 200);
