@@ -14,6 +14,8 @@ use crate::store::{Change, Store, StoreError};
 
 /// A member counts as online this long after its last accepted request, ms.
 pub(crate) const ONLINE_WINDOW: i64 = 120_000;
+/// A member that has asked nothing for this long is not online, whatever was pushed to it.
+const MAX_PUSHED: i64 = 30 * 60_000;
 
 /// Most members of a network that nobody but themselves ever said anything about; the oldest is forgotten for a new
 /// one. They come back with their next request, so nothing is lost but their place in the list.
@@ -50,8 +52,11 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    /// Whether it is worth telling the member of changes. A zerotier-one puts its next request off with every configuration
+    /// that is pushed to it, so a series of pushes must not make it count as gone.
     pub(crate) fn is_online(&self, now: i64) -> bool {
-        now.saturating_sub(self.last_request) < ONLINE_WINDOW
+        let last = self.configured.map_or(self.last_request, |at| at.max(self.last_request));
+        now.saturating_sub(last) < ONLINE_WINDOW && now.saturating_sub(self.last_request) < MAX_PUSHED
     }
 }
 

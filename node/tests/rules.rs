@@ -356,3 +356,26 @@ fn copies_leave_last_and_not_too_many_at_once() {
     assert!(batch.iter().skip(batch.segments().len()).all(|(segment, _)| segment.to == observer));
     assert_eq!(copies(&world, 1).too_many, 1_000 - most as u64);
 }
+
+/// A configuration that is pushed must not make a member look gone to its controller, however many come in a row.
+#[test]
+fn pushes_never_end() {
+    let (mut world, network) = three();
+    authorize(&mut world, network, 0, "");
+    world.join(0, network);
+    world.run(1_000);
+    for round in 0..40 {
+        let path = format!("/controller/network/{network}");
+        let rules = format!(
+            r#"{{"rules":[{{"type":"MATCH_ETHERTYPE","etherType":{round}}},{{"type":"ACTION_DROP"}}]}}"#
+        );
+        world.http("POST", &path, &rules);
+        world.run(1_000);
+        let revision = world.http("GET", &path, "")["revision"].as_u64().unwrap();
+        for host in 0..=3 {
+            let info = world.hosts[host].core.rules(network).unwrap();
+            assert_eq!(info.config.revision, revision, "host {host}, round {round}");
+        }
+        world.run(9_000);
+    }
+}

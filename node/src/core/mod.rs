@@ -155,7 +155,7 @@ impl Core {
         if !self.sending.is_empty() || !self.parked.is_empty() {
             next = next.min(self.next_background);
         }
-        let networks = self.networks.values().filter_map(Network::next_deadline);
+        let networks = self.networks.values().map(Network::next_deadline);
         networks.chain(self.knocks.next()).fold(next, i64::min)
     }
 

@@ -46,8 +46,13 @@ impl Requests {
     }
 
     /// When the next request is due.
-    pub(super) fn next(&self, configured: bool, last_update: i64) -> Option<i64> {
-        Some(if configured { self.due.max(last_update + CONFIG_REFRESH) } else { self.due })
+    pub(super) fn next(&self) -> i64 {
+        self.due
+    }
+
+    /// The controller has answered. Configurations it pushes do not count: it takes who stops asking for gone.
+    pub(super) fn answered(&mut self, now: i64) {
+        self.due = now + CONFIG_REFRESH;
     }
 
     fn asked(&mut self, now: i64, configured: bool) {
@@ -102,12 +107,8 @@ impl Assembly {
 impl Core {
     /// Sends the configuration requests that are due.
     pub(in super::super) fn request_configs(&mut self, now: i64) {
-        let due: Vec<NetworkId> = self
-            .networks
-            .values()
-            .filter(|n| n.next_request().is_some_and(|at| now >= at))
-            .map(|n| n.id)
-            .collect();
+        let due: Vec<NetworkId> =
+            self.networks.values().filter(|n| now >= n.requests.next()).map(|n| n.id).collect();
         for id in due {
             self.request_config(now, id);
         }
@@ -126,6 +127,7 @@ impl Core {
         let Some(network) = self.networks.get_mut(&id) else { return };
         network.requests.asked(now, network.config.is_some());
         if id.is_adhoc() {
+            network.requests.answered(now);
             match adhoc_config(id, us.address, now) {
                 Some(Adhoc::Config(config)) => self.apply_config(now, *config, None),
                 Some(Adhoc::NotFound) => self.fail(id, Failure::NotFound),
@@ -202,6 +204,9 @@ impl Core {
         }
         // Anybody may repeat an old signed configuration; only the controller, asked by us, may set the clock back.
         let asked = from_controller && in_re != 0;
+        if asked {
+            network.requests.answered(now);
+        }
         // Two changes in quick succession may arrive in either order.
         let older = |c: &Arc<NetworkConfig>| (config.timestamp, config.revision) < (c.timestamp, c.revision);
         if asked || !network.config.as_ref().is_some_and(older) {

@@ -127,14 +127,9 @@ impl Network {
             || (*group == MulticastGroup::BROADCAST && self.config.as_ref().is_some_and(|c| c.broadcast()))
     }
 
-    /// When the next configuration request is due.
-    fn next_request(&self) -> Option<i64> {
-        self.requests.next(self.config.is_some(), self.last_update)
-    }
-
     /// When there is something to do for the network by the clock.
-    pub(super) fn next_deadline(&self) -> Option<i64> {
-        self.next_request().into_iter().chain(self.repeats.due()).min()
+    pub(super) fn next_deadline(&self) -> i64 {
+        self.repeats.due().into_iter().fold(self.requests.next(), i64::min)
     }
 
     /// What people see of it.

@@ -52,6 +52,11 @@ impl Core {
                     if let Ok(config) = NetworkConfig::from_dictionary(&dictionary)
                         && config.network == network
                     {
+                        if in_re.is_some()
+                            && let Some(network) = self.networks.get_mut(&network)
+                        {
+                            network.requests.answered(now);
+                        }
                         self.apply_config(now, config, Some(dictionary));
                     }
                     return;
