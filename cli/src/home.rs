@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 pub const SOCKET_NAME: &str = "ztnode.sock";
 
 /// The home of an installed package.
-const PACKAGED_HOME: &str = "/var/lib/ztnode";
+pub const PACKAGED_HOME: &str = "/var/lib/ztnode";
 
 /// Longest port or token file worth reading, in bytes.
 const SMALL_FILE: u64 = 4096;

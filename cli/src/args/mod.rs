@@ -6,6 +6,7 @@ pub mod capture;
 pub mod controller;
 pub mod identity;
 pub mod member;
+pub mod migrate;
 pub mod modern;
 pub mod network;
 pub mod rules;

@@ -8,6 +8,7 @@ use super::capture::Capture;
 use super::controller::ControllerCommand;
 use super::identity::IdentityCommand;
 use super::member::MemberCommand;
+use super::migrate::Migrate;
 use super::network::NetworkCommand;
 use super::rules::RulesCommand;
 use super::world::{MoonCommand, RootCommand};
@@ -92,6 +93,8 @@ pub enum Group {
     /// Moons: further roots that nodes may choose to use
     #[command(subcommand)]
     Moon(MoonCommand),
+    /// Take over the home of a zerotier-one: its address, networks, settings and controller
+    Migrate(Migrate),
 }
 
 #[cfg(test)]

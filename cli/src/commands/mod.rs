@@ -5,6 +5,7 @@ pub mod capture;
 pub mod controller;
 pub mod identity;
 pub mod member;
+pub mod migrate;
 pub mod moon;
 pub mod network;
 pub mod node;
@@ -131,6 +132,7 @@ fn grouped(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
         Group::Identity(command) => identity::run(&common, command, io),
         Group::Root(command) => root::run(program, &common, command, io),
         Group::Moon(command) => moon::run(program, common, command, io),
+        Group::Migrate(command) => migrate::run(&common, &command, io),
     }
 }
 

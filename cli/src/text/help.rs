@@ -95,7 +95,7 @@ Exit codes:
 ";
 
 /// Groups with their own grammar and help: (name, what they are for).
-pub const GROUPS: [(&str, &str); 8] = [
+pub const GROUPS: [(&str, &str); 9] = [
     ("network", "networks this node's controller keeps: create, list, show, set, delete"),
     ("member", "their members: list, show, authorize, deauthorize, set, delete"),
     ("rules", "flow rules: compile, check, set, show, test, explain, trace"),
@@ -104,6 +104,7 @@ pub const GROUPS: [(&str, &str); 8] = [
     ("identity", "identities: new, validate, public, sign, verify, vanity"),
     ("root", "a planet of your own: init, add, remove, sign, show"),
     ("moon", "moons: init, sign, list, orbit, deorbit"),
+    ("migrate", "take over identity, networks and controller of a zerotier-one"),
 ];
 
 /// Help on everything, or on the command the caller named.
@@ -133,7 +134,7 @@ pub fn text(program: &str, named: &str) -> String {
     }
     let _ = writeln!(
         text,
-        "\nControllers, rules, roots and keys (`{name} GROUP --help` shows each with examples):"
+        "\nControllers, rules, roots, keys, moving (`{name} GROUP --help` shows each with examples):"
     );
     for (group, about) in GROUPS {
         let _ = writeln!(text, "  {group:<30}{about}");
