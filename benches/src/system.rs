@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 
 /// How long each step of the start may take.
 const LIMIT: Duration = Duration::from_secs(20);
+/// How long new rules may take. A zerotier-one that has been sent a new configuration every few seconds for two minutes
+/// counts as gone at its own controller until it asks again, which it does after a minute without one.
+const RULES_LIMIT: Duration = Duration::from_secs(100);
 /// iperf3's usual port.
 const IPERF_PORT: u16 = 5201;
 
@@ -93,7 +96,7 @@ impl System {
         for daemon in &self.daemons {
             wait_for(
                 &format!("revision {wanted} at {}", daemon.name()),
-                LIMIT,
+                RULES_LIMIT,
                 Duration::from_millis(50),
                 || {
                     let network = daemon.network(&self.network)?.context("not joined")?;
