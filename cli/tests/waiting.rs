@@ -4,7 +4,10 @@
 
 mod common;
 
-use common::{Home, Ran, program, run};
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use common::{Home, Ran, command, program};
 use serde_json::{Value, json};
 
 const NETWORK: &str = "361884d8f6000001";
@@ -121,18 +124,16 @@ fn a_service_that_only_starts_is_waited_for() {
     let (home, service) = (tempfile::tempdir().unwrap(), Home::unix());
     service.service.answer(&format!("POST /network/{NETWORK}"), 200, "{}");
     let socket = service.path().join("ztnode.sock");
-    let waiting = std::thread::spawn({
-        let path = home.path().to_owned();
-        move || run(&program(), &["join", NETWORK, "--wait=3"], &path, Some(&path))
-    });
-    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let mut waiting = command(&program(), &["join", NETWORK, "--wait=30"], home.path(), Some(home.path()));
+    let mut waiting = waiting.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = String::new();
+    BufReader::new(waiting.stderr.as_mut().unwrap()).read_line(&mut told).unwrap();
+    assert!(told.contains("s at most: this machine's ztnode service does not answer"), "{told}");
     assert!(service.service.seen().is_empty());
     std::fs::rename(socket, home.path().join("ztnode.sock")).unwrap();
-    let ran = waiting.join().unwrap();
+    let ran = waiting.wait_with_output().unwrap();
     // The fixture knows no other path, as a service that is too old.
-    assert_eq!((ran.code, ran.out.as_str()), (1, "200 join OK\n"), "{}", ran.err);
-    let told = ran.err.lines().next().unwrap();
-    assert!(told.contains("waiting, 2 s at most: this machine's ztnode service does not answer"), "{told}");
+    assert_eq!((ran.status.code(), &ran.stdout[..]), (Some(1), &b"200 join OK\n"[..]));
 }
 
 #[test]

@@ -204,6 +204,16 @@ pub fn program() -> PathBuf {
 
 /// Runs a program in `directory`, with `ZEROTIER_HOME` as given and no per-user token.
 pub fn run(program: &Path, words: &[&str], directory: &Path, home: Option<&Path>) -> Ran {
+    let output = command(program, words, directory, home).output().unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// The process [`run`] starts.
+pub fn command(program: &Path, words: &[&str], directory: &Path, home: Option<&Path>) -> Command {
     let mut command = Command::new(program);
     command
         .args(words)
@@ -214,12 +224,7 @@ pub fn run(program: &Path, words: &[&str], directory: &Path, home: Option<&Path>
     if let Some(home) = home {
         command.env("ZEROTIER_HOME", home);
     }
-    let output = command.output().unwrap();
-    Ran {
-        code: output.status.code().unwrap(),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
+    command
 }
 
 /// The tool under another name.
