@@ -1,37 +1,6 @@
 //! Names of numbers in packets: those of the rule language, and those of ICMP (RFC 792, RFC 4443, RFC 4861, RFC 3810).
 
-/// Names of ethertypes, as the rule language has them.
-pub(super) const ETHERTYPES: [(&str, u16); 9] = [
-    ("ipv4", 0x0800),
-    ("arp", 0x0806),
-    ("wol", 0x0842),
-    ("rarp", 0x8035),
-    ("ipv6", 0x86dd),
-    ("atalk", 0x809b),
-    ("aarp", 0x80f3),
-    ("ipx_a", 0x8137),
-    ("ipx_b", 0x8138),
-];
-
-/// Names of IP protocols, as the rule language has them; of several names the first is written.
-const PROTOCOLS: [(&str, u8); 16] = [
-    ("icmp4", 1),
-    ("icmpv4", 1),
-    ("igmp", 2),
-    ("ipip", 4),
-    ("tcp", 6),
-    ("egp", 8),
-    ("igp", 9),
-    ("udp", 17),
-    ("rdp", 27),
-    ("esp", 50),
-    ("ah", 51),
-    ("icmp6", 58),
-    ("icmpv6", 58),
-    ("l2tp", 115),
-    ("sctp", 132),
-    ("udplite", 136),
-];
+use crate::language::{ETHERTYPES, IP_PROTOCOLS};
 
 const ICMP_TYPES: [(&str, u8); 9] = [
     ("echo-reply", 0),
@@ -86,7 +55,7 @@ pub fn ethertype_name(number: u16) -> Option<&'static str> {
 
 /// The rule language's name of an IP protocol.
 pub fn protocol_name(number: u8) -> Option<&'static str> {
-    PROTOCOLS.iter().find(|(_, n)| *n == number).map(|(name, _)| *name)
+    IP_PROTOCOLS.iter().find(|(_, n)| *n == number).map(|(name, _)| *name)
 }
 
 pub(super) fn ethertype(text: &str) -> Option<u16> {
@@ -95,7 +64,7 @@ pub(super) fn ethertype(text: &str) -> Option<u16> {
 }
 
 pub(super) fn protocol(text: &str) -> Option<u8> {
-    let named = PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
+    let named = IP_PROTOCOLS.iter().find(|(name, _)| *name == text).map(|(_, number)| *number);
     named.or_else(|| super::parse::number(text))
 }
 
