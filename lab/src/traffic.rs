@@ -131,15 +131,16 @@ pub fn tcp(
         Ok(end)
     });
     let (mut pattern, mut block) = (Pattern(SEED), vec![0; BLOCK]);
-    for number in 0..blocks {
+    let sent = (0..blocks).try_for_each(|number| {
         pattern.fill(&mut block);
-        sender.write_all(&block).with_context(|| format!("sending block {number} of {blocks}"))?;
-    }
+        sender.write_all(&block).with_context(|| format!("sending block {number} of {blocks}"))
+    });
     drop(sender);
-    match checked.join() {
-        Ok(end) => Ok(end?.duration_since(start)),
-        Err(_) => bail!("the receiving thread panicked"),
-    }
+    // A receiver that gives up breaks the sender's pipe: its reason is the one to tell.
+    let Ok(received) = checked.join() else { bail!("the receiving thread panicked") };
+    let end = received?;
+    sent?;
+    Ok(end.duration_since(start))
 }
 
 /// Where a one-to-many datagram goes.
