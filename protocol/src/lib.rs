@@ -6,6 +6,7 @@
 //! input without panicking and report where and why they refused it ([`Malformed`]).
 
 pub mod address;
+pub mod checksum;
 pub mod crypto;
 pub mod error;
 pub mod identity;
