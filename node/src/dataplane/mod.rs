@@ -1,5 +1,6 @@
-//! Moving packets: batches between the core and the operating system.
+//! Moving packets: batches between the core and the operating system, and what the kernel says about frames.
 
 pub mod outbox;
+pub mod vnet;
 
 pub use outbox::Outbox;

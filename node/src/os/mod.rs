@@ -8,4 +8,6 @@ pub mod multicast;
 pub mod netlink;
 pub mod privileges;
 pub mod tap;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod udp;

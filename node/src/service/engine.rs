@@ -18,6 +18,7 @@ use super::clock::Clock;
 use crate::core::Core;
 use crate::core::event::Event;
 use crate::core::path::SocketId;
+use crate::dataplane::vnet::{Offload, SUPER_FRAME_ROOM};
 use crate::os::batch::{ReceiveBatch, SendBatch};
 use crate::os::tap::Tap;
 use crate::os::udp::UdpSocket;
@@ -30,8 +31,6 @@ const MAX_BACKLOG: usize = 4096;
 const SOCKET_ROUNDS: usize = 2;
 /// Frames taken from one TAP before others get their turn.
 const TAP_FRAMES: usize = 64;
-/// The largest Ethernet frame a port may carry: the largest MTU, header and VLAN tag.
-const FRAME_ROOM: usize = 10_000 + 18;
 /// The core is asked at least this often, in milliseconds.
 const MAX_SLEEP: i64 = 60_000;
 
@@ -194,7 +193,7 @@ pub fn start(
         next_port: 0,
         receive: ReceiveBatch::default(),
         send: SendBatch::default(),
-        frame: vec![0; FRAME_ROOM],
+        frame: vec![0; SUPER_FRAME_ROOM],
         stop: false,
     };
     let thread = std::thread::Builder::new().name("packets".into()).spawn(move || engine.run())?;
@@ -266,8 +265,12 @@ impl Engine {
         let mut lost = false;
         for _ in 0..TAP_FRAMES {
             match tap.read(&mut self.frame) {
-                Ok(Some(length)) => self.core.frame(now, network, &self.frame[..length]),
+                // Plain ports only: nothing is left to do about the frame.
+                Ok(Some((_, length))) => self.core.frame(now, network, &self.frame[..length]),
                 Ok(None) => break,
+                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                    tracing::debug!(%network, %error, "frame thrown away");
+                }
                 // The interface is down: nothing to read, nothing wrong.
                 Err(error) if error.raw_os_error() == Some(libc::EIO) => break,
                 Err(error) => {
@@ -289,7 +292,7 @@ impl Engine {
         self.send_datagrams();
         for (network, frame) in self.core.outbox.frames.iter() {
             if let Some((_, tap)) = self.ports.get(&network)
-                && let Err(error) = tap.write(frame)
+                && let Err(error) = tap.write(&Offload::PLAIN, frame)
             {
                 tracing::trace!(%network, %error, "frame not delivered");
             }

@@ -107,6 +107,8 @@ pub struct Settings {
     /// Fewer keepalives.
     #[serde(deserialize_with = "truth")]
     pub low_bandwidth_mode: bool,
+    /// How TAP devices are opened.
+    pub tap: TapSetting,
     /// Several packet threads.
     #[serde(deserialize_with = "truth")]
     pub multicore_enabled: bool,
@@ -137,6 +139,17 @@ pub struct Settings {
     pub policies: BTreeMap<String, Policy>,
     /// Bonding policy for single peers.
     pub peer_specific_bonds: BTreeMap<Text<Address>, String>,
+}
+
+/// How TAP devices are opened.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "lowercase")]
+pub enum TapSetting {
+    /// The fastest way that the kernel grants.
+    #[default]
+    Auto,
+    /// Whole frames only, without any offloads.
+    Plain,
 }
 
 /// A bonding policy of the user.
@@ -394,7 +407,7 @@ mod tests {
                 "bind": ["192.0.2.1"], "interfacePrefixBlacklist": ["docker"], "lowBandwidthMode": "true",
                 "allowManagementFrom": ["192.0.2.0/24"], "defaultBondingPolicy": "mine",
                 "policies": {"mine": {"basePolicy": "active-backup", "links": {"eth0": {"mode": "primary"}}}},
-                "peerSpecificBonds": {"feedbeef01": "balance-xor"}, "redis": {"hostname": "x"}, "unknown": [1]
+                "peerSpecificBonds": {"feedbeef01": "balance-xor"}, "tap": "plain", "redis": {"hostname": "x"}, "unknown": [1]
             }, "extra": 1}"#,
         )
         .unwrap();
@@ -416,6 +429,7 @@ mod tests {
         assert!(core.low_bandwidth);
         let settings = &conf.typed.settings;
         assert_eq!((settings.primary_port, conf.extra_ports()), (Some(9994), vec![0, 9996]));
+        assert_eq!(settings.tap, TapSetting::Plain);
         assert_eq!(conf.blacklisted(), ["10.0.0.0/24".parse().unwrap()]);
         assert_eq!(conf.raw["extra"], 1);
     }
@@ -444,6 +458,7 @@ mod tests {
             ("{\"virtual\":{\"xyz\":{}}}", ":1:", "10 hex digits"),
             ("{\"virtual\":{\"feedbeef01\":{\"try\":[\"1.2.3.4\"]}}}", ":1:", "192.0.2.1/9993"),
             ("{\"settings\":{\"policies\":{\"a\":{}}}}", ":1:", "basePolicy"),
+            ("{\"settings\":{\"tap\":\"fast\"}}", ":1:", "`auto` or `plain`"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(
@@ -469,7 +484,8 @@ mod tests {
     #[test]
     fn blank_means_defaults() {
         for text in ["", "\n \t", "{}"] {
-            assert!(parse(text).unwrap().raw.is_empty());
+            let conf = parse(text).unwrap();
+            assert!(conf.raw.is_empty() && conf.typed.settings.tap == TapSetting::Auto);
         }
         assert!(parse("\0\0\0").is_err(), "what a power cut leaves is no settings file");
     }

@@ -11,16 +11,19 @@ use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
 use protocol::{Address, Mac, NetworkId};
 
+use super::local_conf::TapSetting;
 use super::managed::{self, NetworkSettings, addresses_clash, plan, routes_clash, steps};
 use super::shared::{Applied, Shared};
 use crate::os::multicast;
 use crate::os::netlink::{Netlink, NetlinkError, Route};
-use crate::os::tap::{self, Tap};
+use crate::os::tap::{self, Backend, Tap};
 
 /// What a port that could not be made is reported as.
 const CREATION_FAILED: i32 = -999;
 /// Names tried for a port.
 const NAME_TRIALS: u64 = 64;
+/// What `"tap": "auto"` opens. The packet loop takes finished frames of one MTU only, so: plain.
+const AUTOMATIC: Backend = Backend::Plain;
 
 #[derive(Debug, Default)]
 struct Port {
@@ -86,7 +89,12 @@ impl Ports {
     async fn try_create(&self, network: NetworkId) -> Result<(String, u32), String> {
         let netlink = self.netlink.as_ref().ok_or("the kernel's netlink interface is not available")?;
         let name = self.free_name(network).ok_or("no interface name is free")?;
-        let tap = Tap::open(&name).map_err(|e| e.to_string())?;
+        let backend = match self.shared.state().conf.typed.settings.tap {
+            TapSetting::Auto => AUTOMATIC,
+            TapSetting::Plain => Backend::Plain,
+        };
+        let tap = Tap::open(&name, backend).map_err(|e| e.to_string())?;
+        tracing::debug!(%network, port = %tap.name(), offloads = ?tap.offloads(), "TAP device");
         let name = tap.name().to_owned();
         let index = if_nametoindex(name.as_str()).map_err(|e| format!("the port {name} vanished: {e}"))?;
         let mtu = self.ports.get(&network).and_then(|p| p.config.as_ref()).map_or(DEFAULT_MTU, |c| c.mtu);

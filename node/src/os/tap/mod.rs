@@ -1,0 +1,216 @@
+//! A virtual Ethernet port: one TAP device per network, frames in and out, one system call a frame.
+//!
+//! There are two kinds: **plain** ones, and ones **with offloads**, which hand over and take frames of up to 64 KiB together
+//! with what the kernel left to do about them ([`Offload`]). The kernel decides at run time what it grants.
+//!
+//! The device lives as long as the [`Tap`]: it is not persistent, so dropping it removes the interface with its
+//! addresses and routes, even when the process dies.
+
+mod offload;
+mod plain;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+
+use crate::dataplane::vnet::{self, Checksum, Gso, Offload, Offloads};
+
+/// Where the kernel hands out TUN and TAP devices.
+pub const CONTROL_DEVICE: &str = "/dev/net/tun";
+
+/// Parts that a frame given to [`Tap::write_slices`] may have.
+pub const MAX_SLICES: usize = 127;
+
+/// Why a TAP could not be made; the text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TapError {
+    /// The control device does not exist.
+    #[error(
+        "{CONTROL_DEVICE} does not exist: load the kernel's `tun` module (modprobe tun), or give the container that device"
+    )]
+    NoDevice,
+    /// The control device may not be opened, or CAP_NET_ADMIN is missing.
+    #[error(
+        "no permission to make a TAP device: run as root or with CAP_NET_ADMIN, and check the mode of {CONTROL_DEVICE}"
+    )]
+    Permission,
+    /// The name belongs to another interface.
+    #[error(
+        "the interface name {0} is taken: another node on this machine is on the same network, or remove that interface"
+    )]
+    NameTaken(String),
+    /// Anything else.
+    #[error("cannot make the TAP device {name}: {source}")]
+    Other {
+        /// The wanted interface name.
+        name: String,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// How to open a TAP.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Backend {
+    /// With offloads, or plain where the kernel has none.
+    Offload,
+    /// Whole frames only.
+    Plain,
+}
+
+/// A TAP device without packet information header, non-blocking, close-on-exec.
+#[derive(Debug)]
+pub struct Tap {
+    file: File,
+    name: String,
+    /// Whether each frame has a virtio-net header before it.
+    headers: bool,
+    offloads: Offloads,
+}
+
+impl Tap {
+    /// Makes the device. It is down and has a random MAC until [`super::netlink::Netlink::configure_link`] is called.
+    ///
+    /// # Errors
+    /// [`TapError`]; nothing is left behind.
+    pub fn open(name: &str, backend: Backend) -> Result<Self, TapError> {
+        if backend == Backend::Offload {
+            match offload::open(name) {
+                Ok((file, name, offloads)) => return Ok(Tap { file, name, headers: true, offloads }),
+                // So does a kernel say that has no offloads, or a name that is taken; then the plain way fails too.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY)) => {
+                    tracing::debug!(name, %error, "no TAP device with offloads");
+                }
+                Err(error) => return Err(classify(name, error)),
+            }
+        }
+        let (file, name) = plain::open(name).map_err(|e| classify(name, e))?;
+        Ok(Tap { file, name, headers: false, offloads: Offloads::default() })
+    }
+
+    /// The interface name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What frames from and to the kernel may leave undone; nothing for a plain port.
+    pub fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+
+    /// Reads one Ethernet frame, which begins at `buffer[0]`; returns its length and what is left to do about it
+    /// ([`Offload::PLAIN`] from a plain port). `None` when there is none now. What does not fit is cut off silently: a port
+    /// with [`Offloads::tso`] needs [`vnet::SUPER_FRAME_ROOM`].
+    ///
+    /// # Errors
+    /// What the kernel says, for instance when the device was deleted by somebody (`EBADFD`). `InvalidData`: one frame with
+    /// a header that makes no sense was thrown away; the port is fine.
+    pub fn read(&self, buffer: &mut [u8]) -> io::Result<Option<(Offload, usize)>> {
+        let mut header = [0; vnet::HEADER];
+        loop {
+            let result = if self.headers {
+                (&self.file).read_vectored(&mut [IoSliceMut::new(&mut header), IoSliceMut::new(buffer)])
+            } else {
+                (&self.file).read(buffer)
+            };
+            match result {
+                Ok(n) if !self.headers => return Ok(Some((Offload::PLAIN, n))),
+                Ok(n) => {
+                    let length = n.saturating_sub(vnet::HEADER);
+                    let offload = Offload::parse(&header).and_then(|o| o.check(length).map(|()| o));
+                    let invalid = |e| io::Error::new(io::ErrorKind::InvalidData, e);
+                    return offload.map(|offload| Some((offload, length))).map_err(invalid);
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Writes one Ethernet frame; the kernel drops it silently when the interface is down or congested.
+    ///
+    /// # Errors
+    /// What the kernel says (`EIO` while the interface is down). `InvalidInput`: `offload` does not fit the frame, or
+    /// leaves something to do that this port cannot.
+    pub fn write(&self, offload: &Offload, frame: &[u8]) -> io::Result<()> {
+        if self.headers {
+            let header = self.header(offload, frame.len())?;
+            self.write_parts(&[IoSlice::new(&header), IoSlice::new(frame)])
+        } else {
+            self.check_plain(offload)?;
+            self.write_parts(&[IoSlice::new(frame)])
+        }
+    }
+
+    /// Writes one Ethernet frame that lies in up to [`MAX_SLICES`] parts.
+    ///
+    /// # Errors
+    /// As [`Self::write`]; `InvalidInput` also for more parts.
+    pub fn write_slices(&self, offload: &Offload, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        if parts.len() > MAX_SLICES {
+            let text = format!("a frame in {} parts; a port takes up to {MAX_SLICES}", parts.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        if !self.headers {
+            self.check_plain(offload)?;
+            return self.write_parts(parts);
+        }
+        let header = self.header(offload, parts.iter().map(|p| p.len()).sum())?;
+        let mut all = [IoSlice::new(&[]); MAX_SLICES + 1];
+        all[0] = IoSlice::new(&header);
+        all[1..=parts.len()].copy_from_slice(parts);
+        self.write_parts(&all[..=parts.len()])
+    }
+
+    /// The header of a frame of `length` octets.
+    fn header(&self, offload: &Offload, length: usize) -> io::Result<[u8; vnet::HEADER]> {
+        offload.check(length).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        Ok(offload.write())
+    }
+
+    /// Without a header the kernel cannot be told to finish anything.
+    fn check_plain(&self, offload: &Offload) -> io::Result<()> {
+        let unfinished = matches!(offload.checksum, Checksum::Partial { .. }) || offload.gso != Gso::None;
+        if unfinished {
+            let text = "a plain port takes finished frames only";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        Ok(())
+    }
+
+    /// A device takes a frame wholly or not at all.
+    fn write_parts(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
+        loop {
+            match (&self.file).write_vectored(parts) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+                Ok(_) => return Ok(()),
+            }
+        }
+    }
+}
+
+impl AsFd for Tap {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn classify(name: &str, error: io::Error) -> TapError {
+    match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ENODEV | libc::ENXIO) => TapError::NoDevice,
+        Some(libc::EPERM | libc::EACCES) => TapError::Permission,
+        Some(libc::EBUSY) => TapError::NameTaken(name.to_owned()),
+        // The kernel answers EINVAL when the name belongs to an interface that is no TAP.
+        Some(libc::EINVAL) if exists(name) => TapError::NameTaken(name.to_owned()),
+        _ => TapError::Other { name: name.to_owned(), source: error },
+    }
+}
+
+/// Whether an interface of this name exists in our network namespace.
+pub fn exists(name: &str) -> bool {
+    nix::net::if_::if_nametoindex(name).is_ok()
+}
