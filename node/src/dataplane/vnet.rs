@@ -196,8 +196,8 @@ mod tests {
         ];
         let gso = prop_oneof![
             Just(Gso::None),
-            (1.., any::<bool>()).prop_map(|(size, ecn)| Gso::Tcp4 { size, ecn }),
-            (1.., any::<bool>()).prop_map(|(size, ecn)| Gso::Tcp6 { size, ecn }),
+            (1..=u16::MAX, any::<bool>()).prop_map(|(size, ecn)| Gso::Tcp4 { size, ecn }),
+            (1..=u16::MAX, any::<bool>()).prop_map(|(size, ecn)| Gso::Tcp6 { size, ecn }),
             (1..=u16::MAX).prop_map(|size| Gso::Udp { size }),
         ];
         (checksum, gso, any::<u16>()).prop_map(|(checksum, gso, header_len)| Offload {

@@ -1,4 +1,5 @@
-//! UDP sockets: one per local address and port, tied to its interface, with large buffers and without path MTU discovery.
+//! UDP sockets: one per local address and port, tied to its interface, with large buffers, with segmentation and merging by
+//! the kernel where it can, and without path MTU discovery.
 //!
 //! Specification: node behaviour, "sockets, ports, interfaces". Datagrams may be fragmented by IP on the way (DF clear):
 //! the datagram size is a convention of both ends, and a lost fragment is better than a black hole.
@@ -6,18 +7,34 @@
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, TcpListener, UdpSocket as StdUdp};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, sendmsg, setsockopt, sockopt};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, getsockopt, sendmsg, setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Socket buffers we ask for, in bytes: some milliseconds at several Gbit/s.
-const BUFFER: usize = 4 << 20;
+pub const WANTED_BUFFER: usize = 4 << 20;
 
 /// A bound UDP socket, non-blocking, close-on-exec.
 #[derive(Debug)]
 pub struct UdpSocket {
     socket: StdUdp,
     local: SocketAddr,
+    /// Whether a message may be cut into datagrams. Once refused, for good.
+    segments: AtomicBool,
+    /// Whether datagrams arrive merged.
+    merges: bool,
+    buffers: Buffers,
+}
+
+/// Room for waiting datagrams that the kernel granted a socket, in bytes; [`WANTED_BUFFER`] was asked for. Without
+/// CAP_NET_ADMIN the limits are `net.core.rmem_max` and `net.core.wmem_max`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Buffers {
+    /// For datagrams that wait for us.
+    pub receive: usize,
+    /// For datagrams that wait for the interface.
+    pub send: usize,
 }
 
 impl UdpSocket {
@@ -40,9 +57,46 @@ impl UdpSocket {
         allow_fragmentation(&socket, local.is_ipv6())?;
         socket.set_nonblocking(true)?;
         socket.bind(&local.into())?;
+        // Older kernels would take the control message of a send for nothing and send one huge datagram: ask first.
+        let segments = AtomicBool::new(getsockopt(&socket, sockopt::UdpGsoSegment).is_ok());
+        let merges = setsockopt(&socket, sockopt::UdpGroSegment, &true).is_ok();
+        let buffers = granted(&socket)?;
         let socket = StdUdp::from(socket);
         let local = socket.local_addr()?;
-        Ok(UdpSocket { socket, local })
+        Ok(UdpSocket { socket, local, segments, merges, buffers })
+    }
+
+    /// The same socket, but every message is one datagram, in and out, as with a kernel that knows nothing else.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn without_offloads(mut self) -> io::Result<Self> {
+        if self.merges {
+            setsockopt(&self.socket, sockopt::UdpGroSegment, &false)?;
+        }
+        self.merges = false;
+        self.stop_segmenting();
+        Ok(self)
+    }
+
+    /// Whether one message may carry several datagrams for the kernel to cut (`UDP_SEGMENT`).
+    pub fn segments(&self) -> bool {
+        self.segments.load(Ordering::Relaxed)
+    }
+
+    /// The kernel or the interface refused to cut: single datagrams from now on.
+    pub fn stop_segmenting(&self) {
+        self.segments.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a message from the kernel may hold several datagrams (`UDP_GRO`).
+    pub fn merges(&self) -> bool {
+        self.merges
+    }
+
+    /// The buffers the kernel granted.
+    pub fn buffers(&self) -> Buffers {
+        self.buffers
     }
 
     /// The bound address.
@@ -78,12 +132,17 @@ impl AsFd for UdpSocket {
 
 fn enlarge_buffers(socket: &Socket) {
     // FORCE needs CAP_NET_ADMIN and passes the system's limit; the plain form is cut to it silently.
-    if setsockopt(socket, sockopt::RcvBufForce, &BUFFER).is_err() {
-        let _ = socket.set_recv_buffer_size(BUFFER);
+    if setsockopt(socket, sockopt::RcvBufForce, &WANTED_BUFFER).is_err() {
+        let _ = socket.set_recv_buffer_size(WANTED_BUFFER);
     }
-    if setsockopt(socket, sockopt::SndBufForce, &BUFFER).is_err() {
-        let _ = socket.set_send_buffer_size(BUFFER);
+    if setsockopt(socket, sockopt::SndBufForce, &WANTED_BUFFER).is_err() {
+        let _ = socket.set_send_buffer_size(WANTED_BUFFER);
     }
+}
+
+/// What became of the wish. The kernel says twice as much, for its own accounts.
+fn granted(socket: &Socket) -> io::Result<Buffers> {
+    Ok(Buffers { receive: socket.recv_buffer_size()? / 2, send: socket.send_buffer_size()? / 2 })
 }
 
 #[allow(unsafe_code)]

@@ -27,7 +27,7 @@ use crate::os::udp::UdpSocket;
 pub const EVENT_QUEUE: usize = 1024;
 /// Events held back on the thread while the channel is full; requests of strangers are dropped beyond this.
 const MAX_BACKLOG: usize = 4096;
-/// Rounds of [`crate::os::batch::BATCH`] datagrams taken from one socket before others get their turn.
+/// Batches taken from one socket before others get their turn.
 const SOCKET_ROUNDS: usize = 2;
 /// Frames taken from one TAP before others get their turn.
 const TAP_FRAMES: usize = 64;
@@ -247,13 +247,14 @@ impl Engine {
             };
             let now = self.clock.now();
             for index in 0..count {
-                if let Some((from, data)) = self.receive.datagram(index) {
+                let Some((from, octets, size)) = self.receive.message(index) else { continue };
+                for data in octets.chunks_mut(size) {
                     tracing::trace!(%from, octets = data.len(), "datagram in");
                     self.core.datagram(now, id, from, data);
                 }
             }
             self.flush();
-            if count < crate::os::batch::BATCH {
+            if self.receive.drained() {
                 return;
             }
         }
