@@ -3,13 +3,14 @@
 //! Nothing here allocates; what depends on the session key alone is computed once per peer, in
 //! [`SessionKeys::new`].
 
-use salsa20::cipher::StreamCipher;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use super::header::{FLAG_ENCRYPTED, FLAG_FRAGMENTED, FLAGS, HEADER_LEN, HOPS_MASK, MAC, VERB, suite};
 use crate::crypto::gmac_siv::GmacSiv;
-use crate::crypto::{kdf, poly, salsa};
+use crate::crypto::poly::Poly;
+use crate::crypto::salsa::{Ahead, PacketCipher, Salsa};
+use crate::crypto::{Backend, kdf, salsa};
 
 /// How a packet is protected, among the suites that need a session key. Trusted paths (suite 2) need none:
 /// [`mark_trusted`].
@@ -32,6 +33,9 @@ const TRUSTED: u8 = 2;
 pub struct SessionKeys {
     /// The first 32 bytes of the agreed key, for suites 0 and 1.
     base: Base,
+    /// How suites 0 and 1 are computed.
+    salsa: Salsa,
+    poly: Poly,
     /// Both AES keys, expanded.
     siv: GmacSiv,
 }
@@ -51,14 +55,21 @@ impl SessionKeys {
     pub fn new(agreed: &[u8; 48]) -> Self {
         let mut base = Base([0; 32]);
         base.0.copy_from_slice(&agreed[..32]);
-        let key = |label| {
-            let output = Zeroizing::new(kdf::kbkdf(agreed, label, 0, 0));
-            let mut key = Zeroizing::new([0; 32]);
-            key.copy_from_slice(&output[..32]);
-            key
-        };
-        let siv = GmacSiv::new(&key(b'0'), &key(b'1'));
-        Self { base, siv }
+        let siv = GmacSiv::new(&aes_key(agreed, b'0'), &aes_key(agreed, b'1'));
+        Self { base, salsa: Salsa::fastest(), poly: Poly::fastest(), siv }
+    }
+
+    /// The same keys, used by way of a certain back end wherever this processor has it: for tests and benchmarks.
+    #[must_use]
+    pub fn with_backend(agreed: &[u8; 48], backend: Backend) -> Self {
+        let mut keys = Self::new(agreed);
+        keys.salsa = Salsa::with(backend).unwrap_or(keys.salsa);
+        keys.poly = Poly::with(backend).unwrap_or(keys.poly);
+        let [k0, k1] = [b'0', b'1'].map(|label| aes_key(agreed, label));
+        if let Some(siv) = GmacSiv::with(backend, &k0, &k1) {
+            keys.siv = siv;
+        }
+        keys
     }
 
     /// Protects a complete packet in place. The fragmented flag and the hop count are kept; suite bits and the
@@ -73,11 +84,14 @@ impl SessionKeys {
         header[FLAGS] = header[FLAGS] & (FLAG_FRAGMENTED | HOPS_MASK) | (suite as u8) << 3 | legacy;
         match suite {
             Suite::Clear | Suite::Salsa => {
-                let (authenticator, mut cipher) = self.salsa(header, payload);
-                if suite == Suite::Salsa {
-                    cipher.apply_keystream(payload);
+                let encrypted = suite == Suite::Salsa;
+                let mut ahead = Ahead::new();
+                let cipher = self.salsa(&mut ahead, header, payload, encrypted);
+                let authenticator = cipher.authenticator();
+                if encrypted {
+                    cipher.apply(payload);
                 }
-                header[MAC..VERB].copy_from_slice(&poly::tag(&authenticator, payload)[..8]);
+                header[MAC..VERB].copy_from_slice(&self.poly.tag(&authenticator, payload)[..8]);
             }
             Suite::AesGmacSiv => {
                 let tag = self.siv.seal(&packet_id(header), &associated(header), payload);
@@ -98,10 +112,13 @@ impl SessionKeys {
         let (header, payload) = split(packet);
         match number {
             0 | 1 => {
-                let (authenticator, mut cipher) = self.salsa(header, payload);
-                let authentic = poly::tag(&authenticator, payload)[..8].ct_eq(&header[MAC..VERB]).into();
-                if authentic && number == 1 {
-                    cipher.apply_keystream(payload);
+                let encrypted = number == 1;
+                let mut ahead = Ahead::new();
+                let cipher = self.salsa(&mut ahead, header, payload, encrypted);
+                let tag = self.poly.tag(&cipher.authenticator(), payload);
+                let authentic = tag[..8].ct_eq(&header[MAC..VERB]).into();
+                if authentic && encrypted {
+                    cipher.apply(payload);
                 }
                 authentic
             }
@@ -127,13 +144,28 @@ impl SessionKeys {
         }
     }
 
-    /// The one-time authenticator key and the cipher of a packet of suite 0 or 1.
+    /// The cipher of a packet of suite 0 or 1.
     #[inline]
-    fn salsa(&self, header: &[u8], payload: &[u8]) -> (Zeroizing<[u8; 32]>, salsa20::Salsa12) {
+    fn salsa<'a>(
+        &self,
+        ahead: &'a mut Ahead,
+        header: &[u8],
+        payload: &[u8],
+        encrypted: bool,
+    ) -> PacketCipher<'a> {
         let covered = header.first_chunk().expect("invariant: the header has 27 bytes before the verb");
         let key = salsa::packet_key(&self.base.0, covered, VERB + payload.len());
-        salsa::start(&key, &packet_id(header))
+        let len = if encrypted { payload.len() } else { 0 };
+        self.salsa.start(ahead, &key, &packet_id(header), len)
     }
+}
+
+/// One of the keys of suite 3. Specification: VL1 packets, AES keys.
+fn aes_key(agreed: &[u8; 48], label: u8) -> Zeroizing<[u8; 32]> {
+    let output = Zeroizing::new(kdf::kbkdf(agreed, label, 0, 0));
+    let mut key = Zeroizing::new([0; 32]);
+    key.copy_from_slice(&output[..32]);
+    key
 }
 
 /// The header proper, and the protected part that begins with the verb byte.

@@ -1,4 +1,4 @@
-//! Vectors of AES blocks on x86-64, in three widths.
+//! Vectors of AES blocks and of words on x86-64, in three widths each.
 //!
 //! The only place of the crate that names instructions. Each width is a token that exists only where the processor
 //! has its instructions ([`Sse::detect`] and so on), so that what is built on [`Blocks`] is ordinary safe code: the
@@ -12,10 +12,12 @@
 mod avx2;
 mod avx512;
 mod sse;
+mod words;
 
 pub(super) use avx2::Avx2;
 pub(super) use avx512::Avx512;
 pub(super) use sse::Sse;
+pub(super) use words::{Words, Words128, Words256, Words512, WordsJob};
 
 /// Work that is compiled once for each width.
 pub(super) trait Job {
