@@ -10,7 +10,7 @@ use super::shared::Shared;
 use crate::core::path::SocketId;
 use crate::os::interfaces::{Bindable, Exclusions, bindable};
 use crate::os::netlink::Netlink;
-use crate::os::udp::UdpSocket;
+use crate::os::udp::{Buffers, UdpSocket, WANTED_BUFFER};
 
 /// The sockets in use.
 pub(super) struct Binder {
@@ -45,8 +45,27 @@ impl Binder {
         }
         let listening: Vec<_> = self.sockets.values().map(|(_, socket)| socket.local()).collect();
         tracing::info!(addresses = %list(&listening), "listening on UDP");
-        shared.state_mut().listening = listening;
+        let buffers = self.smallest_buffers();
+        if let Some(Buffers { receive, send }) = buffers
+            && receive.min(send) < WANTED_BUFFER
+        {
+            tracing::info!(
+                receive,
+                send,
+                wanted = WANTED_BUFFER,
+                "UDP buffers are smaller than wanted, which may cost packets in bursts: raise net.core.rmem_max and wmem_max"
+            );
+        }
+        {
+            let mut state = shared.state_mut();
+            (state.listening, state.udp_buffers) = (listening, buffers);
+        }
         shared.engine.set_sockets(self.sockets.values().cloned().collect()).await
+    }
+
+    fn smallest_buffers(&self) -> Option<Buffers> {
+        let all = self.sockets.values().map(|(_, socket)| socket.buffers());
+        all.reduce(|a, b| Buffers { receive: a.receive.min(b.receive), send: a.send.min(b.send) })
     }
 
     async fn wanted(&self, shared: &Shared, own_ports: Vec<String>) -> (Vec<Bindable>, Vec<u16>) {

@@ -19,6 +19,7 @@ use super::local_conf::LocalConf;
 use super::managed::NetworkSettings;
 use super::traces::Traces;
 use super::waits::Waits;
+use crate::os::udp::Buffers;
 
 /// Orders from people that wait for the daemon.
 pub const ORDER_QUEUE: usize = 256;
@@ -59,6 +60,8 @@ pub struct State {
     pub conf: LocalConf,
     /// Bound UDP sockets.
     pub listening: Vec<SocketAddr>,
+    /// The smallest buffers of these sockets, once there are any.
+    pub udp_buffers: Option<Buffers>,
     /// Primary, secondary and tertiary port; 0 = none.
     pub ports: [u16; 3],
     /// Joined networks.

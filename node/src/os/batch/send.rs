@@ -29,6 +29,9 @@ pub struct SendBatch {
     slices: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     narrow: Vec<Narrow>,
+    /// The error with which messages of several datagrams are refused, instead of asking the kernel.
+    #[cfg(test)]
+    pub(super) refusal: Option<libc::c_int>,
 }
 
 /// Datagrams for one destination that go to the kernel as one message.
@@ -208,7 +211,7 @@ impl SendBatch {
         let mut at = 0;
         let mut left = patience;
         while at < self.messages.len() {
-            match send_headers(socket, &mut self.headers[at..]) {
+            match self.transmit(socket, at) {
                 Ok(n) => {
                     total.sent += count(&self.messages[at..at + n]);
                     at += n;
@@ -235,6 +238,19 @@ impl SendBatch {
         }
         self.messages.clear();
         self.slices.clear();
+    }
+
+    /// Hands the messages from `at` on to the kernel; returns how many it took.
+    fn transmit(&mut self, socket: &UdpSocket, at: usize) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(number) = self.refusal {
+            let single = self.messages[at..].iter().take_while(|m| m.datagrams == 1).count();
+            if single == 0 {
+                return Err(io::Error::from_raw_os_error(number));
+            }
+            return send_headers(socket, &mut self.headers[at..at + single]);
+        }
+        send_headers(socket, &mut self.headers[at..])
     }
 
     /// Draws the consequence from the refusal of message `at`, which has several datagrams. Returns whether to try again.
@@ -343,8 +359,8 @@ fn ask_for_segments(header: &mut libc::msghdr, control: &mut Control, size: u16)
 fn send_headers(socket: &UdpSocket, headers: &mut [libc::mmsghdr]) -> io::Result<usize> {
     // The kernel takes 1024 at once; after a split there may be more than BATCH.
     let headers_at_once = headers.len().min(1024);
-    // SAFETY: called only by `SendBatch::flush`, right after `lay_out`, whose headers point at addresses, control buffers,
-    // iovecs and data that live until it returns; neighbouring data in one iovec are live slices side by side. The kernel
+    // SAFETY: called only while `SendBatch::flush` runs, after `lay_out`, whose headers point at addresses, control buffers,
+    // iovecs and data that live until `flush` returns; neighbouring data in one iovec are live slices side by side. The kernel
     // only reads them (and writes `msg_len` of the headers, which we hold exclusively).
     let count = unsafe {
         libc::sendmmsg(

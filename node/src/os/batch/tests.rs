@@ -139,6 +139,38 @@ fn a_kernel_that_refuses_gets_single_datagrams() {
     }
 }
 
+#[test]
+fn each_refusal_has_its_consequence() {
+    let data = datagrams(&[[500; 30].as_slice(), &[20, 9], &[1300; 100], &[1400; 7]].concat());
+    for (number, stays, sent) in [
+        (libc::EIO, false, data.len()),
+        (libc::EMSGSIZE, true, data.len()),
+        // Filtered: the messages with several datagrams are lost, and nobody is to blame.
+        (libc::EPERM, true, 1),
+    ] {
+        let (a, b) = pair();
+        let mut batch = SendBatch::default();
+        batch.refusal = Some(number);
+        let result = batch.send(&a, data.iter().map(|d| (b.local(), &d[..])));
+        let received = only_data(drain(&b).0);
+        if a.segments() != stays {
+            assert!(stays, "{number}");
+            eprintln!("skipped: this kernel has no UDP offloads");
+            return;
+        }
+        assert_eq!(result, Sent { sent, refused: data.len() - sent, congested: 0 }, "{number}");
+        if sent > 1 {
+            assert_eq!(received, data);
+        }
+        // Whoever is not to blame is asked again, of a socket that can do nothing nothing more is asked.
+        batch.refusal = None;
+        let small = datagrams(&[[100; 20].as_slice(), &[7]].concat());
+        batch.send(&a, small.iter().map(|d| (b.local(), &d[..])));
+        let (received, messages) = drain(&b);
+        assert_eq!((only_data(received), messages == 1), (small, stays), "{number}");
+    }
+}
+
 #[allow(unsafe_code)]
 fn set_no_check(socket: &UdpSocket) {
     use std::os::fd::{AsFd, AsRawFd};

@@ -76,6 +76,10 @@ impl Tap {
     /// # Errors
     /// [`TapError`]; nothing is left behind.
     pub fn open(name: &str, backend: Backend) -> Result<Self, TapError> {
+        if name.len() >= libc::IFNAMSIZ {
+            let limit = format!("an interface name has at most {} octets", libc::IFNAMSIZ - 1);
+            return Err(classify(name, io::Error::new(io::ErrorKind::InvalidInput, limit)));
+        }
         if backend == Backend::Offload {
             match offload::open(name) {
                 Ok((file, name, offloads)) => return Ok(Tap { file, name, headers: true, offloads }),

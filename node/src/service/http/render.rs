@@ -6,6 +6,7 @@ use protocol::{Address, world::World};
 use serde_json::{Map, Value, json};
 
 use crate::core::info::{MoonInfo, NetworkInfo, PeerInfo, StatusInfo};
+use crate::os::udp::{Buffers, WANTED_BUFFER};
 use crate::service::shared::{NetworkView, State};
 
 /// Major, minor and revision of this program.
@@ -43,6 +44,7 @@ pub(super) fn status(status: &StatusInfo, state: &State, home: &str, now: i64) -
         ("portMappingEnabled", json!(false)),
         ("homeDir", json!(home)),
         ("listeningOn", addresses(&state.listening)),
+        ("udpBuffers", udp_buffers(state.udp_buffers)),
         ("surfaceAddresses", addresses(&status.surface_addresses)),
         ("primaryPort", json!(primary)),
         ("secondaryPort", json!(secondary)),
@@ -69,6 +71,14 @@ pub(super) fn status(status: &StatusInfo, state: &State, home: &str, now: i64) -
         }
     }
     object
+}
+
+/// What was granted, beside what was asked for; `null` while there is no socket.
+fn udp_buffers(granted: Option<Buffers>) -> Value {
+    granted.map_or(
+        Value::Null,
+        |Buffers { receive, send }| json!({"wanted": WANTED_BUFFER, "receive": receive, "send": send}),
+    )
 }
 
 /// One element of `GET /network`.

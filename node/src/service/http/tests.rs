@@ -182,6 +182,7 @@ async fn status_has_every_field_and_no_more_lines() {
         "forceTcpRelay",
         "homeDir",
         "listeningOn",
+        "udpBuffers",
         "surfaceAddresses",
         "portMappingEnabled",
         "primaryPort",
