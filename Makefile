@@ -7,7 +7,7 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 2
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
-.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc licences fuzz bench install
+.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc licences fuzz bench bench-micro install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
@@ -65,11 +65,14 @@ licences:
 fuzz: ## A short run of every fuzz target (FUZZ_SECONDS each)
 	@fuzz/run.sh $(FUZZ_SECONDS)
 
-bench: LAB_PACKAGES += iperf3
-bench: requirements ## Micro benchmarks, then throughput beside zerotier-one (as root; BENCH="--rounds 5 --name x")
+# What `ztbench` measures with, and with PEERS=1 other systems that Debian has, to measure beside.
+bench: LAB_PACKAGES += iperf3 ethtool util-linux $(if $(PEERS),wireguard-go wireguard-tools nebula tinc n2n)
+bench: root requirements ## Throughput beside others, under 30 min (as root; PEERS=1 installs peers; BENCH="--quick", "--help")
 	$(CARGO) build --release --package node --package cli --package benches --bins
-	$(CARGO) bench --package benches
 	$(TARGET)/release/ztbench $(BENCH)
+
+bench-micro: ## Micro benchmarks (Criterion)
+	$(CARGO) bench --package benches
 
 install: ## Install to $(PREFIX), with the names that scripts for zerotier-one call
 	$(CARGO) build --release --package node --package cli --bins

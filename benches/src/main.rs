@@ -1,12 +1,20 @@
-//! `ztbench`: what two nodes that are joined by a cable carry, ours and zerotier-one in turn, in one run.
+//! `ztbench`: what two nodes that are joined by a cable carry, ours and others in turn, in one run.
 //!
-//! Two network namespaces, a veth pair between them, a daemon in each; the first is root and controller too. iperf3, ping
-//! and /proc are the instruments. Systems take turns within a round, and ratios are formed within a round, so that a change
-//! of the machine's mood hits both. zerotier-one takes part when `ZEROTIER_ONE` names its binary. With `--rules` it is one
-//! TCP stream under rule sets of different sizes.
+//! Two network namespaces, a veth pair between them, a daemon in each; of ztnode and zerotier-one the first is root and
+//! controller too. iperf3, ping, /proc and a flow of numbered datagrams are the instruments. Systems take turns within a
+//! round, and ratios are formed within a round, so that a change of the machine's mood hits both.
 
+mod arguments;
+mod document;
+mod idle;
+mod instruments;
+mod integrity;
 mod machine;
 mod measure;
+mod metric;
+mod mixed;
+mod picture;
+mod reordering;
 mod report;
 mod rules;
 mod statistics;
@@ -19,66 +27,95 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use lab::{Seat, binaries, registry, testing};
 
-use measure::Metric;
+use arguments::Arguments;
+use measure::Conditions;
 use report::Report;
 use system::System;
-
-#[derive(Parser)]
-#[command(
-    about = "Throughput, latency and cost of two joined nodes, ztnode and zerotier-one in turn (as root)"
-)]
-struct Arguments {
-    /// How often each system is measured.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// Length of each iperf3 run in seconds.
-    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=60))]
-    seconds: u32,
-    /// The result goes to benches/results/NAME.json.
-    #[arg(long, default_value = "latest")]
-    name: String,
-    /// Instead: one TCP stream with rule sets of 1, 100 and 1000 rules.
-    #[arg(long)]
-    rules: bool,
-    /// Leave out the cable without any VPN.
-    #[arg(long)]
-    no_cable: bool,
-}
+use system::peers::Peer;
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
+    if let Some(file) = &arguments.report {
+        return document::update(file);
+    }
     testing::possible()?;
     registry::sweep()?;
+    let peers = arguments.peers()?;
     // Before the first lab: this may have to build them.
     binaries::ours()?;
-    let mut systems = vec![System::daemons(Seat::Ours).context("ztnode")?];
-    if binaries::reference().is_some() {
-        systems.push(System::daemons(Seat::Reference).context("zerotier-one")?);
-    } else {
-        eprintln!("ZEROTIER_ONE names no zerotier-one binary: measuring ztnode alone");
+    let conditions = Conditions {
+        length: Duration::from_secs(if arguments.quick { 2 } else { arguments.seconds.into() }),
+        underlay: arguments.underlay,
+        pinned: arguments.pin,
+        brief: arguments.quick,
+    };
+    let rounds = if arguments.quick { arguments.rounds.min(3) } else { arguments.rounds };
+    let path = results(&arguments.name);
+    if let Some(octets) = arguments.integrity {
+        return integrity::run(octets, &path);
     }
-    let length = Duration::from_secs(arguments.seconds.into());
+    if let Some(packets) = arguments.reordering {
+        return reordering::run(packets, &path);
+    }
+    if arguments.idle {
+        return idle::run(&path);
+    }
+    if arguments.mixed {
+        return compare(mixed::systems()?, rounds, conditions, &path);
+    }
+    let mut systems = nodes()?;
     if arguments.rules {
-        return rules::run(&systems, arguments.rounds, length, &results(&arguments.name));
+        return rules::run(&systems, rounds, conditions.length, &path);
+    }
+    for peer in peers {
+        systems.push(peer.start()?);
+    }
+    if !arguments.no_probe && Peer::Probe.missing().is_none() {
+        systems.push(Peer::Probe.start()?);
     }
     if !arguments.no_cable {
         systems.push(System::cable()?);
     }
-    let mut report = Report::new(systems.iter().map(|system| system.name.to_owned()).collect(), length);
-    for system in &systems {
-        measure::warm_up(system).with_context(|| system.name.to_owned())?;
+    compare(systems, rounds, conditions, &path)
+}
+
+/// ztnode, and zerotier-one where there is one.
+fn nodes() -> Result<Vec<System>> {
+    let mut systems = vec![System::nodes([Seat::Ours; 2]).context("ztnode")?];
+    if binaries::reference().is_some() {
+        systems.push(System::nodes([Seat::Reference; 2]).context("zerotier-one")?);
+    } else {
+        eprintln!("ZEROTIER_ONE names no zerotier-one binary: measuring without it");
     }
-    for round in 1..=arguments.rounds {
-        for (index, system) in systems.iter().enumerate() {
-            let sample = measure::round(system, length).with_context(|| system.name.to_owned())?;
-            let shown: Vec<String> = Metric::ALL.iter().map(|m| m.shown(sample.get(*m))).collect();
-            eprintln!("round {round} of {}: {:<12} {}", arguments.rounds, system.name, shown.join(", "));
+    Ok(systems)
+}
+
+/// Measures all systems in turn, shows a table and writes everything down.
+fn compare(
+    mut systems: Vec<System>,
+    rounds: u32,
+    conditions: Conditions,
+    path: &std::path::Path,
+) -> Result<()> {
+    let mut report = Report::new(&systems, conditions);
+    for system in &mut systems {
+        measure::warm_up(system, conditions).with_context(|| system.name.clone())?;
+    }
+    for round in 1..=rounds {
+        let mut order: Vec<usize> = (0..systems.len()).collect();
+        if round % 2 == 0 {
+            order.reverse();
+        }
+        for index in order {
+            let system = &mut systems[index];
+            let sample = measure::round(system, conditions).with_context(|| system.name.clone())?;
+            eprintln!("round {round} of {rounds}: {}: {}", system.name, sample.line());
             report.add(index, sample);
         }
+        // After every round: a run that is cut short keeps what it has.
+        report.write(path)?;
     }
-    println!("{}", report.table());
-    let path = results(&arguments.name);
-    report.write(&path)?;
+    println!("{}", document::tables(&report.json())?);
     println!("written to {}", path.display());
     Ok(())
 }

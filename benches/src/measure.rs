@@ -1,213 +1,187 @@
-//! The instruments: iperf3, ping, /proc.
+//! One turn of one system.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use lab::tool;
-use serde_json::Value;
+use anyhow::{Result, anyhow};
 
-use crate::statistics::summarize;
-use crate::system::System;
+use crate::arguments::Underlay;
+use crate::instruments::flow::{self, Flow, Outcome};
+use crate::instruments::iperf::{self, Direction};
+use crate::instruments::{ping, usage};
+use crate::metric::{Metric, Sample};
+use crate::system::{Scope, System};
 
-/// Clock ticks a second in `/proc/PID/stat`: fixed by the kernel's interface to user space.
-const TICKS: f64 = 100.0;
-/// Echo requests of one latency measurement, one every 10 ms.
+/// Echo requests of one latency measurement.
 const PINGS: usize = 200;
-/// TCP's congestion control, whatever the machine's default is: one that paces itself measures its pacing.
-const CONGESTION: &str = "cubic";
-/// How long a run of iperf3 may take beyond its own length.
-const GRACE: Duration = Duration::from_secs(15);
+/// Of this share of a flow's datagrams fewer may be lost at a rate that counts as carried.
+const CLEAN: f64 = 0.001;
+/// Runs of one search for such a rate, and how long each is.
+const STEPS: u32 = 6;
+const STEP: Duration = Duration::from_millis(600);
+/// The rate at which the cost of a packet is measured, packets a second.
+const STEADY: f64 = 50_000.0;
+/// How long a stream runs before pings beside it count.
+const RAMP: Duration = Duration::from_millis(500);
 
-/// What is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Metric {
-    /// TCP, one stream.
-    Tcp1,
-    /// TCP, four streams together.
-    Tcp4,
-    /// UDP datagrams with 64 octets that arrive while the sender sends all it can.
-    Udp64,
-    /// Round trip, pinged every 10 ms on an idle network.
-    Rtt,
-    /// Processor time of both daemons during the TCP stream, per 10^9 octets carried.
-    Cpu,
-    /// Resident memory of the daemon that is neither root nor controller.
-    Memory,
+/// In what circumstances.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Conditions {
+    /// Length of each stream.
+    pub(crate) length: Duration,
+    /// What the cable does.
+    pub(crate) underlay: Underlay,
+    /// One core a side.
+    pub(crate) pinned: bool,
+    /// The main figures only, of every system.
+    pub(crate) brief: bool,
 }
 
-impl Metric {
-    /// All of them, in the order of the tables.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Tcp1, Self::Tcp4, Self::Udp64, Self::Rtt, Self::Cpu, Self::Memory];
+/// Sets the circumstances, lets caches fill and TCP learn the path.
+pub(crate) fn warm_up(system: &mut System, conditions: Conditions) -> Result<()> {
+    system.set_underlay(conditions.underlay)?;
+    system.pin(conditions.pinned)?;
+    iperf::tcp(system, 1, Direction::Forth, Duration::from_secs(1)).map(drop)
+}
 
-    /// The name in JSON.
-    pub(crate) fn key(self) -> &'static str {
-        match self {
-            Self::Tcp1 => "tcp1Gbps",
-            Self::Tcp4 => "tcp4Gbps",
-            Self::Udp64 => "udp64Kpps",
-            Self::Rtt => "rttMicroseconds",
-            Self::Cpu => "cpuSecondsPerGigabyte",
-            Self::Memory => "memoryMegabytes",
-        }
+/// One turn.
+pub(crate) fn round(system: &mut System, conditions: Conditions) -> Result<Sample> {
+    let mut sample = Sample::default();
+    let length = conditions.length;
+    let daemons = system.sides[1].pid.is_some();
+    let before = usage::cpu_seconds(system)?;
+    let one = iperf::tcp(system, 1, Direction::Forth, length)?;
+    sample.set(Metric::Tcp1, one.gbps);
+    if daemons {
+        sample.set(Metric::Cpu, (usage::cpu_seconds(system)? - before) / (one.octets / 1e9));
     }
-
-    /// The name in tables.
-    pub(crate) fn title(self) -> &'static str {
-        match self {
-            Self::Tcp1 => "TCP, 1 stream, Gbit/s",
-            Self::Tcp4 => "TCP, 4 streams, Gbit/s",
-            Self::Udp64 => "UDP 64 B received, kpps",
-            Self::Rtt => "RTT median, µs",
-            Self::Cpu => "daemon CPU-s per GB, both ends",
-            Self::Memory => "RSS, MB",
-        }
+    sample.set(Metric::Tcp4, iperf::tcp(system, 4, Direction::Forth, length)?.gbps);
+    sample.set(Metric::Udp64, iperf::udp_flood(system, length.min(Duration::from_secs(2)))? / 1e3);
+    if let Some(pid) = system.sides[1].pid {
+        sample.set(Metric::Memory, usage::memory(pid)?);
     }
-
-    /// A value with as many digits as mean something.
-    pub(crate) fn format(self, value: f64) -> String {
-        match self {
-            Self::Tcp1 | Self::Tcp4 | Self::Cpu => format!("{value:.2}"),
-            Self::Memory => format!("{value:.1}"),
-            Self::Udp64 | Self::Rtt => format!("{value:.0}"),
-        }
+    sample.set(Metric::Rtt, ping::median(system, PINGS)?);
+    if conditions.brief {
+        return Ok(sample);
     }
+    if conditions.underlay == Underlay::Offloads {
+        system.set_underlay(Underlay::Plain)?;
+        let plain = iperf::tcp(system, 1, Direction::Forth, length);
+        system.set_underlay(conditions.underlay)?;
+        sample.set(Metric::Tcp1Plain, plain?.gbps);
+    }
+    if !conditions.pinned {
+        system.pin(true)?;
+        let pinned = iperf::tcp(system, 1, Direction::Forth, length);
+        system.pin(false)?;
+        sample.set(Metric::Tcp1Pinned, pinned?.gbps);
+    }
+    if system.scope == Scope::All {
+        sample.set(Metric::Tcp1Back, iperf::tcp(system, 1, Direction::Back, length)?.gbps);
+        sample.set(Metric::Tcp1Both, iperf::tcp(system, 1, Direction::Both, length)?.gbps);
+        sample.set(Metric::Tcp4Back, iperf::tcp(system, 4, Direction::Back, length)?.gbps);
+        sample.set(Metric::Tcp4Both, iperf::tcp(system, 4, Direction::Both, length)?.gbps);
+        sample.set(Metric::RttLoaded, loaded(system, length)?);
+        flows(system, &mut sample)?;
+    }
+    Ok(sample)
+}
 
-    /// A value with its unit, for progress lines.
-    pub(crate) fn shown(self, value: Option<f64>) -> String {
-        let unit = match self {
-            Self::Tcp1 => "Gbit/s",
-            Self::Tcp4 => "Gbit/s (4)",
-            Self::Udp64 => "kpps",
-            Self::Rtt => "µs",
-            Self::Cpu => "s/GB",
-            Self::Memory => "MB",
+/// The median round trip beside a TCP stream.
+fn loaded(system: &System, length: Duration) -> Result<f64> {
+    let stream = length.max(Duration::from_secs(2));
+    // One every 10 ms, within the stream.
+    let pings = ((stream - RAMP).as_millis() / 10).saturating_sub(25) as usize;
+    std::thread::scope(|scope| {
+        let streaming = scope.spawn(|| iperf::tcp(system, 1, Direction::Forth, stream));
+        std::thread::sleep(RAMP);
+        let median = ping::median(system, pings);
+        streaming.join().map_err(|_| anyhow!("the streaming thread panicked"))??;
+        median
+    })
+}
+
+/// Everything about UDP flows but the flood.
+fn flows(system: &System, sample: &mut Sample) -> Result<()> {
+    let (mut received, mut late) = (0, 0);
+    for (metric, size) in [(Metric::Udp64Clean, 64), (Metric::Udp1400Clean, 1400)] {
+        let mut run = |rate: Option<f64>| -> Result<Outcome> {
+            let outcome = flow::send(system, Flow { size, rate, packets: u64::MAX, length: STEP })?;
+            received += outcome.received;
+            late += outcome.late;
+            Ok(outcome)
         };
-        value.map_or_else(|| format!("- {unit}"), |value| format!("{} {unit}", self.format(value)))
+        if let Some(rate) = clean_rate(&mut run)? {
+            sample.set(metric, rate / 1e3);
+        }
     }
-}
-
-/// The figures of one system in one round; `None` where a figure makes no sense.
-#[derive(Clone, Debug)]
-pub(crate) struct Sample([Option<f64>; Metric::ALL.len()]);
-
-impl Sample {
-    /// A figure.
-    pub(crate) fn get(&self, metric: Metric) -> Option<f64> {
-        self.0[metric as usize]
+    let before = usage::cpu_seconds(system)?;
+    let length = Duration::from_secs(2);
+    let steady = flow::send(system, Flow { size: 64, rate: Some(STEADY), packets: u64::MAX, length })?;
+    if system.sides[1].pid.is_some() {
+        let cpu = usage::cpu_seconds(system)? - before;
+        sample.set(Metric::CpuPacket, cpu * 1e6 / steady.received.max(1) as f64);
     }
+    received += steady.received;
+    late += steady.late;
+    sample.set(Metric::Reordered, late as f64 * 1e6 / received.max(1) as f64);
+    Ok(())
+}
 
-    #[cfg(test)]
-    pub(crate) fn of(values: [Option<f64>; Metric::ALL.len()]) -> Self {
-        Self(values)
+/// The highest rate, datagrams a second, of which less than 0.1 % was lost; `None` when every rate tried lost more.
+fn clean_rate(run: &mut impl FnMut(Option<f64>) -> Result<Outcome>) -> Result<Option<f64>> {
+    let flood = run(None)?;
+    if flood.loss() < CLEAN {
+        return Ok(Some(flood.rate()));
     }
-}
-
-/// Lets caches fill and TCP learn the path.
-pub(crate) fn warm_up(system: &System) -> Result<()> {
-    iperf(system, &["-t", "1"], Duration::from_secs(1)).map(drop)
-}
-
-/// One turn of one system.
-pub(crate) fn round(system: &System, length: Duration) -> Result<Sample> {
-    let seconds = length.as_secs().to_string();
-    let before = cpu_seconds(system)?;
-    let one = iperf(system, &["-t", &seconds, "-C", CONGESTION], length)?;
-    let cpu = cpu_seconds(system)? - before;
-    let octets = number(&one, &["end", "sum_received", "bytes"])?;
-    let four = iperf(system, &["-t", &seconds, "-C", CONGESTION, "-P", "4"], length)?;
-    let udp = iperf(system, &["-t", &seconds, "-u", "-b", "0", "-l", "64"], length)?;
-    let arrived = number(&udp, &["end", "sum", "packets"])? - number(&udp, &["end", "sum", "lost_packets"])?;
-    let udp_seconds = number(&udp, &["end", "sum", "seconds"])?;
-    let rtt = ping(system)?;
-    let memory = match system.daemons.last() {
-        Some(daemon) => Some(daemon.memory_kib()? as f64 * 1024.0 / 1e6),
-        None => None,
-    };
-    let cpu = (!system.daemons.is_empty()).then_some(cpu / (octets / 1e9));
-    let tcp = |run: &Value| number(run, &["end", "sum_received", "bits_per_second"]);
-    Ok(Sample([
-        Some(tcp(&one)? / 1e9),
-        Some(tcp(&four)? / 1e9),
-        Some(arrived / udp_seconds / 1e3),
-        Some(rtt),
-        cpu,
-        memory,
-    ]))
-}
-
-/// One TCP stream, Gbit/s received.
-pub(crate) fn tcp(system: &System, length: Duration) -> Result<f64> {
-    let seconds = length.as_secs().to_string();
-    let run = iperf(system, &["-t", &seconds, "-C", CONGESTION], length)?;
-    Ok(number(&run, &["end", "sum_received", "bits_per_second"])? / 1e9)
-}
-
-/// iperf3's report.
-fn iperf(system: &System, arguments: &[&str], length: Duration) -> Result<Value> {
-    let mut command = system.from.command("iperf3");
-    command.args(["-J", "-c", &system.target.to_string(), "-p", &system.port().to_string()]);
-    command.args(arguments);
-    let said = tool::finish(command, None, length + GRACE)?;
-    let report: Value =
-        serde_json::from_str(&said.stdout).with_context(|| format!("`{}`: {said:?}", said.command))?;
-    ensure!(report["error"].is_null(), "`{}`: {}", said.command, report["error"]);
-    Ok(report)
-}
-
-fn number(report: &Value, path: &[&str]) -> Result<f64> {
-    let found = path.iter().fold(report, |value, key| &value[key]);
-    found.as_f64().with_context(|| format!("iperf3 reports no {}", path.join(".")))
-}
-
-/// The median round trip in microseconds.
-fn ping(system: &System) -> Result<f64> {
-    let mut command = system.from.command("ping");
-    command.args(["-n", "-i", "0.01", "-c", &PINGS.to_string(), "-W", "1", &system.target.to_string()]);
-    let said = tool::finish(command, None, tool::LIMIT)?.stdout()?;
-    let times = round_trips(&said);
-    ensure!(times.len() > PINGS / 2, "only {} of {PINGS} pings came back", times.len());
-    let summary = summarize(times).context("no pings")?;
-    Ok(summary.median * 1e3)
-}
-
-/// All round trips that ping prints, in milliseconds.
-fn round_trips(text: &str) -> Vec<f64> {
-    text.lines().filter_map(|line| line.split_once("time=")?.1.split(' ').next()?.parse().ok()).collect()
-}
-
-/// User and system time all daemons have used so far.
-fn cpu_seconds(system: &System) -> Result<f64> {
-    let mut sum = 0.0;
-    for daemon in &system.daemons {
-        let pid = daemon.pid().context("a daemon is not running")?;
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        sum += ticks(&stat).context("`/proc/PID/stat` reads strangely")? / TICKS;
+    // Beside a flood the receiver gets less of the processor than beside a sender that carries on slowly.
+    let offered = flood.sent as f64 / flood.seconds;
+    let (mut low, mut high) = (flood.rate() / 8.0, offered.min(flood.rate() * 2.0));
+    let mut best = None;
+    for _ in 0..STEPS {
+        let rate = (low * high).sqrt();
+        let outcome = run(Some(rate))?;
+        if outcome.loss() < CLEAN {
+            best = Some(outcome.rate());
+            low = rate;
+        } else {
+            high = rate;
+        }
     }
-    Ok(sum)
-}
-
-/// Fields 14 and 15 of `/proc/PID/stat`. The second field, the name, may hold anything but ends at the last parenthesis.
-fn ticks(stat: &str) -> Option<f64> {
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    Some(fields.get(11)?.parse::<f64>().ok()? + fields.get(12)?.parse::<f64>().ok()?)
+    Ok(best)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn proc_stat() {
-        let stat = "7 (a) b) S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 3";
-        assert_eq!(ticks(stat), Some(300.0));
-        assert_eq!(ticks("7 (x"), None);
+    /// A path that carries so many a second and a sender that can offer twice as many.
+    fn path(capacity: f64) -> impl FnMut(Option<f64>) -> Result<Outcome> {
+        move |rate| {
+            let sent = rate.unwrap_or(2.0 * capacity);
+            let received = sent.min(capacity) as u64;
+            Ok(Outcome { sent: sent as u64, received, late: 0, seconds: 1.0 })
+        }
     }
 
     #[test]
-    fn ping_lines() {
-        let text = "64 bytes from 10.0.0.2: icmp_seq=1 ttl=64 time=0.312 ms\n\
-                    64 bytes from 10.0.0.2: icmp_seq=2 ttl=64 time=1 ms\n\n2 packets transmitted, time 10ms\n";
-        assert_eq!(round_trips(text), [0.312, 1.0]);
+    fn the_search_comes_close() {
+        let found = clean_rate(&mut path(100_000.0)).unwrap().unwrap();
+        assert!((90_000.0..=100_000.0).contains(&found), "{found}");
+    }
+
+    #[test]
+    fn a_path_that_loses_nothing_is_measured_once() {
+        let mut runs = 0;
+        let found = clean_rate(&mut |_| {
+            runs += 1;
+            Ok(Outcome { sent: 7, received: 7, late: 0, seconds: 1.0 })
+        });
+        assert_eq!((found.unwrap(), runs), (Some(7.0), 1));
+    }
+
+    #[test]
+    fn a_path_that_always_loses_has_no_clean_rate() {
+        let found = clean_rate(&mut |_| Ok(Outcome { sent: 100, received: 50, late: 0, seconds: 1.0 }));
+        assert_eq!(found.unwrap(), None);
     }
 }

@@ -1,29 +1,40 @@
-//! The table and the JSON file.
+//! The figures of a run, and the JSON file they go to.
 
 use std::fs;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use crate::machine;
-use crate::measure::{Metric, Sample};
+use crate::measure::Conditions;
+use crate::metric::{Metric, Sample};
 use crate::statistics::{Summary, summarize};
+use crate::system::System;
 
-/// The results of a run. The first system is ours, the second, if any, what ours is compared with.
+/// The results of a run. Ratios are the first system's to each other one's.
 pub(crate) struct Report {
-    systems: Vec<String>,
+    systems: Vec<(String, String)>,
     samples: Vec<Vec<Sample>>,
-    length: Duration,
+    conditions: Value,
     machine: Value,
 }
 
 impl Report {
-    /// A report without samples; `length` is that of each iperf3 run.
-    pub(crate) fn new(systems: Vec<String>, length: Duration) -> Self {
+    /// A report without samples.
+    pub(crate) fn new(systems: &[System], conditions: Conditions) -> Self {
+        let systems = systems.iter().map(|system| (system.name.clone(), system.version.clone())).collect();
+        let conditions = json!({
+            "streamSeconds": conditions.length.as_secs(),
+            "underlay": conditions.underlay.name(),
+            "oneCoreASide": conditions.pinned,
+        });
+        Self::of(systems, conditions)
+    }
+
+    fn of(systems: Vec<(String, String)>, conditions: Value) -> Self {
         let samples = systems.iter().map(|_| Vec::new()).collect();
-        Self { systems, samples, length, machine: machine::describe() }
+        Self { systems, samples, conditions, machine: machine::describe() }
     }
 
     /// Adds the figures of one round of system `index`.
@@ -38,39 +49,25 @@ impl Report {
     /// Ours divided by system `index`, formed in each round.
     fn ratio(&self, index: usize, metric: Metric) -> Option<Summary> {
         let pairs = self.samples[0].iter().zip(&self.samples[index]);
-        summarize(pairs.filter_map(|(ours, theirs)| Some(ours.get(metric)? / theirs.get(metric)?)))
+        let ratios = pairs.filter_map(|(ours, theirs)| Some(ours.get(metric)? / theirs.get(metric)?));
+        // Nothing is divided by nothing.
+        summarize(ratios.filter(|ratio| ratio.is_finite()))
     }
 
-    /// A Markdown table: a row a figure, a column a system (median and range), and the ratios to the second one.
-    pub(crate) fn table(&self) -> String {
-        let mut rows = vec![vec![String::new()]];
-        rows[0].extend(self.systems.iter().cloned());
-        rows[0].extend(self.systems.get(1).map(|name| format!("{} / {name}", self.systems[0])));
-        for metric in Metric::ALL {
-            let mut row = vec![metric.title().to_owned()];
-            let range = |summary: Option<Summary>, show: &dyn Fn(f64) -> String| match summary {
-                None => "–".to_owned(),
-                Some(s) => format!("{} ({}–{})", show(s.median), show(s.min), show(s.max)),
-            };
-            let systems = 0..self.systems.len();
-            row.extend(systems.clone().map(|i| range(self.summary(i, metric), &|v| metric.format(v))));
-            row.extend(systems.skip(1).take(1).map(|i| range(self.ratio(i, metric), &|v| format!("{v:.2}"))));
-            rows.push(row);
-        }
-        render(&rows)
-    }
-
-    fn json(&self) -> Value {
+    /// Everything, as it is written down.
+    pub(crate) fn json(&self) -> Value {
         let shown = |summary: Option<Summary>| match summary {
             None => Value::Null,
             Some(Summary { median, min, max }) => json!({"median": median, "min": min, "max": max}),
         };
         let metrics = |of: &dyn Fn(Metric) -> Value| -> Value {
-            Metric::ALL.iter().map(|m| (m.key().to_owned(), of(*m))).collect::<Map<_, _>>().into()
+            let all = Metric::ALL.iter().map(|metric| (metric.key().to_owned(), of(*metric)));
+            all.filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>().into()
         };
         let mut systems = Map::new();
-        for (index, name) in self.systems.iter().enumerate() {
+        for (index, (name, version)) in self.systems.iter().enumerate() {
             let mut entry = json!({
+                "version": version,
                 "summary": metrics(&|m| shown(self.summary(index, m))),
                 "rounds": self.samples[index].iter().map(|s| metrics(&|m| json!(s.get(m)))).collect::<Vec<_>>(),
             });
@@ -80,23 +77,29 @@ impl Report {
             systems.insert(name.clone(), entry);
         }
         json!({
-            "ours": self.systems[0],
+            "ours": self.systems[0].0,
+            "order": self.systems.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             "version": env!("CARGO_PKG_VERSION"),
             "machine": self.machine,
-            "iperfSeconds": self.length.as_secs(),
+            "conditions": self.conditions,
             "systems": systems,
         })
     }
 
     /// Writes everything as JSON.
     pub(crate) fn write(&self, path: &Path) -> Result<()> {
-        let what = || format!("cannot write {}", path.display());
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder).with_context(what)?;
-        }
-        let text = serde_json::to_string_pretty(&self.json())? + "\n";
-        fs::write(path, text).with_context(what)
+        write(path, &self.json())
     }
+}
+
+/// Writes a result, and its folder where that is missing.
+pub(crate) fn write(path: &Path, result: &Value) -> Result<()> {
+    let what = || format!("cannot write {}", path.display());
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).with_context(what)?;
+    }
+    let text = serde_json::to_string_pretty(result)? + "\n";
+    fs::write(path, text).with_context(what)
 }
 
 /// Columns that line up, in Markdown.
@@ -127,17 +130,25 @@ mod tests {
 
     #[test]
     fn ratios_are_formed_within_a_round() {
-        let mut report = Report::new(vec!["ours".into(), "theirs".into()], Duration::from_secs(1));
+        let systems = ["ours", "theirs"].map(|name| (name.to_owned(), "1".to_owned())).to_vec();
+        let mut report = Report::of(systems, Value::Null);
         for (ours, theirs) in [(2.0, 1.0), (30.0, 10.0), (4.0, 1.0)] {
-            report.add(0, Sample::of([Some(ours); 6]));
-            report.add(1, Sample::of([Some(theirs), Some(theirs), Some(theirs), Some(theirs), None, None]));
+            for (index, value) in [(0, ours), (1, theirs)] {
+                let mut sample = Sample::default();
+                sample.set(Metric::Tcp1, value);
+                sample.set(Metric::Reordered, 0.0);
+                if index == 0 {
+                    sample.set(Metric::Cpu, 1.0);
+                }
+                report.add(index, sample);
+            }
         }
         assert_eq!(report.ratio(1, Metric::Tcp1), Some(Summary { median: 3.0, min: 2.0, max: 4.0 }));
         assert_eq!(report.ratio(1, Metric::Cpu), None);
-        let table = report.table();
-        assert!(table.contains("| 4.00 (2.00–30.00) | 1.00 (1.00–10.00) | 3.00 (2.00–4.00) |"), "{table}");
+        assert_eq!(report.ratio(1, Metric::Reordered), None);
         let json = report.json();
         assert_eq!(json["systems"]["theirs"]["oursDividedByThis"]["tcp1Gbps"]["median"], 3.0);
-        assert_eq!(json["systems"]["ours"]["rounds"][1]["rttMicroseconds"], 30.0);
+        assert_eq!(json["systems"]["ours"]["rounds"][1]["tcp1Gbps"], 30.0);
+        assert_eq!(json["order"], json!(["ours", "theirs"]));
     }
 }

@@ -1,15 +1,14 @@
 //! What a network's rules cost end to end: one TCP stream with rule sets of 1, 100 and 1000 rules.
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
+use crate::instruments::iperf::{self, Direction};
 use crate::machine;
-use crate::measure;
-use crate::report::render;
+use crate::report::{self, render};
 use crate::statistics::{Summary, summarize};
 use crate::system::System;
 
@@ -41,7 +40,8 @@ pub(crate) fn run(systems: &[System], rounds: u32, length: Duration, path: &Path
     let machine = machine::describe();
     let mut results = Results { systems, samples: systems.iter().map(|_| Default::default()).collect() };
     for system in systems {
-        measure::warm_up(system).with_context(|| system.name.to_owned())?;
+        iperf::tcp(system, 1, Direction::Forth, Duration::from_secs(1))
+            .with_context(|| system.name.clone())?;
     }
     for round in 0..rounds as usize {
         for step in 0..SIZES.len() {
@@ -49,7 +49,9 @@ pub(crate) fn run(systems: &[System], rounds: u32, length: Duration, path: &Path
             let size = (step + round) % SIZES.len();
             for (index, system) in systems.iter().enumerate() {
                 system.set_rules(&rule_set(SIZES[size])).with_context(|| system.name.to_owned())?;
-                let value = measure::tcp(system, length).with_context(|| system.name.to_owned())?;
+                let carried =
+                    iperf::tcp(system, 1, Direction::Forth, length).with_context(|| system.name.clone())?;
+                let value = carried.gbps;
                 eprintln!(
                     "round {} of {rounds}: {:<12} {:>4} rules: {value:.2} Gbit/s",
                     round + 1,
@@ -61,12 +63,7 @@ pub(crate) fn run(systems: &[System], rounds: u32, length: Duration, path: &Path
         }
     }
     println!("{}", results.table());
-    let what = || format!("cannot write {}", path.display());
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).with_context(what)?;
-    }
-    let text = serde_json::to_string_pretty(&results.json(&machine, length))? + "\n";
-    fs::write(path, text).with_context(what)?;
+    report::write(path, &results.json(&machine, length))?;
     println!("written to {}", path.display());
     Ok(())
 }

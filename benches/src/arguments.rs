@@ -1,0 +1,130 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::system::peers::Peer;
+
+/// What the cable between the two namespaces does for those who send on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Underlay {
+    /// It carries UDP super-packets whole, as a card with segmentation offload in hardware does.
+    #[default]
+    Offloads,
+    /// Neither UDP segmentation offload nor GRO: the kernel cuts everything before it goes out, one packet a datagram.
+    Plain,
+}
+
+impl Underlay {
+    /// As JSON and tables call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Offloads => "offloads",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+#[derive(Parser, Debug)]
+#[command(
+    about = "Throughput, latency and cost of two joined nodes, ztnode and others in turn (as root)",
+    after_help = "zerotier-one takes part when ZEROTIER_ONE names its binary; WG_GO names a wireguard-go to use in place \
+                  of the installed one."
+)]
+pub(crate) struct Arguments {
+    /// How often each system is measured. Every other round goes through the systems backwards.
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) rounds: u32,
+    /// Length of each stream in seconds.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub(crate) seconds: u32,
+    /// The result goes to benches/results/NAME.json.
+    #[arg(long, default_value = "latest")]
+    pub(crate) name: String,
+    /// Three minutes: 3 rounds of 2 s, the main figures only, no other peers.
+    #[arg(long)]
+    pub(crate) quick: bool,
+    /// Which other systems take part: names separated by commas, `all` or `none`. Without it, those installed.
+    #[arg(long, value_name = "NAMES")]
+    pub(crate) peers: Option<String>,
+    /// What the cable does for those who send on it.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) underlay: Underlay,
+    /// One core a side: daemon and iperf3 of a side share it.
+    #[arg(long)]
+    pub(crate) pin: bool,
+    /// Leave out the cable without any VPN.
+    #[arg(long)]
+    pub(crate) no_cable: bool,
+    /// Leave out the ceiling probe.
+    #[arg(long)]
+    pub(crate) no_probe: bool,
+    /// Instead: one TCP stream with rule sets of 1, 100 and 1000 rules.
+    #[arg(long, group = "instead")]
+    pub(crate) rules: bool,
+    /// Instead: ztnode and zerotier-one at either end of one cable, beside two of a kind.
+    #[arg(long, group = "instead")]
+    pub(crate) mixed: bool,
+    /// Instead: what an idle daemon costs, and how fast `ztnode-cli info` answers.
+    #[arg(long, group = "instead")]
+    pub(crate) idle: bool,
+    /// Instead: that many octets (suffixes M, G) through ztnode, each compared, with and without offloads and loss.
+    #[arg(long, group = "instead", value_name = "OCTETS", value_parser = count)]
+    pub(crate) integrity: Option<u64>,
+    /// Instead: how many of that many packets of one flow (1e8) overtake another, in ztnode.
+    #[arg(long, group = "instead", value_name = "PACKETS", value_parser = count)]
+    pub(crate) reordering: Option<u64>,
+    /// Instead: the tables of a result in Markdown, put into docs/performance.md, and docs/performance.svg. Measures nothing.
+    #[arg(long, group = "instead", value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+}
+
+impl Arguments {
+    /// Which peers take part.
+    ///
+    /// # Errors
+    /// A name that is none, or a system asked for by name that is not installed.
+    pub(crate) fn peers(&self) -> anyhow::Result<Vec<Peer>> {
+        match self.peers.as_deref() {
+            None if self.quick => Ok(Vec::new()),
+            Some("none" | "") => Ok(Vec::new()),
+            None | Some("all") => Ok(Peer::ALL.into_iter().filter(|peer| peer.missing().is_none()).collect()),
+            Some(names) => names.split(',').map(Peer::named).collect(),
+        }
+    }
+}
+
+/// `1000`, `10G`, `1e8`.
+fn count(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix(['k', 'M', 'G']) {
+        Some(digits) if text.ends_with('k') => (digits, 1e3),
+        Some(digits) if text.ends_with('M') => (digits, 1e6),
+        Some(digits) => (digits, 1e9),
+        None => (text, 1.0),
+    };
+    match digits.parse::<f64>() {
+        Ok(number) if (1.0..=1e15).contains(&(number * unit)) => Ok((number * unit) as u64),
+        _ => Err("a positive number, such as 1000, 1e8 or 10G".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts() {
+        assert_eq!(count("10G"), Ok(10_000_000_000));
+        assert_eq!(count("1e8"), Ok(100_000_000));
+        assert_eq!(count("2.5M"), Ok(2_500_000));
+        for bad in ["", "G", "-1", "0", "1e99", "nan", "x"] {
+            assert!(count(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        <Arguments as clap::CommandFactory>::command().debug_assert();
+    }
+}
