@@ -9,13 +9,14 @@ use protocol::verbs::config_chunk;
 use protocol::{Address, Identity, NetworkId, SecretIdentity};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use crate::grant;
 use crate::member::{Authorizer, Member};
 use crate::network::Network;
 use crate::state::{Live, NetworkState, Wants};
 use crate::store::{Store, StoreError};
+use crate::token::{self, Complaints, JoinToken, Refused};
 
 /// A member is heard once in this time, ms; what comes sooner is dropped.
 const REQUEST_INTERVAL: i64 = 1000;
@@ -106,6 +107,7 @@ pub struct Controller {
     /// When whose authentication ends.
     pub(crate) expiries: BTreeSet<(i64, NetworkId, Address)>,
     heard: HashMap<(NetworkId, Address), i64>,
+    complaints: Complaints,
 }
 
 impl std::fmt::Debug for Controller {
@@ -155,6 +157,13 @@ impl Controller {
                 state.put(Member::from_stored(*network, *address, record, 0));
             }
         }
+        for (network, id, record) in &records.tokens {
+            let token = id.parse().ok().and_then(|id| JoinToken::from_stored(id, record));
+            match (token, networks.get_mut(network)) {
+                (Some(token), Some(state)) => state.put_token(token),
+                _ => warn!(%network, token = id, "the record of a join token is damaged; it lets nobody in"),
+            }
+        }
         Ok(Self {
             identity,
             store,
@@ -163,6 +172,7 @@ impl Controller {
             pushes: BTreeSet::new(),
             expiries: BTreeSet::new(),
             heard: HashMap::new(),
+            complaints: Complaints::default(),
         })
     }
 
@@ -254,7 +264,15 @@ impl Controller {
             Some(_) => {}
             None => member.identity = Some(identity.to_string()),
         }
-        authorize(now, &state.record, &mut member, asked.map(|(metadata, _)| metadata));
+        let brought = authorize(now, state, &mut member, asked.map(|(metadata, _)| metadata));
+        let used = match brought {
+            Some(Err(refused)) => {
+                self.complaints.tell(now, network, address, refused);
+                None
+            }
+            Some(Ok(token)) => Some(token),
+            None => None,
+        };
 
         let record = &state.record;
         let refusal = if record.sso_enabled && !member.sso_exempt && member.authentication_expiry <= now {
@@ -281,9 +299,17 @@ impl Controller {
         };
 
         let expiry = (record_uses_sso(&state.record, &member)).then_some(member.authentication_expiry);
-        match state.save_member(self.store.as_mut(), member) {
-            Ok(Some(None)) => info!(%network, member = %address, "new member"),
-            Ok(_) => {}
+        let by_token =
+            used.as_ref().map(|token| (token.id, token.used, member.name.clone().unwrap_or_default()));
+        match state.save_admitted(self.store.as_mut(), member, used) {
+            Ok(saved) => {
+                if matches!(saved, Some(None)) {
+                    info!(%network, member = %address, "new member");
+                }
+                if let Some((token, use_number, name)) = by_token {
+                    info!(%network, member = %address, %token, use_number, name, "authorized by a join token");
+                }
+            }
             Err(problem) => {
                 error!(%network, member = %address, "request not answered: {problem}");
                 return Err(Refusal::code(CODE_NOT_FOUND));
@@ -349,23 +375,35 @@ fn is_same(pinned: &str, identity: &Identity) -> bool {
     pinned == identity.to_string() || Identity::parse(pinned).is_ok_and(|pinned| pinned == *identity)
 }
 
-/// Authorizes a member that the network lets in by itself: everybody if it is public, whoever brings a good join
-/// token (metadata key `a`, `token:T`) otherwise.
-fn authorize(now: i64, network: &Network, member: &mut Member, metadata: Option<&RequestMetadata>) {
+/// Authorizes a member that the network lets in by itself: whoever brings a good join token (metadata key `a`, `token:T`),
+/// everybody if it is public. Gives the token as it is after this use, or why it was refused, if one of ours may have been
+/// meant.
+fn authorize(
+    now: i64,
+    state: &NetworkState,
+    member: &mut Member,
+    metadata: Option<&RequestMetadata>,
+) -> Option<Result<JoinToken, Refused>> {
     if member.authorized {
-        return;
+        return None;
     }
+    let network = &state.record;
     let first = member.last_authorized == 0;
-    if !network.private {
+    let brought = metadata.and_then(|metadata| metadata.authorization.strip_prefix("token:"));
+    let brought = brought.filter(|text| !text.is_empty());
+    let mut outcome = brought.map(|text| token::admit(now, state, member, text));
+    if member.authorized {
+        // By the token, and as it says.
+    } else if !network.private {
         member.authorize(now, Authorizer::Public, None);
-    } else if let Some(token) = metadata.and_then(|metadata| metadata.authorization.strip_prefix("token:"))
-        && network.accepts_token(token, now)
-    {
-        member.authorize(now, Authorizer::Token, Some(token.to_owned()));
+    } else if let Some(text) = brought.filter(|text| network.accepts_token(text, now)) {
+        member.authorize(now, Authorizer::Token, Some(text.to_owned()));
+        outcome = None;
     }
     if member.authorized && first {
         give_default_capabilities(network, member);
     }
+    outcome
 }
 
 /// What a member gets at its first authorization.

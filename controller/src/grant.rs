@@ -74,7 +74,7 @@ pub(crate) fn build(
         .take(netconf::MAX_ROUTES)
         .map(|route| netconf::Route { target: route.target, via: route.via, flags: 0, metric: 0 })
         .collect();
-    if addresses(&mut config, random, state, member) {
+    if addresses(now, &mut config, random, state, member) {
         config.flags |= netconf::FLAG_NDP_EMULATION;
     }
     if !config.addresses.is_empty() {
@@ -159,6 +159,7 @@ fn tags(now: i64, signer: &SecretIdentity, network: &Network, member: &mut Membe
 /// Collects the managed addresses, taking new ones from the pools where the member lacks them. Returns whether one of
 /// them is derived from the member's address (its neighbours then need no NDP).
 fn addresses(
+    now: i64,
     config: &mut NetworkConfig,
     random: &mut dyn Rng,
     state: &NetworkState,
@@ -198,6 +199,7 @@ fn addresses(
             state.holder(ip, member.address).is_some()
                 || member.ip_assignments.contains(&ip)
                 || list.iter().any(|given| given.ip == ip)
+                || state.tokens().keeps(ip, now).is_some()
                 || derived_owner(network, ip).is_some_and(|owner| owner != member.address)
         };
         let routes = &network.routes[..network.routes.len().min(netconf::MAX_ROUTES)];

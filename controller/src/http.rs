@@ -13,6 +13,7 @@ use crate::network::Network;
 use crate::source;
 use crate::state::NetworkState;
 use crate::store::{Change, StoreError};
+use crate::token::TokenId;
 
 /// Attempts at an unused network ID.
 const ID_TRIES: u32 = 100_000;
@@ -29,22 +30,22 @@ pub struct HttpReply {
 }
 
 impl HttpReply {
-    fn ok(body: Value) -> Self {
+    pub(crate) fn ok(body: Value) -> Self {
         Self { status: 200, body: Some(body), pretty: false }
     }
 
-    fn empty(status: u16) -> Self {
+    pub(crate) fn empty(status: u16) -> Self {
         Self { status, body: None, pretty: false }
     }
 
-    fn error(status: u16, description: impl Into<String>) -> Self {
+    pub(crate) fn error(status: u16, description: impl Into<String>) -> Self {
         let body = json!({"error": status, "description": description.into()});
         Self { status, body: Some(body), pretty: false }
     }
 }
 
 /// Answers that end the handling of a request early.
-type Outcome = Result<HttpReply, HttpReply>;
+pub(crate) type Outcome = Result<HttpReply, HttpReply>;
 
 impl From<StoreError> for HttpReply {
     fn from(problem: StoreError) -> Self {
@@ -61,6 +62,8 @@ enum Route {
     Network(NetworkId),
     Members(NetworkId),
     Member(NetworkId, Address),
+    Tokens(NetworkId),
+    Token(NetworkId, TokenId),
     AllNetworks,
     AllMembers(NetworkId),
 }
@@ -77,6 +80,10 @@ fn route(path: &str) -> Option<Route> {
         },
         ["controller", "network", id, "member"] => Route::Members(network_id(id)?),
         ["controller", "network", id, "member", member] => Route::Member(network_id(id)?, address(member)?),
+        ["controller", "network", id, "token"] => Route::Tokens(network_id(id)?),
+        ["controller", "network", id, "token", token] => {
+            Route::Token(network_id(id)?, token.to_ascii_lowercase().parse().ok()?)
+        }
         ["unstable", "controller", "network"] => Route::AllNetworks,
         ["unstable", "controller", "network", id, "member"] => Route::AllMembers(network_id(id)?),
         _ => return None,
@@ -96,7 +103,7 @@ fn address(text: &str) -> Option<Address> {
 }
 
 /// The object in a request body.
-fn object(body: &[u8]) -> Result<Map<String, Value>, HttpReply> {
+pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, HttpReply> {
     match serde_json::from_slice(body) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(HttpReply::error(500, "request body: a JSON object is needed")),
@@ -126,6 +133,8 @@ impl Controller {
             ("POST" | "PUT", Route::Member(network, member)) => {
                 self.post_member(now, network, member, body, &mut actions)
             }
+            ("POST" | "PUT", Route::Tokens(network)) => self.create_token(now, network, body),
+            ("DELETE", Route::Token(network, token)) => self.revoke_token(now, network, token),
             ("DELETE", Route::Network(id)) => self.delete_network(now, id, &mut actions),
             ("DELETE", Route::Member(network, member)) => {
                 self.delete_member(now, network, member, &mut actions)
@@ -155,6 +164,8 @@ impl Controller {
                 let member = self.state(*network)?.member(*member).ok_or_else(|| HttpReply::empty(404))?;
                 HttpReply::ok(member.to_json())
             }
+            Route::Tokens(network) => self.list_tokens(now, *network)?,
+            Route::Token(network, token) => self.get_token(now, *network, *token)?,
             Route::AllNetworks => {
                 let networks = self.networks.values().map(|state| {
                     let mut record = state.record.to_json();
@@ -176,7 +187,7 @@ impl Controller {
         })
     }
 
-    fn state(&self, id: NetworkId) -> Result<&NetworkState, HttpReply> {
+    pub(crate) fn state(&self, id: NetworkId) -> Result<&NetworkState, HttpReply> {
         self.networks.get(&id).ok_or_else(|| HttpReply::empty(404))
     }
 
@@ -248,6 +259,10 @@ impl Controller {
         for ip in member.ip_assignments.iter().filter(|ip| !held.contains(ip)) {
             if let Some(holder) = state.holder(*ip, address) {
                 let problem = format!("{ip} is already assigned to member {holder}");
+                return Err(HttpReply::error(409, problem));
+            }
+            if let Some(token) = state.tokens().keeps(*ip, now) {
+                let problem = format!("{ip} is kept for the join token {token}; revoke that first");
                 return Err(HttpReply::error(409, problem));
             }
         }

@@ -20,6 +20,7 @@ mod rule_list;
 mod source;
 mod state;
 pub mod store;
+mod token;
 
 pub use controller::{
     Action, CODE_ACCESS_DENIED, CODE_AUTHENTICATION_REQUIRED, CODE_NOT_FOUND, Controller, Request, Seen,
@@ -33,3 +34,4 @@ pub use network::{
 pub use rule_list::RuleList;
 pub use state::MAX_STRANGERS;
 pub use store::{MemoryStore, SqliteStore, Store, StoreError};
+pub use token::{DEFAULT_LIFETIME, MAX_LIFETIME, MAX_NAME, MAX_TOKENS, MAX_USES};

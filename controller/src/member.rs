@@ -126,7 +126,7 @@ pub struct Member {
     pub last_deauthorized: i64,
     /// `api`, `public` or `token`.
     pub credential_type: Option<String>,
-    /// The join token it brought.
+    /// The join token it brought: the ID of one of ours, the text of one of the network's `authTokens`.
     pub credential: Option<String>,
     /// Whether it is spared SSO.
     pub sso_exempt: bool,
@@ -246,6 +246,12 @@ impl Member {
         self.last_authorized = now;
         self.credential_type = Some(by.name().to_owned());
         self.credential = credential;
+    }
+
+    /// The ID of the join token that let it in, if one did and nothing else since.
+    pub(crate) fn join_token(&self) -> Option<&str> {
+        let by_token = self.credential_type.as_deref() == Some(Authorizer::Token.name());
+        self.credential.as_deref().filter(|_| by_token)
     }
 
     /// Whether all that is known about it came from its own requests and it was never let in: such a record may be

@@ -5,12 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 
 use protocol::metadata::RequestMetadata;
 use protocol::netconf::RuleLines;
-use protocol::{Address, Identity};
+use protocol::{Address, Identity, NetworkId};
 
 use crate::member::Member;
 use crate::network::Network;
 use crate::source;
 use crate::store::{Change, Store, StoreError};
+use crate::token::{JoinToken, TokenId, Tokens};
 
 /// A member counts as online this long after its last accepted request, ms.
 pub(crate) const ONLINE_WINDOW: i64 = 120_000;
@@ -70,6 +71,7 @@ pub(crate) struct NetworkState {
     bridges: BTreeSet<Address>,
     strangers: BTreeSet<(i64, Address)>,
     authorized: usize,
+    tokens: Tokens,
 }
 
 impl NetworkState {
@@ -83,7 +85,37 @@ impl NetworkState {
             bridges: BTreeSet::new(),
             strangers: BTreeSet::new(),
             authorized: 0,
+            tokens: Tokens::default(),
         }
+    }
+
+    /// Its join tokens.
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Takes a join token in without storing it: for loading.
+    pub(crate) fn put_token(&mut self, token: JoinToken) {
+        self.tokens.put(token);
+    }
+
+    /// Saves a join token and forgets others, first in the store.
+    pub(crate) fn save_token(
+        &mut self,
+        store: &mut dyn Store,
+        token: JoinToken,
+        forgotten: &[TokenId],
+    ) -> Result<(), StoreError> {
+        let network = self.record.id;
+        let mut changes: Vec<Change> =
+            forgotten.iter().map(|id| Change::DeleteToken { network, token: id.to_string() }).collect();
+        changes.push(put_token(network, &token));
+        store.commit(&changes)?;
+        for id in forgotten {
+            self.tokens.remove(*id);
+        }
+        self.tokens.put(token);
+        Ok(())
     }
 
     /// The source lines of the rules in force, as far as they are known.
@@ -185,7 +217,18 @@ impl NetworkState {
     pub(crate) fn save_member(
         &mut self,
         store: &mut dyn Store,
+        member: Member,
+    ) -> Result<Option<Option<Member>>, StoreError> {
+        self.save_admitted(store, member, None)
+    }
+
+    /// [`NetworkState::save_member`] of a member that was let in by a join token, together with that token: a use is counted
+    /// if and only if somebody is in.
+    pub(crate) fn save_admitted(
+        &mut self,
+        store: &mut dyn Store,
         mut member: Member,
+        token: Option<JoinToken>,
     ) -> Result<Option<Option<Member>>, StoreError> {
         let old = self.members.get(&member.address).cloned();
         member.revision = old.as_ref().map_or(0, |old| old.revision);
@@ -196,6 +239,7 @@ impl NetworkState {
         let network = self.record.id;
         let mut changes =
             vec![Change::PutMember { network, member: member.address, record: member.to_json() }];
+        changes.extend(token.as_ref().map(|token| put_token(network, token)));
         let crowded = old.is_none() && member.is_stranger() && self.strangers.len() >= MAX_STRANGERS;
         let evicted = if crowded { self.strangers.first().map(|(_, oldest)| *oldest) } else { None };
         if let Some(oldest) = evicted {
@@ -206,6 +250,9 @@ impl NetworkState {
             self.remove(oldest);
         }
         self.put(member);
+        if let Some(token) = token {
+            self.tokens.put(token);
+        }
         Ok(Some(old))
     }
 
@@ -243,4 +290,8 @@ impl NetworkState {
         self.record = record;
         Ok(true)
     }
+}
+
+fn put_token(network: NetworkId, token: &JoinToken) -> Change {
+    Change::PutToken { network, token: token.id.to_string(), record: token.to_stored(network) }
 }

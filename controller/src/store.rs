@@ -35,7 +35,16 @@ pub enum Change {
         /// The whole record.
         record: Value,
     },
-    /// Remove a network and all its members.
+    /// Create or replace a join token's record; its network exists or comes earlier in the batch.
+    PutToken {
+        /// Its network.
+        network: NetworkId,
+        /// Its ID, eight hexadecimal digits.
+        token: String,
+        /// The whole record.
+        record: Value,
+    },
+    /// Remove a network with all its members and join tokens.
     DeleteNetwork {
         /// Its ID.
         network: NetworkId,
@@ -47,6 +56,13 @@ pub enum Change {
         /// Its address.
         member: Address,
     },
+    /// Remove one join token.
+    DeleteToken {
+        /// Its network.
+        network: NetworkId,
+        /// Its ID.
+        token: String,
+    },
 }
 
 /// Everything a store holds.
@@ -56,6 +72,8 @@ pub struct Records {
     pub networks: Vec<(NetworkId, Map<String, Value>)>,
     /// All members; every network named here is among `networks`.
     pub members: Vec<(NetworkId, Address, Map<String, Value>)>,
+    /// All join tokens by their IDs; every network named here is among `networks`.
+    pub tokens: Vec<(NetworkId, String, Map<String, Value>)>,
 }
 
 /// Keeps records. Implementations must be durable: a batch whose `commit` returned `Ok` survives a crash.

@@ -12,6 +12,7 @@ use super::{Change, Records, Store, StoreError};
 struct Content {
     networks: BTreeMap<NetworkId, Map<String, Value>>,
     members: BTreeMap<(NetworkId, Address), Map<String, Value>>,
+    tokens: BTreeMap<(NetworkId, String), Map<String, Value>>,
     commits: u64,
     refuse: bool,
 }
@@ -57,6 +58,11 @@ impl Store for MemoryStore {
                 .iter()
                 .map(|((nw, member), record)| (*nw, *member, record.clone()))
                 .collect(),
+            tokens: content
+                .tokens
+                .iter()
+                .map(|((nw, token), record)| (*nw, token.clone(), record.clone()))
+                .collect(),
         })
     }
 
@@ -81,9 +87,16 @@ impl Store for MemoryStore {
                 Change::DeleteNetwork { network } => {
                     content.networks.remove(network);
                     content.members.retain(|(of, _), _| of != network);
+                    content.tokens.retain(|(of, _), _| of != network);
                 }
                 Change::DeleteMember { network, member } => {
                     content.members.remove(&(*network, *member));
+                }
+                Change::PutToken { network, token, record } => {
+                    content.tokens.insert((*network, token.clone()), object(record));
+                }
+                Change::DeleteToken { network, token } => {
+                    content.tokens.remove(&(*network, token.clone()));
                 }
             }
         }

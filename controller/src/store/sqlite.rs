@@ -13,10 +13,20 @@ use serde_json::{Map, Value};
 use super::{Change, ImportReport, Records, Store, StoreError, import_json_dir};
 
 /// The layout this program writes; kept in the table `schema_version`.
-pub const SCHEMA_VERSION: i64 = 1;
+pub const SCHEMA_VERSION: i64 = 2;
 
 /// "ztnC", so that `file` and a person can tell what the database is.
 const APPLICATION_ID: i32 = 0x7a74_6e43;
+
+/// What version 2 added. Version 1 had no join tokens.
+const TOKENS: &str = "
+    CREATE TABLE token (
+        network TEXT NOT NULL REFERENCES network (id) ON DELETE CASCADE,
+        id TEXT NOT NULL,
+        record TEXT NOT NULL,
+        PRIMARY KEY (network, id)
+    ) STRICT, WITHOUT ROWID;
+";
 
 const SCHEMA: &str = "
     CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
@@ -73,12 +83,13 @@ impl SqliteStore {
         }
         check(path, Others::Absent)?;
         let failed = |source| StoreError::Database { doing: "open", path: path.to_owned(), source };
-        let connection = Connection::open_with_flags(
+        let mut connection = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )
         .map_err(failed)?;
         prepare(&connection).map_err(failed)?;
+        upgrade(&mut connection).map_err(failed)?;
         Ok((Self { connection, path: path.to_owned(), _lock: lock }, report))
     }
 
@@ -128,6 +139,19 @@ impl Store for SqliteStore {
             let network_id = network.parse().map_err(|_| self.damaged(format!("network \"{network}\"")))?;
             let (address, record) = self.parse::<Address>(&address, &record, "member")?;
             records.members.push((network_id, address, record));
+        }
+        let mut query = self
+            .connection
+            .prepare("SELECT network, id, record FROM token ORDER BY network, id")
+            .map_err(&failed)?;
+        let mut rows = query.query([]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let network: String = row.get(0).map_err(&failed)?;
+            let id: String = row.get(1).map_err(&failed)?;
+            let record: String = row.get(2).map_err(&failed)?;
+            let network_id = network.parse().map_err(|_| self.damaged(format!("network \"{network}\"")))?;
+            let (id, record) = self.parse::<String>(&id, &record, "token")?;
+            records.tokens.push((network_id, id, record));
         }
         Ok(records)
     }
@@ -268,6 +292,7 @@ fn create(path: &Path, json_dir: Option<&Path>) -> Result<Option<ImportReport>, 
     let connection = Connection::open(&staged).map_err(failed)?;
     connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
     connection.execute_batch(SCHEMA).map_err(failed)?;
+    connection.execute_batch(TOKENS).map_err(failed)?;
     connection.execute("INSERT INTO schema_version VALUES (?1)", [SCHEMA_VERSION]).map_err(failed)?;
     prepare(&connection).map_err(failed)?;
     let mut store = SqliteStore {
@@ -309,6 +334,20 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)
 }
 
+/// Brings a database of an earlier layout to the present one, in one step: it is as before or wholly new.
+fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    let version: i64 =
+        transaction.query_row("SELECT max(version) FROM schema_version", [], |row| row.get(0))?;
+    if version < 2 {
+        transaction.execute_batch(TOKENS)?;
+    }
+    if version < SCHEMA_VERSION {
+        transaction.execute("UPDATE schema_version SET version = ?1", [SCHEMA_VERSION])?;
+    }
+    transaction.commit()
+}
+
 fn apply(transaction: &Connection, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::PutNetwork { network, record } => transaction
@@ -323,7 +362,16 @@ fn apply(transaction: &Connection, change: &Change) -> rusqlite::Result<()> {
                  ON CONFLICT (network, address) DO UPDATE SET record = excluded.record",
             )?
             .execute(params![network.to_string(), member.to_string(), record.to_string()])?,
-        // Members go with their network (foreign key).
+        Change::PutToken { network, token, record } => transaction
+            .prepare_cached(
+                "INSERT INTO token (network, id, record) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (network, id) DO UPDATE SET record = excluded.record",
+            )?
+            .execute(params![network.to_string(), token, record.to_string()])?,
+        Change::DeleteToken { network, token } => transaction
+            .prepare_cached("DELETE FROM token WHERE network = ?1 AND id = ?2")?
+            .execute([&network.to_string(), token])?,
+        // Members and tokens go with their network (foreign key).
         Change::DeleteNetwork { network } => {
             transaction.prepare_cached("DELETE FROM network WHERE id = ?1")?.execute([network.to_string()])?
         }

@@ -8,4 +8,5 @@ mod http;
 mod requests;
 mod rules;
 mod store;
+mod tokens;
 mod vectors;

@@ -1,0 +1,219 @@
+//! Join tokens over the API. Unlike the fields of networks and members, which many tools post, these are read strictly: a
+//! mistyped word must not make a token that lets more nodes in than it was meant to.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use protocol::{NetworkId, netconf};
+use rand::Rng;
+use serde_json::{Map, Value, json};
+
+use super::record::Terms;
+use super::{DEFAULT_LIFETIME, JoinToken, MAX_LIFETIME, MAX_NAME, MAX_TOKENS, MAX_USES, TokenId};
+use crate::controller::Controller;
+use crate::http::{HttpReply, Outcome, object};
+use crate::state::NetworkState;
+
+/// A token that is over is still listed, and told apart from one that never was, for this long, ms: thirty days.
+const REMEMBERED: i64 = 30 * 86_400_000;
+
+fn wrong(description: impl Into<String>) -> HttpReply {
+    HttpReply::error(400, description)
+}
+
+impl Controller {
+    /// A network's tokens in order of their making.
+    pub(crate) fn list_tokens(&self, now: i64, network: NetworkId) -> Outcome {
+        let state = self.state(network)?;
+        let mut tokens: Vec<&JoinToken> = state.tokens().iter().collect();
+        tokens.sort_by_key(|token| (token.created, token.id));
+        // One look at the members for all tokens.
+        let mut members: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for member in state.members().values() {
+            if let Some(token) = member.join_token() {
+                members.entry(token).or_default().push(json!(member.address.to_string()));
+            }
+        }
+        let shown = tokens.into_iter().map(|token| {
+            let members = members.remove(token.id.to_string().as_str()).unwrap_or_default();
+            show(now, network, token, members)
+        });
+        Ok(HttpReply::ok(shown.collect()))
+    }
+
+    /// One token.
+    pub(crate) fn get_token(&self, now: i64, network: NetworkId, id: TokenId) -> Outcome {
+        let state = self.state(network)?;
+        let token = state.tokens().get(id).ok_or_else(|| HttpReply::empty(404))?;
+        Ok(HttpReply::ok(show(now, network, token, members(state, id))))
+    }
+
+    /// Makes a token. The answer is the only thing that ever has its text.
+    pub(crate) fn create_token(&mut self, now: i64, network: NetworkId, body: &[u8]) -> Outcome {
+        let Some(state) = self.networks.get_mut(&network) else { return Err(HttpReply::empty(404)) };
+        let terms = if body.is_empty() { Map::new() } else { object(body)? };
+        let terms = read(now, &terms)?;
+        check_addresses(now, state, &terms.ips)?;
+        let forgotten = make_room(now, state)?;
+        let free = |id: &TokenId| state.tokens().get(*id).is_none();
+        let mut ids = std::iter::repeat_with(|| TokenId(self.random.next_u32()));
+        let id = ids.find(free).ok_or_else(|| HttpReply::empty(503))?;
+        let (token, text) = JoinToken::create(id, &mut self.random, now, terms);
+        let mut shown = show(now, network, &token, Vec::new());
+        state.save_token(self.store.as_mut(), token, &forgotten)?;
+        shown["token"] = json!(*text);
+        tracing::info!(%network, token = %id, "join token made");
+        Ok(HttpReply::ok(shown))
+    }
+
+    /// Ends a token; members it let in stay. One that is revoked already stays as it is.
+    pub(crate) fn revoke_token(&mut self, now: i64, network: NetworkId, id: TokenId) -> Outcome {
+        let Some(state) = self.networks.get_mut(&network) else { return Err(HttpReply::empty(404)) };
+        let mut token = state.tokens().get(id).cloned().ok_or_else(|| HttpReply::empty(404))?;
+        if token.revoked == 0 {
+            token.revoked = now;
+            state.save_token(self.store.as_mut(), token.clone(), &[])?;
+            tracing::info!(%network, token = %id, "join token revoked");
+        }
+        Ok(HttpReply::ok(show(now, network, &token, members(state, id))))
+    }
+}
+
+fn members(state: &NetworkState, id: TokenId) -> Vec<Value> {
+    let id = id.to_string();
+    let members = state.members().values().filter(|member| member.join_token() == Some(&id));
+    members.map(|member| json!(member.address.to_string())).collect()
+}
+
+fn show(now: i64, network: NetworkId, token: &JoinToken, members: Vec<Value>) -> Value {
+    let mut shown = token.to_json(network);
+    shown["state"] = json!(token.state(now).name());
+    shown["members"] = Value::Array(members);
+    shown
+}
+
+/// The tokens to be forgotten for one more: those long over, and if that does not help the one that is over for longest.
+fn make_room(now: i64, state: &NetworkState) -> Result<Vec<TokenId>, HttpReply> {
+    let over = |token: &JoinToken| token.over_since(now).map(|since| (since, token.id));
+    let mut over: Vec<(i64, TokenId)> = state.tokens().iter().filter_map(over).collect();
+    over.sort_unstable();
+    let old = over.iter().filter(|(since, _)| now.saturating_sub(*since) > REMEMBERED).count();
+    let needed = (state.tokens().len() + 1).saturating_sub(MAX_TOKENS);
+    if over.len() < needed {
+        let network = state.record.id;
+        return Err(HttpReply::error(
+            409,
+            format!(
+                "network {network} has {MAX_TOKENS} good join tokens already; revoke some that are not needed"
+            ),
+        ));
+    }
+    over.truncate(old.max(needed));
+    Ok(over.into_iter().map(|(_, id)| id).collect())
+}
+
+/// What a token may give depends on the network as it is now.
+fn check_addresses(now: i64, state: &NetworkState, ips: &[IpAddr]) -> Result<(), HttpReply> {
+    let routes = &state.record.routes;
+    for ip in ips {
+        if !routes.iter().any(|route| route.target.contains(*ip)) {
+            let known: Vec<String> = routes.iter().map(|route| route.target.to_string()).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            return Err(wrong(format!(
+                "ipAssignments: {ip} is in no route of the network, so that no member could use it; its routes: {known}"
+            )));
+        }
+        if let Some(holder) = state.holder(*ip, protocol::Address::NULL) {
+            return Err(HttpReply::error(409, format!("{ip} is already assigned to member {holder}")));
+        }
+        if let Some(token) = state.tokens().keeps(*ip, now) {
+            return Err(HttpReply::error(
+                409,
+                format!("{ip} is kept for the join token {token}; revoke that first"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What a request body asks for.
+fn read(now: i64, body: &Map<String, Value>) -> Result<Terms, HttpReply> {
+    let mut terms = Terms { uses: 1, expires: now.saturating_add(DEFAULT_LIFETIME), ..Terms::default() };
+    for (key, value) in body {
+        match key.as_str() {
+            "name" => terms.name = Some(read_name(value)?),
+            "uses" => {
+                terms.uses = value.as_u64().filter(|uses| *uses <= u64::from(MAX_USES)).ok_or_else(|| {
+                    wrong(format!(
+                        "uses: a number from 1 to {MAX_USES} is expected, or 0 for any number of nodes"
+                    ))
+                })?;
+            }
+            "lifetime" => {
+                let lifetime =
+                    value.as_i64().filter(|ms| (0..=MAX_LIFETIME).contains(ms)).ok_or_else(|| {
+                        wrong(format!(
+                            "lifetime: milliseconds from 1 to {MAX_LIFETIME} are expected, or 0 for ever"
+                        ))
+                    })?;
+                terms.expires = if lifetime == 0 { 0 } else { now.saturating_add(lifetime) };
+            }
+            "tags" => terms.tags = read_tags(value)?,
+            "ipAssignments" => terms.ips = read_addresses(value)?,
+            other => {
+                let other: String = other.chars().take(64).collect();
+                return Err(wrong(format!(
+                    "{other:?}: a join token has no such field; it has name, uses, lifetime, tags and ipAssignments"
+                )));
+            }
+        }
+    }
+    if !terms.ips.is_empty() && terms.uses != 1 {
+        return Err(wrong(
+            "ipAssignments: an address is held by one member, so that a token that gives one has one use; set uses to 1, \
+             or let the network's pools give the addresses",
+        ));
+    }
+    Ok(terms)
+}
+
+fn read_name(value: &Value) -> Result<String, HttpReply> {
+    value
+        .as_str()
+        .filter(|name| !name.is_empty() && name.len() <= MAX_NAME && !name.contains(char::is_control))
+        .map(str::to_owned)
+        .ok_or_else(|| {
+            wrong(format!("name: a text of 1 to {MAX_NAME} bytes without control characters is expected"))
+        })
+}
+
+fn read_tags(value: &Value) -> Result<BTreeMap<u32, u32>, HttpReply> {
+    let number = |value: &Value| u32::try_from(value.as_u64()?).ok();
+    let pair = |pair: &Value| match pair.as_array()?.as_slice() {
+        [id, value] => Some((number(id)?, number(value)?)),
+        _ => None,
+    };
+    let list = value.as_array().filter(|list| list.len() <= netconf::MAX_TAGS);
+    list.and_then(|list| list.iter().map(pair).collect()).ok_or_else(|| {
+        let most = netconf::MAX_TAGS;
+        wrong(format!("tags: a list of [id, value], both numbers of 32 bits, is expected, {most} at most"))
+    })
+}
+
+fn read_addresses(value: &Value) -> Result<Vec<IpAddr>, HttpReply> {
+    let list = value.as_array().filter(|list| list.len() <= netconf::MAX_ADDRESSES).ok_or_else(|| {
+        wrong(format!("ipAssignments: a list of {} addresses at most is expected", netconf::MAX_ADDRESSES))
+    })?;
+    let mut ips = Vec::new();
+    for (index, value) in list.iter().enumerate() {
+        let ip = value.as_str().and_then(|text| text.parse().ok()).ok_or_else(|| {
+            wrong(format!(
+                "ipAssignments[{index}]: an IP address without /bits is expected, such as 10.0.1.1"
+            ))
+        })?;
+        if !ips.contains(&ip) {
+            ips.push(ip);
+        }
+    }
+    Ok(ips)
+}
