@@ -195,3 +195,78 @@ fn every_help_teaches_with_an_example() {
         assert!((ran.out + &ran.err).contains("Commands:"), "{line}");
     }
 }
+
+fn with_token(state: &str) -> (Home, String) {
+    let home = home();
+    let token = format!(
+        r#"{{"id":"5f0c2a19","nwid":"{ID}","state":"{state}","uses":1,"used":0,"creationTime":1000,"expiryTime":3601000,"name":"aws","tags":[[100,2]],"ipAssignments":["10.0.2.1"],"members":[]"#
+    );
+    let path = format!("/controller/network/{ID}/token");
+    home.service.answer(&format!("POST {path}"), 200, format!(r#"{token},"token":"ztt_5f0c2a19_0123"}}"#));
+    home.service.answer(&format!("GET {path}"), 200, format!("[{token}}}]"));
+    home.service.answer(&format!("DELETE {path}/5f0c2a19"), 200, format!("{token}}}"));
+    (home, path)
+}
+
+#[test]
+fn a_token_is_all_that_goes_to_standard_output() {
+    let (home, _) = with_token("good");
+    let rules = r#","rulesSource":"tag department\n id 100\n enum 1 sales\n enum 2 engineering\n;\naccept;""#;
+    home.service.answer(&format!("GET /controller/network/{ID}"), 200, network(rules));
+    let ran =
+        home.run("token create demo.lab --name aws --tag department=engineering --tag 7=9 --ip 10.0.2.1");
+    assert_eq!((ran.code, ran.out.as_str()), (0, "ztt_5f0c2a19_0123\n"), "{ran:?}");
+    assert!(ran.err.contains("one node") && ran.err.contains("for 1 h") && ran.err.contains(ID), "{ran:?}");
+    assert!(!ran.err.contains("0123"), "{ran:?}");
+    assert_eq!(
+        sent(&home),
+        serde_json::json!({"uses": 1, "lifetime": 3_600_000, "name": "aws", "tags": [[100, 2], [7, 9]],
+            "ipAssignments": ["10.0.2.1"]})
+    );
+    let ran = home.run(&format!("token create {ID} --uses unlimited --expires never -j"));
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((shown["token"].as_str(), ran.err.as_str()), (Some("ztt_5f0c2a19_0123"), ""));
+    assert_eq!(sent(&home), serde_json::json!({"uses": 0, "lifetime": 0}));
+
+    for wrong in
+        ["--tag nonsense=1", "--tag department=nobody", "--uses 2 --ip 10.0.2.1", "--uses 0", "--expires 1"]
+    {
+        let before = home.service.seen().iter().filter(|seen| seen.body.contains("uses")).count();
+        let ran = home.run(&format!("token create {ID} {wrong}"));
+        assert_eq!(ran.code, 2, "{wrong}: {ran:?}");
+        assert_eq!(
+            home.service.seen().iter().filter(|seen| seen.body.contains("uses")).count(),
+            before,
+            "{wrong}"
+        );
+    }
+}
+
+#[test]
+fn tokens_are_listed_and_revoked() {
+    let (home, path) = with_token("good");
+    let ran = home.run("token list demo.lab");
+    let words: Vec<_> = ran.out.lines().nth(1).unwrap_or_default().split_whitespace().collect();
+    assert_eq!(
+        words,
+        ["5f0c2a19", "good", "0/1", "in", "0", "s", "aws", "10.0.2.1", "100=2", "-"],
+        "{ran:?}"
+    );
+    home.run("token revoke demo.lab 5F0C2A19").prints(&format!("token 5f0c2a19 of {ID} revoked\n"));
+    home.run("token revoke demo.lab ztt_5f0c2a19_0123").prints(&format!("token 5f0c2a19 of {ID} revoked\n"));
+    home.service.answer(&format!("DELETE {path}/00000001"), 404, "");
+    let ran = home.run("token revoke demo.lab 00000001");
+    assert!(ran.code == 1 && ran.err.contains("has no join token 00000001"), "{ran:?}");
+    assert_eq!(home.run("token revoke demo.lab aws").code, 2);
+}
+
+#[test]
+fn the_join_token_is_not_that_of_the_control_api() {
+    let home = home();
+    home.service.answer(&format!("POST /network/{ID}"), 200, "{}");
+    home.run(&format!("join {ID} --token ztt_x")).prints("200 join OK\n");
+    assert_eq!(sent(&home), serde_json::json!({"token": "ztt_x"}));
+    home.run(&format!("join {ID}")).prints("200 join OK\n");
+    assert_eq!(sent(&home), serde_json::json!({}));
+    assert_eq!(home.run(&format!("join {ID} --token")).code, 2);
+}

@@ -38,6 +38,8 @@ fn a_usable_network_is_told_with_its_interface_and_addresses() {
     home.run(&format!("join {NETWORK} --wait=0"))
         .prints("200 join OK\n200 wait OK zt53xijwhx 10.9.0.201/24,fd00::1/88\n");
     assert_eq!(home.service.seen()[0].body, "{}");
+    home.run(&format!("join {NETWORK} --token ztt_x --wait=0"));
+    assert_eq!(home.service.seen()[2].body, r#"{"token":"ztt_x"}"#);
     let ran = home.run(&format!("join {NETWORK} --wait=0 -j"));
     let result: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, &result["ready"], &result["code"]), (0, &json!(true), &json!(0)));
@@ -58,6 +60,11 @@ fn each_lack_has_its_exit_code_and_its_remedy() {
         ("controller", 5, "the network's controller 361884d8f6 does not"),
         ("network", 6, "network not found: its controller 361884d8f6 does not know it"),
         ("authorization", 7, "the controller: ztnode-cli member authorize 361884d8f6000001 37f2b7c94f"),
+        (
+            "token",
+            7,
+            "37f2b7c94f, is not authorized: the token was not accepted (spent, expired or revoked), or the controller",
+        ),
         ("login", 8, "log in at https://login.example/?a=b"),
         ("port", 9, "port error: the network interface cannot be made; /dev/net/tun does not exist"),
         ("addresses", 9, "not in place; /dev/net/tun does not exist"),

@@ -11,6 +11,7 @@ pub mod modern;
 pub mod network;
 pub mod rules;
 pub mod switches;
+pub mod token;
 pub mod wait;
 pub mod world;
 
@@ -40,7 +41,7 @@ pub struct Common {
     pub home: Option<String>,
     /// `-p`, `--port`.
     pub port: Option<u16>,
-    /// `-T`, `--token`.
+    /// `-T`, `--token` (after `join` that is a join token).
     pub token: Option<String>,
     /// `-H`, `--host`: an IP literal.
     pub host: Option<String>,

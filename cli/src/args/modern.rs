@@ -11,6 +11,7 @@ use super::member::MemberCommand;
 use super::migrate::Migrate;
 use super::network::NetworkCommand;
 use super::rules::RulesCommand;
+use super::token::TokenCommand;
 use super::world::{MoonCommand, RootCommand};
 
 /// A command line of a group.
@@ -47,7 +48,7 @@ pub struct Switches {
     #[arg(short, long, global = true, value_name = "PORT", help_heading = "Switches",
         value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
-    /// Token for it, instead of authtoken.secret
+    /// Token for it (not a join token), instead of authtoken.secret
     #[arg(short = 'T', long, global = true, value_name = "TOKEN", help_heading = "Switches")]
     token: Option<String>,
     /// IP address for it [default: 127.0.0.1]
@@ -76,6 +77,9 @@ pub enum Group {
     /// Members of those networks
     #[command(subcommand)]
     Member(MemberCommand),
+    /// Join tokens: let nodes in without authorizing each
+    #[command(subcommand)]
+    Token(TokenCommand),
     /// Flow rules: compile, test and explain them, set them, see what they do
     #[command(subcommand)]
     Rules(RulesCommand),

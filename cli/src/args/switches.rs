@@ -56,7 +56,7 @@ pub fn first_word(arguments: &[String]) -> Option<&str> {
     None
 }
 
-fn takes_separate_value(argument: &str) -> bool {
+pub(super) fn takes_separate_value(argument: &str) -> bool {
     matches!(argument, "--home" | "--port" | "--token" | "--host" | "--timeout")
 }
 

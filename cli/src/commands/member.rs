@@ -112,16 +112,11 @@ fn body(session: &Session, which: &Which, settings: &MemberSettings) -> Result<M
         let known = all_members(session, &network)?;
         let known = known.iter().any(|member| path.ends_with(&text::json::text(member, "address")));
         let current = if known { request(session, Method::GET, &path, None)? } else { Value::Null };
-        let wrong = |what: String, hint: String| {
-            Failure::usage(format!("{}: the network has no {what}", session.program)).hint(hint)
-        };
+        let wrong = |what: String, hint: String| missing(session, &what, hint);
         if tags {
             let mut list = text::json::tags(&current);
             for (name, value) in tag {
-                let id = vocabulary.tag(name).map_err(|hint| wrong(format!("tag {name}"), hint))?;
-                let value = vocabulary
-                    .value(id, value)
-                    .map_err(|hint| wrong(format!("value {value} of tag {name}"), hint))?;
+                let (id, value) = self::tag(session, &vocabulary, name, value)?;
                 list.insert(id, value);
             }
             for name in no_tag {
@@ -147,8 +142,32 @@ fn body(session: &Session, which: &Which, settings: &MemberSettings) -> Result<M
     Ok(body)
 }
 
+fn missing(session: &Session, what: &str, hint: String) -> Failure {
+    Failure::usage(format!("{}: the network has no {what}", session.program)).hint(hint)
+}
+
+/// A tag and its value, by name or by number.
+///
+/// # Errors
+/// Exit code 2: the network's rules have no such tag, or no such value.
+pub(super) fn tag(
+    session: &Session,
+    vocabulary: &Vocabulary,
+    name: &str,
+    value: &str,
+) -> Result<(u32, u32), Failure> {
+    let id = vocabulary.tag(name).map_err(|hint| missing(session, &format!("tag {name}"), hint))?;
+    let number = vocabulary
+        .value(id, value)
+        .map_err(|hint| missing(session, &format!("value {value} of tag {name}"), hint))?;
+    Ok((id, number))
+}
+
 /// The names that a network's rules give to tags and capabilities; none without a source.
-fn vocabulary(session: &Session, network: &str) -> Result<Vocabulary, Failure> {
+///
+/// # Errors
+/// As [`request`].
+pub(super) fn vocabulary(session: &Session, network: &str) -> Result<Vocabulary, Failure> {
     let record = request(session, Method::GET, &format!("/controller/network/{network}"), None)?;
     Ok(super::rules::vocabulary(&record))
 }

@@ -11,6 +11,7 @@ pub mod network;
 pub mod node;
 pub mod root;
 pub mod rules;
+pub mod token;
 pub mod wait;
 pub mod world;
 
@@ -21,6 +22,7 @@ use serde_json::Value;
 use crate::args::Common;
 use crate::args::modern::{Group, Line};
 use crate::args::switches::{self, Wanted, Words};
+use crate::args::token::take as take_token;
 use crate::args::wait::take;
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
@@ -47,6 +49,12 @@ pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
     if text::help::GROUPS.iter().any(|(group, _)| *group == first) {
         return grouped(program, arguments, io);
     }
+    let (arguments, token) = if first == "join" {
+        take_token(arguments).map_err(|complaint| Failure::usage(format!("{program}: {complaint}")))?
+    } else {
+        (arguments.to_vec(), None)
+    };
+    let arguments = &arguments;
     let waits = matches!(first, "join" | "wait");
     let (arguments, limit) = if waits {
         take(first, arguments).map_err(|complaint| Failure::usage(format!("{program}: {complaint}")))?
@@ -67,8 +75,8 @@ pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
             }
         }
         Wanted::Run(common, words) => match limit {
-            Some(limit) => wait::run(program, &common, &words, limit, io),
-            None => classic(program, common, &words, io),
+            Some(limit) => wait::run(program, &common, &words, token, limit, io),
+            None => classic(program, common, &words, token.as_deref(), io),
         },
     }
 }
@@ -79,18 +87,18 @@ fn has_long(arguments: &[String]) -> bool {
 }
 
 /// The commands with the reference tool's grammar.
-fn classic(program: &str, common: Common, words: &Words, io: &mut Io<'_>) -> Outcome {
+fn classic(program: &str, common: Common, words: &Words, token: Option<&str>, io: &mut Io<'_>) -> Outcome {
     let command = words.command();
     match command {
         "" => return Ok(write!(io.err, "{}", text::help::text(program, ""))?),
         "help" => return help(program, words.first(), io),
+        "join" => return node::join(&Session::open(program, common)?, words, token, io),
         _ => {}
     }
     let run: fn(&Session, &Words, &mut Io<'_>) -> Outcome = match command {
         "info" | "status" => node::info,
         "listpeers" | "peers" => node::peers,
         "listnetworks" => node::networks,
-        "join" => node::join,
         "leave" => node::leave,
         "get" => node::get,
         "set" => node::set,
@@ -126,6 +134,7 @@ fn grouped(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
     match line.group {
         Group::Network(command) => network::run(&open(common)?, command, io),
         Group::Member(command) => member::run(&open(common)?, command, io),
+        Group::Token(command) => token::run(&open(common)?, command, io),
         Group::Rules(command) => rules::run(program, common, command, io),
         Group::Capture(command) => capture::run(&open(common)?, &command, io),
         Group::Controller(command) => controller::run(&open(common)?, command, io),

@@ -59,8 +59,9 @@ pub fn networks(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
 ///
 /// # Errors
 /// Exit code 2 for an ID of another length; as [`Session::act`].
-pub fn join(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
-    change_membership(session, words, Method::POST, Some(&json!({})), io)
+pub fn join(session: &Session, words: &Words, token: Option<&str>, io: &mut Io<'_>) -> Outcome {
+    let body = token.map_or_else(|| json!({}), |token| json!({"token": token}));
+    change_membership(session, words, Method::POST, Some(&body), io)
 }
 
 /// `leave NETWORK`.

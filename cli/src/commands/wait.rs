@@ -105,6 +105,17 @@ impl Lack {
                     "the network's owner runs on the controller: ztnode-cli member authorize {network} {address}"
                 ),
             ),
+            "token" => (
+                code::AUTHORIZATION,
+                format!(
+                    "this node, {address}, is not authorized: the token was not accepted (spent, expired or revoked), or the \
+                     controller does not know tokens"
+                ),
+                format!(
+                    "the controller's log has the reason; the network's owner makes a new one there: ztnode-cli token create \
+                     {network}, or runs: ztnode-cli member authorize {network} {address}"
+                ),
+            ),
             "login" => (
                 code::LOGIN,
                 "authentication is required".to_owned(),
@@ -144,6 +155,8 @@ struct Wait<'a> {
     program: &'a str,
     common: &'a Common,
     network: String,
+    /// The join token of a `join`.
+    token: Option<String>,
     begun: Instant,
     limit: Duration,
     /// The last thing people were told is waited for.
@@ -152,11 +165,18 @@ struct Wait<'a> {
     state: Value,
 }
 
-/// Runs `wait`, or a `join` that waits at most `limit`.
+/// Runs `wait`, or a `join` (with this join token) that waits at most `limit`.
 ///
 /// # Errors
 /// The exit codes of the documentation: 2 for bad arguments or without a token, 3 to 10 for what is missing, 1 for all else.
-pub fn run(program: &str, common: &Common, words: &Words, limit: Duration, io: &mut Io<'_>) -> Outcome {
+pub fn run(
+    program: &str,
+    common: &Common,
+    words: &Words,
+    token: Option<String>,
+    limit: Duration,
+    io: &mut Io<'_>,
+) -> Outcome {
     let (command, id) = (words.command(), words.first());
     if !is_hex(id, 16) || words.0.len() > 2 {
         return Err(Failure::usage(format!(
@@ -167,6 +187,7 @@ pub fn run(program: &str, common: &Common, words: &Words, limit: Duration, io: &
         program,
         common,
         network: id.to_ascii_lowercase(),
+        token,
         begun: Instant::now(),
         limit,
         told: String::new(),
@@ -259,7 +280,10 @@ impl Wait<'_> {
             }
             Err(failure) => return Err(End::Failure(failure)),
         };
-        let body = (method == Method::POST).then(|| json!({}).to_string());
+        let body = (method == Method::POST).then(|| match &self.token {
+            Some(token) => json!({"token": token}).to_string(),
+            None => json!({}).to_string(),
+        });
         let reply = match client.request(method.clone(), path, body) {
             Ok(reply) => reply,
             Err(reason) => return Ok(Err(Lack::service(&reason.to_string()))),
@@ -274,6 +298,10 @@ impl Wait<'_> {
                     home::SOCKET_NAME
                 ))
             }),
+            400 if self.token.is_some() => {
+                let said = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
+                Failure::usage(format!("{}: {}", self.program, quoted(&field(&said, "description"))))
+            }
             404 if !reply.body.is_empty() => return Err(End::Lack(Lack::joined(&self.network))),
             404 => Failure::error(format!(
                 "{}: the service that runs is older than this tool and cannot be waited for; restart it: systemctl \

@@ -32,8 +32,8 @@ const COMMANDS: &[Command] = &[
     command("listnetworks", "", "the networks this node has joined, with their addresses", "listnetworks"),
     command(
         "join",
-        "NETWORK [--wait[=SECONDS]]",
-        "join a network by its 16-digit ID; --wait: return when it can be used",
+        "NETWORK [--token TOKEN] [--wait[=SECONDS]]",
+        "join a network by its 16-digit ID; --token: let in by a join token; --wait: return when it can be used",
         "join 37f2b7c94f000001 --wait",
     ),
     command(
@@ -95,9 +95,10 @@ Exit codes:
 ";
 
 /// Groups with their own grammar and help: (name, what they are for).
-pub const GROUPS: [(&str, &str); 9] = [
+pub const GROUPS: [(&str, &str); 10] = [
     ("network", "networks this node's controller keeps: create, list, show, set, delete"),
     ("member", "their members: list, show, authorize, deauthorize, set, delete"),
+    ("token", "join tokens: create, list, revoke"),
     ("rules", "flow rules: compile, check, set, show, test, explain, trace"),
     ("capture", "record the packets of a network, for tshark or as lines"),
     ("controller", "the controller itself: status, backup, restore"),
@@ -145,7 +146,8 @@ pub fn text(program: &str, named: &str) -> String {
          \x20 -D<dir>, --home DIR           home directory (default: $ZEROTIER_HOME, else\n\
          \x20                               /var/lib/ztnode if there is one, else /var/lib/zerotier-one)\n\
          \x20 -p<port>, --port PORT         TCP port of the control API, instead of the Unix socket\n\
-         \x20 -T<token>, --token TOKEN      token for it, instead of authtoken.secret\n\
+         \x20 -T<token>, --token TOKEN      token for it, instead of authtoken.secret (--token\n\
+         \x20                               after join: the join token)\n\
          \x20 -H<ip>, --host IP             address for it (default: 127.0.0.1)\n\
          \x20 -v, --version                 version\n\
          \x20 -h, --help                    this, or help on one command\n",

@@ -8,6 +8,7 @@ pub mod json;
 pub mod networks;
 pub mod peers;
 pub mod table;
+pub mod token;
 
 /// A text from the network made safe for a terminal and for one line: control characters become `?`.
 ///

@@ -158,6 +158,26 @@ fn later_schemas_are_refused() {
 }
 
 #[test]
+fn earlier_schemas_are_brought_up_to_date() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    let records = fill(&path, 2);
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("DROP TABLE token; UPDATE schema_version SET version = 1").unwrap();
+    drop(connection);
+    // A backup of the old layout is one, too.
+    let copy = folder.path().join("copy");
+    store::backup(&path, &copy).unwrap();
+    for path in [&path, &copy] {
+        assert_eq!(load(path), records);
+        let mut f = Fixture::over(Box::new(SqliteStore::open(path).unwrap()));
+        f.post(&format!("/controller/network/{NETWORK}/token"), json!({}));
+        drop(f);
+        assert_eq!(load(path).tokens.len(), 1);
+    }
+}
+
+#[test]
 fn backup_while_in_use_and_restore() {
     let folder = tempfile::tempdir().unwrap();
     let (path, copy) = (folder.path().join("db"), folder.path().join("my backup ?#%.sqlite3"));

@@ -105,6 +105,9 @@ pub enum Object {
     Moon(u64),
     /// A network's cached configuration (`networks.d/<16 hex>.conf`).
     Network(NetworkId),
+    /// The join token that a network's controller has not accepted yet (`networks.d/<16 hex>.token`), a secret. The core never
+    /// hands it out to be stored: whoever gave it keeps it.
+    Token(NetworkId),
     /// A peer's cache record (`peers.d/<10 hex>.peer`).
     Peer(Address),
 }

@@ -215,6 +215,8 @@ pub struct NetworkInfo {
     pub port_error: i32,
     /// Where to log in, when the network wants that.
     pub authentication_url: Option<String>,
+    /// Whether a join token waits to be accepted. The token itself is told to nobody but the controller.
+    pub has_token: bool,
     /// Frames accepted and dropped since the join.
     pub frames: FrameCounters,
 }

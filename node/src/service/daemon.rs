@@ -15,6 +15,7 @@ use protocol::{Address, NetworkId, SecretIdentity};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
+use zeroize::Zeroizing;
 
 use super::args::{DEFAULT_PORT, Options};
 use super::binder::Binder;
@@ -233,8 +234,11 @@ impl Daemon {
         for (network, cached) in shared.home.networks() {
             let settings = self.read_network_settings(network);
             shared.state_mut().networks.entry(network).or_default().settings = settings;
-            let joined =
-                shared.engine.call(move |core, now| core.join(now, network, cached.as_deref())).await?;
+            let token = shared.home.join_token(network);
+            let joined = shared
+                .engine
+                .call(move |core, now| core.join_with(now, network, cached.as_deref(), token))
+                .await?;
             if !joined {
                 tracing::warn!(%network, "not joined: too many networks; remove some of networks.d");
             }
@@ -394,8 +398,8 @@ impl Daemon {
 
     async fn obey(&mut self, order: Order) -> Result<(), Stopped> {
         match order {
-            Order::Join { network, changes, reply } => {
-                let joined = self.join(network, changes).await?;
+            Order::Join { network, changes, token, reply } => {
+                let joined = self.join(network, changes, token).await?;
                 let _ = reply.send(joined);
             }
             Order::Leave { network, reply } => {
@@ -414,16 +418,31 @@ impl Daemon {
         Ok(())
     }
 
-    async fn join(&mut self, network: NetworkId, changes: SettingsChange) -> Result<bool, Stopped> {
+    async fn join(
+        &mut self,
+        network: NetworkId,
+        changes: SettingsChange,
+        token: Option<Zeroizing<String>>,
+    ) -> Result<Result<bool, String>, Stopped> {
+        // First of all: whoever was told that the network is joined may restart the machine.
+        if let Some(token) = &token {
+            let object = Object::Token(network);
+            if let Err(error) = self.shared.home.store(object, token.as_bytes()) {
+                let path = self.shared.home.object_path(object);
+                return Ok(Err(format!("cannot keep the join token in {}: {error}", path.display())));
+            }
+        }
         let known = self.shared.state().networks.get(&network).map(|v| v.settings.clone());
         let fresh = known.is_none();
         let mut settings = known.unwrap_or_else(|| self.read_network_settings(network));
         changes.apply(&mut settings);
         self.shared.state_mut().networks.entry(network).or_default().settings = settings.clone();
-        let joined = self.shared.engine.call(move |core, now| core.join(now, network, None)).await?;
+        let joined =
+            self.shared.engine.call(move |core, now| core.join_with(now, network, None, token)).await?;
         if !joined {
             self.shared.state_mut().networks.remove(&network);
-            return Ok(false);
+            self.shared.home.delete(Object::Token(network));
+            return Ok(Ok(false));
         }
         self.settle().await?;
         if fresh {
@@ -433,7 +452,7 @@ impl Daemon {
             tracing::warn!(%network, %error, "cannot save the network's settings; they last until the next start");
         }
         self.ports.sync(network).await;
-        Ok(true)
+        Ok(Ok(true))
     }
 
     async fn change_settings(&mut self, changes: &Map<String, Value>) -> Result<Result<(), String>, Stopped> {

@@ -386,6 +386,30 @@ impl Home {
             .collect()
     }
 
+    /// The join token that a network's controller has not accepted yet.
+    pub fn join_token(&self, network: NetworkId) -> Option<Zeroizing<String>> {
+        let path = self.object_path(Object::Token(network));
+        let token = match fs::read(&path) {
+            Ok(bytes) => String::from_utf8(bytes).map_err(|error| error.into_bytes()),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(path = %path.display(), %error, "cannot read the join token; join again with it");
+                }
+                return None;
+            }
+        };
+        match token {
+            Ok(token) if is_join_token(&token) => {
+                files::restrict(&path);
+                Some(Zeroizing::new(token))
+            }
+            _ => {
+                tracing::warn!(path = %path.display(), "the join token is damaged; join again with it");
+                None
+            }
+        }
+    }
+
     /// The moons to orbit, with their definition where the file is good.
     pub fn moons(&self) -> Vec<(u64, Option<World>)> {
         let found = self.list(MOONS, 16, ".moon");
@@ -452,6 +476,7 @@ impl Home {
             Object::Planet => PLANET.into(),
             Object::Moon(id) => format!("{MOONS}/{id:016x}.moon"),
             Object::Network(id) => format!("{NETWORKS}/{id}.conf"),
+            Object::Token(id) => format!("{NETWORKS}/{id}.token"),
             Object::Peer(address) => peer_name(address),
         })
     }
@@ -495,16 +520,26 @@ impl Home {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        write_atomically(&path, bytes, 0o666, durability)
+        let mode = if matches!(object, Object::Token(_)) { 0o600 } else { 0o666 };
+        write_atomically(&path, bytes, mode, durability)
     }
 
-    /// Removes a state object, and a network's local settings with it.
+    /// Removes a state object; with a network its local settings and its join token.
     pub fn delete(&self, object: Object) {
         files::remove(&self.object_path(object));
         if let Object::Network(network) = object {
             files::remove(&self.network_settings_path(network));
+            files::remove(&self.object_path(Object::Token(network)));
         }
     }
+}
+
+/// Longest join token, bytes: it must fit into the metadata of a request.
+pub const MAX_JOIN_TOKEN: usize = 256;
+
+/// Whether this may be a join token: which one is good is for the controller to say.
+pub fn is_join_token(text: &str) -> bool {
+    (1..=MAX_JOIN_TOKEN).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 fn peer_name(address: Address) -> String {

@@ -98,8 +98,10 @@ pub enum Order {
         network: NetworkId,
         /// Which settings to change.
         changes: SettingsChange,
-        /// Answer: whether the network is joined now.
-        reply: oneshot::Sender<bool>,
+        /// What the controller is to let us in by.
+        token: Option<Zeroizing<String>>,
+        /// Answer: whether the network is joined now, or a token that is not joined with because it cannot be kept.
+        reply: oneshot::Sender<Result<bool, String>>,
     },
     /// Leave a network.
     Leave {

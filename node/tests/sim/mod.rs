@@ -221,6 +221,13 @@ impl World {
         self.settle(host);
     }
 
+    /// Lets a host join with a join token.
+    pub fn join_with(&mut self, host: usize, network: NetworkId, token: &str) {
+        let token = Some(zeroize::Zeroizing::new(token.to_owned()));
+        self.hosts[host].core.join_with(self.now, network, None, token);
+        self.settle(host);
+    }
+
     /// Address of a host.
     pub fn address(&self, host: usize) -> Address {
         self.hosts[host].core.address()

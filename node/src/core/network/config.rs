@@ -13,6 +13,7 @@ use protocol::reader::Reader;
 use protocol::verb::Verb;
 use protocol::verbs::{ConfigChunk, ConfigRequest, error_code};
 use protocol::{NetworkId, Result, packet};
+use zeroize::{Zeroize, Zeroizing};
 
 use super::super::Core;
 use super::super::event::{Event, Object};
@@ -135,11 +136,20 @@ impl Core {
             }
             return;
         }
-        let metadata = RequestMetadata::ours(&network.authorization).to_dictionary().into_bytes();
+        let token = network.token.as_ref().map(|token| Zeroizing::new(format!("token:{}", **token)));
+        let mut said = RequestMetadata::ours(token.as_ref().map_or("", |token| token));
+        let metadata = Zeroizing::new(said.to_dictionary().into_bytes());
+        said.authorization.zeroize();
         let (revision, timestamp) = network.config.as_ref().map_or((0, 0), |c| (c.revision, c.timestamp));
         if id.controller() == us.address {
             if self.settings.controller {
-                let request = Request { network: id, member: us, metadata, packet_id: u64::MAX, from: None };
+                let request = Request {
+                    network: id,
+                    member: us,
+                    metadata: metadata.to_vec(),
+                    packet_id: u64::MAX,
+                    from: None,
+                };
                 self.outbox.events.push_back(Event::ConfigRequest(request));
             } else {
                 self.fail(id, Failure::NotFound);
@@ -211,6 +221,10 @@ impl Core {
         let older = |c: &Arc<NetworkConfig>| (config.timestamp, config.revision) < (c.timestamp, c.revision);
         if asked || !network.config.as_ref().is_some_and(older) {
             self.apply_config(now, config, Some(dictionary));
+        }
+        // One that was pushed says as well that we are in, but may be older than the token.
+        if asked {
+            self.forget_token(id);
         }
         Ok(Some((id, update)))
     }

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::NetworkConfig;
 use protocol::{Address, Mac, NetworkId};
+use zeroize::Zeroizing;
 
 use super::Core;
 use super::event::{Event, Object};
@@ -70,8 +71,8 @@ pub(super) struct Network {
     last_announced: i64,
     repeats: Repeats,
     authentication_url: Option<String>,
-    /// Join authorization sent along with requests ("token:…"), empty for none.
-    authorization: String,
+    /// The join token sent along with requests until the controller lets us in.
+    token: Option<Zeroizing<String>>,
     frames: FrameCounters,
 }
 
@@ -95,7 +96,7 @@ impl Network {
             last_announced: 0,
             repeats: Repeats::default(),
             authentication_url: None,
-            authorization: String::new(),
+            token: None,
             frames: FrameCounters::default(),
         }
     }
@@ -142,6 +143,7 @@ impl Network {
             multicast_groups: self.own_groups().into_iter().collect(),
             port_error: self.port_error,
             authentication_url: self.authentication_url.clone(),
+            has_token: self.token.is_some(),
             frames: self.frames,
         }
     }
@@ -151,15 +153,24 @@ impl Core {
     /// Joins a network: its port is wanted at once, its configuration is asked for. `cached` is the configuration dictionary
     /// an earlier run kept; it is in force until the controller answers. False when too many networks are joined.
     pub fn join(&mut self, now: i64, id: NetworkId, cached: Option<&[u8]>) -> bool {
-        self.join_with(now, id, cached, "")
+        self.join_with(now, id, cached, None)
     }
 
-    /// [`Core::join`] with a join authorization for the controller, such as `token:…`.
-    pub fn join_with(&mut self, now: i64, id: NetworkId, cached: Option<&[u8]>, authorization: &str) -> bool {
+    /// [`Core::join`] with a join token for the controller. It goes with every request until one is answered by a
+    /// configuration; then [`Object::Token`] is to be deleted. On a network that is joined
+    /// already it takes the place of an earlier one, and the controller is asked at once.
+    pub fn join_with(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        cached: Option<&[u8]>,
+        token: Option<Zeroizing<String>>,
+    ) -> bool {
         if let Some(network) = self.networks.get_mut(&id) {
-            if !authorization.is_empty() {
-                network.authorization = authorization.to_owned();
+            if token.is_some() {
+                network.token = token;
                 network.requests.hurry(now);
+                self.request_configs(now);
             }
             return true;
         }
@@ -167,7 +178,7 @@ impl Core {
             return false;
         }
         let mut network = Network::new(id, self.address(), now);
-        network.authorization = authorization.to_owned();
+        network.token = token;
         self.networks.insert(id, network);
         self.outbox.events.push_back(Event::PortUp { network: id });
         let restored = cached.and_then(|bytes| NetworkConfig::from_dictionary(bytes).ok());
@@ -192,6 +203,15 @@ impl Core {
         self.outbox.events.push_back(Event::PortDown { network: id });
         self.outbox.events.push_back(Event::Delete { object: Object::Network(id) });
         true
+    }
+
+    /// The controller has let us in: the join token has done what it was for. A certificate lasts for as long as it is
+    /// renewed, and whoever puts us out later does not want us back by the same token.
+    fn forget_token(&mut self, id: NetworkId) {
+        let token = self.networks.get_mut(&id).and_then(|network| network.token.take());
+        if token.is_some() {
+            self.outbox.events.push_back(Event::Delete { object: Object::Token(id) });
+        }
     }
 
     /// Tells which multicast groups the operating system listens to on a network's port, addresses' own groups included.

@@ -58,6 +58,9 @@ impl Core {
                             network.requests.answered(now);
                         }
                         self.apply_config(now, config, Some(dictionary));
+                        if in_re.is_some() {
+                            self.forget_token(network);
+                        }
                     }
                     return;
                 }

@@ -68,6 +68,7 @@ fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool) -> Option<&'stati
     match info.status {
         NetworkStatus::RequestingConfiguration if online => Some("controller"),
         NetworkStatus::RequestingConfiguration => Some("online"),
+        NetworkStatus::AccessDenied if info.has_token => Some("token"),
         NetworkStatus::AccessDenied => Some("authorization"),
         NetworkStatus::NotFound => Some("network"),
         NetworkStatus::PortError => Some("port"),

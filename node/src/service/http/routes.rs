@@ -14,11 +14,13 @@ use axum::routing::{any, get, post};
 use protocol::{Address, NetworkId};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
+use zeroize::Zeroizing;
 
 use super::answer::{failure, hex, json, nothing, ok, stopped};
 use super::auth::{self, parameter};
 use super::{metrics, ready, render, rules, web};
 use crate::core::info::{MoonInfo, NetworkInfo};
+use crate::service::home::{MAX_JOIN_TOKEN, is_join_token};
 use crate::service::shared::{Order, SettingsChange, Shared};
 
 /// Octets of a request body.
@@ -180,10 +182,26 @@ async fn join(State(shared): Api, Path(id): Path<String>, body: Bytes) -> Respon
     let Some(id) = hex(&id, 16) else { return nothing().await };
     let network = NetworkId(id);
     let changes = SettingsChange::from_body(&body);
-    match order(&shared, |reply| Order::Join { network, changes, reply }).await {
-        Ok(true) => one_network(&shared, network).await,
-        Ok(false) => failure(StatusCode::INTERNAL_SERVER_ERROR, "too many networks are joined"),
+    let token = match join_token(&body) {
+        Ok(token) => token,
+        Err(complaint) => return failure(StatusCode::BAD_REQUEST, &complaint),
+    };
+    match order(&shared, |reply| Order::Join { network, changes, token, reply }).await {
+        Ok(Err(reason)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &reason),
+        Ok(Ok(true)) => one_network(&shared, network).await,
+        Ok(Ok(false)) => failure(StatusCode::INTERNAL_SERVER_ERROR, "too many networks are joined"),
         Err(error) => stopped(error),
+    }
+}
+
+/// The join token of a request body, if there is one.
+fn join_token(body: &[u8]) -> Result<Option<Zeroizing<String>>, String> {
+    match serde_json::from_slice::<Value>(body).unwrap_or_default().get_mut("token").map(Value::take) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if is_join_token(&text) => Ok(Some(Zeroizing::new(text))),
+        Some(_) => Err(format!(
+            "token: a text of 1 to {MAX_JOIN_TOKEN} visible ASCII characters without spaces is expected"
+        )),
     }
 }
 

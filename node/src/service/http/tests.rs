@@ -77,10 +77,11 @@ fn fixture() -> Fixture {
     tokio::spawn(async move {
         while let (Some(order), Some(shared)) = (received.recv().await, weak.upgrade()) {
             match order {
-                Order::Join { network, changes, reply } => {
+                Order::Join { network, changes, token, reply } => {
                     changes.apply(&mut shared.state_mut().networks.entry(network).or_default().settings);
-                    let joined = shared.engine.call(move |core, now| core.join(now, network, None)).await;
-                    let _ = reply.send(joined.unwrap());
+                    let joined =
+                        shared.engine.call(move |core, now| core.join_with(now, network, None, token)).await;
+                    let _ = reply.send(Ok(joined.unwrap()));
                 }
                 Order::Leave { network, reply } => {
                     let _ = reply.send(shared.engine.call(move |core, _| core.leave(network)).await.unwrap());

@@ -1,0 +1,92 @@
+//! `token …`: what lets nodes into the networks of this node's controller without anybody authorizing them.
+
+use hyper::Method;
+use serde_json::{Map, Value, json};
+
+use super::Session;
+use super::controller::{network_id, print, request};
+use crate::args::token::{Create, TokenCommand};
+use crate::failure::{Failure, Io, Outcome};
+use crate::text;
+
+/// Runs one of the token commands.
+///
+/// # Errors
+/// Exit code 2 for input that cannot be right, 1 for what the service says no to.
+pub fn run(session: &Session, command: TokenCommand, io: &mut Io<'_>) -> Outcome {
+    match command {
+        TokenCommand::Create(create) => make(session, &create, io),
+        TokenCommand::List { network } => {
+            let id = network_id(session, &network)?;
+            let tokens = request(session, Method::GET, &format!("/controller/network/{id}/token"), None)?;
+            if session.common.json {
+                return print(&tokens, io);
+            }
+            let tokens = tokens.as_array().map_or(&[][..], Vec::as_slice);
+            Ok(write!(io.out, "{}", text::token::list(&id, tokens, super::now()))?)
+        }
+        TokenCommand::Revoke { network, id } => {
+            let network = network_id(session, &network)?;
+            let path = format!("/controller/network/{network}/token/{id}");
+            let token = request(session, Method::DELETE, &path, None).map_err(|failure| {
+                if failure.err.contains("not found") {
+                    let program = &session.program;
+                    Failure::error(format!("{program}: network {network} has no join token {id}"))
+                        .hint(format!("See `ztnode-cli token list {network}`."))
+                } else {
+                    failure
+                }
+            })?;
+            if session.common.json {
+                return print(&token, io);
+            }
+            let members = text::json::items(&token, "members").len();
+            let stay = match members {
+                0 => String::new(),
+                1 => "; the member it let in stays".to_owned(),
+                many => format!("; the {many} members it let in stay"),
+            };
+            Ok(writeln!(io.out, "token {id} of {network} revoked{stay}")?)
+        }
+    }
+}
+
+fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
+    let network = network_id(session, &create.network)?;
+    if !create.ip.is_empty() && create.uses != 1 {
+        return Err(Failure::usage(format!(
+            "{}: --ip goes with one use only, for an address has one holder; leave --ip out and let the network's pools \
+             give the addresses, or make a token for each member",
+            session.program
+        )));
+    }
+    let mut body = Map::from_iter([
+        ("uses".to_owned(), json!(create.uses)),
+        ("lifetime".to_owned(), json!(create.expires)),
+    ]);
+    if let Some(name) = &create.name {
+        body.insert("name".to_owned(), json!(name));
+    }
+    if !create.ip.is_empty() {
+        let ips: Vec<_> = create.ip.iter().map(ToString::to_string).collect();
+        body.insert("ipAssignments".to_owned(), json!(ips));
+    }
+    if !create.tag.is_empty() {
+        let vocabulary = super::member::vocabulary(session, &network)?;
+        let mut tags = Vec::new();
+        for (name, value) in &create.tag {
+            let (id, value) = super::member::tag(session, &vocabulary, name, value)?;
+            tags.push(json!([id, value]));
+        }
+        body.insert("tags".to_owned(), tags.into());
+    }
+    let path = format!("/controller/network/{network}/token");
+    let token = request(session, Method::POST, &path, Some(&Value::Object(body)))?;
+    if session.common.json {
+        return print(&token, io);
+    }
+    // The token first: whoever closes standard error still has it.
+    writeln!(io.out, "{}", text::json::text(&token, "token"))?;
+    io.out.flush()?;
+    Ok(write!(io.err, "{}", text::token::made(&network, &token))?)
+}

@@ -1,0 +1,131 @@
+//! Join tokens, for people.
+
+use serde_json::Value;
+
+use super::{json, printable, table};
+
+/// All tokens of a network; `now` is the time here, ms since the epoch, from which what is left is shown.
+pub fn list(network: &str, tokens: &[Value], now: i64) -> String {
+    if tokens.is_empty() {
+        return format!("{network} has no join tokens. Make one: ztnode-cli token create {network}\n");
+    }
+    let rows: Vec<[String; 8]> = tokens
+        .iter()
+        .map(|token| {
+            let words = |field| {
+                let items = json::items(token, field).iter().filter_map(Value::as_str).map(printable);
+                dash(items.collect::<Vec<_>>().join(","))
+            };
+            let tags: Vec<_> = json::tags(token).iter().map(|(id, value)| format!("{id}={value}")).collect();
+            let name = json::scalar(&token["name"]).map(|name| printable(&name)).unwrap_or_default();
+            [
+                json::text(token, "id"),
+                json::text(token, "state"),
+                format!("{}/{}", json::int(token, "used"), allowed(token)),
+                ends(token, now),
+                dash(name),
+                words("ipAssignments"),
+                dash(tags.join(",")),
+                words("members"),
+            ]
+        })
+        .collect();
+    table::layout(["TOKEN", "STATE", "USED", "EXPIRES", "NAME", "IPS", "TAGS", "MEMBERS"], &rows)
+}
+
+/// What a new token is good for.
+pub fn made(network: &str, token: &Value) -> String {
+    let nodes = match json::int(token, "uses") {
+        0 => "any number of nodes".to_owned(),
+        1 => "one node".to_owned(),
+        uses => format!("{uses} nodes"),
+    };
+    let created = json::int(token, "creationTime");
+    let until = match json::int(token, "expiryTime") {
+        0 => "until it is revoked".to_owned(),
+        end => format!("for {}", span(end.saturating_sub(created))),
+    };
+    let id = json::text(token, "id");
+    format!(
+        "Token {id} lets {nodes} into {network}, {until}; it is not shown again.\nThere: ztnode-cli join {network} \
+         --token TOKEN --wait\n"
+    )
+}
+
+fn allowed(token: &Value) -> String {
+    match json::int(token, "uses") {
+        0 => "unlimited".to_owned(),
+        uses => uses.to_string(),
+    }
+}
+
+/// When a good token ends.
+fn ends(token: &Value, now: i64) -> String {
+    match (json::text(token, "state").as_str(), json::int(token, "expiryTime")) {
+        ("good", 0) => "never".to_owned(),
+        ("good", end) => format!("in {}", span(end.saturating_sub(now))),
+        _ => "-".to_owned(),
+    }
+}
+
+/// A time in its largest unit and the next smaller one.
+fn span(ms: i64) -> String {
+    let seconds = ms.max(0) / 1000;
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min"), (1, "s")];
+    let largest = units.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(units.len() - 1);
+    let (unit, name) = units[largest];
+    let first = format!("{} {name}", seconds / unit);
+    match units.get(largest + 1) {
+        Some((smaller, name)) if seconds % unit >= *smaller => {
+            format!("{first} {} {name}", seconds % unit / smaller)
+        }
+        _ => first,
+    }
+}
+
+fn dash(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn spans() {
+        for (ms, text) in [
+            (-5, "0 s"),
+            (999, "0 s"),
+            (59_000, "59 s"),
+            (3_600_000, "1 h"),
+            (3_599_000, "59 min 59 s"),
+            (5_430_000, "1 h 30 min"),
+            (7 * 86_400_000, "7 d"),
+            (90_061_000, "1 d 1 h"),
+        ] {
+            assert_eq!(span(ms), text);
+        }
+    }
+
+    #[test]
+    fn tokens_as_a_table() {
+        let tokens = [
+            json!({"id": "5f0c2a19", "state": "good", "used": 0, "uses": 1, "expiryTime": 3_600_000, "name": "aws",
+                "ipAssignments": ["10.0.2.1"], "tags": [[1000, 5]], "members": []}),
+            json!({"id": "00000001", "state": "revoked", "used": 2, "uses": 0, "expiryTime": 0, "name": null,
+                "ipAssignments": [], "tags": [], "members": ["5aca06ff8e", "0123456789"]}),
+        ];
+        let text = list("37f2b7c94f000001", &tokens, 60_000);
+        let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(
+            lines[1],
+            ["5f0c2a19", "good", "0/1", "in", "59", "min", "aws", "10.0.2.1", "1000=5", "-"]
+        );
+        assert_eq!(
+            lines[2],
+            ["00000001", "revoked", "2/unlimited", "-", "-", "-", "-", "5aca06ff8e,0123456789"]
+        );
+    }
+}
