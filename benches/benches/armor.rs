@@ -1,17 +1,21 @@
-//! Protecting and opening packets: every suite, small and full ones. One core, in place.
+//! Protecting and opening packets: every suite and every size, and every back end this processor has with full
+//! packets. One core, in place.
 #![allow(missing_docs, clippy::unwrap_used, reason = "criterion's macros; a benchmark may stop with a panic")]
 
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use protocol::Address;
+use protocol::crypto::Backend;
 use protocol::packet::{self, SessionKeys, Suite};
 use protocol::verb::Verb;
 
 const SUITES: [(&str, Suite); 3] =
     [("clear", Suite::Clear), ("salsa", Suite::Salsa), ("aes-gmac-siv", Suite::AesGmacSiv)];
-/// Octets after the header: a small frame, one datagram, a full frame at the default MTU.
-const SIZES: [usize; 3] = [64, 1_400, 2_810];
+/// Octets after the header: a small frame, one datagram of other nodes, a full frame at the default MTU, a jumbo frame.
+const SIZES: [usize; 5] = [64, 256, 1_400, 2_810, 9_000];
+/// Octets after the header for the comparison of back ends.
+const FULL: usize = 2_810;
 
 fn packet(payload: usize) -> Vec<u8> {
     let mut packet = Vec::new();
@@ -56,5 +60,26 @@ fn dearmor(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(all, armor, dearmor);
+fn backends(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("backends");
+    group.throughput(Throughput::Bytes(FULL as u64));
+    for (name, suite) in SUITES {
+        for backend in Backend::ALL {
+            // Where the processor lacks one, its fastest is measured again.
+            let keys = SessionKeys::with_backend(&[42; 48], backend);
+            let mut packet = packet(FULL);
+            group.bench_function(BenchmarkId::new(name, format!("{backend:?}")), |bencher| {
+                bencher.iter(|| keys.armor(black_box(&mut packet), suite));
+            });
+        }
+    }
+}
+
+/// What a new peer costs: both key schedules and the powers of the hash key.
+fn keys(criterion: &mut Criterion) {
+    criterion
+        .bench_function("session keys", |bencher| bencher.iter(|| SessionKeys::new(black_box(&[42; 48]))));
+}
+
+criterion_group!(all, armor, dearmor, backends, keys);
 criterion_main!(all);

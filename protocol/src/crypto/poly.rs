@@ -1,14 +1,20 @@
 //! Poly1305 (RFC 8439), of which packets carry the first half of the tag.
 //!
-//! The key is a packet's own, so tables pay only as far as one packet uses them: four powers of `r`, and none for
-//! short packets. Numbers modulo 2¹³⁰ − 5 are three limbs of 44, 44 and 42 bits; four blocks are multiplied by
+//! The key is a packet's own, so tables pay only as far as one packet uses them: none for short packets, a few powers
+//! of `r` for others. On processors with AVX2 or AVX-512 blocks go through lanes of vectors (`poly/wide.rs`). What is
+//! here does the rest, and all of it elsewhere: numbers modulo 2¹³⁰ − 5 are three limbs of 44, 44 and 42 bits; four blocks are multiplied by
 //! descending powers and summed before a carry is passed on, which leaves the multiplier always something to do.
+
+#[cfg(target_arch = "x86_64")]
+mod wide;
 
 use poly1305::Poly1305;
 use poly1305::universal_hash::KeyInit;
 use zeroize::Zeroize;
 
 use super::Backend;
+#[cfg(target_arch = "x86_64")]
+use super::x86::{Words256, Words512};
 
 /// 44 ones.
 const LOW: u64 = (1 << 44) - 1;
@@ -21,24 +27,43 @@ const WHOLE: u64 = 1 << 40;
 #[derive(Debug, Clone, Copy)]
 pub struct Poly(Way);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 enum Way {
+    #[cfg(target_arch = "x86_64")]
+    Wide(wide::Width),
     Limbs,
     Library,
+}
+
+impl core::fmt::Debug for Way {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Wide(_) => "Wide",
+            Self::Limbs => "Limbs",
+            Self::Library => "Library",
+        })
+    }
 }
 
 impl Poly {
     /// The fastest way there is.
     #[must_use]
     pub fn fastest() -> Self {
-        Self(Way::Limbs)
+        Backend::ALL.into_iter().find_map(Self::with).unwrap_or(Self(Way::Limbs))
     }
 
     /// The way of a certain back end. `None` if there is none.
     #[must_use]
     pub fn with(backend: Backend) -> Option<Self> {
         match backend {
+            #[cfg(target_arch = "x86_64")]
+            Backend::Wide512 => Words512::detect().map(|simd| Self(Way::Wide(wide::Width::Eight(simd)))),
+            #[cfg(target_arch = "x86_64")]
+            Backend::Wide256 => Words256::detect().map(|simd| Self(Way::Wide(wide::Width::Four(simd)))),
+            #[cfg(not(target_arch = "x86_64"))]
             Backend::Wide512 | Backend::Wide256 => None,
+            // Two lanes would not beat the processor's own multiplier.
             Backend::Wide128 => Some(Self(Way::Limbs)),
             Backend::Portable => Some(Self(Way::Library)),
         }
@@ -49,7 +74,9 @@ impl Poly {
     #[must_use]
     pub fn tag(self, key: &[u8; 32], message: &[u8]) -> [u8; 16] {
         match self.0 {
-            Way::Limbs => limbs(key, message),
+            #[cfg(target_arch = "x86_64")]
+            Way::Wide(width) => limbs(key, message, Some(width)),
+            Way::Limbs => limbs(key, message, None),
             Way::Library => Poly1305::new(key.into()).compute_unpadded(message).into(),
         }
     }
@@ -151,8 +178,27 @@ impl Number {
     }
 }
 
+#[cfg(not(target_arch = "x86_64"))]
+mod wide {
+    //! No vectors here.
+    use super::Number;
+
+    #[derive(Clone, Copy)]
+    pub(super) enum Width {}
+
+    impl Width {
+        pub(super) fn hash(self, _: Number, _: &[[u8; 16]]) -> Number {
+            match self {}
+        }
+
+        pub(super) fn fewest(self) -> usize {
+            match self {}
+        }
+    }
+}
+
 /// Own code: for whole packets several times as fast as the crate, whose vectors take a microsecond to prepare.
-fn limbs(key: &[u8; 32], message: &[u8]) -> [u8; 16] {
+fn limbs(key: &[u8; 32], message: &[u8], width: Option<wide::Width>) -> [u8; 16] {
     let (r, s) = key.split_at(16);
     let r = u128::from_le_bytes(*r.first_chunk().expect("invariant: 16 octets were split off"));
     let s = u128::from_le_bytes(*s.first_chunk().expect("invariant: 16 octets are left"));
@@ -160,9 +206,18 @@ fn limbs(key: &[u8; 32], message: &[u8]) -> [u8; 16] {
     let mut powers = [Factor::new(r); 4];
     let mut hash = Number::default();
 
-    let (blocks, last) = message.as_chunks::<16>();
-    let (groups, rest) = blocks.as_chunks::<4>();
-    if !groups.is_empty() {
+    let (mut blocks, last) = message.as_chunks::<16>();
+    if let Some(width) = width
+        && blocks.len() >= width.fewest()
+    {
+        hash = width.hash(r, blocks);
+        blocks = &[];
+    }
+    let (mut groups, mut rest) = blocks.as_chunks::<4>();
+    if groups.len() < 2 {
+        // Its powers would cost as much as they save.
+        (groups, rest) = (&[], blocks);
+    } else {
         let square = r.times(&powers[3]);
         powers[2] = Factor::new(square);
         powers[1] = Factor::new(square.times(&powers[3]));

@@ -41,6 +41,30 @@ pub(in crate::crypto) trait Words: Copy {
     fn rotate<const LEFT: i32, const RIGHT: i32>(self, a: Self::Vector) -> Self::Vector;
     /// Exclusive or of a batch's octets and its blocks, given as vectors of their words.
     fn apply(self, batch: &mut [u8], words: &[Self::Vector; 16]);
+
+    /// Half as many lanes of 64 bits: `word` in every one.
+    fn splat_64(self, word: u64) -> Self::Vector;
+    /// The first [`Words::LANES`] / 2 words of a slice that has at least as many.
+    fn load_64(self, from: &[u64]) -> Self::Vector;
+    /// The sum of all 64-bit lanes, modulo 2⁶⁴.
+    fn fold_64(self, a: Self::Vector) -> u64;
+    /// Sum of 64-bit lanes, modulo 2⁶⁴.
+    fn add_64(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Products of the lower halves of 64-bit lanes.
+    fn multiply(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Bitwise and.
+    fn and(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Bitwise or.
+    fn or(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// Each 64-bit lane shifted towards its lowest bit.
+    fn right_64<const BITS: u32>(self, a: Self::Vector) -> Self::Vector;
+    /// Each 64-bit lane shifted towards its highest bit.
+    fn left_64<const BITS: u32>(self, a: Self::Vector) -> Self::Vector;
+    /// The lower and the upper halves of as many 16-octet blocks as there are 64-bit lanes, in the order of
+    /// [`Words::ORDER`].
+    fn halves(self, blocks: &[u8]) -> (Self::Vector, Self::Vector);
+    /// Which block each lane of [`Words::halves`] has. Only as many as there are lanes count.
+    const ORDER: [usize; 8];
 }
 
 /// Four lanes: SSE2, which every x86-64 has.
@@ -149,6 +173,73 @@ impl Words for Words128 {
             }
         }
     }
+
+    const ORDER: [usize; 8] = [0, 1, 0, 0, 0, 0, 0, 0];
+
+    #[inline(always)]
+    fn splat_64(self, word: u64) -> __m128i {
+        // SAFETY: SSE2 belongs to every x86-64.
+        unsafe { _mm_set1_epi64x(word as i64) }
+    }
+
+    #[inline(always)]
+    fn load_64(self, from: &[u64]) -> __m128i {
+        let from = &from[..Self::LANES / 2];
+        // SAFETY: as many words are there, as just checked; the instruction needs no alignment.
+        unsafe { _mm_loadu_si128(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn fold_64(self, a: __m128i) -> u64 {
+        // SAFETY: SSE2 belongs to every x86-64.
+        unsafe { (_mm_cvtsi128_si64(_mm_add_epi64(a, _mm_unpackhi_epi64(a, a)))) as u64 }
+    }
+
+    #[inline(always)]
+    fn add_64(self, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: SSE2 belongs to every x86-64.
+        unsafe { _mm_add_epi64(a, b) }
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: SSE2 belongs to every x86-64.
+        unsafe { _mm_mul_epu32(a, b) }
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: SSE2 belongs to every x86-64.
+        unsafe { _mm_and_si128(a, b) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m128i, b: __m128i) -> __m128i {
+        // SAFETY: SSE2 belongs to every x86-64.
+        unsafe { _mm_or_si128(a, b) }
+    }
+
+    #[inline(always)]
+    fn right_64<const BITS: u32>(self, a: __m128i) -> __m128i {
+        // SAFETY: SSE2 belongs to every x86-64.
+        unsafe { _mm_srl_epi64(a, _mm_cvtsi32_si128(BITS as i32)) }
+    }
+
+    #[inline(always)]
+    fn left_64<const BITS: u32>(self, a: __m128i) -> __m128i {
+        // SAFETY: SSE2 belongs to every x86-64.
+        unsafe { _mm_sll_epi64(a, _mm_cvtsi32_si128(BITS as i32)) }
+    }
+
+    #[inline(always)]
+    fn halves(self, blocks: &[u8]) -> (__m128i, __m128i) {
+        let blocks = &blocks[..Self::LANES * 8];
+        let from: *const __m128i = blocks.as_ptr().cast();
+        // SAFETY: two vectors of octets are there, as just checked; the instructions need no alignment.
+        let (a, b) = unsafe { (_mm_loadu_si128(from), _mm_loadu_si128(from.add(1))) };
+        // SAFETY: SSE2 belongs to every x86-64.
+        unsafe { (_mm_unpacklo_epi64(a, b), _mm_unpackhi_epi64(a, b)) }
+    }
 }
 
 impl Words for Words256 {
@@ -235,6 +326,74 @@ impl Words for Words256 {
                 }
             }
         }
+    }
+
+    const ORDER: [usize; 8] = [0, 2, 1, 3, 0, 0, 0, 0];
+
+    #[inline(always)]
+    fn splat_64(self, word: u64) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_set1_epi64x(word as i64) }
+    }
+
+    #[inline(always)]
+    fn load_64(self, from: &[u64]) -> __m256i {
+        let from = &from[..Self::LANES / 2];
+        // SAFETY: as many words are there, as just checked; the instruction needs no alignment.
+        unsafe { _mm256_loadu_si256(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn fold_64(self, a: __m256i) -> u64 {
+        // SAFETY: the token proves AVX2.
+        let (low, high) = unsafe { (_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a)) };
+        self.0.fold_64(self.0.add_64(low, high))
+    }
+
+    #[inline(always)]
+    fn add_64(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_add_epi64(a, b) }
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_mul_epu32(a, b) }
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_and_si256(a, b) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_or_si256(a, b) }
+    }
+
+    #[inline(always)]
+    fn right_64<const BITS: u32>(self, a: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_srl_epi64(a, _mm_cvtsi32_si128(BITS as i32)) }
+    }
+
+    #[inline(always)]
+    fn left_64<const BITS: u32>(self, a: __m256i) -> __m256i {
+        // SAFETY: the token proves AVX2.
+        unsafe { _mm256_sll_epi64(a, _mm_cvtsi32_si128(BITS as i32)) }
+    }
+
+    #[inline(always)]
+    fn halves(self, blocks: &[u8]) -> (__m256i, __m256i) {
+        let blocks = &blocks[..Self::LANES * 8];
+        let from: *const __m256i = blocks.as_ptr().cast();
+        // SAFETY: two vectors of octets are there, as just checked; the instructions need no alignment.
+        let (a, b) = unsafe { (_mm256_loadu_si256(from), _mm256_loadu_si256(from.add(1))) };
+        // SAFETY: the token proves AVX2.
+        unsafe { (_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b)) }
     }
 }
 
@@ -331,5 +490,73 @@ impl Words for Words512 {
                 unsafe { _mm512_storeu_si512(at, _mm512_xor_si512(_mm512_loadu_si512(at), row)) }
             }
         }
+    }
+
+    const ORDER: [usize; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
+
+    #[inline(always)]
+    fn splat_64(self, word: u64) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_set1_epi64(word as i64) }
+    }
+
+    #[inline(always)]
+    fn load_64(self, from: &[u64]) -> __m512i {
+        let from = &from[..Self::LANES / 2];
+        // SAFETY: as many words are there, as just checked; the instruction needs no alignment.
+        unsafe { _mm512_loadu_si512(from.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn fold_64(self, a: __m512i) -> u64 {
+        // SAFETY: the token proves AVX-512F.
+        let (low, high) = unsafe { (_mm512_castsi512_si256(a), _mm512_extracti64x4_epi64::<1>(a)) };
+        self.0.fold_64(self.0.add_64(low, high))
+    }
+
+    #[inline(always)]
+    fn add_64(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_add_epi64(a, b) }
+    }
+
+    #[inline(always)]
+    fn multiply(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_mul_epu32(a, b) }
+    }
+
+    #[inline(always)]
+    fn and(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn right_64<const BITS: u32>(self, a: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_srli_epi64::<BITS>(a) }
+    }
+
+    #[inline(always)]
+    fn left_64<const BITS: u32>(self, a: __m512i) -> __m512i {
+        // SAFETY: the token proves AVX-512F.
+        unsafe { _mm512_slli_epi64::<BITS>(a) }
+    }
+
+    #[inline(always)]
+    fn halves(self, blocks: &[u8]) -> (__m512i, __m512i) {
+        let blocks = &blocks[..Self::LANES * 8];
+        let from: *const __m512i = blocks.as_ptr().cast();
+        // SAFETY: two vectors of octets are there, as just checked; the instructions need no alignment.
+        let (a, b) = unsafe { (_mm512_loadu_si512(from), _mm512_loadu_si512(from.add(1))) };
+        // SAFETY: the token proves AVX-512F.
+        unsafe { (_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b)) }
     }
 }
