@@ -132,6 +132,20 @@ impl Daemon {
         Ok(())
     }
 
+    /// Sits another program, another home or both on this host: the node is the one of that home from now on.
+    ///
+    /// # Errors
+    /// When it runs, or the home has no identity.
+    pub fn seat_on(&mut self, seat: Seat, home: &Path) -> Result<()> {
+        if self.child.is_some() {
+            bail!("{} runs", self.name());
+        }
+        self.address = planet::address(home)?;
+        self.seat = seat;
+        home.clone_into(&mut self.home);
+        Ok(())
+    }
+
     /// Starts the process and returns at once.
     ///
     /// # Errors

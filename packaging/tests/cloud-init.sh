@@ -13,6 +13,7 @@ daemon=
 
 # Runs before the machines are taken away.
 end_lab() {
+    [ "$status" = 0 ] || tail -n 40 "$machine/var/log/cloud-init-output.log" 2>/dev/null || true
     [ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
     ip netns del "$space-lab" 2>/dev/null || true
     ip netns del "$space-cloud" 2>/dev/null || true
@@ -61,17 +62,20 @@ cloud() {
     (
         cd "$machine/srv/ztnode"
         for deb in *.deb; do
-            dpkg-deb -f "$deb"
+            # An empty line would end the package's entry.
+            dpkg-deb -f "$deb" | sed '/^$/d'
             printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$(sha256sum "$deb" | cut -d' ' -f1)"
         done >Packages
     )
     # The mirrors of Debian cannot be reached from here, and the network is set up already.
     rm -f "$machine/etc/apt/sources.list" "$machine"/etc/apt/sources.list.d/*
-    printf 'network: {config: disabled}\napt: {preserve_sources_list: true}\n' >"$machine/etc/cloud/cloud.cfg.d/99-test.cfg"
+    # The small root has no other locale than this.
+    printf 'network: {config: disabled}\napt: {preserve_sources_list: true}\nlocale: C.UTF-8\n' >"$machine/etc/cloud/cloud.cfg.d/99-test.cfg"
     for unit in cloud-init-local cloud-init cloud-config cloud-final; do
         systemctl --root="$machine" enable "$unit.service" >/dev/null 2>&1
     done
-    boot "--network-namespace-path=/run/netns/$space-cloud"
+    # nspawn grants this only with a network that it makes itself.
+    boot "--network-namespace-path=/run/netns/$space-cloud" --capability=CAP_NET_ADMIN
 }
 
 # fill EXAMPLE: the example with this test's values.
@@ -80,20 +84,26 @@ fill() {
          s,TOKEN,${token:-},; s,--wait=300,--wait=${patience:-60},; s,--wait\$,--wait=${patience:-60}," "$examples/$1"
 }
 
-# Authorizes the one member that is not.
+# Authorizes the one member that is not, unless the boot is over already.
 authorize_asking() {
-    asking=$(lab -j member list "$network" | tr '{' '\n' | grep '"authorized": *false' | grep -o '[0-9a-f]\{10\}' | head -1)
+    asking=$(lab -j member list "$network" | jq -r 'map(select(.authorized | not).address)[0] // empty')
     [ -n "$asking" ] && lab member authorize "$network" "$asking"
 }
 
+named() { lab -j member list "$network" | jq -e --arg name "$1" 'any(.name == $name)'; }
 finished() { inside cloud-init status --wait; }
+# The boot failed, at the join, with that exit code.
+failed_with() {
+    ! inside cloud-init status --wait || return 1
+    inside grep -q scripts.user /run/cloud-init/result.json && inside grep "^Exit code: $1" /var/log/cloud-init.log
+}
 is_member() { [ "$(inside ztnode-cli get "$network" status)" = OK ]; }
 log_says() { inside grep -i "$1" /var/log/cloud-init-output.log; }
 
 echo "-- an identity of its own, authorized while the boot waits"
 fill generated.yaml >"$work/user-data"
 cloud generated "$work/user-data"
-check "the node asks, and is authorized at the controller" eventually 120 authorize_asking
+check "the node asks, and is authorized at the controller" eventually 240 authorize_asking
 check "the boot ends well" finished
 check "and the node is a member" is_member
 off
@@ -109,13 +119,26 @@ check "the node is the one that was placed" same_address "$address"
 check "and a member" is_member
 off
 
+echo "-- nobody authorizes it"
+patience=10
+fill generated.yaml >"$work/user-data"
+cloud unauthorized "$work/user-data"
+check "the boot says that it failed" failed_with 7
+check "and why" log_says 'not authorized; .*member authorize'
+off
+
+if ! lab token list "$network" >/dev/null 2>&1; then
+    echo "--   no join tokens in this version: not tested"
+    exit 0
+fi
 echo "-- a token"
-token=$(lab token create "$network" --name cloud)
+patience=60
+token=$(lab -j token create "$network" --name cloud | jq -r .token)
 fill token.yaml >"$work/user-data"
 cloud token "$work/user-data"
 check "the boot ends well" finished
 check "the node is a member" is_member
-check "under the token's name" sh -c "echo '$(lab member list "$network")' | grep -w cloud"
+check "under the token's name" named cloud
 off
 
 echo "-- a wrong token"
@@ -125,12 +148,4 @@ cloud wrong "$work/user-data"
 check "the boot says that it failed" not finished
 check "and why" log_says 'token\|not authorized'
 check "the node is no member" not is_member
-off
-
-echo "-- nobody authorizes it"
-patience=10
-fill generated.yaml >"$work/user-data"
-cloud unauthorized "$work/user-data"
-check "the boot says that it failed" not finished
-check "and why" log_says 'not authorized'
 off
