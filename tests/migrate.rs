@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::cluster::JOIN_LIMIT;
-use lab::{Cluster, Lab, Plan, Seat, testing};
+use lab::{Cluster, Lab, Plan, Seat, testing, tool};
 use serde_json::Value;
 
 /// From a change at the controller to its effect at a member.
@@ -79,13 +79,14 @@ fn move_over(cluster: &mut Cluster, old: &Path) -> Result<()> {
     controller.wait_ready()
 }
 
-/// The controller serves: a member is thrown out and let in again, a new one is found and authorized.
-fn serves(cluster: &mut Cluster) -> Result<()> {
-    let network = cluster.network.clone();
-    cluster.authorize(0, false)?;
-    cluster.members[0].wait_status(&network, "ACCESS_DENIED", EFFECT)?;
-    cluster.authorize(0, true)?;
-    cluster.wait_joined(0)
+/// The controller serves: what is changed there arrives at a member.
+fn serves(cluster: &Cluster) -> Result<()> {
+    let path = format!("/controller/network/{}", cluster.network);
+    cluster.controller().post(&path, &serde_json::json!({"name": "moved"}))?;
+    tool::wait_for("the network's new name", EFFECT, Duration::from_millis(50), || {
+        let network = cluster.members[0].network(&cluster.network)?.context("not joined")?;
+        Ok((network["name"] == "moved").then_some(()))
+    })
 }
 
 /// What a member reaches its controller's machine by.
@@ -196,8 +197,8 @@ fn take_fixture_over(cluster: &mut Cluster) -> Result<()> {
     copy(&fixture().join("member"), &aws)?;
     cluster.members[0].seat_on(Seat::Ours, &aws)?;
     let records = old.join("controller.d/network");
-    let record = fs::read_dir(&records)?.filter_map(Result::ok).map(|entry| entry.path());
-    let record = record.filter(|path| path.is_file()).next().context("a network of the fixture")?;
+    let mut records_of = fs::read_dir(&records)?.filter_map(Result::ok).map(|entry| entry.path());
+    let record = records_of.find(|path| path.is_file()).context("a network of the fixture")?;
     cluster.network = record.file_stem().and_then(|name| name.to_str()).context("a name")?.to_owned();
     let network = cluster.network.clone();
 
@@ -208,7 +209,9 @@ fn take_fixture_over(cluster: &mut Cluster) -> Result<()> {
     ensure!(cluster.controller().status()?["address"] == *address, "another address");
     let members = Members::of(cluster)?;
     let mut of_files = fs::read_dir(records.join(&network).join("member"))?
-        .map(|entry| Ok(entry?.path().file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned()))
+        .map(|entry| {
+            Ok(entry?.path().file_stem().and_then(|name| name.to_str()).unwrap_or_default().to_owned())
+        })
         .collect::<Result<Vec<_>>>()?;
     of_files.sort();
     ensure!(members.0.keys().eq(&of_files), "{members:?} of {of_files:?}");

@@ -8,6 +8,7 @@ pub mod multicast;
 pub mod netlink;
 pub mod privileges;
 pub mod tap;
+pub mod tcp;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod udp;

@@ -5,7 +5,7 @@
 //! the datagram size is a convention of both ends, and a lost fragment is better than a black hole.
 
 use std::io::{self, IoSlice};
-use std::net::{SocketAddr, TcpListener, UdpSocket as StdUdp};
+use std::net::{SocketAddr, UdpSocket as StdUdp};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -176,8 +176,7 @@ pub fn probe_port(port: u16) -> io::Result<()> {
             udp.set_only_v6(true)?;
         }
         udp.bind(&wildcard.into())?;
-        // As the listener to come: an old connection in TIME_WAIT is no obstacle, a listener is.
-        TcpListener::bind(wildcard).map(drop)
+        super::tcp::bind(wildcard).map(drop)
     }
     let v4 = both(SocketAddr::from(([0, 0, 0, 0], port)));
     if v4.is_ok() {
