@@ -11,9 +11,9 @@ tools
 own_planet /var/lib/ztnode
 cp "$deb" "$names" "$machine/root/"
 boot
-# A network of the machine's own controller, as $network.
+# A network of the machine's own controller, as $network: 10.77.0.0/24, or another second octet.
 new_network() {
-    network=$(inside ztnode-cli -j network create --name test --route 10.77.0.0/24 --pool 10.77.0.1-10.77.0.9 |
+    network=$(inside ztnode-cli -j network create --name test --route "10.${1:-77}.0.0/24" --pool "10.${1:-77}.0.1-10.${1:-77}.0.9" |
         sed -n 's/.*"\(id\|nwid\)": *"\([0-9a-f]\{16\}\)".*/\2/p' | head -1)
 }
 
@@ -40,6 +40,27 @@ check "the controller makes a network" test ${#network} = 16
 check "it is joined" inside ztnode-cli join "$network"
 check "the member is authorized" eventually 5 inside ztnode-cli member authorize "$network" "$mine"
 check "the address is on an interface" eventually 20 inside sh -c 'ip -4 -o address | grep "10\.77\.0\."'
+
+echo "-- a unit that waits for a network"
+unit=ztnode-wait-online@
+starting() { [ "$(inside systemctl show -P ActiveState "$1")" = activating ]; }
+# The unit's last words are these.
+last_words() { inside journalctl --no-pager -q -o cat -u "$1" | grep "$2"; }
+check "it returns for a network that is there" inside timeout 10 systemctl start "$unit$network.service"
+check "it fails for one that is not joined" not inside timeout 10 systemctl start "${unit}1c33c1ced07ac85d.service"
+check "and says so" eventually 5 last_words "${unit}1c33c1ced07ac85d.service" 'not joined.*join 1c33c1ced07ac85d'
+first=$network
+new_network 78
+inside ztnode-cli join "$network" >/dev/null
+inside systemctl start --no-block "$unit$network.service"
+check "it waits for one that has not let us in" eventually 10 starting "$unit$network.service"
+check "and says for what" eventually 10 last_words "$unit$network.service" "not authorized.*member authorize $network $mine"
+check "still" starting "$unit$network.service"
+inside ztnode-cli member authorize "$network" "$mine" >/dev/null
+check "it returns when we are in" eventually 5 inside systemctl is-active "$unit$network.service"
+inside ztnode-cli leave "$network" >/dev/null
+inside ztnode-cli network delete "$network" >/dev/null
+network=$first
 
 echo "-- harm"
 before=$(main_pid)
