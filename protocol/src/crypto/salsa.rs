@@ -88,7 +88,10 @@ impl Salsa {
     /// away, and [`PacketCipher::apply`] continues with block 1. `ahead` is fresh room for keystream.
     #[inline]
     #[must_use]
-    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables, reason = "the crate needs no hint of the length"))]
+    #[cfg_attr(
+        not(target_arch = "x86_64"),
+        allow(unused_variables, reason = "the crate needs no hint of the length")
+    )]
     pub fn start<'a>(
         self,
         ahead: &'a mut Ahead,
