@@ -145,6 +145,7 @@ impl Core {
         if self.topology.is_upstream(incoming.source)
             && self.topology.peers.contains_key(&peer)
             && self.path_allowed(peer, endpoint)
+            && self.may_probe(endpoint)
         {
             let junk: [u8; 4] = self.rng.random();
             self.put(now, Some(incoming.via.socket), endpoint, Some(PUNCH_TTL), &junk);
@@ -165,7 +166,10 @@ impl Core {
         let mut tried: BTreeMap<(Scope, bool), usize> = BTreeMap::new();
         for path in pushed.0 {
             let endpoint = path.endpoint;
-            if path.flags & FORGET != 0 || !self.path_allowed(incoming.source, endpoint) {
+            if path.flags & FORGET != 0
+                || !self.path_allowed(incoming.source, endpoint)
+                || !self.may_probe(endpoint)
+            {
                 continue;
             }
             if self.topology.peers.get(&incoming.source).is_some_and(|peer| peer.has_path_to(now, endpoint)) {

@@ -55,6 +55,8 @@ pub enum Event {
     ConfigRequest(controller::Request),
     /// The verdict on a frame of a network that is being traced.
     RuleTrace(Box<RuleTrace>),
+    /// Other machines that run with our identity, all there are now; empty: none any more. Repeated while they are heard.
+    Clones(Vec<CloneSeen>),
     /// A peer sent an application message.
     UserMessage {
         /// Who sent it.
@@ -64,6 +66,32 @@ pub enum Event {
         /// Content.
         body: Vec<u8>,
     },
+}
+
+/// The machine we run on, as far as clones have to know.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Machine {
+    /// A hash that differs from machine to machine; zeros if unknown.
+    pub id: [u8; 16],
+    /// Whether our identity belongs to this machine: it was made here, or put here on purpose.
+    pub at_home: bool,
+}
+
+/// Another machine that runs with our identity.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CloneSeen {
+    /// When it was first heard, ms since the Unix epoch.
+    pub since: i64,
+    /// When it was last heard.
+    pub last: i64,
+    /// When it started, by its own clock.
+    pub started: i64,
+    /// Whether its machine ID is the same as ours.
+    pub same_machine: bool,
+    /// Whether it is us who should give way.
+    pub give_way: bool,
+    /// Where it says it can be found.
+    pub endpoints: Vec<SocketAddr>,
 }
 
 /// Payload bytes a trace shows at most.

@@ -11,11 +11,13 @@
 //! | `receive`, `relay` | a datagram's way in: classify, reassemble, forward, authenticate, dispatch |
 //! | `hello`, `verbs` | the VL1 verbs |
 //! | `send` | a packet's way out: path, suite, fragments, queue, WHOIS |
+//! | `clones` | noticing other machines with our identity |
 //! | `contact` | keeping in touch and finding direct paths |
 //! | `network/` | VL2: joining, configurations, credentials, frames, multicast, bridging |
 //!
 //! Times are milliseconds since the Unix epoch and must not run backwards.
 
+mod clones;
 mod contact;
 pub mod event;
 mod expected;
@@ -42,11 +44,12 @@ use std::net::SocketAddr;
 
 use protocol::packet::Reassembler;
 use protocol::world::World;
-use protocol::{Address, NetworkId, SecretIdentity};
+use protocol::{Address, NetworkId, Prefix, SecretIdentity};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::dataplane::Outbox;
+use clones::{Reflections, Watch};
 use event::{Event, Object, Settings};
 use expected::Expected;
 use gate::{Gate, Gates};
@@ -83,6 +86,10 @@ pub struct Core {
     surfaces: Surfaces,
     expected: Expected,
     knocks: Knocks,
+    watch: Option<Watch>,
+    reflections: Reflections,
+    /// Private addresses are probed only inside these; `None` = everywhere.
+    on_link: Option<Vec<Prefix>>,
     sending: Queue,
     parked: Queue,
     reassembler: Reassembler<PathKey>,
@@ -120,6 +127,9 @@ impl Core {
             surfaces: Surfaces::default(),
             expected: Expected::default(),
             knocks: Knocks::default(),
+            watch: None,
+            reflections: Reflections::default(),
+            on_link: None,
             sending: Queue::sending(),
             parked: Queue::parking(),
             reassembler: Reassembler::new(REASSEMBLY_SLOTS),
@@ -156,7 +166,7 @@ impl Core {
             next = next.min(self.next_background);
         }
         let networks = self.networks.values().map(Network::next_deadline);
-        networks.chain(self.knocks.next()).fold(next, i64::min)
+        networks.chain(self.knocks.next()).chain(self.watch.as_ref().map(Watch::next)).fold(next, i64::min)
     }
 
     /// Does what is due: queue retries, contact checks, configuration requests, expiry. Calling it early is harmless.
@@ -172,6 +182,7 @@ impl Core {
             self.announce_groups(now);
         }
         self.knock_where_due(now);
+        self.call_clones(now);
         self.repeat_announcements(now);
         self.request_configs(now);
         if now >= self.next_housekeeping {
@@ -195,6 +206,13 @@ impl Core {
     /// Replaces the settings.
     pub fn set_settings(&mut self, settings: Settings) {
         self.settings = settings;
+    }
+
+    /// Confines probing to be kind to clouds: of private, shared and link-local addresses that others tell us only those inside
+    /// `prefixes` are tried. `None` = no such limit. Addresses that the user or a planet names are not concerned, nor are
+    /// those from which an authentic packet came.
+    pub fn confine_probes(&mut self, prefixes: Option<Vec<Prefix>>) {
+        self.on_link = prefixes;
     }
 
     /// Tells which sockets exist and under which local address each can be reached. Paths over sockets that are gone are
@@ -266,6 +284,7 @@ impl Core {
 
     fn housekeeping(&mut self, now: i64) {
         self.surfaces.expire(now);
+        self.reflections.expire(now);
         self.whois.forget_idle(now);
         self.identities.forget_idle(now);
         self.pairs.forget_idle(now);

@@ -34,6 +34,10 @@ impl Core {
             self.counters.dropped += 1;
             return;
         }
+        if source == dest {
+            self.reflect(now, via, data);
+            return;
+        }
         packet::increment_hops(data);
         if let Some((key, _)) = self.topology.direct_path(now, dest) {
             self.forward(now, key, data);
@@ -68,7 +72,7 @@ impl Core {
         }
     }
 
-    fn forward(&mut self, now: i64, key: PathKey, data: &[u8]) {
+    pub(super) fn forward(&mut self, now: i64, key: PathKey, data: &[u8]) {
         self.counters.relayed += 1;
         self.put(now, Some(key.socket), key.remote, None, data);
     }
@@ -116,6 +120,14 @@ impl Core {
             .into_iter()
             .flat_map(|s| [(s, true), (s, false)])
             .find_map(|(s, v6)| Some((best(x, s, v6)?, best(y, s, v6)?)))
+    }
+
+    /// Whether an address that somebody told us may be tried at all.
+    pub(super) fn may_probe(&self, remote: SocketAddr) -> bool {
+        let Some(on_link) = &self.on_link else { return true };
+        let kept =
+            matches!(scope(remote.ip()), Scope::Private | Scope::Shared | Scope::LinkLocal | Scope::Loopback);
+        !kept || on_link.iter().any(|prefix| prefix.contains(remote.ip()))
     }
 
     /// Whether a physical address may be used for a peer: usable in itself, listed if the peer is a root, not inside a virtual

@@ -237,7 +237,9 @@ impl Core {
         if !peer.hints.allow(now, HINT_GATE, 1) {
             return;
         }
-        for to in configured.iter().chain(cached).copied().take(8).collect::<Vec<_>>() {
+        let learned = cached.iter().filter(|to| self.may_probe(**to));
+        let hints: Vec<SocketAddr> = configured.iter().chain(learned).copied().take(8).collect();
+        for to in hints {
             self.say_hello(now, dest, None, to);
         }
     }

@@ -371,6 +371,7 @@ impl Daemon {
             // The packet thread hands these to the controller itself.
             Event::ConfigRequest(_) => {}
             Event::RuleTrace(trace) => self.shared.traces.show(*trace),
+            Event::Clones(clones) => self.clones_seen(clones),
             Event::UserMessage { from, kind, body } => {
                 tracing::debug!(%from, kind, octets = body.len(), "application message; nobody asked for it");
             }
@@ -646,4 +647,7 @@ fn random_port() -> Result<u16, StartError> {
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let meta = fs::metadata(path).ok()?;
     Some((meta.modified().ok()?, meta.len()))
+}
+impl Daemon {
+    fn clones_seen(&mut self, _clones: Vec<crate::core::event::CloneSeen>) {}
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use controller::{Controller, MemoryStore};
-use node::core::event::{Event, Settings};
+use node::core::event::{CloneSeen, Event, Settings};
 use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
@@ -68,6 +68,10 @@ pub struct Host {
     pub received: Vec<(NetworkId, Vec<u8>)>,
     /// The latest status of each network.
     pub status: BTreeMap<NetworkId, NetworkStatus>,
+    /// What the node says of other machines with its identity.
+    pub clones: Vec<CloneSeen>,
+    /// Where datagrams were sent to, hole punching included.
+    pub contacted: BTreeSet<SocketAddr>,
     pub up: bool,
     deadline: i64,
 }
@@ -158,6 +162,11 @@ impl World {
 
     /// A host, behind a NAT or with an address of its own.
     pub fn add_host(&mut self, nat: Option<usize>) -> usize {
+        self.add_host_as(self.hosts.len(), nat)
+    }
+
+    /// A host with the identity of that number, which another may have as well.
+    pub fn add_host_as(&mut self, number: usize, nat: Option<usize>) -> usize {
         let index = self.hosts.len();
         let ip = match nat {
             None => Ipv4Addr::from(u32::from(Ipv4Addr::new(100, 64, 0, 1)) + index as u32 * 256),
@@ -171,7 +180,7 @@ impl World {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&(index as u64).to_be_bytes());
         let config = CoreConfig {
-            identity: identity(index),
+            identity: identity(number),
             planet: planet(),
             seed,
             settings: Settings { controller: index == 0, ..Settings::default() },
@@ -186,6 +195,8 @@ impl World {
             nat,
             received: Vec::new(),
             status: BTreeMap::new(),
+            clones: Vec::new(),
+            contacted: BTreeSet::new(),
             up: true,
             deadline: self.now,
         });
@@ -236,6 +247,33 @@ impl World {
     /// Stops a host: it neither sends nor hears.
     pub fn stop(&mut self, host: usize) {
         self.hosts[host].up = false;
+    }
+
+    /// Starts a host anew: the same identity and place, nothing remembered.
+    pub fn restart(&mut self, host: usize, number: usize) {
+        let h = &mut self.hosts[host];
+        let mut seed = [0; 32];
+        seed[..8].copy_from_slice(&(self.now as u64).to_be_bytes());
+        let settings = Settings::default();
+        let config = CoreConfig { identity: identity(number), planet: planet(), seed, settings };
+        h.core = Core::new(config, self.now);
+        h.core.set_local_addresses(self.now, vec![(SOCKET, h.inside)]);
+        h.up = true;
+        h.clones.clear();
+        self.settle(host);
+    }
+
+    /// Moves a host behind another NAT.
+    pub fn move_to(&mut self, host: usize, nat: usize) {
+        self.hosts[host].nat = Some(nat);
+    }
+
+    /// Forgets a NAT's mappings: its hosts get other outside ports.
+    pub fn forget_mappings(&mut self, nat: usize) {
+        let nat = &mut self.nats[nat];
+        nat.out.clear();
+        nat.back.clear();
+        nat.sent.clear();
     }
 
     /// Sends an Ethernet frame from the port of one host.
@@ -293,6 +331,7 @@ impl World {
                 break;
             }
             for (segment, data) in outbox.datagrams.iter() {
+                self.hosts[host].contacted.insert(segment.to);
                 // Hole-punching junk does its work in the sender's NAT and dies on the way.
                 self.transmit(host, segment.to, data, segment.ttl.is_some());
             }
@@ -321,6 +360,7 @@ impl World {
                     }
                 }
             }
+            Event::Clones(clones) => self.hosts[host].clones = clones,
             Event::NetworkStatus { network, status } => {
                 self.hosts[host].status.insert(network, status);
             }

@@ -1,0 +1,422 @@
+//! Noticing that another machine runs with our identity: two machines made from one image, or a backup that woke up elsewhere.
+//!
+//! An extension of ours that others need not know of. A node now and then sends a packet **to itself**: sealed with the key that
+//! an identity agrees upon with itself, which nobody can make or read who does not hold its secret. Roots carry it to where they
+//! believe the address to be. While there is one machine, it comes back to the sender or goes nowhere. With two, a root
+//! sooner or later hands it to the other one; a root of ours hands it to every place at which the address was heard, so that it
+//! takes one round trip. Whoever hears it answers, by the roots and directly at the addresses told in it.
+//!
+//! A run of a node has a random mark, so that a node knows its own packets. A packet recorded earlier proves nothing: another
+//! run is believed when it repeats our mark, or when it spoke after we started (our own earlier run was over by then). So neither
+//! a quick restart nor a replay, a new address or a NAT that forgets raises an alarm.
+//!
+//! Which of two should give way, both conclude from the same facts: the one that is not on the machine the identity belongs to;
+//! else the one that started later.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use protocol::inet::{encode_inet, usable_for_paths};
+use protocol::packet::{self, SessionKeys, Suite};
+use protocol::verb::Verb;
+use protocol::verbs::UserMessage;
+use protocol::{Address, Reader, Result};
+use rand::RngExt;
+
+use super::Core;
+use super::event::{CloneSeen, Event, Machine};
+use super::gate::Gate;
+use super::path::PathKey;
+
+/// Type of the message, far from the reserved ones: `ztnodeTW`.
+const KIND: u64 = 0x7a74_6e6f_6465_5457;
+/// Form of the message.
+const FORM: u8 = 1;
+/// Pauses before the first calls, ms; the last repeats.
+const PAUSES: [i64; 6] = [500, 1_000, 2_000, 4_000, 8_000, 15_000];
+/// A clone that was not heard for this long is gone.
+const GONE: i64 = 120_000;
+/// Other runs kept in mind.
+const MAX_CLONES: usize = 8;
+/// Addresses told in a message, and tried when told.
+const MAX_ENDPOINTS: usize = 8;
+/// Nodes asked to carry a message.
+const MAX_CARRIERS: usize = 8;
+/// Messages to ourselves opened: one in this time, and so many at once.
+const OPEN_GATE: i64 = 100;
+const OPEN_BURST: i64 = 20;
+/// Answers: likewise.
+const ANSWER_GATE: i64 = 500;
+const ANSWER_BURST: i64 = 8;
+/// How often the service is told that a clone is still there.
+const REMIND: i64 = 60_000;
+/// Addresses, and places of each, at which a root heard packets to themselves.
+const MAX_REFLECTED: usize = 4_096;
+const MAX_PLACES: usize = 4;
+/// How long such a place is remembered.
+const PLACE_LIFE: i64 = 60_000;
+/// Packets of one address to itself carried: one in this time, and so many at once.
+const REFLECT_GATE: i64 = 250;
+const REFLECT_BURST: i64 = 8;
+
+/// A run of a node.
+type Mark = [u8; 16];
+
+/// What a message is in the exchange that convinces both sides.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Step {
+    /// Is anybody there?
+    Call,
+    /// Yes; I heard the run named.
+    Answer,
+    /// I heard the answer of the run named.
+    Confirm,
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Message {
+    step: Step,
+    /// Whether the sender's machine is the one its identity belongs to.
+    at_home: bool,
+    mark: Mark,
+    /// The run this answers; zeros in a call.
+    heard: Mark,
+    machine: [u8; 16],
+    started: i64,
+    sent: i64,
+    endpoints: Vec<SocketAddr>,
+}
+
+impl Message {
+    fn write(&self) -> Vec<u8> {
+        let mut bytes = vec![FORM, self.step as u8, u8::from(self.at_home)];
+        for part in [&self.mark, &self.heard, &self.machine] {
+            bytes.extend_from_slice(part);
+        }
+        bytes.extend_from_slice(&self.started.to_be_bytes());
+        bytes.extend_from_slice(&self.sent.to_be_bytes());
+        bytes.push(self.endpoints.len() as u8);
+        for endpoint in &self.endpoints {
+            encode_inet(&mut bytes, Some(*endpoint));
+        }
+        bytes
+    }
+
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let mut reader = Reader::new(bytes);
+        if reader.u8("form of a message to ourselves")? != FORM {
+            return Err(reader.fail("another form of a message to ourselves"));
+        }
+        let step = match reader.u8("step of a message to ourselves")? {
+            0 => Step::Call,
+            1 => Step::Answer,
+            2 => Step::Confirm,
+            _ => return Err(reader.fail("unknown step of a message to ourselves")),
+        };
+        let at_home = reader.u8("flags of a message to ourselves")? & 1 != 0;
+        let mark = reader.array("mark of a run")?;
+        let heard = reader.array("mark of a heard run")?;
+        let machine = reader.array("machine of a run")?;
+        let started = reader.u64("start of a run")?.cast_signed();
+        let sent = reader.u64("time of a message")?.cast_signed();
+        let count = usize::from(reader.u8("number of addresses")?).min(MAX_ENDPOINTS);
+        let mut endpoints = Vec::new();
+        for _ in 0..count {
+            endpoints.extend(reader.inet("address of a run")?);
+        }
+        Ok(Message { step, at_home, mark, heard, machine, started, sent, endpoints })
+    }
+}
+
+/// Another run of our identity.
+#[derive(Clone, Debug)]
+struct Other {
+    since: i64,
+    last: i64,
+    same_machine: bool,
+    give_way: bool,
+    started: i64,
+    endpoints: Vec<SocketAddr>,
+}
+
+/// What is needed to notice clones; there only after [`Core::watch_for_clones`].
+pub(super) struct Watch {
+    keys: SessionKeys,
+    mark: Mark,
+    machine: Machine,
+    started: i64,
+    next: i64,
+    calls: usize,
+    opened: Gate,
+    answers: Gate,
+    others: BTreeMap<Mark, Other>,
+    told: i64,
+}
+
+impl Watch {
+    /// When the next call or expiry is due.
+    pub(super) fn next(&self) -> i64 {
+        self.next
+    }
+
+    fn believes(&self, message: &Message) -> bool {
+        message.heard == self.mark || message.sent > self.started
+    }
+
+    /// Whether we, rather than the sender, should give way. Both sides come to opposite answers.
+    fn gives_way(&self, message: &Message) -> bool {
+        match (self.machine.at_home, message.at_home) {
+            (true, false) => false,
+            (false, true) => true,
+            _ => (self.started, self.mark) > (message.started, message.mark),
+        }
+    }
+}
+
+/// Where a relay heard packets that addresses sent to themselves.
+#[derive(Debug, Default)]
+pub(super) struct Reflections {
+    places: BTreeMap<Address, Vec<(PathKey, i64)>>,
+}
+
+impl Reflections {
+    /// Notes a place; gives the other recent ones.
+    fn note(&mut self, now: i64, address: Address, via: PathKey) -> Vec<PathKey> {
+        if self.places.len() >= MAX_REFLECTED && !self.places.contains_key(&address) {
+            self.expire(now);
+            if self.places.len() >= MAX_REFLECTED {
+                return Vec::new();
+            }
+        }
+        let places = self.places.entry(address).or_default();
+        places.retain(|(key, at)| *key != via && now - at < PLACE_LIFE);
+        let others = places.iter().map(|(key, _)| *key).collect();
+        if places.len() >= MAX_PLACES {
+            places.remove(0);
+        }
+        places.push((via, now));
+        others
+    }
+
+    /// Forgets old places.
+    pub(super) fn expire(&mut self, now: i64) {
+        self.places.retain(|_, places| {
+            places.retain(|(_, at)| now - at < PLACE_LIFE);
+            !places.is_empty()
+        });
+    }
+}
+
+impl Core {
+    /// Begins to look out for other machines with our identity; again: the machine turned out to be another (or the identity
+    /// was bound to it).
+    pub fn watch_for_clones(&mut self, now: i64, machine: Machine) {
+        if let Some(watch) = &mut self.watch {
+            watch.machine = machine;
+            return;
+        }
+        // An identity whose key is of small order cannot agree with anybody.
+        let Some(agreed) = self.secret.agree(self.secret.identity()) else { return };
+        self.watch = Some(Watch {
+            keys: SessionKeys::new(&agreed),
+            mark: self.rng.random(),
+            machine,
+            started: now,
+            next: now + PAUSES[0],
+            calls: 0,
+            opened: Gate::default(),
+            answers: Gate::default(),
+            others: BTreeMap::new(),
+            told: 0,
+        });
+    }
+
+    /// Calls when it is due, and forgets clones that fell silent.
+    pub(super) fn call_clones(&mut self, now: i64) {
+        let Some(watch) = self.watch.as_mut().filter(|w| now >= w.next) else { return };
+        let before = watch.others.len();
+        watch.others.retain(|_, other| now - other.last < GONE);
+        let gone = before != watch.others.len();
+        let reachable = !self.carriers(now).is_empty();
+        let Some(watch) = &mut self.watch else { return };
+        // Calls into the void do not count: the quick ones come when somebody can carry them.
+        watch.calls = if reachable { (watch.calls + 1).min(PAUSES.len() - 1) } else { 0 };
+        watch.next = now + if reachable { PAUSES[watch.calls] } else { PAUSES[1] };
+        if reachable {
+            self.say_to_clones(now, Step::Call, [0; 16], &[]);
+        }
+        if gone {
+            self.tell_of_clones(now);
+        }
+    }
+
+    /// Direct paths to those who may carry a packet to other places of our address.
+    fn carriers(&self, now: i64) -> Vec<PathKey> {
+        let controllers = self.networks.keys().map(|id| id.controller());
+        let mut keys: Vec<PathKey> = Vec::new();
+        for address in self.topology.upstreams.keys().copied().chain(controllers) {
+            if let Some((key, true)) = self.topology.direct_path(now, address)
+                && !keys.contains(&key)
+                && keys.len() < MAX_CARRIERS
+            {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// Sends a message to our own address: by those who carry it, and straight to `endpoints`.
+    fn say_to_clones(&mut self, now: i64, step: Step, heard: Mark, endpoints: &[SocketAddr]) {
+        let mut own: Vec<SocketAddr> = self.surfaces.advertised();
+        own.extend(self.local.iter().map(|(_, address)| *address));
+        own.retain(|e| e.port() != 0 && usable_for_paths(e.ip()));
+        own.dedup();
+        own.truncate(MAX_ENDPOINTS);
+        let carriers = self.carriers(now);
+        let id = self.rng.random();
+        let us = self.address();
+        let Some(watch) = &self.watch else { return };
+        let message = Message {
+            step,
+            at_home: watch.machine.at_home,
+            mark: watch.mark,
+            heard,
+            machine: watch.machine.id,
+            started: watch.started,
+            sent: now,
+            endpoints: own.clone(),
+        };
+        let mut sealed = Vec::new();
+        packet::start(&mut sealed, id, us, us, Verb::UserMessage);
+        UserMessage { kind: KIND, body: &message.write() }.write(&mut sealed);
+        watch.keys.armor(&mut sealed, Suite::AesGmacSiv);
+        for key in carriers {
+            self.put(now, Some(key.socket), key.remote, None, &sealed);
+        }
+        for endpoint in endpoints {
+            if !own.contains(endpoint) && self.may_probe(*endpoint) {
+                self.put(now, None, *endpoint, None, &sealed);
+            }
+        }
+    }
+
+    /// A packet from our own address to our own address: ours that came back, or that of a clone.
+    pub(super) fn hear_clone(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
+        let Some(watch) = &mut self.watch else { return };
+        if !watch.opened.allow(now, OPEN_GATE, OPEN_BURST) || !watch.keys.dearmor(data) {
+            return;
+        }
+        let Some(payload) = data.get(packet::HEADER_LEN..) else { return };
+        let Ok(UserMessage { kind: KIND, body }) = UserMessage::parse(payload) else { return };
+        let Ok(message) = Message::parse(body) else { return };
+        if message.mark == watch.mark || (message.heard != [0; 16] && message.heard != watch.mark) {
+            return;
+        }
+        let mut endpoints = message.endpoints.clone();
+        endpoints.retain(|e| e.port() != 0 && usable_for_paths(e.ip()));
+        if packet::hops(data) == 0 && !endpoints.contains(&via.remote) {
+            endpoints.push(via.remote);
+        }
+        if watch.believes(&message) {
+            let give_way = watch.gives_way(&message);
+            let other = Other {
+                since: watch.others.get(&message.mark).map_or(now, |o| o.since),
+                last: now,
+                same_machine: watch.machine.id == message.machine,
+                give_way,
+                started: message.started,
+                endpoints: endpoints.clone(),
+            };
+            let known = watch.others.get(&message.mark).is_some_and(|o| o.give_way == give_way);
+            if known || watch.others.len() < MAX_CLONES {
+                watch.others.insert(message.mark, other);
+            }
+            if !known || now - watch.told >= REMIND {
+                self.tell_of_clones(now);
+            }
+        }
+        let Some(watch) = &mut self.watch else { return };
+        let step = match message.step {
+            Step::Call => Step::Answer,
+            Step::Answer => Step::Confirm,
+            Step::Confirm => return,
+        };
+        if watch.answers.allow(now, ANSWER_GATE, ANSWER_BURST) {
+            self.say_to_clones(now, step, message.mark, &endpoints);
+        }
+    }
+
+    fn tell_of_clones(&mut self, now: i64) {
+        let Some(watch) = &mut self.watch else { return };
+        watch.told = now;
+        let clones = watch.others.values().map(|o| CloneSeen {
+            since: o.since,
+            last: o.last,
+            started: o.started,
+            same_machine: o.same_machine,
+            give_way: o.give_way,
+            endpoints: o.endpoints.clone(),
+        });
+        self.outbox.events.push_back(Event::Clones(clones.collect()));
+    }
+
+    /// Carries a packet that an address sent to itself to all other places where that address was heard.
+    pub(super) fn reflect(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
+        let address = packet::source(data);
+        let Some(peer) = self.topology.peers.get(&address) else { return };
+        let mut places: Vec<PathKey> = peer
+            .paths
+            .iter()
+            .filter(|p| self.topology.paths.get(&p.key).is_some_and(|path| path.is_alive(now)))
+            .map(|p| p.key)
+            .collect();
+        if !self.pairs.allow((address, address), now, REFLECT_GATE, REFLECT_BURST) {
+            self.counters.dropped += 1;
+            return;
+        }
+        // Two machines behind one NAT are one path to us, the latest port of it: the places of such packets tell them apart.
+        places.extend(self.reflections.note(now, address, via));
+        places.sort_unstable();
+        places.dedup();
+        packet::increment_hops(data);
+        for key in places.into_iter().filter(|key| *key != via).take(2 * MAX_PLACES) {
+            self.forward(now, key, data);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message() -> Message {
+        Message {
+            step: Step::Answer,
+            at_home: true,
+            mark: [1; 16],
+            heard: [2; 16],
+            machine: [3; 16],
+            started: 1_700_000_000_000,
+            sent: 1_700_000_001_000,
+            endpoints: vec!["192.0.2.1:9993".parse().unwrap(), "[2001:db8::1]:9993".parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn messages_round_trip_and_cut_ones_are_refused() {
+        let bytes = message().write();
+        assert_eq!(Message::parse(&bytes).unwrap(), message());
+        for length in 0..bytes.len() {
+            assert!(Message::parse(&bytes[..length]).is_err(), "{length} bytes");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Message::parse(&bytes);
+        }
+    }
+}
