@@ -211,7 +211,15 @@ impl Cluster {
     /// # Errors
     /// When the controller refuses.
     pub fn set_member(&self, index: usize, fields: &Value) -> Result<()> {
-        let path = format!("/controller/network/{}/member/{}", self.network, self.members[index].address);
+        self.set_member_of(&self.members[index].address, fields)
+    }
+
+    /// Changes the record of the member `address` at the controller.
+    ///
+    /// # Errors
+    /// When the controller refuses.
+    pub fn set_member_of(&self, address: &str, fields: &Value) -> Result<()> {
+        let path = format!("/controller/network/{}/member/{address}", self.network);
         self.controller().post(&path, fields)?;
         Ok(())
     }

@@ -61,6 +61,8 @@ pub struct Daemon {
     pub address: String,
     home: PathBuf,
     log: PathBuf,
+    /// Every host is a machine of its own to nodes that look.
+    machine_id: PathBuf,
     child: Option<Child>,
     detached: bool,
 }
@@ -76,10 +78,21 @@ impl Daemon {
         fs::write(home.join("authtoken.secret"), TOKEN)?;
         let settings = serde_json::json!({"settings": {
             "allowSecondaryPort": false, "portMappingEnabled": false, "allowTcpFallbackRelay": false,
-            "softwareUpdate": "disable"}});
+            "softwareUpdate": "disable", "profile": "plain"}});
         fs::write(home.join("local.conf"), settings.to_string())?;
         let log = lab.dir().join(format!("{}.log", host.name));
-        Ok(Self { host: Arc::clone(host), seat, address, home, log, child: None, detached: false })
+        let machine_id = machine_id(lab.dir(), host);
+        fs::write(&machine_id, format!("{:032x}\n", u128::from(u32::from(host.public)) << 64 | 0xab))?;
+        Ok(Self {
+            host: Arc::clone(host),
+            seat,
+            address,
+            home,
+            log,
+            machine_id,
+            child: None,
+            detached: false,
+        })
     }
 
     /// The node in a kept lab, found again by its host. It can be asked, not started or stopped.
@@ -90,12 +103,40 @@ impl Daemon {
         let home = lab_dir.join(&host.name);
         let address = planet::address(&home)?;
         let log = lab_dir.join(format!("{}.log", host.name));
-        Ok(Self { host: Arc::clone(host), seat, address, home, log, child: None, detached: true })
+        let machine_id = machine_id(lab_dir, host);
+        Ok(Self { host: Arc::clone(host), seat, address, home, log, machine_id, child: None, detached: true })
     }
 
     /// Its home directory.
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// The file that says which machine this is.
+    pub fn machine_id(&self) -> &Path {
+        &self.machine_id
+    }
+
+    /// Gives this node, which must not run, the home of another, as an image made of that machine would.
+    ///
+    /// # Errors
+    /// When the files cannot be copied.
+    pub fn become_copy_of(&mut self, other: &Daemon) -> Result<()> {
+        fs::remove_dir_all(&self.home)?;
+        for folder in ["", "networks.d", "peers.d"] {
+            fs::create_dir_all(self.home.join(folder))?;
+            if !other.home.join(folder).is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(other.home.join(folder))? {
+                let entry = entry?;
+                if entry.file_type()?.is_file() {
+                    fs::copy(entry.path(), self.home.join(folder).join(entry.file_name()))?;
+                }
+            }
+        }
+        self.address.clone_from(&other.address);
+        Ok(())
     }
 
     /// Its name: that of the host.
@@ -160,6 +201,9 @@ impl Daemon {
         let program = self.seat.program()?;
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = self.host.namespace.command(&program.to_string_lossy());
+        if self.seat == Seat::Ours {
+            command.arg("--machine-id").arg(&self.machine_id);
+        }
         command.arg("-U").arg(&self.home);
         command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A terminal's interrupt is for the lab, which then ends its daemons in order.
@@ -447,6 +491,10 @@ impl Drop for Daemon {
             let _ = self.kill();
         }
     }
+}
+
+fn machine_id(dir: &Path, host: &Host) -> PathBuf {
+    dir.join(format!("{}.machine-id", host.name))
 }
 
 fn signal(child: &Child, signal: Signal) -> Result<()> {

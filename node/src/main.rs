@@ -3,8 +3,11 @@
 use std::process::ExitCode;
 
 use node::service::args::{self, Command, HELP, Options};
-use node::service::daemon::{self, Ending};
+use node::service::daemon::{self, Ending, Failure};
 use node::service::{logging, privileges, supervisor};
+
+/// Exit status of a clone that stops: the service manager must not start it again (`EX_CONFIG`).
+const CLONED: u8 = 78;
 
 fn main() -> ExitCode {
     match args::parse(std::env::args_os().skip(1)) {
@@ -46,6 +49,10 @@ fn run(options: &Options) -> ExitCode {
         match runtime.block_on(daemon::run(options)) {
             Ok(Ending::Stopped) => return ExitCode::SUCCESS,
             Ok(Ending::Collided) => {}
+            Err(error @ Failure::Cloned(_)) => {
+                fatal(&error.to_string());
+                return ExitCode::from(CLONED);
+            }
             Err(error) => return fatal(&error.to_string()),
         }
     }

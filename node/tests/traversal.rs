@@ -131,3 +131,52 @@ fn two_hosts_behind_one_nat_find_each_other_inside() {
     assert!(reaches(&mut world, network, 2, 1, 5_000));
     assert!(world.run_until(30_000, |w| is_direct(w, 1, 2)), "by their inside addresses");
 }
+
+/// Where a host behind NATs sent datagrams that no provider should see: private addresses that are not on its link.
+fn private_probes(world: &World, host: usize) -> Vec<std::net::SocketAddr> {
+    let away = |e: &&std::net::SocketAddr| matches!(e.ip(), std::net::IpAddr::V4(ip) if ip.octets()[..3] == [192, 168, 1]);
+    world.hosts[host].contacted.iter().filter(away).copied().collect()
+}
+
+#[test]
+fn in_a_cloud_no_private_address_off_the_link_is_tried() {
+    for cloud in [false, true] {
+        let mut world = World::new(8, CALM);
+        let nats = [Nat::PortRestricted, Nat::FullCone].map(|kind| world.add_nat(kind));
+        for nat in nats {
+            world.add_host(Some(nat));
+        }
+        let network = world.create_network(r#"{"name":"kind","private":false}"#);
+        // The emulator's internet is made of shared addresses, so that counts as a link here; 192.168.1.0/24 does not.
+        let on_link =
+            cloud.then(|| vec!["100.64.0.0/10".parse().unwrap(), "192.168.7.0/24".parse().unwrap()]);
+        world.hosts[1].core.confine_probes(on_link);
+        for host in [1, 2] {
+            world.join(host, network);
+        }
+        assert!(
+            world.run_until(10_000, |w| [1, 2].iter().all(|h| w.hosts[*h].status.contains_key(&network)))
+        );
+        assert!(reaches(&mut world, network, 1, 2, 5_000) && reaches(&mut world, network, 2, 1, 5_000));
+        assert!(world.run_until(60_000, |w| is_direct(w, 1, 2)), "by the outside addresses");
+        world.run(300_000);
+        assert_eq!(private_probes(&world, 1).is_empty(), cloud, "{:?}", private_probes(&world, 1));
+        assert!(!private_probes(&world, 2).is_empty(), "the other one is no cloud");
+    }
+}
+
+#[test]
+fn in_a_cloud_neighbours_on_the_link_are_still_found() {
+    let mut world = World::new(5, CALM);
+    let nat = world.add_nat(Nat::Symmetric);
+    for host in [1, 2] {
+        world.add_host(Some(nat));
+        world.hosts[host].core.confine_probes(Some(vec!["192.168.1.0/24".parse().unwrap()]));
+    }
+    let network = world.create_network(r#"{"name":"neighbours","private":false}"#);
+    world.join(1, network);
+    world.join(2, network);
+    assert!(world.run_until(10_000, |w| [1, 2].iter().all(|h| w.hosts[*h].status.contains_key(&network))));
+    assert!(reaches(&mut world, network, 1, 2, 5_000));
+    assert!(world.run_until(30_000, |w| is_direct(w, 1, 2)), "by their inside addresses");
+}

@@ -99,6 +99,7 @@ fn classic(program: &str, common: Common, words: &Words, token: Option<&str>, io
         "info" | "status" => node::info,
         "listpeers" | "peers" => node::peers,
         "listnetworks" => node::networks,
+        "firewall" => node::firewall,
         "leave" => node::leave,
         "get" => node::get,
         "set" => node::set,

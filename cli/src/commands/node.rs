@@ -27,7 +27,25 @@ pub fn info(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     if session.common.json {
         return print_json(&status, io);
     }
-    Ok(write!(io.out, "{}", text::info::line(&status))?)
+    write!(io.out, "{}", text::info::line(&status))?;
+    // Scripts cut the one line on standard output.
+    for note in text::info::notes(&status) {
+        writeln!(io.err, "{}: {note}", session.program)?;
+    }
+    Ok(())
+}
+
+/// `firewall`: the UDP ports of this node and how to let them in.
+///
+/// # Errors
+/// As [`Session::show`].
+pub fn firewall(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let status = session.show(words.command(), "/status")?;
+    let ports = text::firewall::ports(&status);
+    if session.common.json {
+        return print_json(&text::firewall::json(&ports), io);
+    }
+    Ok(write!(io.out, "{}", text::firewall::advice(&ports))?)
 }
 
 /// `listpeers`, `peers`.

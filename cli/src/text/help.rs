@@ -22,6 +22,7 @@ const fn command(
 const COMMANDS: &[Command] = &[
     command("info", "", "this node's address, version and whether it is online", "info"),
     command("status", "", "the same as info", "status -j"),
+    command("firewall", "", "the UDP port to let in, and the rules that do", "firewall"),
     command(
         "peers",
         "",

@@ -15,3 +15,67 @@ pub fn line(status: &Value) -> String {
     };
     format!("200 info {} {} {state}\n", json::text(status, "address"), json::text(status, "version"))
 }
+
+/// What somebody should know besides, one line each: clones, a moved home, refused addresses and routes.
+pub fn notes(status: &Value) -> Vec<String> {
+    let mut notes = Vec::new();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let clones = &status["clones"];
+    for clone in list(&clones["seen"]) {
+        let places: Vec<String> =
+            list(&clone["addresses"]).iter().filter_map(Value::as_str).map(super::printable).collect();
+        let who = if json::flag(&clone, "sameMachineId") {
+            "a machine with the same machine-id"
+        } else {
+            "another machine"
+        };
+        let way = match clone["givesWay"].as_str() {
+            Some("this") => "this one should give way",
+            _ => "the other one should give way",
+        };
+        notes.push(format!("{who} runs with this identity ({}); {way}", places.join(" ")));
+    }
+    if clones["machine"] == "moved" {
+        notes.push("this home came from another machine; that one must not run with it any more".to_owned());
+    }
+    for address in list(&clones["formerAddresses"]).iter().filter_map(Value::as_str) {
+        let address = super::printable(address);
+        notes.push(format!(
+            "this node was {address} until another machine was seen with that identity (kept in identity.secret.old-{address})"
+        ));
+    }
+    for refused in list(&status["refused"]) {
+        let text = |name| super::printable(&json::text(&refused, name));
+        notes.push(format!(
+            "network {}: the managed {} {} is not used: {}",
+            text("network"),
+            text("kind"),
+            text("target"),
+            text("reason")
+        ));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn notes_say_who_and_what() {
+        assert!(notes(&json!({})).is_empty(), "an older node");
+        let status = json!({
+            "clones": {"machine": "moved", "formerAddresses": ["0123456789"], "seen": [
+                {"addresses": ["192.0.2.1/9993"], "sameMachineId": false, "givesWay": "this"}]},
+            "refused": [{"network": "37f2b7c94f000001", "kind": "route", "target": "10.0.0.0/8", "reason": "so"}],
+        });
+        let notes = notes(&status);
+        assert_eq!(
+            notes[0],
+            "another machine runs with this identity (192.0.2.1/9993); this one should give way"
+        );
+        assert_eq!(notes.len(), 4);
+        assert_eq!(notes[3], "network 37f2b7c94f000001: the managed route 10.0.0.0/8 is not used: so");
+    }
+}

@@ -1,10 +1,13 @@
 //! Noticing that another machine runs with our identity: two machines made from one image, or a backup that woke up elsewhere.
 //!
-//! An extension of ours that others need not know of. A node now and then sends a packet **to itself**: sealed with the key that
-//! an identity agrees upon with itself, which nobody can make or read who does not hold its secret. Roots carry it to where they
-//! believe the address to be. While there is one machine, it comes back to the sender or goes nowhere. With two, a root
-//! sooner or later hands it to the other one; a root of ours hands it to every place at which the address was heard, so that it
-//! takes one round trip. Whoever hears it answers, by the roots and directly at the addresses told in it.
+//! An extension of ours that others need not know of. A node now and then writes **to itself**: a packet sealed with the key that
+//! an identity agrees upon with itself, which nobody can make or read who does not hold its secret. It goes inside an ordinary
+//! application message to roots, controllers and a few members of common networks. One that is a ztnode hands it to every other
+//! place at which it heard the sender; any other drops it. While there is one machine, nothing comes of it. With two, the other
+//! one hears it within a round trip, and answers the same way and directly at the addresses told in it.
+//!
+//! The sealed packet is addressed to a reserved address and never to our own: zerotier-one locks up when it is to relay a packet
+//! from an address to the same address.
 //!
 //! A run of a node has a random mark, so that a node knows its own packets. A packet recorded earlier proves nothing: another
 //! run is believed when it repeats our mark, or when it spoke after we started (our own earlier run was over by then). So neither
@@ -27,9 +30,16 @@ use super::Core;
 use super::event::{CloneSeen, Event, Machine};
 use super::gate::Gate;
 use super::path::PathKey;
+use super::receive::Incoming;
 
 /// Type of the message, far from the reserved ones: `ztnodeTW`.
 const KIND: u64 = 0x7a74_6e6f_6465_5457;
+/// Type of the message that asks to hand a sealed packet on: `ztnodeCA`.
+pub(super) const CARRY: u64 = 0x7a74_6e6f_6465_4341;
+/// What a sealed packet is addressed to: reserved, so nobody has it and nobody relays to it.
+const OURSELVES: [u8; 5] = [0xff, 0x7a, 0x74, 0x6e, 0x64];
+/// Longest sealed packet handed on, bytes.
+const MAX_SEALED: usize = 512;
 /// Form of the message.
 const FORM: u8 = 1;
 /// Pauses before the first calls, ms; the last repeats.
@@ -40,8 +50,9 @@ const GONE: i64 = 120_000;
 const MAX_CLONES: usize = 8;
 /// Addresses told in a message, and tried when told.
 const MAX_ENDPOINTS: usize = 8;
-/// Nodes asked to carry a message.
-const MAX_CARRIERS: usize = 8;
+/// Nodes asked to hand a message on, and how many of them may be mere members.
+const MAX_CARRIERS: usize = 12;
+const MAX_MEMBERS: usize = 4;
 /// Messages to ourselves opened: one in this time, and so many at once.
 const OPEN_GATE: i64 = 100;
 const OPEN_BURST: i64 = 20;
@@ -50,12 +61,12 @@ const ANSWER_GATE: i64 = 500;
 const ANSWER_BURST: i64 = 8;
 /// How often the service is told that a clone is still there.
 const REMIND: i64 = 60_000;
-/// Addresses, and places of each, at which a root heard packets to themselves.
+/// Addresses, and places of each, from which they wrote to themselves.
 const MAX_REFLECTED: usize = 4_096;
 const MAX_PLACES: usize = 4;
 /// How long such a place is remembered.
 const PLACE_LIFE: i64 = 60_000;
-/// Packets of one address to itself carried: one in this time, and so many at once.
+/// Packets of one address to itself handed on: one in this time, and so many at once.
 const REFLECT_GATE: i64 = 250;
 const REFLECT_BURST: i64 = 8;
 
@@ -173,15 +184,18 @@ impl Watch {
     }
 }
 
-/// Where a relay heard packets that addresses sent to themselves.
+/// From where an address wrote: the path, and whether a relay stood between.
+type Place = (PathKey, bool);
+
+/// From where addresses wrote to themselves.
 #[derive(Debug, Default)]
 pub(super) struct Reflections {
-    places: BTreeMap<Address, Vec<(PathKey, i64)>>,
+    places: BTreeMap<Address, Vec<(Place, i64)>>,
 }
 
 impl Reflections {
     /// Notes a place; gives the other recent ones.
-    fn note(&mut self, now: i64, address: Address, via: PathKey) -> Vec<PathKey> {
+    fn note(&mut self, now: i64, address: Address, from: Place) -> Vec<Place> {
         if self.places.len() >= MAX_REFLECTED && !self.places.contains_key(&address) {
             self.expire(now);
             if self.places.len() >= MAX_REFLECTED {
@@ -189,12 +203,12 @@ impl Reflections {
             }
         }
         let places = self.places.entry(address).or_default();
-        places.retain(|(key, at)| *key != via && now - at < PLACE_LIFE);
-        let others = places.iter().map(|(key, _)| *key).collect();
+        places.retain(|(place, at)| *place != from && now - at < PLACE_LIFE);
+        let others = places.iter().map(|(place, _)| *place).collect();
         if places.len() >= MAX_PLACES {
             places.remove(0);
         }
-        places.push((via, now));
+        places.push((from, now));
         others
     }
 
@@ -250,22 +264,29 @@ impl Core {
         }
     }
 
-    /// Direct paths to those who may carry a packet to other places of our address.
-    fn carriers(&self, now: i64) -> Vec<PathKey> {
+    /// Those who may know of other places of our address, and can be reached.
+    fn carriers(&self, now: i64) -> Vec<Address> {
+        // A controller may know the other place only, and then answers us there: so it is asked by way of a root, if need be.
         let controllers = self.networks.keys().map(|id| id.controller());
-        let mut keys: Vec<PathKey> = Vec::new();
-        for address in self.topology.upstreams.keys().copied().chain(controllers) {
-            if let Some((key, true)) = self.topology.direct_path(now, address)
-                && !keys.contains(&key)
-                && keys.len() < MAX_CARRIERS
-            {
-                keys.push(key);
+        let direct =
+            |address: &Address| self.topology.direct_path(now, *address).is_some_and(|(_, alive)| alive);
+        let members =
+            self.topology.peers.iter().filter(|(_, peer)| peer.is_trusted(now)).map(|(address, _)| *address);
+        let mut chosen: Vec<Address> = Vec::new();
+        let upstreams = self.topology.upstreams.keys().copied().filter(direct);
+        let members: Vec<Address> = members.filter(direct).take(MAX_MEMBERS).collect();
+        if upstreams.clone().next().is_none() && members.is_empty() {
+            return chosen;
+        }
+        for address in upstreams.chain(controllers).chain(members) {
+            if address != self.address() && !chosen.contains(&address) && chosen.len() < MAX_CARRIERS {
+                chosen.push(address);
             }
         }
-        keys
+        chosen
     }
 
-    /// Sends a message to our own address: by those who carry it, and straight to `endpoints`.
+    /// Writes to our own address: by those who hand it on, and straight to `endpoints`.
     fn say_to_clones(&mut self, now: i64, step: Step, heard: Mark, endpoints: &[SocketAddr]) {
         let mut own: Vec<SocketAddr> = self.surfaces.advertised();
         own.extend(self.local.iter().map(|(_, address)| *address));
@@ -287,11 +308,13 @@ impl Core {
             endpoints: own.clone(),
         };
         let mut sealed = Vec::new();
-        packet::start(&mut sealed, id, us, us, Verb::UserMessage);
+        packet::start(&mut sealed, id, Address::from_bytes(OURSELVES), us, Verb::UserMessage);
         UserMessage { kind: KIND, body: &message.write() }.write(&mut sealed);
         watch.keys.armor(&mut sealed, Suite::AesGmacSiv);
-        for key in carriers {
-            self.put(now, Some(key.socket), key.remote, None, &sealed);
+        for carrier in carriers {
+            let mut packet = self.begin(carrier, Verb::UserMessage);
+            UserMessage { kind: CARRY, body: &sealed }.write(&mut packet);
+            self.send(now, packet);
         }
         for endpoint in endpoints {
             if !own.contains(endpoint) && self.may_probe(*endpoint) {
@@ -300,9 +323,12 @@ impl Core {
         }
     }
 
-    /// A packet from our own address to our own address: ours that came back, or that of a clone.
-    pub(super) fn hear_clone(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
+    /// A packet that names us as its sender: ours that came back, that of a clone, or a forgery.
+    pub(super) fn hear_clone(&mut self, now: i64, data: &mut [u8]) {
         let Some(watch) = &mut self.watch else { return };
+        if packet::dest(data) != Address::from_bytes(OURSELVES) {
+            return;
+        }
         if !watch.opened.allow(now, OPEN_GATE, OPEN_BURST) || !watch.keys.dearmor(data) {
             return;
         }
@@ -314,9 +340,6 @@ impl Core {
         }
         let mut endpoints = message.endpoints.clone();
         endpoints.retain(|e| e.port() != 0 && usable_for_paths(e.ip()));
-        if packet::hops(data) == 0 && !endpoints.contains(&via.remote) {
-            endpoints.push(via.remote);
-        }
         if watch.believes(&message) {
             let give_way = watch.gives_way(&message);
             let other = Other {
@@ -360,27 +383,41 @@ impl Core {
         self.outbox.events.push_back(Event::Clones(clones.collect()));
     }
 
-    /// Carries a packet that an address sent to itself to all other places where that address was heard.
-    pub(super) fn reflect(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
-        let address = packet::source(data);
-        let Some(peer) = self.topology.peers.get(&address) else { return };
-        let mut places: Vec<PathKey> = peer
-            .paths
-            .iter()
-            .filter(|p| self.topology.paths.get(&p.key).is_some_and(|path| path.is_alive(now)))
-            .map(|p| p.key)
-            .collect();
-        if !self.pairs.allow((address, address), now, REFLECT_GATE, REFLECT_BURST) {
+    /// Hands what an address wrote to itself to all other places where that address was heard. The sender is authentic.
+    pub(super) fn hand_on(&mut self, now: i64, incoming: &Incoming<'_>, sealed: &[u8]) {
+        let (via, source) = (incoming.via, incoming.source);
+        if sealed.len() >= packet::HEADER_LEN && packet::source(sealed) == self.address() {
+            // Handed on to us.
+            self.hear_clone(now, &mut sealed.to_vec());
+            return;
+        }
+        let fits = (packet::HEADER_LEN..=MAX_SEALED).contains(&sealed.len());
+        if !fits || packet::source(sealed) != source || packet::dest(sealed) != Address::from_bytes(OURSELVES)
+        {
+            return;
+        }
+        let Some(peer) = self.topology.peers.get(&source) else { return };
+        let alive = |key: &PathKey| self.topology.paths.get(key).is_some_and(|path| path.is_alive(now));
+        let mut places: Vec<Place> =
+            peer.paths.iter().map(|p| p.key).filter(alive).map(|key| (key, false)).collect();
+        if !self.pairs.allow((source, source), now, REFLECT_GATE, REFLECT_BURST) {
             self.counters.dropped += 1;
             return;
         }
-        // Two machines behind one NAT are one path to us, the latest port of it: the places of such packets tell them apart.
-        places.extend(self.reflections.note(now, address, via));
+        // Two machines behind one NAT are one path to us, the latest port of it: where they write from tells them apart.
+        let from = (via, incoming.hops > 0);
+        places.extend(self.reflections.note(now, source, from));
         places.sort_unstable();
         places.dedup();
-        packet::increment_hops(data);
-        for key in places.into_iter().filter(|key| *key != via).take(2 * MAX_PLACES) {
-            self.forward(now, key, data);
+        for (key, relayed) in places.into_iter().filter(|place| *place != from).take(2 * MAX_PLACES) {
+            if relayed {
+                // The relay carries only what is addressed to somebody.
+                let mut packet = self.begin(source, Verb::UserMessage);
+                UserMessage { kind: CARRY, body: sealed }.write(&mut packet);
+                self.reply(now, key, packet);
+            } else {
+                self.put(now, Some(key.socket), key.remote, None, sealed);
+            }
         }
     }
 }

@@ -56,11 +56,8 @@ impl Core {
             }
             Datagram::Fragment => self.relay_fragment(now, via, data),
             Datagram::Packet if packet::source(data) == self.address() => {
-                if packet::dest(data) == self.address() && !packet::is_fragmented(data) {
-                    self.hear_clone(now, via, data);
-                } else {
-                    self.counters.dropped += 1;
-                }
+                self.counters.dropped += 1;
+                self.hear_clone(now, data);
             }
             Datagram::Packet if packet::dest(data) != self.address() => self.relay_packet(now, via, data),
             Datagram::Packet if packet::is_fragmented(data) => {

@@ -30,12 +30,10 @@ impl Core {
     /// Forwards a packet or packet head addressed to `dest`.
     pub(super) fn relay_packet(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
         let (source, dest) = (packet::source(data), packet::dest(data));
-        if packet::hops(data) >= packet::MAX_HOPS || !self.may_relay(now, via) {
+        // A reserved address is nobody's. From an address to itself nothing needs a relay, and one may lock up over it.
+        let nobody = dest.is_reserved() || source == dest;
+        if nobody || packet::hops(data) >= packet::MAX_HOPS || !self.may_relay(now, via) {
             self.counters.dropped += 1;
-            return;
-        }
-        if source == dest {
-            self.reflect(now, via, data);
             return;
         }
         packet::increment_hops(data);
@@ -72,7 +70,7 @@ impl Core {
         }
     }
 
-    pub(super) fn forward(&mut self, now: i64, key: PathKey, data: &[u8]) {
+    fn forward(&mut self, now: i64, key: PathKey, data: &[u8]) {
         self.counters.relayed += 1;
         self.put(now, Some(key.socket), key.remote, None, data);
     }

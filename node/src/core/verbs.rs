@@ -36,7 +36,7 @@ impl Core {
             Verb::Rendezvous => self.rendezvous(now, incoming),
             Verb::Echo => self.answer_echo(now, incoming),
             Verb::PushDirectPaths => self.pushed_paths(now, incoming),
-            Verb::UserMessage => self.user_message(incoming),
+            Verb::UserMessage => self.user_message(now, incoming),
             Verb::Frame => self.receive_frame(now, incoming),
             Verb::ExtFrame => self.receive_ext_frame(now, incoming),
             Verb::MulticastLike => self.receive_likes(now, incoming),
@@ -141,10 +141,13 @@ impl Core {
         Ok(Handled::Credit)
     }
 
-    fn user_message(&mut self, incoming: &Incoming<'_>) -> Result<Handled> {
+    fn user_message(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         /// ZeroTier's own software update messages; not ours to act on.
         const SOFTWARE_UPDATE: u64 = 100;
-        if let Ok(message) = UserMessage::parse(incoming.payload)
+        let message = UserMessage::parse(incoming.payload);
+        if let Ok(UserMessage { kind: super::clones::CARRY, body }) = message {
+            self.hand_on(now, incoming, body);
+        } else if let Ok(message) = message
             && message.kind != SOFTWARE_UPDATE
         {
             self.outbox.events.push_back(Event::UserMessage {

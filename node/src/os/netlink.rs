@@ -10,7 +10,7 @@ use futures_util::stream::{StreamExt, TryStreamExt};
 use protocol::Mac;
 use protocol::inet::Prefix;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteType,
 };
@@ -72,6 +72,19 @@ pub struct InterfaceAddress {
     pub tentative: bool,
     /// Whether the interface is up.
     pub up: bool,
+    /// What the kernel calls the interface's kind (`bridge`, `veth`, `tun` …); empty for hardware.
+    pub kind: String,
+}
+
+/// What one look at this network namespace gives.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// All addresses.
+    pub addresses: Vec<InterfaceAddress>,
+    /// Indices of the interfaces that carry a default route of the main table.
+    pub uplinks: Vec<u32>,
+    /// Subnets reached without a gateway by routes of the main table, with the interface's index.
+    pub on_link: Vec<(Prefix, u32)>,
 }
 
 /// A route through one of our ports.
@@ -138,7 +151,8 @@ impl Netlink {
                 _ => None,
             });
             if let Some(name) = name {
-                links.push((link.header.index, name, link.header.flags.contains(LinkFlags::Up)));
+                let kind = link_kind(&link.attributes);
+                links.push((link.header.index, name, link.header.flags.contains(LinkFlags::Up), kind));
             }
         }
         let mut found = Vec::new();
@@ -146,7 +160,7 @@ impl Netlink {
         while let Some(message) =
             stream.try_next().await.map_err(|e| NetlinkError::new("list addresses", &e))?
         {
-            let Some((index, name, up)) = links.iter().find(|l| l.0 == message.header.index) else {
+            let Some((index, name, up, kind)) = links.iter().find(|l| l.0 == message.header.index) else {
                 continue;
             };
             let Some(ip) = own_address(&message) else { continue };
@@ -164,8 +178,28 @@ impl Netlink {
                 temporary: ip.is_ipv6() && flags.contains(AddressFlags::Secondary),
                 tentative: flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
                 up: *up,
+                kind: kind.clone(),
             });
         }
+        Ok(found)
+    }
+
+    /// Addresses, and what the main routing table says of them.
+    ///
+    /// # Errors
+    /// [`NetlinkError`].
+    pub async fn surroundings(&self) -> Result<Surroundings, NetlinkError> {
+        let mut found = Surroundings { addresses: self.addresses().await?, ..Surroundings::default() };
+        for query in all_routes() {
+            let mut stream = std::pin::pin!(self.handle.route().get(query).execute());
+            while let Some(message) =
+                stream.try_next().await.map_err(|e| NetlinkError::new("list routes", &e))?
+            {
+                found.note(&message);
+            }
+        }
+        found.uplinks.sort_unstable();
+        found.uplinks.dedup();
         Ok(found)
     }
 
@@ -251,9 +285,7 @@ impl Netlink {
     /// [`NetlinkError`].
     pub async fn routes(&self, index: u32) -> Result<Vec<Route>, NetlinkError> {
         let mut found = Vec::new();
-        let queries =
-            [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()];
-        for query in queries {
+        for query in all_routes() {
             let mut stream = std::pin::pin!(self.handle.route().get(query).execute());
             while let Some(message) =
                 stream.try_next().await.map_err(|e| NetlinkError::new("list routes", &e))?
@@ -303,6 +335,50 @@ impl Changes {
         let _ = self.receiver.try_recv();
         Some(())
     }
+}
+
+impl Surroundings {
+    /// Takes in a route.
+    fn note(&mut self, message: &RouteMessage) {
+        if message.header.table != RouteHeader::RT_TABLE_MAIN || message.header.kind != RouteType::Unicast {
+            return;
+        }
+        let bits = message.header.destination_prefix_length;
+        let (mut ip, mut interfaces, mut direct) = (None, Vec::new(), true);
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(address) => ip = as_ip(address),
+                RouteAttribute::Oif(index) => interfaces.push(*index),
+                RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => direct = false,
+                RouteAttribute::MultiPath(hops) => {
+                    direct = false;
+                    interfaces.extend(hops.iter().map(|hop| hop.interface_index));
+                }
+                _ => {}
+            }
+        }
+        if bits == 0 {
+            self.uplinks.extend(interfaces);
+        } else if let (true, Some(ip)) = (direct, ip) {
+            self.on_link.extend(interfaces.into_iter().map(|index| (Prefix { ip, bits }, index)));
+        }
+    }
+}
+
+fn all_routes() -> [RouteMessage; 2] {
+    [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()]
+}
+
+fn link_kind(attributes: &[LinkAttribute]) -> String {
+    let infos = attributes.iter().find_map(|a| match a {
+        LinkAttribute::LinkInfo(infos) => Some(infos),
+        _ => None,
+    });
+    let kind = infos.into_iter().flatten().find_map(|info| match info {
+        LinkInfo::Kind(kind) => Some(kind.to_string()),
+        _ => None,
+    });
+    kind.unwrap_or_default()
 }
 
 fn own_address(message: &AddressMessage) -> Option<IpAddr> {

@@ -16,6 +16,7 @@ Usage: ztnode [switches] [home directory]
   -d                       run in the background
   --user <name>            started as root: go on as this user (ztnode, if there is one)
   -U, --no-drop-privileges started as root: stay root
+  --machine-id <file>      tells machines apart (/etc/machine-id): a home that wakes on another one was moved or copied
   --adopt                  hand the files of the home directory to the user and end (for the systemd unit)
   -v, --version            print the version
   -h, --help               print this
@@ -70,6 +71,8 @@ pub struct Options {
     pub user: Option<String>,
     /// Stay root when started as root.
     pub stay_root: bool,
+    /// The file with this machine's ID.
+    pub machine_id: Option<PathBuf>,
     /// Only hand the home's files to the user.
     pub adopt: bool,
 }
@@ -102,6 +105,10 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Command
                 Some(home) if options.home.is_none() => options.home = Some(home.into()),
                 Some(_) => return wrong("the home directory is named twice".into(), 0),
                 None => return wrong("--home needs a directory".into(), 1),
+            },
+            "--machine-id" => match inline.map(Into::into).or_else(|| arguments.next()) {
+                Some(file) => options.machine_id = Some(file.into()),
+                None => return wrong("--machine-id needs a file".into(), 1),
             },
             "--port" => {
                 let value = inline.or_else(|| arguments.next().map(|a| a.to_string_lossy().into_owned()));
@@ -155,6 +162,7 @@ mod tests {
             assert_eq!(options(line), all, "{line}");
         }
         assert_eq!(options("-p0").port, Some(0));
+        assert_eq!(options("--machine-id=/x").machine_id, Some("/x".into()));
         assert_eq!(run("-U -v"), Command::Version);
         for line in ["--user me --adopt", "--adopt --user=me"] {
             let expected = Options { user: Some("me".into()), adopt: true, ..Options::default() };
@@ -174,6 +182,7 @@ mod tests {
             ("--nope", 1),
             ("--home", 1),
             ("--user", 1),
+            ("--machine-id", 1),
             ("--user=", 1),
         ] {
             match run(line) {

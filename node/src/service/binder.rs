@@ -5,10 +5,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+use protocol::Prefix;
+
 use super::engine::Stopped;
 use super::shared::Shared;
 use crate::core::path::SocketId;
-use crate::os::interfaces::{Bindable, Exclusions, bindable};
+use crate::os::interfaces::{Bindable, Choice, Exclusions, choose};
 use crate::os::netlink::Netlink;
 use crate::os::udp::{Buffers, UdpSocket, WANTED_BUFFER};
 
@@ -19,20 +21,24 @@ pub(super) struct Binder {
     next_id: u32,
     /// Those that could not be bound: reported once.
     failing: BTreeSet<(Bindable, u16)>,
+    /// What probing was confined to last.
+    confined: Option<Vec<Prefix>>,
 }
 
 impl Binder {
     /// Without `netlink` the wildcard addresses are bound.
     pub(super) fn new(netlink: Option<Netlink>) -> Self {
-        Binder { netlink, sockets: BTreeMap::new(), next_id: 1, failing: BTreeSet::new() }
+        Binder { netlink, sockets: BTreeMap::new(), next_id: 1, failing: BTreeSet::new(), confined: None }
     }
 
     /// Binds what should be bound now and closes the rest. `own_ports` are the names of our own TAP devices.
     pub(super) async fn refresh(&mut self, shared: &Shared, own_ports: Vec<String>) -> Result<(), Stopped> {
-        let (addresses, ports) = self.wanted(shared, own_ports).await;
+        let (choice, ports) = self.wanted(shared, own_ports).await;
+        let addresses = &choice.bindable;
         let wanted: BTreeSet<_> =
             addresses.iter().flat_map(|a| ports.iter().map(move |port| (a.clone(), *port))).collect();
         let before: Vec<_> = self.sockets.keys().cloned().collect();
+        self.confine(shared, choice)?;
         self.sockets.retain(|key, _| wanted.contains(key));
         self.failing.retain(|key| wanted.contains(key));
         for key in wanted {
@@ -68,7 +74,29 @@ impl Binder {
         all.reduce(|a, b| Buffers { receive: a.receive.min(b.receive), send: a.send.min(b.send) })
     }
 
-    async fn wanted(&self, shared: &Shared, own_ports: Vec<String>) -> (Vec<Bindable>, Vec<u16>) {
+    /// Lets people see which interfaces are used, and keeps a node in a cloud from trying private addresses elsewhere.
+    fn confine(&mut self, shared: &Shared, choice: Choice) -> Result<(), Stopped> {
+        let cloud = {
+            let mut state = shared.state_mut();
+            if state.interfaces != choice.interfaces {
+                for interface in &choice.interfaces {
+                    for (ip, reason) in &interface.ignored {
+                        tracing::debug!(interface = %interface.name, %ip, reason, "not listened on");
+                    }
+                }
+                state.interfaces = choice.interfaces;
+            }
+            state.profile.cloud
+        };
+        let confined = cloud.then_some(choice.on_link);
+        if confined != self.confined {
+            self.confined.clone_from(&confined);
+            shared.engine.post(move |core, _| core.confine_probes(confined))?;
+        }
+        Ok(())
+    }
+
+    async fn wanted(&self, shared: &Shared, own_ports: Vec<String>) -> (Choice, Vec<u16>) {
         let (exclusions, bind, ports) = {
             let state = shared.state();
             let settings = &state.conf.typed.settings;
@@ -81,21 +109,18 @@ impl Binder {
             (exclusions, bind, state.ports.iter().copied().filter(|p| *p != 0).collect())
         };
         let anywhere = |ip| Bindable { ip, interface: None };
-        let addresses = if !bind.is_empty() {
-            bind.into_iter().map(anywhere).collect()
-        } else {
-            let found = match &self.netlink {
-                Some(netlink) => netlink.addresses().await.ok(),
-                None => None,
-            };
-            match found {
-                Some(addresses) => bindable(&addresses, &exclusions),
-                None => [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)]
-                    .map(anywhere)
-                    .into(),
-            }
+        let found = match &self.netlink {
+            Some(netlink) => netlink.surroundings().await.ok(),
+            None => None,
         };
-        (addresses, ports)
+        let mut choice = found.as_ref().map(|found| choose(found, &exclusions)).unwrap_or_default();
+        if !bind.is_empty() {
+            choice.bindable = bind.into_iter().map(anywhere).collect();
+        } else if found.is_none() {
+            let wildcards = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+            choice.bindable = wildcards.map(anywhere).into();
+        }
+        (choice, ports)
     }
 
     fn bind(&mut self, key: (Bindable, u16)) {

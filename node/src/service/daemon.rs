@@ -20,6 +20,8 @@ use zeroize::Zeroizing;
 use super::args::{DEFAULT_PORT, Options};
 use super::binder::Binder;
 use super::clock::Clock;
+use super::clones::{self, Verdict};
+use super::clouds::Profile;
 use super::controlling;
 use super::engine::{self, EngineEvent, EngineHandle, Stopped};
 use super::home::{
@@ -27,12 +29,13 @@ use super::home::{
 };
 use super::http::Server;
 use super::local_conf::LocalConf;
+use super::machine::{self, Belonging};
 use super::managed::NetworkSettings;
 use super::ports::Ports;
 use super::shared::{ORDER_QUEUE, Order, SettingsChange, Shared, State, Tokens};
 use super::signals::{Signals, Wish};
 use super::supervisor::{Condition, Supervisor};
-use crate::core::event::{Event, Object};
+use crate::core::event::{CloneSeen, Event, Machine, Object};
 use crate::core::info::NetworkStatus;
 use crate::core::{Core, CoreConfig};
 use crate::os::netlink::{Changes, Netlink};
@@ -56,7 +59,7 @@ const PORT_TRIES: usize = 256;
 pub enum Ending {
     /// A signal asked for it.
     Stopped,
-    /// The address belongs to somebody else; start again with a new identity.
+    /// The address belongs to somebody else, or to another machine as well; start again with a new identity.
     Collided,
 }
 
@@ -69,6 +72,11 @@ pub enum Failure {
     /// The controller's store cannot be used.
     #[error(transparent)]
     Controller(#[from] controller::StoreError),
+    /// Another machine has our identity, and the settings say to stop then.
+    #[error(
+        "another machine runs with this identity ({0}) and settings.clones is \"stop\": remove identity.secret and identity.public here to become another node, or stop the other machine"
+    )]
+    Cloned(Address),
     /// The packet thread died.
     #[error(transparent)]
     Engine(#[from] Stopped),
@@ -104,7 +112,13 @@ struct Daemon {
     settings_seen: Option<(SystemTime, u64)>,
     packets: Option<JoinHandle<()>>,
     controlling: Option<JoinHandle<()>>,
+    /// The identity was put away: start again with a new one.
     collided: bool,
+    /// Another machine has the identity, and we are to stop.
+    stop_as_clone: bool,
+    /// Hash of this machine's ID, while the identity belongs to another.
+    moved_to: Option<[u8; 16]>,
+    online_since: Option<Instant>,
     supervisor: Supervisor,
     condition: Condition,
 }
@@ -126,7 +140,13 @@ impl Daemon {
         let (controller, controlling) = controlling::start(identity.clone(), folder, clock)?;
 
         let own = identity.address();
-        let core = new_core(identity, contents.planet, &conf, clock.now());
+        let machine_id = options.machine_id.as_deref().unwrap_or(Path::new(machine::MACHINE_ID));
+        let (machine, belonging) = machine::look(&home, own, machine_id);
+        if belonging == Belonging::Moved {
+            tracing::warn!(address = %own, "this home was moved or copied here from another machine; is the other one still running with this identity? That is looked for now");
+        }
+        let mut core = new_core(identity, contents.planet, &conf, clock.now());
+        core.watch_for_clones(clock.now(), machine);
         let sink = {
             let controller = controller.clone();
             Box::new(move |request| controller.request(request))
@@ -141,7 +161,10 @@ impl Daemon {
         controller.connect(engine.clone());
 
         let (order_sender, orders) = mpsc::channel(ORDER_QUEUE);
-        let state = State { conf, ports, ..State::default() };
+        let profile = Profile::choose(conf.typed.settings.profile, Path::new("/"));
+        tracing::info!(profile = profile.name(), reason = %profile.reason, "profile");
+        let clones = clones::View { belonging, seen: Vec::new(), former: home.former_addresses() };
+        let state = State { conf, ports, profile, clones, ..State::default() };
         let shared = Arc::new(Shared::new(home, engine, controller, tokens, order_sender, state));
         let netlink = Netlink::connect().inspect_err(|error| {
             tracing::warn!(%error, "no netlink: wildcard addresses are bound and no network can be joined");
@@ -161,6 +184,9 @@ impl Daemon {
             packets: Some(packets),
             controlling: Some(controlling),
             collided: false,
+            stop_as_clone: false,
+            moved_to: (belonging == Belonging::Moved).then_some(machine.id),
+            online_since: None,
             supervisor: Supervisor::of_this_process(),
             condition: Condition::default(),
         };
@@ -308,7 +334,8 @@ impl Daemon {
                 },
                 _ = sync.tick() => {
                     self.ports.sync_all().await;
-                    self.interfaces_changed().await?;
+                    self.refresh().await?;
+                    self.settle_in()?;
                 }
                 _ = scan.tick() => self.ports.scan_all_groups().await,
                 () = self.supervisor.look() => self.supervisor.feed(),
@@ -322,10 +349,20 @@ impl Daemon {
             if self.collided {
                 return Ok(Ending::Collided);
             }
+            if self.stop_as_clone {
+                return Err(Failure::Cloned(self.own));
+            }
         }
     }
 
     async fn interfaces_changed(&mut self) -> Result<(), Stopped> {
+        // A subnet that came or went decides which managed routes are refused.
+        self.ports.sync_present().await;
+        self.refresh().await
+    }
+
+    /// Binds what there is to bind, and looks which groups the machine listens to.
+    async fn refresh(&mut self) -> Result<(), Stopped> {
         self.binder.refresh(&self.shared, self.ports.devices()).await?;
         self.ports.scan_all_groups().await;
         Ok(())
@@ -359,6 +396,7 @@ impl Daemon {
                     if online { "ONLINE: a root answers" } else { "OFFLINE: no root answers" }
                 );
                 self.condition.online = online;
+                self.online_since = online.then(Instant::now);
                 self.ports.set_online(online).await;
                 self.shared.waits.tell();
             }
@@ -383,6 +421,38 @@ impl Daemon {
             let path = self.shared.home.object_path(object);
             tracing::warn!(path = %path.display(), %error, "cannot save; the file keeps its old content");
         }
+    }
+
+    /// Other machines have our identity, or have it no more.
+    fn clones_seen(&mut self, seen: Vec<CloneSeen>) {
+        let policy = self.shared.state().conf.typed.settings.clones;
+        let verdict = clones::judge(policy, self.own, &self.shared.state().clones.seen, &seen);
+        self.condition.cloned = !seen.is_empty();
+        self.shared.state_mut().clones.seen = seen;
+        match verdict {
+            Verdict::Stay => {}
+            Verdict::Stop => self.stop_as_clone = true,
+            Verdict::Renew => match self.shared.home.give_up_identity(self.own) {
+                Ok(saved) => {
+                    tracing::warn!(old = %saved.display(), "starting again with a new identity: have the new address authorized in your networks");
+                    self.collided = true;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the identity cannot be put away; stop this node or the other");
+                }
+            },
+        }
+    }
+
+    /// An identity that moved belongs here when nobody else was heard with it for long.
+    fn settle_in(&mut self) -> Result<(), Stopped> {
+        let long = self.online_since.is_some_and(|since| since.elapsed() >= clones::SETTLED);
+        let Some(id) = self.moved_to.filter(|_| long && !self.condition.cloned) else { return Ok(()) };
+        machine::bind(&self.shared.home, self.own, id);
+        self.moved_to = None;
+        self.shared.state_mut().clones.belonging = Belonging::Home;
+        tracing::info!(address = %self.own, "nobody else was heard with this identity; it belongs to this machine now");
+        self.shared.engine.post(move |core, now| core.watch_for_clones(now, Machine { id, at_home: true }))
     }
 
     fn retire_identity(&mut self) {
@@ -506,7 +576,11 @@ impl Daemon {
         if restart_matters(&self.shared.state().conf, &conf) {
             tracing::info!("ports and the controller's folder change at the next start");
         }
-        self.shared.state_mut().conf = conf;
+        let profile = Profile::choose(conf.typed.settings.profile, Path::new("/"));
+        {
+            let mut state = self.shared.state_mut();
+            (state.conf, state.profile) = (conf, profile);
+        }
         self.shared.engine.post(move |core, _| core.set_settings(core_settings))?;
         if let Some(server) = &mut self.server
             && let Err(error) = server.listen_tcp(exposed).await
@@ -647,7 +721,4 @@ fn random_port() -> Result<u16, StartError> {
 fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
     let meta = fs::metadata(path).ok()?;
     Some((meta.modified().ok()?, meta.len()))
-}
-impl Daemon {
-    fn clones_seen(&mut self, _clones: Vec<crate::core::event::CloneSeen>) {}
 }

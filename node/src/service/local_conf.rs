@@ -15,6 +15,8 @@ use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::clones::Policy as ClonePolicy;
+use super::clouds;
 use super::home::StartError;
 use crate::core::event::{PhysicalNetwork, Settings as CoreSettings, VirtualPeer};
 
@@ -104,6 +106,10 @@ pub struct Settings {
     pub force_tcp_relay: bool,
     /// Its address.
     pub tcp_fallback_relay: Option<Text<Endpoint>>,
+    /// How kind to be to the network around: `auto`, `cloud` or `plain`.
+    pub profile: clouds::Wanted,
+    /// What to do when another machine runs with the same identity: `new`, `warn` or `stop`.
+    pub clones: ClonePolicy,
     /// Fewer keepalives.
     #[serde(deserialize_with = "truth")]
     pub low_bandwidth_mode: bool,

@@ -93,6 +93,26 @@ impl NetworkSettings {
     }
 }
 
+/// A subnet that this machine reaches without us, and by which interface.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Connected {
+    /// The subnet.
+    pub subnet: Prefix,
+    /// The interface's name.
+    pub interface: String,
+}
+
+/// Something of a configuration that is not put on the port, because it would take a subnet of this machine away.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Refused {
+    /// The managed address, or the target of the managed route.
+    pub target: Prefix,
+    /// Whether it is an address.
+    pub address: bool,
+    /// Why, for people.
+    pub reason: String,
+}
+
 /// What should be on a port.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Plan {
@@ -100,17 +120,43 @@ pub struct Plan {
     pub addresses: Vec<Prefix>,
     /// Managed routes: on-link ones first.
     pub routes: Vec<Route>,
+    /// What is left out to keep subnets of this machine reachable.
+    pub refused: Vec<Refused>,
 }
 
 /// Decides what to put on a port.
 ///
 /// `present` are the port's addresses now, those added by hand included. A default route through a gateway waits until the
 /// node is `online`: before that it would cut off the roots.
-pub fn plan(settings: &NetworkSettings, config: &NetworkConfig, present: &[Prefix], online: bool) -> Plan {
+///
+/// Nothing that would draw traffic away from one of the `connected` subnets is taken: the longest prefix wins, so a route inside
+/// such a subnet, or to the same one, would, and an address inside it hides the neighbour that has it. A wider route is
+/// harmless: the subnet's own wins.
+pub fn plan(
+    settings: &NetworkSettings,
+    config: &NetworkConfig,
+    present: &[Prefix],
+    connected: &[Connected],
+    online: bool,
+) -> Plan {
+    let mut refused: Vec<Refused> = Vec::new();
+    let shadowed = |target: Prefix| {
+        let hit = |c: &&Connected| c.subnet.bits <= target.bits && c.subnet.contains(target.ip);
+        connected.iter().filter(|c| c.subnet.bits > 0).find(hit)
+    };
     let mut addresses: Vec<Prefix> = Vec::new();
     for address in &config.addresses {
-        if settings.allows(*address) && !addresses.iter().any(|a| a.ip == address.ip) {
-            addresses.push(*address);
+        if !settings.allows(*address) || addresses.iter().any(|a| a.ip == address.ip) {
+            continue;
+        }
+        let width = if address.ip.is_ipv4() { 32 } else { 128 };
+        match shadowed(Prefix { ip: address.ip, bits: width }) {
+            None => addresses.push(*address),
+            Some(c) => refused.push(Refused {
+                target: *address,
+                address: true,
+                reason: format!("it lies in {}, which {} is connected to", c.subnet, c.interface),
+            }),
         }
     }
     let mut own: Vec<Prefix> = addresses.iter().chain(present).copied().collect();
@@ -130,6 +176,15 @@ pub fn plan(settings: &NetworkSettings, config: &NetworkConfig, present: &[Prefi
         {
             continue;
         }
+        if let Some(c) = shadowed(target) {
+            decided.push(target);
+            refused.push(Refused {
+                target,
+                address: false,
+                reason: format!("it would shadow {}, which {} is connected to", c.subnet, c.interface),
+            });
+            continue;
+        }
         let Some(source) = source_for(target, &own) else { continue };
         decided.push(target);
         for target in halves(target) {
@@ -137,7 +192,7 @@ pub fn plan(settings: &NetworkSettings, config: &NetworkConfig, present: &[Prefi
         }
     }
     routes.sort_by_key(|r| r.via.is_some());
-    Plan { addresses, routes }
+    Plan { addresses, routes, refused }
 }
 
 /// The own address of the target's family that shares the longest prefix with it; of equals the last.
@@ -239,10 +294,10 @@ mod tests {
         let config =
             config(&["10.147.17.61/24"], &[("10.147.17.0/24", None), ("0.0.0.0/0", Some("10.147.17.1"))]);
         let mut settings = NetworkSettings::default();
-        assert!(plan(&settings, &config, &[], true).routes.is_empty());
+        assert!(plan(&settings, &config, &[], &[], true).routes.is_empty());
         settings.allow_default = true;
-        assert!(plan(&settings, &config, &[], false).routes.is_empty());
-        let plan = plan(&settings, &config, &[], true);
+        assert!(plan(&settings, &config, &[], &[], false).routes.is_empty());
+        let plan = plan(&settings, &config, &[], &[], true);
         assert_eq!(shown(&plan), ["0.0.0.0/1 via 10.147.17.1", "128.0.0.0/1 via 10.147.17.1"]);
         assert!(plan.routes.iter().all(|r| r.source == Some("10.147.17.61".parse().unwrap())));
     }
@@ -263,7 +318,7 @@ mod tests {
                 ("10.1.0.0/16", None),
             ],
         );
-        let plan = plan(&NetworkSettings::default(), &config, &[], true);
+        let plan = plan(&NetworkSettings::default(), &config, &[], &[], true);
         assert_eq!(shown(&plan), ["10.8.0.0/16", "10.9.0.0/16 via 10.1.0.1", "fd01::/48 via fd00::1"]);
     }
 
@@ -271,8 +326,44 @@ mod tests {
     fn a_route_without_an_address_of_its_family_waits_for_one() {
         let config = config(&[], &[("10.8.0.0/16", None)]);
         let settings = NetworkSettings::default();
-        assert!(plan(&settings, &config, &[], true).routes.is_empty());
-        assert_eq!(shown(&plan(&settings, &config, &[prefix("10.8.1.1/32")], true)), ["10.8.0.0/16"]);
+        assert!(plan(&settings, &config, &[], &[], true).routes.is_empty());
+        assert_eq!(shown(&plan(&settings, &config, &[prefix("10.8.1.1/32")], &[], true)), ["10.8.0.0/16"]);
+    }
+
+    #[test]
+    fn connected_subnets_are_not_shadowed() {
+        let connected = |list: &[(&str, &str)]| -> Vec<Connected> {
+            list.iter().map(|(s, i)| Connected { subnet: prefix(s), interface: (*i).into() }).collect()
+        };
+        let config = config(
+            &["10.1.0.5/16", "192.168.1.77/16", "10.50.0.9/24"],
+            &[
+                ("10.2.0.0/24", Some("10.1.0.1")),
+                ("10.2.0.0/16", Some("10.1.0.1")),
+                ("10.2.0.0/15", Some("10.1.0.1")),
+                ("192.168.1.128/25", None),
+                ("172.16.0.0/12", None),
+            ],
+        );
+        let settings = NetworkSettings::default();
+        let around =
+            connected(&[("10.2.0.0/16", "eth0"), ("192.168.1.0/24", "eth1"), ("10.50.0.0/24", "docker0")]);
+        let with = plan(&settings, &config, &[], &around, true);
+        assert_eq!(with.addresses, [prefix("10.1.0.5/16")]);
+        assert_eq!(shown(&with), ["172.16.0.0/12", "10.2.0.0/15 via 10.1.0.1"], "wider routes are harmless");
+        let refused: Vec<_> = with.refused.iter().map(|r| (r.target.to_string(), r.address)).collect();
+        let expected = [
+            ("192.168.1.77/16", true),
+            ("10.50.0.9/24", true),
+            ("10.2.0.0/24", false),
+            ("10.2.0.0/16", false),
+            ("192.168.1.128/25", false),
+        ];
+        assert_eq!(refused, expected.map(|(target, address)| (target.to_owned(), address)));
+        assert_eq!(with.refused[2].reason, "it would shadow 10.2.0.0/16, which eth0 is connected to");
+        // When the subnet goes, they come.
+        let without = plan(&settings, &config, &[], &[], true);
+        assert!(without.refused.is_empty() && without.addresses.len() == 3);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 pub mod args;
 mod binder;
 pub mod clock;
+pub mod clones;
+pub mod clouds;
 pub mod controlling;
 pub mod daemon;
 pub mod engine;
@@ -11,6 +13,7 @@ pub mod home;
 pub mod http;
 pub mod local_conf;
 pub mod logging;
+pub mod machine;
 pub mod managed;
 mod ports;
 pub mod privileges;

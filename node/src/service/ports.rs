@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use nix::net::if_::if_nametoindex;
 use protocol::derive::interface_name;
-use protocol::inet::Prefix;
+use protocol::inet::{Prefix, Scope, scope};
 use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
 use protocol::{Address, Mac, NetworkId};
 
 use super::local_conf::TapSetting;
-use super::managed::{self, NetworkSettings, addresses_clash, plan, routes_clash, steps};
+use super::managed::{self, Connected, NetworkSettings, Refused, addresses_clash, plan, routes_clash, steps};
 use super::shared::{Applied, Shared};
 use crate::os::multicast;
-use crate::os::netlink::{Netlink, NetlinkError, Route};
+use crate::os::netlink::{Netlink, NetlinkError, Route, Surroundings};
 use crate::os::tap::{self, Backend, Tap};
 
 /// What a port that could not be made is reported as.
@@ -33,6 +33,7 @@ struct Port {
     addresses: Vec<Prefix>,
     routes: Vec<Route>,
     groups: Vec<MulticastGroup>,
+    refused: Vec<Refused>,
     /// The last problem, so that it is reported once.
     problem: Option<String>,
 }
@@ -160,16 +161,34 @@ impl Ports {
         }
     }
 
+    /// Looks after the ports that there are.
+    pub(super) async fn sync_present(&mut self) {
+        let present = self.ports.iter().filter(|(_, port)| port.device.is_some());
+        for network in present.map(|(network, _)| *network).collect::<Vec<_>>() {
+            self.sync(network).await;
+        }
+    }
+
     /// Puts addresses and routes of one network right.
     pub(super) async fn sync(&mut self, network: NetworkId) {
         let settings = self.shared.state().networks.get(&network).map(|v| v.settings.clone());
         let settings = settings.unwrap_or_default();
+        let devices = self.devices();
         let (Some(port), Some(netlink)) = (self.ports.get_mut(&network), &self.netlink) else { return };
-        match apply(port, netlink, &settings, self.online).await {
+        let before = std::mem::take(&mut port.refused);
+        match apply(port, netlink, &settings, &devices, self.online).await {
             Ok(()) => {
                 port.problem = None;
                 let config = port.config.clone().filter(|_| port.device.is_some());
-                let applied = config.map(|config| Applied { config, addresses: port.addresses.clone() });
+                let applied = config.map(|config| Applied {
+                    config,
+                    addresses: port.addresses.clone(),
+                    refused: port.refused.clone(),
+                });
+                for refused in port.refused.iter().filter(|r| !before.contains(r)) {
+                    let what = if refused.address { "address" } else { "route" };
+                    tracing::warn!(%network, target = %refused.target, "the managed {what} is not used: {}", refused.reason);
+                }
                 // While the port could not be made, that is what people should see.
                 if applied.is_some() {
                     self.show(network, applied, None);
@@ -222,12 +241,30 @@ impl Ports {
     }
 }
 
+/// The subnets that other interfaces than our ports are connected to, by their addresses or by routes without a gateway.
+fn connected(found: &Surroundings, devices: &[String]) -> Vec<Connected> {
+    // A zerotier-one beside us has ports too; which of the two serves a network is the user's affair.
+    let foreign = |name: &String| name != "lo" && !name.starts_with("zt") && !devices.contains(name);
+    let by_address = found.addresses.iter().filter(|a| a.up).map(|a| (a.prefix.network(), a.index));
+    let mut subnets: Vec<Connected> = by_address
+        .chain(found.on_link.iter().copied())
+        .filter_map(|(subnet, index)| {
+            let interface = found.addresses.iter().find(|a| a.index == index)?.interface.clone();
+            Some(Connected { subnet, interface })
+        })
+        .filter(|c| foreign(&c.interface) && scope(c.subnet.ip) != Scope::LinkLocal)
+        .collect();
+    subnets.dedup();
+    subnets
+}
+
 /// Brings the kernel's state of one port to what its configuration and settings say. Goes on after an error and returns the
 /// first.
 async fn apply(
     port: &mut Port,
     netlink: &Netlink,
     settings: &NetworkSettings,
+    devices: &[String],
     online: bool,
 ) -> Result<(), NetlinkError> {
     let (Some((_, index)), Some(config)) = (&port.device, &port.config) else { return Ok(()) };
@@ -238,11 +275,13 @@ async fn apply(
             first = result;
         }
     };
+    let found = netlink.surroundings().await?;
+    let connected = connected(&found, devices);
     let present: Vec<_> =
-        netlink.addresses().await?.into_iter().filter(|a| a.index == index).map(|a| a.prefix).collect();
+        found.addresses.into_iter().filter(|a| a.index == index).map(|a| a.prefix).collect();
     // Addresses that are about to go must not be chosen as a source.
     let kept: Vec<_> = present.iter().filter(|a| !port.addresses.contains(a)).copied().collect();
-    let wanted = plan(settings, config, &kept, online);
+    let wanted = plan(settings, config, &kept, &connected, online);
 
     let addresses = steps(&port.addresses, &present, &wanted.addresses, addresses_clash);
     for address in addresses.remove {
@@ -263,5 +302,6 @@ async fn apply(
         note(netlink.add_route(index, &route).await);
     }
     port.routes = wanted.routes;
+    port.refused = wanted.refused;
     first
 }

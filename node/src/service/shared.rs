@@ -12,13 +12,16 @@ use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
 
 use super::clock::Clock;
+use super::clones;
+use super::clouds::Profile;
 use super::controlling::ControllerHandle;
 use super::engine::EngineHandle;
 use super::home::Home;
 use super::local_conf::LocalConf;
-use super::managed::NetworkSettings;
+use super::managed::{NetworkSettings, Refused};
 use super::traces::Traces;
 use super::waits::Waits;
+use crate::os::interfaces::InterfaceUse;
 use crate::os::udp::Buffers;
 
 /// Orders from people that wait for the daemon.
@@ -64,6 +67,12 @@ pub struct State {
     pub udp_buffers: Option<Buffers>,
     /// Primary, secondary and tertiary port; 0 = none.
     pub ports: [u16; 3],
+    /// The profile in force.
+    pub profile: Profile,
+    /// Whether the identity belongs to this machine, and who else has it.
+    pub clones: clones::View,
+    /// This machine's interfaces: which carry our packets, and why others do not.
+    pub interfaces: Vec<InterfaceUse>,
     /// Joined networks.
     pub networks: BTreeMap<NetworkId, NetworkView>,
 }
@@ -88,6 +97,8 @@ pub struct Applied {
     pub config: Arc<NetworkConfig>,
     /// Those of its addresses that the user allows: they are on the interface.
     pub addresses: Vec<Prefix>,
+    /// What of it would take a subnet of this machine away.
+    pub refused: Vec<Refused>,
 }
 
 /// Something a person wants done, that only the daemon's task may do.

@@ -196,6 +196,8 @@ pub fn report_failure(text: &str) {
 pub(super) struct Condition {
     /// Whether a root answers.
     pub(super) online: bool,
+    /// Whether another machine runs with our identity.
+    pub(super) cloned: bool,
     /// Joined networks.
     pub(super) networks: BTreeMap<NetworkId, NetworkStatus>,
 }
@@ -204,6 +206,9 @@ impl Condition {
     /// One line: `a11c3411ce ONLINE; 2 networks OK; waiting: 1c33c1ced07ac85d ACCESS_DENIED`.
     pub(super) fn line(&self, own: Address) -> String {
         let mut line = format!("{own} {}", if self.online { "ONLINE" } else { "OFFLINE" });
+        if self.cloned {
+            line.push_str("; another machine runs with this identity");
+        }
         if self.networks.is_empty() {
             line.push_str("; no network joined");
             return line;

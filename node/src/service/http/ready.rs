@@ -80,11 +80,18 @@ fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool) -> Option<&'stati
             (Some(applied), Some(config))
                 if applied.config.addresses == config.addresses && applied.config.routes == config.routes =>
             {
-                None
+                // A refused route leaves a usable network, a refused address does not.
+                applied.refused.iter().any(|r| r.address).then_some("addresses")
             }
             _ => Some("addresses"),
         },
     }
+}
+
+/// Why a managed address is not there, for people.
+fn refused_address(view: &NetworkView) -> Option<String> {
+    let refused = view.applied.iter().flat_map(|a| &a.refused).find(|r| r.address)?;
+    Some(format!("the managed address {} is not used: {}", refused.target, refused.reason))
 }
 
 fn render(
@@ -104,7 +111,7 @@ fn render(
         "controller": info.network.controller().to_string(),
         "ready": lacks.is_none(),
         "waitingFor": lacks,
-        "problem": view.problem,
+        "problem": view.problem.clone().or_else(|| refused_address(view)),
         "status": info.status.name(),
         "online": online,
         "portDeviceName": view.device,

@@ -6,6 +6,7 @@ use protocol::{Address, world::World};
 use serde_json::{Map, Value, json};
 
 use crate::core::info::{MoonInfo, NetworkInfo, PeerInfo, StatusInfo};
+use crate::os::interfaces::InterfaceUse;
 use crate::os::udp::{Buffers, WANTED_BUFFER};
 use crate::service::shared::{NetworkView, State};
 
@@ -65,6 +66,13 @@ pub(super) fn status(status: &StatusInfo, state: &State, home: &str, now: i64) -
             "planetWorldId": status.planet_id,
             "planetWorldTimestamp": status.planet_timestamp,
             "config": config,
+            "profile": {"name": state.profile.name(), "reason": state.profile.reason},
+            "clones": state.clones.to_json(typed.clones),
+            "interfaces": interfaces(&state.interfaces),
+            "refused": state.networks.iter().flat_map(|(id, view)| refused(view).into_iter().map(|mut entry| {
+                entry["network"] = json!(id.to_string());
+                entry
+            })).collect::<Vec<_>>(),
         });
         if let Value::Object(more) = more {
             fields.extend(more);
@@ -79,6 +87,32 @@ fn udp_buffers(granted: Option<Buffers>) -> Value {
         Value::Null,
         |Buffers { receive, send }| json!({"wanted": WANTED_BUFFER, "receive": receive, "send": send}),
     )
+}
+
+/// This machine's interfaces and what they are used for.
+fn interfaces(interfaces: &[InterfaceUse]) -> Value {
+    interfaces
+        .iter()
+        .map(|interface| {
+            let ignored = interface.ignored.iter();
+            json!({
+                "name": interface.name,
+                "kind": interface.kind,
+                "used": !interface.bound.is_empty(),
+                "addresses": interface.bound.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "ignored": ignored.map(|(ip, reason)| json!({"address": ip.to_string(), "reason": reason})).collect::<Vec<_>>(),
+            })
+        })
+        .collect()
+}
+
+/// What a network's configuration wants and this machine refuses.
+fn refused(view: &NetworkView) -> Vec<Value> {
+    let refused = view.applied.iter().flat_map(|applied| &applied.refused);
+    let kind = |address| if address { "address" } else { "route" };
+    refused
+        .map(|r| json!({"target": r.target.to_string(), "kind": kind(r.address), "reason": r.reason}))
+        .collect()
 }
 
 /// One element of `GET /network`.
@@ -118,6 +152,7 @@ pub(super) fn network(info: &NetworkInfo, view: &NetworkView, own: Address) -> V
             "flags": r.flags,
             "metric": r.metric,
         })).collect::<Vec<_>>(),
+        "refused": refused(view),
         "multicastSubscriptions": info.multicast_groups.iter().map(|g| json!({
             "mac": g.mac.to_string(),
             "adi": g.adi,

@@ -400,7 +400,8 @@ async fn whether_a_network_is_ready_is_told_when_it_changes() {
     f.shared.state_mut().networks.get_mut(&id).unwrap().device = "zt0".into();
     let (held, ()) = tokio::join!(ask("?wait=50000&seen=addresses"), async {
         tokio::task::yield_now().await;
-        let applied = Applied { config, addresses: vec!["10.0.0.1/16".parse().unwrap()] };
+        let applied =
+            Applied { config, addresses: vec!["10.0.0.1/16".parse().unwrap()], refused: Vec::new() };
         f.shared.state_mut().networks.get_mut(&id).unwrap().applied = Some(applied);
         f.shared.waits.tell();
     });
