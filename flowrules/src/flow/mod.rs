@@ -24,6 +24,8 @@ use table::Table;
 /// Lists with fewer entries in total are evaluated each time: looking a verdict up costs more. Measured, see the rules
 /// benchmark.
 const WORTHWHILE: usize = 12;
+/// TCP flags that differ between the segments of one super-frame: CWR is in the first only, PSH and FIN in the last.
+const VARYING_FLAGS: u64 = 0x80 | 0x08 | 0x01;
 /// Different verdicts remembered; with more the cache starts again.
 const MAX_VERDICTS: usize = 4_096;
 
@@ -106,6 +108,8 @@ pub struct FlowCache {
     words: usize,
     /// The random matches of the base rules whose outcomes take part: index and probability.
     randoms: Vec<(usize, u32)>,
+    /// Whether some entry draws a random number.
+    draws: bool,
     /// Entries of the base rules and of all capabilities seen.
     entries: usize,
     /// The node and the outcome of unknown matches that what is remembered holds for.
@@ -128,7 +132,9 @@ impl FlowCache {
         let mut reads = Reads::default();
         reads.widen(base);
         let mut entries = base.len();
+        let mut draws = has_random(base);
         for rules in own {
+            draws |= has_random(rules);
             reads.widen(rules);
             entries += rules.len();
         }
@@ -140,6 +146,7 @@ impl FlowCache {
             words: reads.words(),
             reads,
             randoms: randoms.take(MAX_RANDOMS).collect(),
+            draws,
             entries,
             holds_for: (0, false),
             table: Table::new(),
@@ -152,6 +159,7 @@ impl FlowCache {
     /// Prepares for a capability that another node has presented. Without that the cache finds out when the capability is first
     /// evaluated.
     pub fn presented(&mut self, rules: &[Rule]) {
+        self.draws |= has_random(rules);
         self.entries = self.entries.saturating_add(rules.len());
         if self.reads.widen(rules) {
             self.words = self.reads.words();
@@ -169,6 +177,24 @@ impl FlowCache {
     /// Forgets the verdicts about frames from or to a node, whose credentials have changed.
     pub fn forget(&mut self, node: u64) {
         self.table.remove(|k| key::source(k) == node || key::dest(k) == node);
+    }
+
+    /// Whether one verdict holds for all frames that the segments of a TCP or UDP super-frame become: they differ in size,
+    /// in the flags CWR, PSH and FIN, in sequence number, checksums and data. Only for frames that leave this node, whose
+    /// rules are all known.
+    pub fn is_uniform(&self) -> bool {
+        let Reads { tcp, sizes, ranges, too_much, .. } = &self.reads;
+        tcp & VARYING_FLAGS == 0 && sizes.is_empty() && ranges.is_empty() && !too_much && !self.draws
+    }
+
+    /// Counts `frames` more that got the verdict of [`Self::filter`] without being asked about, because
+    /// [`Self::is_uniform`].
+    pub fn repeated(&mut self, frames: u64) {
+        if self.entries < WORTHWHILE {
+            self.statistics.bypassed += frames;
+        } else {
+            self.statistics.hits += frames;
+        }
     }
 
     /// How often the verdict was known since the cache was made.
@@ -252,6 +278,10 @@ impl FlowCache {
         self.numbers.insert(plan, number);
         number
     }
+}
+
+fn has_random(rules: &[Rule]) -> bool {
+    rules.iter().any(|rule| matches!(rule.kind, Kind::Random(_)))
 }
 
 /// What a verdict means for any frame of its flow. `capability` is the list that was evaluated last: that of the capability

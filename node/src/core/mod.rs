@@ -111,6 +111,10 @@ pub struct Core {
     next_background: i64,
     scratch: Vec<u8>,
     inflated: Vec<u8>,
+    /// One segment of a super-frame that has to be treated by itself.
+    segment: Vec<u8>,
+    /// The frame credited last among datagrams that arrived together: when, by which path, from whom, after how many hops.
+    credited: Option<(i64, PathKey, Address, u8)>,
     /// What has to be done outside; the caller drains it after every call.
     pub outbox: Outbox,
 }
@@ -150,6 +154,8 @@ impl Core {
             next_background: now + BACKGROUND,
             scratch: Vec::new(),
             inflated: Vec::new(),
+            segment: Vec::new(),
+            credited: None,
             outbox: Outbox::default(),
         }
     }

@@ -44,8 +44,51 @@ pub(super) enum Handled {
 impl Core {
     /// Takes in one UDP datagram. The buffer is used as scratch space.
     pub fn datagram(&mut self, now: i64, socket: SocketId, remote: SocketAddr, data: &mut [u8]) {
+        self.datagrams(now, socket, remote, data, data.len());
+    }
+
+    /// Takes in datagrams of one sender that arrived together: they lie end to end, each of `size` bytes, of which only the
+    /// last may have fewer. The buffer is used as scratch space. It is the same as one after the other, but cheaper.
+    pub fn datagrams(
+        &mut self,
+        now: i64,
+        socket: SocketId,
+        remote: SocketAddr,
+        data: &mut [u8],
+        size: usize,
+    ) {
         self.counters.bytes_in += data.len() as u64;
         let via = PathKey { socket, remote: canonical(remote) };
+        self.credited = None;
+        let mut rest = data;
+        while !rest.is_empty() {
+            let length = if size == 0 { rest.len() } else { size.min(rest.len()) };
+            let joined = if length < rest.len() && self.begins_here(&rest[..length]) {
+                packet::join_in_place(rest, length)
+            } else {
+                None
+            };
+            let used = joined.map_or(length, |(_, used)| used);
+            let (these, later) = rest.split_at_mut(used);
+            match joined {
+                Some((whole, _)) => self.packet(now, via, &mut these[..whole], false, None),
+                None => self.single(now, via, these),
+            }
+            rest = later;
+        }
+        self.credited = None;
+    }
+
+    /// Whether a datagram is the head of a fragmented packet for us.
+    fn begins_here(&self, data: &[u8]) -> bool {
+        packet::classify(data) == Datagram::Packet
+            && packet::is_fragmented(data)
+            && packet::dest(data) == self.address()
+            && packet::source(data) != self.address()
+    }
+
+    /// Takes in one datagram.
+    fn single(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
         match packet::classify(data) {
             Datagram::Beacon | Datagram::Junk => {}
             Datagram::Fragment if packet::dest(data) == self.address() => {
@@ -150,11 +193,21 @@ impl Core {
             Ok(Handled::Credit) => {
                 self.credit(now, incoming.via, incoming.source, incoming.hops, known, false);
             }
+            Ok(Handled::Trust) if matches!(known, Some(Verb::Frame | Verb::ExtFrame)) => {
+                // Crediting twice in a millisecond changes nothing that once did not.
+                let credit = Some((now, incoming.via, incoming.source, incoming.hops));
+                if self.credited != credit {
+                    self.credit(now, incoming.via, incoming.source, incoming.hops, known, true);
+                    self.credited = credit;
+                }
+                return;
+            }
             Ok(Handled::Trust) => self.credit(now, incoming.via, incoming.source, incoming.hops, known, true),
             Ok(Handled::Ignore) => {}
             Ok(Handled::Wait) => self.park(now, via, data, true, since),
             Err(_) => self.counters.dropped += 1,
         }
+        self.credited = None;
     }
 
     /// An authentic packet arrived from `source`: note it, learn or confirm the path, tell the peer our addresses.

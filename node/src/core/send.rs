@@ -194,7 +194,7 @@ impl Core {
 
     /// The path a packet to `dest` takes now: a live direct one; else the best root, while the direct one is probed; else
     /// whatever might still work.
-    fn route(&mut self, now: i64, dest: Address) -> Option<PathKey> {
+    pub(super) fn route(&mut self, now: i64, dest: Address) -> Option<PathKey> {
         let direct = self.topology.peers.get(&dest)?.best_path(now, &self.topology.paths, PATH_EXPIRY);
         if let Some((key, true)) = direct {
             return Some(key);

@@ -7,8 +7,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-use protocol::NetworkId;
+use protocol::packet::{Split, cut_in_place};
 
+use super::coalesce::FrameBatch;
 use crate::core::event::Event;
 use crate::core::path::SocketId;
 
@@ -57,6 +58,25 @@ impl DatagramBatch {
         self.copies.push(Segment { range, socket: Some(socket), to, ttl: None });
     }
 
+    /// Appends one packet that `build` writes to the end of the buffer it is given (the packet begins at the offset it is given)
+    /// and armors there; the packet is cut where it lies, into datagrams of at most `mtu` bytes that lie end to end. Returns how
+    /// many bytes the datagrams have together; zero for a packet no receiver would take, which is not sent.
+    pub fn push_packet(
+        &mut self,
+        socket: SocketId,
+        to: SocketAddr,
+        mtu: usize,
+        build: impl FnOnce(&mut Vec<u8>, usize),
+    ) -> usize {
+        let start = self.buffer.len();
+        build(&mut self.buffer, start);
+        let segments = &mut self.segments;
+        cut_in_place(&mut self.buffer, start, mtu, Split::Halves, |range| {
+            segments.push(Segment { range, socket: Some(socket), to, ttl: None });
+        });
+        self.buffer.len() - start
+    }
+
     fn lay(&mut self, head: &[u8], data: &[u8]) -> Range<usize> {
         let start = self.buffer.len();
         self.buffer.extend_from_slice(head);
@@ -99,48 +119,6 @@ impl DatagramBatch {
         self.buffer.clear();
         self.segments.clear();
         self.copies.clear();
-    }
-}
-
-/// A batch of Ethernet frames for virtual ports, in delivery order.
-#[derive(Debug, Default)]
-pub struct FrameBatch {
-    buffer: Vec<u8>,
-    frames: Vec<(NetworkId, Range<usize>)>,
-}
-
-impl FrameBatch {
-    /// Appends one frame: 14-byte Ethernet header (destination, source, ethertype) and payload.
-    pub fn push(
-        &mut self,
-        network: NetworkId,
-        dest: [u8; 6],
-        source: [u8; 6],
-        ethertype: u16,
-        payload: &[u8],
-    ) {
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(&dest);
-        self.buffer.extend_from_slice(&source);
-        self.buffer.extend_from_slice(&ethertype.to_be_bytes());
-        self.buffer.extend_from_slice(payload);
-        self.frames.push((network, start..self.buffer.len()));
-    }
-
-    /// The frames with the network whose port they belong to.
-    pub fn iter(&self) -> impl Iterator<Item = (NetworkId, &[u8])> {
-        self.frames.iter().map(|(n, r)| (*n, &self.buffer[r.clone()]))
-    }
-
-    /// Whether there is nothing to deliver.
-    pub fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    /// Forgets everything; the buffers stay allocated.
-    pub fn clear(&mut self) {
-        self.buffer.clear();
-        self.frames.clear();
     }
 }
 

@@ -18,7 +18,7 @@ use super::clock::Clock;
 use crate::core::Core;
 use crate::core::event::Event;
 use crate::core::path::SocketId;
-use crate::dataplane::vnet::{Offload, SUPER_FRAME_ROOM};
+use crate::dataplane::vnet::{Offloads, SUPER_FRAME_ROOM};
 use crate::os::batch::{ReceiveBatch, SendBatch};
 use crate::os::tap::Tap;
 use crate::os::udp::UdpSocket;
@@ -29,8 +29,14 @@ pub const EVENT_QUEUE: usize = 1024;
 const MAX_BACKLOG: usize = 4096;
 /// Batches taken from one socket before others get their turn.
 const SOCKET_ROUNDS: usize = 2;
-/// Frames taken from one TAP before others get their turn.
+/// Frames taken from one TAP before others get their turn …
 const TAP_FRAMES: usize = 64;
+/// … and bytes: a few super-frames, so that a bulk transfer does not keep everybody else waiting.
+const TAP_BYTES: usize = 4 << 16;
+/// Bytes of datagrams that are sent off before more frames are read: about one super-frame.
+const BURST_OUT: usize = 1 << 16;
+/// Bytes of frames that are written before more datagrams are looked at. More than one super-frame, which this would cut short.
+const BURST_IN: usize = 4 << 16;
 /// The core is asked at least this often, in milliseconds.
 const MAX_SLEEP: i64 = 60_000;
 
@@ -248,9 +254,10 @@ impl Engine {
             let now = self.clock.now();
             for index in 0..count {
                 let Some((from, octets, size)) = self.receive.message(index) else { continue };
-                for data in octets.chunks_mut(size) {
-                    tracing::trace!(%from, octets = data.len(), "datagram in");
-                    self.core.datagram(now, id, from, data);
+                tracing::trace!(%from, octets = octets.len(), size, "datagrams in");
+                self.core.datagrams(now, id, from, octets, size);
+                if self.core.outbox.frames.octets() >= BURST_IN {
+                    self.flush();
                 }
             }
             self.flush();
@@ -261,13 +268,24 @@ impl Engine {
     }
 
     fn read_frames(&mut self, index: u32) {
-        let Some((&network, (_, tap))) = self.ports.iter().find(|(_, (i, _))| *i == index) else { return };
+        let found = self.ports.iter().find(|(_, (i, _))| *i == index);
+        let Some(network) = found.map(|(network, _)| *network) else { return };
         let now = self.clock.now();
         let mut lost = false;
+        let mut taken = 0;
         for _ in 0..TAP_FRAMES {
+            let Some((_, tap)) = self.ports.get(&network) else { break };
             match tap.read(&mut self.frame) {
-                // Plain ports only: nothing is left to do about the frame.
-                Ok(Some((_, length))) => self.core.frame(now, network, &self.frame[..length]),
+                Ok(Some((offload, length))) => {
+                    self.core.port_frame(now, network, &offload, &mut self.frame[..length]);
+                    if self.core.outbox.datagrams.buffer().len() >= BURST_OUT {
+                        self.flush();
+                    }
+                    taken += length;
+                    if taken >= TAP_BYTES {
+                        break;
+                    }
+                }
                 Ok(None) => break,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
                     tracing::debug!(%network, %error, "frame thrown away");
@@ -291,9 +309,10 @@ impl Engine {
     /// Carries out everything the core wants done.
     fn flush(&mut self) {
         self.send_datagrams();
-        for (network, frame) in self.core.outbox.frames.iter() {
+        for delivery in self.core.outbox.frames.deliveries() {
+            let network = delivery.network;
             if let Some((_, tap)) = self.ports.get(&network)
-                && let Err(error) = tap.write(&Offload::PLAIN, frame)
+                && let Err(error) = tap.write(&delivery.offload, delivery.frame)
             {
                 tracing::trace!(%network, %error, "frame not delivered");
             }
@@ -443,6 +462,7 @@ impl Engine {
         self.remove_port(network);
         self.next_port = self.next_port.wrapping_add(1);
         self.epoll.add(&tap, EpollEvent::new(EpollFlags::EPOLLIN, PORT | u64::from(self.next_port)))?;
+        self.core.set_port_offloads(network, tap.offloads());
         self.ports.insert(network, (self.next_port, tap));
         Ok(())
     }
@@ -450,6 +470,7 @@ impl Engine {
     fn remove_port(&mut self, network: NetworkId) {
         if let Some((_, tap)) = self.ports.remove(&network) {
             let _ = self.epoll.delete(&tap);
+            self.core.set_port_offloads(network, Offloads::default());
         }
     }
 }

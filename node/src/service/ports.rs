@@ -22,8 +22,8 @@ use crate::os::tap::{self, Backend, Tap};
 const CREATION_FAILED: i32 = -999;
 /// Names tried for a port.
 const NAME_TRIALS: u64 = 64;
-/// What `"tap": "auto"` opens. The packet loop takes finished frames of one MTU only, so: plain.
-const AUTOMATIC: Backend = Backend::Plain;
+/// What `"tap": "auto"` opens.
+const AUTOMATIC: Backend = Backend::Offload;
 
 #[derive(Debug, Default)]
 struct Port {

@@ -326,7 +326,7 @@ impl World {
     /// Carries out what a host's core asks for.
     fn settle(&mut self, host: usize) {
         loop {
-            let outbox = std::mem::take(&mut self.hosts[host].core.outbox);
+            let mut outbox = std::mem::take(&mut self.hosts[host].core.outbox);
             if outbox.datagrams.is_empty() && outbox.frames.is_empty() && outbox.events.is_empty() {
                 break;
             }

@@ -3,7 +3,8 @@
 use core::ops::Range;
 
 use super::header::{
-    FRAGMENT_HEADER_LEN, MAX_FRAGMENTS, MAX_PACKET, fragment_header, fragment_number, fragment_total, id,
+    Datagram, FRAGMENT_HEADER_LEN, MAX_FRAGMENTS, MAX_PACKET, classify, fragment_header, fragment_number,
+    fragment_total, id,
 };
 
 /// Where a packet that is too long for one datagram is cut. Receivers only append, so the sender may choose.
@@ -58,6 +59,85 @@ pub fn datagrams(packet: &[u8], mtu: usize, split: Split, mut emit: impl FnMut(&
         }
     }
     total
+}
+
+/// Does what [`datagrams`] does where the packet lies: it reaches from offset `start` to the end of `buffer`, which
+/// grows by the headers of the fragments. Hands the place of each datagram to `emit`, the head first; they lie end to
+/// end.
+///
+/// Returns how many there were; zero, and the packet is taken off the buffer, if no receiver would take so many.
+pub fn cut_in_place(
+    buffer: &mut Vec<u8>,
+    start: usize,
+    mtu: usize,
+    split: Split,
+    mut emit: impl FnMut(Range<usize>),
+) -> usize {
+    let pieces = pieces(buffer.len().saturating_sub(start), mtu, split);
+    let total = pieces.len();
+    if total > MAX_FRAGMENTS {
+        buffer.truncate(start);
+        return 0;
+    }
+    let mut places = [(0, 0); MAX_FRAGMENTS];
+    for (number, (place, piece)) in places.iter_mut().zip(pieces).enumerate() {
+        *place = (start + piece.start + number * FRAGMENT_HEADER_LEN, piece.len());
+    }
+    buffer.resize(buffer.len() + (total - 1) * FRAGMENT_HEADER_LEN, 0);
+    // The last first, so that nothing is overwritten before it has moved. Datagrams lie end to end, so the place of
+    // each begins with its header.
+    for (number, (at, len)) in places.into_iter().enumerate().take(total).skip(1).rev() {
+        let from = at - number * FRAGMENT_HEADER_LEN;
+        buffer.copy_within(from..from + len, at);
+        let header = fragment_header(&buffer[start..], number as u8, total as u8);
+        buffer[at - FRAGMENT_HEADER_LEN..at].copy_from_slice(&header);
+    }
+    for (number, (at, len)) in places.into_iter().enumerate().take(total) {
+        let header = if number == 0 { 0 } else { FRAGMENT_HEADER_LEN };
+        emit(at - header..at + len);
+    }
+    total
+}
+
+/// Joins a fragmented packet where it lies: `burst` holds datagrams of `size` bytes end to end (the last may be
+/// shorter), of which the first is the head of a packet. If the others of that packet follow it in order, their data
+/// is moved together; returns the length of the packet, which begins where `burst` does, and how many bytes of the
+/// burst it took. `None`, and nothing is changed, if they do not.
+pub fn join_in_place(burst: &mut [u8], size: usize) -> Option<(usize, usize)> {
+    if size <= FRAGMENT_HEADER_LEN || burst.len() <= size || classify(&burst[..size]) != Datagram::Packet {
+        return None;
+    }
+    let datagram = |number: usize| number * size..burst.len().min((number + 1) * size);
+    let total = match burst.get(datagram(1)) {
+        Some(second) if second.len() > FRAGMENT_HEADER_LEN => usize::from(fragment_total(second)),
+        _ => return None,
+    };
+    if !(2..=MAX_FRAGMENTS).contains(&total) {
+        return None;
+    }
+    let mut len = size;
+    for number in 1..total {
+        let part = burst.get(datagram(number))?;
+        let belongs = classify(part) == Datagram::Fragment
+            && part[..13] == burst[..13]
+            && usize::from(fragment_number(part)) == number
+            && usize::from(fragment_total(part)) == total;
+        if !belongs {
+            return None;
+        }
+        len += part.len() - FRAGMENT_HEADER_LEN;
+    }
+    if len > MAX_PACKET {
+        return None;
+    }
+    let mut end = size;
+    for number in 1..total {
+        let part = number * size + FRAGMENT_HEADER_LEN..burst.len().min((number + 1) * size);
+        let moved = part.len();
+        burst.copy_within(part, end);
+        end += moved;
+    }
+    Some((len, burst.len().min(total * size)))
 }
 
 /// Milliseconds after which an incomplete packet is given up.
@@ -162,8 +242,14 @@ impl<K: Eq + Copy> Reassembler<K> {
     /// Index of the slot of this packet; claims one if there is none.
     fn slot(&mut self, now: i64, source: K, id: u64) -> Option<usize> {
         let occupant = |at: &usize| self.slots[*at].as_ref().is_some_and(|slot| slot.source == source);
-        let found =
-            self.ids.iter().enumerate().filter(|(_, known)| **known == id).map(|(at, _)| at).find(occupant);
+        // Mostly it is the packet that was begun last.
+        let latest = (self.hand + self.ids.len() - 1) % self.ids.len();
+        let found = if self.ids[latest] == id && occupant(&latest) {
+            Some(latest)
+        } else {
+            let known = self.ids.iter().enumerate().filter(|(_, known)| **known == id);
+            known.map(|(at, _)| at).find(occupant)
+        };
         if let Some(at) = found {
             if self.slots[at].as_ref().is_some_and(|slot| now.saturating_sub(slot.since) <= MAX_AGE) {
                 return Some(at);
@@ -267,6 +353,50 @@ mod tests {
         assert_eq!(cut(&packet(9928), 1432, Split::Fill).len(), 7);
         assert_eq!(cut(&packet(9928), 1432, Split::Halves).len(), 7);
         assert_eq!(cut(&packet(9929), 1432, Split::Fill).len(), 0);
+    }
+
+    #[test]
+    fn in_place_is_what_it_is_elsewhere() {
+        for len in [40, 1_432, 1_433, 2_838, 2_851, 5_000, 9_928, 9_929] {
+            let whole = packet(len);
+            for split in [Split::Fill, Split::Halves] {
+                let apart = cut(&whole, 1432, split);
+                let mut buffer = [&b"before"[..], &whole].concat();
+                let mut places = Vec::new();
+                let count = cut_in_place(&mut buffer, 6, 1432, split, |place| places.push(place));
+                assert_eq!((count, &buffer[..6]), (apart.len(), &b"before"[..]));
+                let got: Vec<&[u8]> = places.iter().map(|place| &buffer[place.clone()]).collect();
+                assert_eq!(got, apart);
+                assert_eq!(buffer.len(), 6 + apart.iter().map(Vec::len).sum::<usize>());
+                if apart.len() > 1 {
+                    let mut burst = [&apart.concat(), &b"more"[..]].concat();
+                    let size = apart[0].len();
+                    // Something may follow only where the last one is as long as the others.
+                    let end =
+                        if apart.iter().all(|a| a.len() == size) { burst.len() } else { burst.len() - 4 };
+                    let (joined, used) = join_in_place(&mut burst[..end], size).unwrap();
+                    assert_eq!((&burst[..joined], used), (&whole[..], apart.concat().len()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn only_the_parts_of_one_packet_in_order_are_joined() {
+        let apart = cut(&packet(3_000), 1_100, Split::Halves);
+        assert_eq!(apart.len(), 3);
+        let size = apart[0].len();
+        for order in [&[0, 2, 1][..], &[0, 1, 1], &[0, 1], &[1, 2, 0], &[0, 0, 1, 2], &[0]] {
+            let mut burst: Vec<u8> = order.iter().flat_map(|n| apart[*n].clone()).collect();
+            let before = burst.clone();
+            assert_eq!(join_in_place(&mut burst, size), None, "{order:?}");
+            assert_eq!(burst, before);
+        }
+        for (at, what) in [(0, "ID"), (9, "destination")] {
+            let mut burst = apart.concat();
+            burst[size + at] ^= 1;
+            assert_eq!(join_in_place(&mut burst, size), None, "{what}");
+        }
     }
 
     #[test]

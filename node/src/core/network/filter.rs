@@ -79,10 +79,9 @@ impl Credentials for Ends<'_> {
 }
 
 impl Core {
-    /// Runs the rules of a joined network over a frame.
-    fn verdict(
+    /// What the rules of a joined network say of a frame; nothing is counted.
+    fn judge(
         &mut self,
-        now: i64,
         id: NetworkId,
         direction: Direction,
         them: Address,
@@ -116,7 +115,7 @@ impl Core {
             credentials: &ends,
         };
         let window = ends.window();
-        let verdict = match direction {
+        Some(match direction {
             Direction::Outbound => {
                 let mut capabilities = config.capabilities.iter().map(|c| (c.id, &c.rules[..]));
                 rules.cache.filter(&config.rules, &mut capabilities, &mut context, no_tee)
@@ -126,8 +125,44 @@ impl Core {
                     remote.into_iter().flat_map(|r| r.capabilities(window)).map(|c| (c.id, &c.rules[..]));
                 rules.cache.filter(&config.rules, &mut capabilities, &mut context, no_tee)
             }
-        };
-        rules.count(&verdict);
+        })
+    }
+
+    /// The verdict over all `frames` frames that a super-frame for `to` becomes, if there is one for all of them and it asks for
+    /// neither copies nor a redirection: whether they may leave. `None` means that each has to be looked at.
+    pub(super) fn filter_burst_out(
+        &mut self,
+        id: NetworkId,
+        to: Address,
+        frame: Ethernet<'_>,
+        frames: u64,
+    ) -> Option<bool> {
+        if !self.networks.get(&id)?.rules.judges_at_once() {
+            return None;
+        }
+        let verdict = self.judge(id, Direction::Outbound, to, frame, false)?;
+        if verdict.redirect.is_some() || verdict.copies.iter().next().is_some() {
+            return None;
+        }
+        let rules = &mut self.networks.get_mut(&id)?.rules;
+        rules.count(&verdict, frames);
+        rules.cache.repeated(frames - 1);
+        Some(verdict.accept != Accept::Drop)
+    }
+
+    /// Runs the rules of a joined network over a frame.
+    fn verdict(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        direction: Direction,
+        them: Address,
+        frame: Ethernet<'_>,
+        no_tee: bool,
+    ) -> Option<Verdict> {
+        let verdict = self.judge(id, direction, them, frame, no_tee)?;
+        let rules = &mut self.networks.get_mut(&id)?.rules;
+        rules.count(&verdict, 1);
         if let Some(skipped) = rules.traced(now) {
             let head = frame.payload[..frame.payload.len().min(TRACE_HEAD)].to_vec();
             self.outbox.events.push_back(Event::RuleTrace(Box::new(RuleTrace {

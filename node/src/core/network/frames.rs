@@ -12,10 +12,11 @@ use rand::seq::IndexedRandom;
 
 use super::super::Core;
 use super::super::receive::{Handled, Incoming};
+use super::burst::Parts;
 use super::filter::Ethernet;
 
 /// Bytes of an Ethernet header: destination, source, ethertype.
-const ETHERNET_HEADER: usize = 14;
+pub(super) const ETHERNET_HEADER: usize = 14;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 /// Active bridges a frame for an unknown address goes to at most.
@@ -109,9 +110,7 @@ impl Core {
         if bridged {
             self.send_ext_frame(now, id, to, frame);
         } else {
-            let mut packet = self.begin(to, Verb::Frame);
-            Frame { network: id, ethertype: frame.ethertype, payload: frame.payload }.write(&mut packet);
-            self.send(now, packet);
+            self.send_frames(now, id, to, frame.ethertype, &Parts::One(frame.payload));
         }
         true
     }
@@ -256,7 +255,8 @@ impl Core {
         let mtu = network.config.as_ref().map_or(0, |c| usize::from(c.mtu));
         if accepted && frame.payload.len() <= mtu {
             network.frames.in_accepted += 1;
-            self.outbox.frames.push(id, frame.dest.0, frame.source.0, frame.ethertype, frame.payload);
+            let Ethernet { dest, source, ethertype, payload } = frame;
+            self.outbox.frames.push_joining(id, network.takes, dest.0, source.0, ethertype, payload);
         } else {
             network.frames.in_dropped += 1;
         }

@@ -59,9 +59,11 @@ impl Network {
 
     /// Whether `peer` may be on this network with us.
     pub(super) fn allows(&mut self, peer: &Identity) -> bool {
-        let Some(config) = self.config.clone() else { return false };
+        let Some(config) = self.config.as_ref() else { return false };
         if config.public {
-            self.member(peer.address);
+            if !self.members.contains_key(&peer.address) {
+                self.member(peer.address);
+            }
             return true;
         }
         let epoch = self.epoch;

@@ -7,11 +7,13 @@
 //! | `filter` | the network's rules, applied to one frame |
 //! | `rules` | what is kept about the rules: the flow cache, counters, the trace |
 //! | `frames` | Ethernet frames from the port and from peers |
+//! | `burst` | frames for one member, many at once |
 //! | `multicast`, `directory` | groups, subscribers, sending to many |
 //! | `bridge` | MAC addresses behind members that bridge |
 //! | `serve` | our own controller's answers on their way out |
 
 mod bridge;
+mod burst;
 mod config;
 mod directory;
 mod filter;
@@ -33,6 +35,7 @@ use super::Core;
 use super::event::{Event, Object};
 use super::info::{FrameCounters, NetworkInfo, NetworkStatus};
 use super::limits::{MAX_NETWORKS, MAX_OWN_GROUPS};
+use crate::dataplane::vnet::Offloads;
 use bridge::BridgeTable;
 use config::{Assembly, Requests};
 pub(super) use directory::Directory;
@@ -74,6 +77,8 @@ pub(super) struct Network {
     /// The join token sent along with requests until the controller lets us in.
     token: Option<Zeroizing<String>>,
     frames: FrameCounters,
+    /// What the port takes unfinished.
+    takes: Offloads,
 }
 
 impl Network {
@@ -98,6 +103,7 @@ impl Network {
             authentication_url: None,
             token: None,
             frames: FrameCounters::default(),
+            takes: Offloads::default(),
         }
     }
 
@@ -231,6 +237,13 @@ impl Core {
             network.port_error = error;
         }
         self.report_status(id);
+    }
+
+    /// Tells what a network's port takes unfinished: frames for it are joined to super-frames accordingly. Nothing until told.
+    pub fn set_port_offloads(&mut self, id: NetworkId, takes: Offloads) {
+        if let Some(network) = self.networks.get_mut(&id) {
+            network.takes = takes;
+        }
     }
 
     /// Tells the service when a network's status has changed.

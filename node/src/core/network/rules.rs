@@ -82,24 +82,29 @@ impl Rules {
         true
     }
 
-    /// Counts the entries that had a part in a verdict.
-    pub(super) fn count(&mut self, verdict: &Verdict) {
+    /// Counts the entries that had a part in the verdict about so many frames.
+    pub(super) fn count(&mut self, verdict: &Verdict, frames: u64) {
         match verdict.by {
-            Some(entry) => self.hit(entry),
-            None => self.nothing_matched += 1,
+            Some(entry) => self.hit(entry, frames),
+            None => self.nothing_matched += frames,
         }
         for copy in verdict.copies.iter() {
-            self.hit(copy.by);
+            self.hit(copy.by, frames);
         }
     }
 
-    fn hit(&mut self, entry: Entry) {
+    /// Whether one look at a super-frame leaving us is enough to judge all frames it becomes.
+    pub(super) fn judges_at_once(&self) -> bool {
+        self.trace.is_none() && self.cache.is_uniform()
+    }
+
+    fn hit(&mut self, entry: Entry, frames: u64) {
         let list = match entry.capability {
             None => Some(&mut self.base),
             Some(id) => self.capabilities.get_mut(&id).map(|c| &mut c.hits),
         };
         if let Some(hits) = list.and_then(|list| list.get_mut(usize::from(entry.index))) {
-            *hits += 1;
+            *hits += frames;
         }
     }
 
