@@ -16,9 +16,9 @@ help: ## This list
 root:
 	@[ "$$(id -u)" = 0 ] || { echo 'Network namespaces need root: run it as root (sudo env "PATH=$$PATH" make …)'; exit 1; }
 
-lab: root requirements ## The demo: clouds behind NATs on this machine (as root; KEEP=1 leaves it up)
+lab: root requirements ## The demo: clouds behind NATs on this machine (as root; KEEP=1 leaves it up, CLOUD_INIT=1 boots by user-data)
 	$(CARGO) build --release --package node --package cli --package lab --bins
-	$(TARGET)/release/ztlab tour $(if $(KEEP),--keep)
+	$(TARGET)/release/ztlab tour $(if $(KEEP),--keep) $(if $(CLOUD_INIT),--cloud-init)
 
 lab-shell: ## A shell in a host of a lab that was left up: CLOUD=aws
 	@test -n "$(CLOUD)" || { echo 'Which one? make lab-shell CLOUD=aws'; exit 2; }

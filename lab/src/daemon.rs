@@ -152,6 +152,29 @@ impl Daemon {
         Ok(fs::read_to_string(self.home.join("identity.public"))?.trim().to_owned())
     }
 
+    /// Takes the identity out of the home of a node that was not started yet: it will make another, or be given one.
+    /// Returns the secret one.
+    ///
+    /// # Errors
+    /// When the files are not there.
+    pub fn take_identity(&mut self) -> Result<String> {
+        let path = self.home.join("identity.secret");
+        let secret = fs::read_to_string(&path)?.trim().to_owned();
+        fs::remove_file(path)?;
+        fs::remove_file(self.home.join("identity.public"))?;
+        self.address.clear();
+        Ok(secret)
+    }
+
+    /// Learns the address of a running node that made or was given its identity by itself.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub fn learn_address(&mut self) -> Result<()> {
+        self.status()?["address"].as_str().context("no address in the status")?.clone_into(&mut self.address);
+        Ok(())
+    }
+
     /// Makes this node the lab's only root: signs a planet that names it, into its home.
     ///
     /// # Errors

@@ -16,6 +16,7 @@
 pub mod api;
 pub mod binaries;
 pub mod capture;
+pub mod cloud_init;
 pub mod cluster;
 pub mod daemon;
 pub mod host;

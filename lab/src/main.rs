@@ -1,5 +1,6 @@
 //! `ztlab`: the demo of ztnode, and the tools around a lab that is left up.
 
+mod booting;
 mod matrix;
 mod show;
 mod tapping;
@@ -34,6 +35,10 @@ enum What {
         /// Put the zerotier-one that ZEROTIER_ONE names into every seat: checks the lab itself
         #[arg(long)]
         reference: bool,
+        /// Let every cloud's machine set itself up by the user-data of packaging/cloud-init: identities made
+        /// beforehand, join tokens, and machines that somebody authorizes, in turn
+        #[arg(long, conflicts_with = "reference")]
+        cloud_init: bool,
         /// The lab's name
         #[arg(long, default_value = tour::NAME)]
         name: String,
@@ -87,9 +92,9 @@ fn run(what: What) -> Result<()> {
         _ => testing::possible()?,
     }
     match what {
-        What::Tour { keep, clouds, reference, name } => {
+        What::Tour { keep, clouds, reference, cloud_init, name } => {
             let seat = if reference { Seat::Reference } else { Seat::Ours };
-            tour::run(&name, &clouds, seat, keep)
+            tour::run(&name, &clouds, seat, cloud_init, keep)
         }
         What::Shell { cloud, command, name } => shell(&name, &cloud, &command),
         What::Down { name, all } => {

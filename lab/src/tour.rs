@@ -9,6 +9,7 @@ use lab::{Access, Cluster, Lab, NatKind, Plan, Seat, registry, tool, traffic};
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::json;
 
+use crate::booting;
 use crate::matrix;
 use crate::show::Show;
 use crate::tapping::Tapping;
@@ -27,7 +28,7 @@ const KINDS: [NatKind; 4] =
 ///
 /// # Errors
 /// The step that failed, what was expected, and the state and logs of all nodes.
-pub(crate) fn run(name: &str, clouds: &[String], seat: Seat, keep: bool) -> Result<()> {
+pub(crate) fn run(name: &str, clouds: &[String], seat: Seat, cloud_init: bool, keep: bool) -> Result<()> {
     if clouds.len() < 2 {
         bail!("a tour needs at least two clouds");
     }
@@ -38,7 +39,7 @@ pub(crate) fn run(name: &str, clouds: &[String], seat: Seat, keep: bool) -> Resu
         registry::down(name)?;
     }
     let mut show = Show::new();
-    let mut tour = Tour { cluster: build(&mut show, name, clouds, seat)?, seat, page: None };
+    let mut tour = Tour { cluster: build(&mut show, name, clouds, seat)?, seat, cloud_init, page: None };
     let outcome = tour.chapters(&mut show);
     if let Err(error) = outcome {
         let report = tour.cluster.report();
@@ -108,9 +109,20 @@ fn build(show: &mut Show, name: &str, clouds: &[String], seat: Seat) -> Result<C
     Ok(cluster)
 }
 
+/// Lets member `index` in, as the network's owner does it.
+pub(crate) fn authorize_by_cli(show: &Show, cluster: &Cluster, index: usize) -> Result<()> {
+    let (member, ip) = (&cluster.members[index], cluster.fixed(index).to_string());
+    let words = ["member", "authorize", "demo.lab", &member.address, "--name", member.name(), "--ip", &ip];
+    let output = cluster.root.cli(&words)?;
+    show.command("root", &format!("ztnode-cli {}", words.join(" ")), &output);
+    Ok(())
+}
+
 struct Tour {
     cluster: Cluster,
     seat: Seat,
+    /// The clouds' machines set themselves up by user-data.
+    cloud_init: bool,
     page: Option<Child>,
 }
 
@@ -147,20 +159,52 @@ impl Tour {
 
     fn network(&mut self, show: &mut Show) -> Result<Duration> {
         show.chapter("A network");
-        show.progress("starting all daemons at once: the clock runs …");
+        self.cluster.started = Instant::now();
+        if self.cloud_init {
+            self.cluster.root.start()?;
+            self.cluster.root.wait_ready()?;
+            self.create_by_cli(show)?;
+            booting::boot(show, &mut self.cluster)?;
+        } else {
+            self.start_and_join(show)?;
+        }
         let cluster = &mut self.cluster;
-        cluster.started = Instant::now();
-        for daemon in cluster.daemons_mut() {
+        cluster.ping(0, 1, Duration::from_secs(20))?;
+        let first = cluster.started.elapsed();
+        println!("first overlay ping: {:.3} s", first.as_secs_f64());
+        let (a, b) = (cluster.members[0].name(), cluster.members[1].name());
+        show.meaning(&format!(
+            "That is from the daemons' start to the first answer of {b} to {a}: start, network, joining and NAT included."
+        ));
+        if self.seat == Seat::Ours && !self.cloud_init && first > FIRST_PING_LIMIT {
+            bail!("the first overlay ping must come within {} s", FIRST_PING_LIMIT.as_secs());
+        }
+        for index in 0..cluster.members.len() {
+            cluster.wait_joined(index)?;
+        }
+        Ok(first)
+    }
+
+    fn start_and_join(&mut self, show: &mut Show) -> Result<()> {
+        show.progress("starting all daemons at once: the clock runs …");
+        for daemon in self.cluster.daemons_mut() {
             daemon.start()?;
         }
-        cluster.root.wait_ready()?;
+        self.cluster.root.wait_ready()?;
         match self.seat {
-            Seat::Ours => self.create_by_cli(show)?,
+            Seat::Ours => {
+                self.create_by_cli(show)?;
+                for index in 0..self.cluster.members.len() {
+                    authorize_by_cli(show, &self.cluster, index)?;
+                }
+                show.meaning(
+                    "A private network: who is not authorized stays out. Addresses are handed out by the controller.",
+                );
+            }
             Seat::Reference => self.create_by_api(show)?,
         }
-        let cluster = &mut self.cluster;
-        let network = cluster.network.clone();
-        for member in &mut cluster.members {
+        let network = self.cluster.network.clone();
+        for member in &mut self.cluster.members {
             member.wait_ready()?;
             if self.seat == Seat::Ours {
                 let output = member.cli(&["join", &network])?;
@@ -169,20 +213,7 @@ impl Tour {
                 member.join(&network)?;
             }
         }
-        cluster.ping(0, 1, Duration::from_secs(20))?;
-        let first = cluster.started.elapsed();
-        println!("first overlay ping: {:.3} s", first.as_secs_f64());
-        let (a, b) = (cluster.members[0].name(), cluster.members[1].name());
-        show.meaning(&format!(
-            "That is from the daemons' start to the first answer of {b} to {a}: start, network, joining and NAT included."
-        ));
-        if self.seat == Seat::Ours && first > FIRST_PING_LIMIT {
-            bail!("the first overlay ping must come within {} s", FIRST_PING_LIMIT.as_secs());
-        }
-        for index in 0..cluster.members.len() {
-            cluster.wait_joined(index)?;
-        }
-        Ok(first)
+        Ok(())
     }
 
     /// As a person does it.
@@ -196,16 +227,6 @@ impl Tour {
         let listed = root.get("/controller/network")?;
         let id = listed[0].as_str().context("the controller lists no network")?.to_owned();
         self.cluster.network.clone_from(&id);
-        for (index, member) in self.cluster.members.iter().enumerate() {
-            let ip = self.cluster.fixed(index).to_string();
-            let words =
-                ["member", "authorize", "demo.lab", &member.address, "--name", member.name(), "--ip", &ip];
-            let output = self.cluster.root.cli(&words)?;
-            show.command("root", &format!("ztnode-cli {}", words.join(" ")), &output);
-        }
-        show.meaning(
-            "A private network: who is not authorized stays out. Addresses are handed out by the controller.",
-        );
         Ok(())
     }
 
