@@ -23,7 +23,8 @@ fuzz_target!(|data: &[u8]| {
         let who = u64::from(choice >> 3 & 3) + 1;
         let member = format!("{network}/member/{who:010x}");
         let (method, path) = match choice & 7 {
-            0..=2 => ("POST", network.clone()),
+            0 | 1 => ("POST", network.clone()),
+            2 => ("POST", format!("{network}/token")),
             3 | 4 => ("POST", member),
             5 => ("DELETE", member),
             6 => ("POST", "/controller/network".to_owned()),

@@ -146,6 +146,26 @@ fn networks_are_named_by_their_files() {
 }
 
 #[test]
+fn a_join_token_is_kept_for_this_node_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, _) = start(folder.path()).unwrap();
+    let network = NetworkId(0x8056_c2e2_1c00_0001);
+    let path = home.object_path(Object::Token(network));
+    assert_eq!(home.join_token(network), None);
+    home.store(Object::Network(network), b"\n").unwrap();
+    home.store(Object::Token(network), b"ztt_x").unwrap();
+    assert_eq!(mode(&path), 0o600);
+    assert_eq!(home.join_token(network).unwrap().as_str(), "ztt_x");
+    assert_eq!(home.networks().len(), 1, "it is no network of its own");
+    for damaged in [&b""[..], b"a b", b"a\n", b"\xff", &[b'x'; 257]] {
+        fs::write(&path, damaged).unwrap();
+        assert_eq!(home.join_token(network), None);
+    }
+    home.delete(Object::Network(network));
+    assert!(!path.exists(), "it goes with the network");
+}
+
+#[test]
 fn a_leftover_temporary_file_is_no_obstacle() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x.secret");

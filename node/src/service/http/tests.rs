@@ -145,6 +145,28 @@ async fn authentication_comes_before_routing() {
 }
 
 #[tokio::test]
+async fn a_join_token_is_taken_and_never_shown() {
+    let f = fixture();
+    let path = "/network/8056c2e21c000001";
+    for bad in [r#"{"token":""}"#, r#"{"token":5}"#, r#"{"token":"a b"}"#, r#"{"token":"é"}"#] {
+        let (status, said) = f.ask("POST", path, bad).await;
+        assert!(status == 400 && said.to_string().contains("token: "), "{bad}: {status} {said}");
+    }
+    assert_eq!(f.ask("GET", path, "").await.0, 404, "nothing was joined");
+    let long = format!(r#"{{"token":"{}"}}"#, "x".repeat(257));
+    assert_eq!(f.ask("POST", path, &long).await.0, 400);
+    for good in [r#"{"token":"ztt_secret"}"#, r#"{"token":null}"#, "{}"] {
+        let (status, shown) = f.ask("POST", path, good).await;
+        assert!(status == 200 && !shown.to_string().contains("secret"), "{good}: {shown}");
+    }
+    let has_token = f.shared.engine.call(|core, _| core.networks()[0].has_token).await.unwrap();
+    assert!(has_token, "joining again without one keeps it");
+    for path in ["/network", "/network/8056c2e21c000001/ready", "/status"] {
+        assert!(!f.raw(ROOT, "GET", path, "").await.2.contains("secret"), "{path}");
+    }
+}
+
+#[tokio::test]
 async fn unknown_paths_and_methods_are_empty_404s() {
     let f = fixture();
     for (method, path) in [
