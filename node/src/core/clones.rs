@@ -6,8 +6,8 @@
 //! place at which it heard the sender; any other drops it. While there is one machine, nothing comes of it. With two, the other
 //! one hears it within a round trip, and answers the same way and directly at the addresses told in it.
 //!
-//! The sealed packet is addressed to a reserved address and never to our own: zerotier-one locks up when it is to relay a packet
-//! from an address to the same address.
+//! The sealed packet is addressed to a reserved address and never to our own: a relay of another make need not cope with a packet
+//! from an address to the same address, which no protocol message calls for.
 //!
 //! A run of a node has a random mark, so that a node knows its own packets. A packet recorded earlier proves nothing: another
 //! run is believed when it repeats our mark, or when it spoke after we started (our own earlier run was over by then). So neither

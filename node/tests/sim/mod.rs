@@ -331,7 +331,7 @@ impl World {
                 break;
             }
             for (segment, data) in outbox.datagrams.iter() {
-                // A relay of another make locks up over a packet from an address to the same address.
+                // A relay of another make need not cope with a packet from an address to the same address.
                 assert!(data.len() < 18 || data[8..13] != data[13..18], "a packet from {host} to itself");
                 self.hosts[host].contacted.insert(segment.to);
                 // Hole-punching junk does its work in the sender's NAT and dies on the way.
