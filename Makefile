@@ -7,11 +7,11 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 2
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
-.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc licences fuzz bench bench-micro install
+.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc licences fuzz bench bench-micro bench-instructions install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-19s %s\n", $$1, $$2}'
 
 root:
 	@[ "$$(id -u)" = 0 ] || { echo 'Network namespaces need root: run it as root (sudo env "PATH=$$PATH" make …)'; exit 1; }
@@ -73,6 +73,11 @@ bench: root requirements ## Throughput beside others, under 30 min (as root; PEE
 
 bench-micro: ## Micro benchmarks (Criterion)
 	$(CARGO) bench --package benches
+
+bench-instructions: LAB_PACKAGES := valgrind
+bench-instructions: requirements ## Instructions of the hot functions against benches/instructions.json (BENCH=--accept writes it)
+	$(CARGO) build --release --package benches --bin ztcount
+	$(TARGET)/release/ztcount $(BENCH)
 
 install: ## Install to $(PREFIX), with the names that scripts for zerotier-one call
 	$(CARGO) build --release --package node --package cli --bins

@@ -10,6 +10,8 @@ use super::Started;
 
 const INTERFACE: &str = "probe0";
 const PORT: u16 = 7777;
+/// One datagram a packet, with the probe's header below an underlay of 1500.
+const MTU: u16 = 1400;
 
 /// Where the probe lies: beside this program.
 pub(super) fn program() -> Result<PathBuf> {
@@ -27,8 +29,10 @@ pub(super) fn start(link: &Link) -> Result<Started> {
     }
     for (side, host) in link.hosts.iter().enumerate() {
         processes[side].wait_interface(&host.namespace, INTERFACE)?;
-        host.namespace
-            .ip(&format!("addr add {}/24 dev {INTERFACE}\nlink set {INTERFACE} up\n", overlay(side)))?;
+        host.namespace.ip(&format!(
+            "addr add {}/24 dev {INTERFACE}\nlink set {INTERFACE} mtu {MTU} up\n",
+            overlay(side)
+        ))?;
     }
     Ok(Started { version: env!("CARGO_PKG_VERSION").to_owned(), processes })
 }
