@@ -128,7 +128,7 @@ fn watch(folder: &Path) -> Result<(String, BTreeMap<String, u64>)> {
     let file = folder.join("out");
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--collect-atstart=no", "--toggle-collect=*counted*"])
-        .arg("--dump-after=*counted*")
+        .arg("--dump-before=ztcount::counted")
         .arg(format!("--callgrind-out-file={}", file.display()))
         .arg(std::env::current_exe()?)
         .arg("--inner")
@@ -141,9 +141,15 @@ fn watch(folder: &Path) -> Result<(String, BTreeMap<String, u64>)> {
     let mut lines = said.lines();
     let features = lines.next().context("no features")?.to_owned();
     let mut counts = BTreeMap::new();
-    for (number, name) in (1..).zip(lines) {
-        // A dump at the end of each case, in their order.
-        let dump = format!("{}.{number}", file.display());
+    let names: Vec<&str> = lines.collect();
+    for (number, name) in names.iter().copied().enumerate() {
+        // A dump before each case, so the first is empty and the next one has the first case; the last case is what is left
+        // at the end, in a file without a number.
+        let dump = if number + 1 == names.len() {
+            file.display().to_string()
+        } else {
+            format!("{}.{}", file.display(), number + 2)
+        };
         let text = fs::read_to_string(&dump).with_context(|| format!("no dump of {name}"))?;
         let total = text.lines().find_map(|line| {
             line.strip_prefix("summary: ").or_else(|| line.strip_prefix("totals: "))?.trim().parse().ok()
