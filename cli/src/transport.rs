@@ -27,6 +27,9 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// HTTP status by which the daemon refuses a caller it does not know.
 const UNAUTHORIZED: u16 = 401;
 
+/// Media type and bytes of a request's body.
+type Content = (&'static str, Bytes);
+
 /// What the daemon answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
@@ -166,18 +169,30 @@ impl Client {
     /// # Errors
     /// [`Unreachable`] when no reply came; an HTTP status that is not 200 is a reply.
     pub fn request(&self, method: Method, path: &str, body: Option<String>) -> Result<Reply, Unreachable> {
+        self.carry(&method, path, body.map(|text| ("application/json", Bytes::from(text))))
+    }
+
+    /// As [`Client::request`], with a body that is no JSON.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub fn upload(&self, path: &str, body: Vec<u8>) -> Result<Reply, Unreachable> {
+        self.carry(&Method::POST, path, Some(("application/octet-stream", Bytes::from(body))))
+    }
+
+    fn carry(&self, method: &Method, path: &str, body: Option<Content>) -> Result<Reply, Unreachable> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Unreachable::Other(error.to_string()))?;
         let work = async {
             match &self.unix {
-                Some(socket) => match self.over_unix(socket, &method, path, body.clone()).await {
+                Some(socket) => match self.over_unix(socket, method, path, body.clone()).await {
                     Ok(Some(reply)) if reply.status != UNAUTHORIZED || self.tcp.is_none() => Ok(reply),
                     Err(unreachable) => Err(unreachable),
-                    Ok(_) => self.over_tcp(&method, path, body).await,
+                    Ok(_) => self.over_tcp(method, path, body).await,
                 },
-                None => self.over_tcp(&method, path, body).await,
+                None => self.over_tcp(method, path, body).await,
             }
         };
         let timeout = self.timeout;
@@ -228,7 +243,7 @@ impl Client {
         socket: &Path,
         method: &Method,
         path: &str,
-        body: Option<String>,
+        body: Option<Content>,
     ) -> Result<Option<Reply>, Unreachable> {
         match tokio::net::UnixStream::connect(socket).await {
             Ok(stream) => exchange(stream, request(method, path, None, body)?).await.map(Some),
@@ -241,7 +256,7 @@ impl Client {
         &self,
         method: &Method,
         path: &str,
-        body: Option<String>,
+        body: Option<Content>,
     ) -> Result<Reply, Unreachable> {
         let Some(tcp) = &self.tcp else { return Err(Unreachable::Refused) };
         let stream = tokio::net::TcpStream::connect(tcp.address).await?;
@@ -253,7 +268,7 @@ fn request(
     method: &Method,
     path: &str,
     token: Option<&str>,
-    body: Option<String>,
+    body: Option<Content>,
 ) -> Result<Request<Full<Bytes>>, Unreachable> {
     let mut builder = Request::builder().method(method).uri(encode_path(path)).header(HOST, "127.0.0.1");
     if let Some(token) = token {
@@ -262,11 +277,15 @@ fn request(
         value.set_sensitive(true);
         builder = builder.header("X-ZT1-Auth", value);
     }
-    if body.is_some() {
-        builder = builder.header(CONTENT_TYPE, "application/json");
-    }
+    let body = match body {
+        Some((kind, body)) => {
+            builder = builder.header(CONTENT_TYPE, kind);
+            body
+        }
+        None => Bytes::new(),
+    };
     builder
-        .body(Full::new(Bytes::from(body.unwrap_or_default())))
+        .body(Full::new(body))
         .map_err(|error| Unreachable::Other(format!("no request can be made of {path}: {error}")))
 }
 
@@ -326,6 +345,26 @@ impl Streaming {
     /// HTTP status code.
     pub fn status(&self) -> u16 {
         self.status
+    }
+
+    /// The next bytes of an answer that has no lines, `None` when it has ended. Not to be mixed with
+    /// [`Streaming::next_line`].
+    ///
+    /// # Errors
+    /// The connection broke off.
+    pub fn next_bytes(&mut self) -> Result<Option<Bytes>, Unreachable> {
+        loop {
+            match self.runtime.block_on(self.body.frame()) {
+                None => return Ok(None),
+                // Trailers are no bytes of the answer.
+                Some(Ok(frame)) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Ok(Some(data));
+                    }
+                }
+                Some(Err(error)) => return Err(unreadable(&error)),
+            }
+        }
     }
 
     /// The next line without its end, waiting for it as long as it takes; `None` when the answer has ended. Bytes that

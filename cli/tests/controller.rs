@@ -4,6 +4,8 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use common::Home;
 
 const ID: &str = "37f2b7c94f000001";
@@ -154,15 +156,20 @@ fn members() {
 }
 
 #[test]
-fn backup_and_restore_send_an_absolute_path() {
+fn a_backup_is_written_whole_and_for_its_owner_only() {
     let home = home();
-    home.service.answer("POST /controller/backup", 200, "{}");
+    home.service.answer("GET /controller/backup", 200, "a database");
     home.service.answer("POST /controller/restore", 500, r#"{"error":500,"description":"no such file"}"#);
     let path = home.path().join("copy.db");
-    home.run("controller backup copy.db").prints(&format!("controller written to {}\n", path.display()));
-    assert_eq!(sent(&home), serde_json::json!({"path": path}));
+    home.run("controller backup copy.db").prints("controller written to copy.db\n");
+    assert_eq!(std::fs::read(&path).unwrap(), b"a database");
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    let ran = home.run("controller backup nowhere/copy.db");
+    assert!(ran.code == 1 && ran.err.contains("nowhere/copy.db"), "{ran:?}");
     let ran = home.run("controller restore copy.db");
     assert!(ran.code == 1 && ran.err.contains("no such file"), "{ran:?}");
+    let ran = home.run("controller restore other.db");
+    assert!(ran.code == 1 && ran.err.contains("other.db"), "{ran:?}");
 }
 
 #[test]

@@ -41,6 +41,10 @@ check "it is joined" inside ztnode-cli join "$network"
 check "the member is authorized" eventually 5 inside ztnode-cli member authorize "$network" "$mine"
 check "the address is on an interface" eventually 20 inside sh -c 'ip -4 -o address | grep "10\.77\.0\."'
 
+check "a backup goes where the service cannot write" inside ztnode-cli controller backup /root/networks.db
+check "and is restored from there" inside ztnode-cli controller restore /root/networks.db
+check "with its networks" inside sh -c "ztnode-cli -j network list | grep -q $network"
+
 echo "-- a unit that waits for a network"
 unit=ztnode-wait-online@
 starting() { [ "$(inside systemctl show -P ActiveState "$1")" = activating ]; }

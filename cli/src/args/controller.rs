@@ -12,13 +12,13 @@ pub enum ControllerCommand {
     /// Write all networks and members to a file, while the node runs
     #[command(after_help = "Example:\n  ztnode-cli controller backup /root/networks.db")]
     Backup {
-        /// Path on the node's machine
+        /// File to write; one that is there is replaced
         file: PathBuf,
     },
     /// Replace all networks and members by those of a backup
     #[command(after_help = "Example:\n  ztnode-cli controller restore /root/networks.db")]
     Restore {
-        /// Path on the node's machine
+        /// File that `backup` wrote
         file: PathBuf,
     },
 }

@@ -1,5 +1,10 @@
 //! `controller …`, and what the network and member commands share: requests to the controller and names for IDs.
 
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -7,34 +12,76 @@ use super::{Session, parse, quoted};
 use crate::args::controller::ControllerCommand;
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
+use crate::transport::Reply;
 use crate::validate::is_hex;
 
 /// `controller status|backup|restore`.
 ///
+/// The tool itself reads and writes the file: it may go where the service, in its sandbox, cannot.
+///
 /// # Errors
-/// An unreachable service, a refusal, a path that is no text.
+/// An unreachable service, a refusal, a file that cannot be read or written.
 pub fn run(session: &Session, command: ControllerCommand, io: &mut Io<'_>) -> Outcome {
-    let (verb, done, file) = match command {
+    let (done, file) = match command {
         ControllerCommand::Status => return status(session, io),
-        ControllerCommand::Backup { file } => ("backup", "written to", file),
-        ControllerCommand::Restore { file } => ("restore", "restored from", file),
+        ControllerCommand::Backup { file } => {
+            backup(session, &file)?;
+            ("written to", file)
+        }
+        ControllerCommand::Restore { file } => {
+            restore(session, &file)?;
+            ("restored from", file)
+        }
     };
-    // The service has another current directory than we have.
-    let path = std::path::absolute(&file)
-        .map_err(|error| Failure::usage(format!("{}: {}: {error}", session.program, file.display())))?;
-    let Some(shown) = path.to_str() else {
-        return Err(Failure::usage(format!(
-            "{}: {}: the path must be valid UTF-8, for it travels as JSON",
-            session.program,
-            path.display()
-        )));
-    };
-    let reply =
-        request(session, Method::POST, &format!("/controller/{verb}"), Some(&json!({"path": shown})))?;
     if session.common.json {
-        return print(&reply, io);
+        return print(&json!({"result": true}), io);
     }
-    Ok(writeln!(io.out, "controller {done} {shown}")?)
+    Ok(writeln!(io.out, "controller {done} {}", text::printable(&file.display().to_string()))?)
+}
+
+fn backup(session: &Session, file: &Path) -> Result<(), Failure> {
+    let failed = |what: &str, path: &Path| {
+        let place = format!("{}: cannot {what} {}", session.program, path.display());
+        move |error: std::io::Error| Failure::error(format!("{place}: {error}"))
+    };
+    let mut answer = session.stream("/controller/backup")?;
+    // Whole or not at all, and for nobody else: it says who is let in.
+    let part = file.with_added_extension("part");
+    let done = (|| {
+        // What an interrupted backup left.
+        match fs::remove_file(&part) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed("replace", &part)(error));
+            }
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        let mut target =
+            options.write(true).create_new(true).mode(0o600).open(&part).map_err(failed("write", &part))?;
+        while let Some(bytes) = answer.next_bytes().map_err(|reason| {
+            Failure::error(format!("{}: the backup broke off: {reason}", session.program))
+        })? {
+            target.write_all(&bytes).map_err(failed("write", &part))?;
+        }
+        target.sync_all().map_err(failed("write", &part))?;
+        fs::rename(&part, file).map_err(failed("write", file))
+    })();
+    if done.is_err() {
+        // The error that matters is the first one.
+        let _ = fs::remove_file(&part);
+    }
+    done
+}
+
+fn restore(session: &Session, file: &Path) -> Result<(), Failure> {
+    let program = &session.program;
+    let database = fs::read(file)
+        .map_err(|error| Failure::error(format!("{program}: cannot read {}: {error}", file.display())))?;
+    let path = "/controller/restore";
+    let reply = session.client.upload(path, database).map_err(|reason| {
+        Failure::error(format!("{program}: cannot reach the service: {reason}")).hint(session.remedy(&reason))
+    })?;
+    accepted(session, path, &reply).map(drop)
 }
 
 fn status(session: &Session, io: &mut Io<'_>) -> Outcome {
@@ -70,15 +117,21 @@ pub(super) fn request(
     let reply = session.send(method, path, body).map_err(|reason| {
         Failure::error(format!("{program}: cannot reach the service: {reason}")).hint(session.remedy(&reason))
     })?;
+    accepted(session, path, &reply)
+}
+
+/// The object of an answer to a request for `path`, or why it was refused.
+fn accepted(session: &Session, path: &str, reply: &Reply) -> Result<Value, Failure> {
+    let program = &session.program;
     match reply.status {
         200 if reply.body.is_empty() => Ok(json!({})),
-        200 => parse("controller", &reply).map_err(|failure| Failure::error(failure.out.trim_end())),
+        200 => parse("controller", reply).map_err(|failure| Failure::error(failure.out.trim_end())),
         404 => Err(Failure::error(format!("{program}: not found: {path}")).hint(
             "See `ztnode-cli network list` for the networks of this controller, and `ztnode-cli member list NETWORK` \
              for their members.",
         )),
         401 => {
-            let refused = session.refused("controller", &reply);
+            let refused = session.refused("controller", reply);
             Err(Failure::error(refused.err.trim_end()).with_code(refused.code))
         }
         status => {

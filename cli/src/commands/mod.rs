@@ -188,8 +188,10 @@ impl Session {
                 let refused = self.refused("trace", &reply);
                 Err(Failure::error(refused.err.trim_end()).with_code(refused.code))
             }
-            503 => Err(Failure::error(format!("{program}: the node runs as many traces as it can"))
-                .hint("End one of them.")),
+            503 if path.contains("/trace") => {
+                Err(Failure::error(format!("{program}: the node runs as many traces as it can"))
+                    .hint("End one of them."))
+            }
             status => {
                 let said = stream.next_line().ok().flatten().unwrap_or_default();
                 Err(Failure::error(format!(

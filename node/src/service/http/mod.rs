@@ -12,6 +12,7 @@ mod render;
 mod routes;
 mod rules;
 mod server;
+mod transfer;
 mod web;
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Paths and methods of the control API, and what they do.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,19 +17,19 @@ use zeroize::Zeroizing;
 
 use super::answer::{failure, hex, json, nothing, ok, stopped};
 use super::auth::{self, parameter};
-use super::{metrics, ready, render, rules, web};
+use super::{metrics, ready, render, rules, transfer, web};
 use crate::core::info::{MoonInfo, NetworkInfo};
 use crate::service::home::{MAX_JOIN_TOKEN, is_join_token};
 use crate::service::shared::{Order, SettingsChange, Shared};
 
 /// Octets of a request body.
-const MAX_BODY: usize = 1 << 20;
+pub(super) const MAX_BODY: usize = 1 << 20;
 /// Longest answer that is wrapped for `jsonp`.
 const MAX_WRAPPED: usize = 64 << 20;
 /// A request is answered in this time or not at all.
 const REQUEST_TIME: Duration = Duration::from_secs(60);
 
-type Api = State<Arc<Shared>>;
+pub(super) type Api = State<Arc<Shared>>;
 
 /// Everything that can be asked.
 pub(super) fn router(shared: Arc<Shared>) -> Router {
@@ -53,8 +52,8 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/config", get(config))
         .route("/config/settings", post(settings).put(settings))
         .route("/controller", any(controller))
-        .route("/controller/backup", post(backup).put(backup))
-        .route("/controller/restore", post(restore).put(restore))
+        .route("/controller/backup", get(transfer::download).post(transfer::backup).put(transfer::backup))
+        .route("/controller/restore", post(transfer::restore).put(transfer::restore))
         .route("/controller/{*rest}", any(controller))
         .route("/unstable/controller/{*rest}", any(controller))
         .route("/app", get(web::file))
@@ -336,41 +335,6 @@ fn pretty(value: &Value) -> String {
     match value.serialize(&mut serde_json::Serializer::with_formatter(&mut text, format)) {
         Ok(()) => String::from_utf8_lossy(&text).into_owned(),
         Err(_) => value.to_string(),
-    }
-}
-
-/// The file named in `{"path": "…"}`.
-fn named_file(body: &[u8]) -> Option<PathBuf> {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let path = body.get("path").and_then(Value::as_str).map(PathBuf::from);
-    path.filter(|p| p.is_absolute())
-}
-
-fn no_file() -> Response {
-    failure(StatusCode::BAD_REQUEST, "say which file: {\"path\": \"/absolute/name\"}")
-}
-
-fn stored<E: std::fmt::Display>(
-    result: Result<Result<(), E>, crate::service::controlling::Unavailable>,
-) -> Response {
-    match result {
-        Ok(Ok(())) => ok(&json!({"result": true})),
-        Ok(Err(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-        Err(error) => failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
-    }
-}
-
-async fn backup(State(shared): Api, body: Bytes) -> Response {
-    match named_file(&body) {
-        Some(path) => stored(shared.controller.backup(path).await),
-        None => no_file(),
-    }
-}
-
-async fn restore(State(shared): Api, body: Bytes) -> Response {
-    match named_file(&body) {
-        Some(path) => stored(shared.controller.restore(path).await),
-        None => no_file(),
     }
 }
 

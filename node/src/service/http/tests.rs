@@ -117,7 +117,7 @@ impl Fixture {
         let (parts, body) = response.into_parts();
         let kind = parts.headers.get("content-type").map(|k| k.to_str().unwrap().to_owned());
         let bytes = axum::body::to_bytes(body, 1 << 24).await.unwrap();
-        (parts.status, kind, String::from_utf8(bytes.to_vec()).unwrap())
+        (parts.status, kind, String::from_utf8_lossy(&bytes).into_owned())
     }
 
     async fn ask(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
@@ -295,6 +295,11 @@ async fn the_controller_answers_and_is_saved_and_restored() {
     let backup = f._folder.path().join("backup.sqlite");
     let body = json!({"path": backup}).to_string();
     assert_eq!(f.ask("POST", "/controller/backup", &body).await, (200, json!({"result": true})));
+    let (status, kind, text) = f.raw(ROOT, "GET", "/controller/backup", "").await;
+    assert_eq!((status.as_u16(), kind.as_deref()), (200, Some("application/octet-stream")));
+    assert!(text.starts_with("SQLite format 3\0"));
+    let left = std::fs::read_dir(f._folder.path()).unwrap().filter_map(Result::ok);
+    assert!(!left.map(|entry| entry.file_name()).any(|name| name.to_string_lossy().starts_with("transfer")));
     assert_eq!(f.ask("DELETE", &format!("/controller/network/{id}"), "").await.0, 200);
     assert_eq!(f.ask("GET", "/controller/network", "").await, (200, json!([])));
     assert_eq!(f.ask("POST", "/controller/restore", &body).await, (200, json!({"result": true})));

@@ -1,0 +1,133 @@
+//! The controller's database, out and in. A service in a sandbox reaches few files but its own, so the bytes travel in the
+//! answer or in the request; with a path in the request the daemon writes or reads a file itself.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream::{StreamExt as _, try_unfold};
+use serde_json::{Value, json};
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use super::answer::{failure, ok};
+use super::routes::{Api, MAX_BODY};
+
+/// Octets of a piece.
+const PIECE: usize = 64 * 1024;
+/// Largest database that is taken, in octets.
+const MAX_DATABASE: u64 = 1 << 30;
+/// How a database is called among media types.
+const DATABASE: &str = "application/octet-stream";
+
+/// A file in the home for the time of one transfer.
+struct Staged(PathBuf);
+
+impl Staged {
+    fn in_home(home: &Path) -> Self {
+        Self(home.join(format!("transfer-{:016x}.sqlite", rand::random::<u64>())))
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // It may never have been made.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// `GET /controller/backup`: a copy of the database.
+pub(super) async fn download(State(shared): Api) -> Response {
+    let staged = Staged::in_home(shared.home.root());
+    match shared.controller.backup(staged.0.clone()).await {
+        Ok(Ok(())) => {}
+        other => return stored(other),
+    }
+    let file = match File::open(&staged.0).await {
+        Ok(file) => file,
+        Err(error) => return broken("read", &error),
+    };
+    // The open file lives on without its name.
+    drop(staged);
+    let pieces = try_unfold(file, |mut file| async move {
+        let mut piece = vec![0; PIECE];
+        let length = file.read(&mut piece).await?;
+        piece.truncate(length);
+        Ok::<_, io::Error>((length > 0).then(|| (Bytes::from(piece), file)))
+    });
+    let kind = HeaderValue::from_static(DATABASE);
+    ([(header::CONTENT_TYPE, kind)], Body::from_stream(pieces)).into_response()
+}
+
+/// `POST /controller/backup` with a path.
+pub(super) async fn backup(State(shared): Api, body: Bytes) -> Response {
+    match named_file(&body) {
+        Some(path) => stored(shared.controller.backup(path).await),
+        None => no_file(),
+    }
+}
+
+/// `POST /controller/restore`: with a path, or with the database itself.
+pub(super) async fn restore(State(shared): Api, request: Request) -> Response {
+    let is_database = request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == DATABASE);
+    if is_database {
+        let staged = Staged::in_home(shared.home.root());
+        return match receive(request.into_body(), &staged.0).await {
+            Ok(()) => stored(shared.controller.restore(staged.0.clone()).await),
+            Err(error) => broken("take", &error),
+        };
+    }
+    let Ok(body) = axum::body::to_bytes(request.into_body(), MAX_BODY).await else {
+        return failure(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long");
+    };
+    match named_file(&body) {
+        Some(path) => stored(shared.controller.restore(path).await),
+        None => no_file(),
+    }
+}
+
+async fn receive(body: Body, to: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(to)?;
+    let mut file = File::from_std(file);
+    let mut pieces = body.into_data_stream();
+    let mut length = 0;
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(io::Error::other)?;
+        length += piece.len() as u64;
+        if length > MAX_DATABASE {
+            return Err(io::Error::other(format!("it is longer than {} MiB", MAX_DATABASE >> 20)));
+        }
+        file.write_all(&piece).await?;
+    }
+    file.sync_all().await
+}
+
+fn broken(what: &str, error: &io::Error) -> Response {
+    failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot {what} the copy of the database: {error}"))
+}
+
+/// The file named in `{"path": "…"}`.
+fn named_file(body: &[u8]) -> Option<PathBuf> {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let path = body.get("path").and_then(Value::as_str).map(PathBuf::from);
+    path.filter(|p| p.is_absolute())
+}
+
+fn no_file() -> Response {
+    failure(StatusCode::BAD_REQUEST, "say which file: {\"path\": \"/absolute/name\"}")
+}
+
+fn stored<E: std::fmt::Display>(
+    result: Result<Result<(), E>, crate::service::controlling::Unavailable>,
+) -> Response {
+    match result {
+        Ok(Ok(())) => ok(&json!({"result": true})),
+        Ok(Err(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Err(error) => failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
