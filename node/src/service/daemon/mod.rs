@@ -3,6 +3,10 @@
 //! Specification: local service, "start and stop". Everything that can be wrong is looked at before anything is written; from
 //! then on one task owns the ports, the sockets and the files, and reacts to the core, to people, to the kernel and to signals.
 
+mod identity;
+mod port_choice;
+mod settings;
+
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -10,17 +14,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
+use port_choice::choose_ports;
 use protocol::world::World;
 use protocol::{Address, NetworkId, SecretIdentity};
-use serde_json::{Map, Value};
+use settings::stamp;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use zeroize::Zeroizing;
 
-use super::args::{DEFAULT_PORT, Options};
+use super::args::Options;
 use super::binder::Binder;
 use super::clock::Clock;
-use super::clones::{self, Verdict};
+use super::clones;
 use super::clouds::Profile;
 use super::controlling;
 use super::engine::{self, EngineEvent, EngineHandle, Stopped};
@@ -35,12 +40,11 @@ use super::ports::Ports;
 use super::shared::{ORDER_QUEUE, Order, SettingsChange, Shared, State, Tokens};
 use super::signals::{Signals, Wish};
 use super::supervisor::{Condition, Supervisor};
-use crate::core::event::{CloneSeen, Event, Machine, Object};
+use crate::core::event::{Event, Object};
 use crate::core::info::NetworkStatus;
 use crate::core::{Core, CoreConfig};
 use crate::os::netlink::{Changes, Netlink};
 use crate::os::privileges::may_administer_network;
-use crate::os::udp::probe_port;
 
 /// How often ports, addresses and routes are looked after without being asked.
 const SYNC: Duration = Duration::from_secs(30);
@@ -50,9 +54,6 @@ const GROUP_SCAN: Duration = Duration::from_secs(5);
 const SETTINGS_CHECK: Duration = Duration::from_secs(10);
 /// What stopping may take before it is cut short.
 const STOP_TIME: Duration = Duration::from_millis(1500);
-/// Random ports are looked for in this range, that many times.
-const RANDOM_PORTS: std::ops::Range<u16> = 20_000..65_500;
-const PORT_TRIES: usize = 256;
 
 /// Why the daemon ended in an orderly way.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -423,50 +424,6 @@ impl Daemon {
         }
     }
 
-    /// Other machines have our identity, or have it no more.
-    fn clones_seen(&mut self, seen: Vec<CloneSeen>) {
-        let policy = self.shared.state().conf.typed.settings.clones;
-        let verdict = clones::judge(policy, self.own, &self.shared.state().clones.seen, &seen);
-        self.condition.cloned = !seen.is_empty();
-        self.shared.state_mut().clones.seen = seen;
-        match verdict {
-            Verdict::Stay => {}
-            Verdict::Stop => self.stop_as_clone = true,
-            Verdict::Renew => match self.shared.home.give_up_identity(self.own) {
-                Ok(saved) => {
-                    tracing::warn!(old = %saved.display(), "starting again with a new identity: have the new address authorized in your networks");
-                    self.collided = true;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "the identity cannot be put away; stop this node or the other");
-                }
-            },
-        }
-    }
-
-    /// An identity that moved belongs here when nobody else was heard with it for long.
-    fn settle_in(&mut self) -> Result<(), Stopped> {
-        let long = self.online_since.is_some_and(|since| since.elapsed() >= clones::SETTLED);
-        let Some(id) = self.moved_to.filter(|_| long && !self.condition.cloned) else { return Ok(()) };
-        machine::bind(&self.shared.home, self.own, id);
-        self.moved_to = None;
-        self.shared.state_mut().clones.belonging = Belonging::Home;
-        tracing::info!(address = %self.own, "nobody else was heard with this identity; it belongs to this machine now");
-        self.shared.engine.post(move |core, now| core.watch_for_clones(now, Machine { id, at_home: true }))
-    }
-
-    fn retire_identity(&mut self) {
-        match self.shared.home.retire_identity() {
-            Ok(saved) => {
-                tracing::warn!(old = %saved.display(), "a root says another node owns our address; starting again with a new identity: have the new address authorized in your networks");
-                self.collided = true;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a root says another node owns our address, and the identity cannot be put away; stop this node or the other");
-            }
-        }
-    }
-
     async fn obey(&mut self, order: Order) -> Result<(), Stopped> {
         match order {
             Order::Join { network, changes, token, reply } => {
@@ -524,70 +481,6 @@ impl Daemon {
         }
         self.ports.sync(network).await;
         Ok(Ok(true))
-    }
-
-    async fn change_settings(&mut self, changes: &Map<String, Value>) -> Result<Result<(), String>, Stopped> {
-        let path = self.shared.home.path(SETTINGS_FILE);
-        let merged = self.shared.state().conf.merged(changes, &path);
-        let (conf, text) = match merged {
-            Ok(merged) => merged,
-            Err(error) => return Ok(Err(error.to_string())),
-        };
-        if let Err(error) = self.shared.home.write_settings(&text) {
-            return Ok(Err(format!("cannot write {}: {error}", path.display())));
-        }
-        self.settings_seen = stamp(&path);
-        self.use_settings(conf).await?;
-        Ok(Ok(()))
-    }
-
-    /// Reads the settings file again; a bad one changes nothing.
-    async fn reload(&mut self) -> Result<(), Stopped> {
-        let path = self.shared.home.path(SETTINGS_FILE);
-        self.settings_seen = stamp(&path);
-        let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-            other => other,
-        };
-        let conf = text
-            .map_err(|e| {
-                StartError::new(
-                    format!("cannot read it ({e})"),
-                    path.display().to_string(),
-                    "correct its mode",
-                )
-            })
-            .and_then(|text| LocalConf::parse(&text, &path));
-        match conf {
-            Ok(conf) => {
-                tracing::info!(path = %path.display(), "settings read again");
-                self.use_settings(conf).await
-            }
-            Err(error) => {
-                tracing::warn!("the settings stay as they were: {error}");
-                Ok(())
-            }
-        }
-    }
-
-    async fn use_settings(&mut self, conf: LocalConf) -> Result<(), Stopped> {
-        let core_settings = conf.core_settings();
-        let exposed = !conf.typed.settings.allow_management_from.is_empty();
-        if restart_matters(&self.shared.state().conf, &conf) {
-            tracing::info!("ports and the controller's folder change at the next start");
-        }
-        let profile = Profile::choose(conf.typed.settings.profile, Path::new("/"));
-        {
-            let mut state = self.shared.state_mut();
-            (state.conf, state.profile) = (conf, profile);
-        }
-        self.shared.engine.post(move |core, _| core.set_settings(core_settings))?;
-        if let Some(server) = &mut self.server
-            && let Err(error) = server.listen_tcp(exposed).await
-        {
-            tracing::warn!(%error, "the control API cannot listen on TCP; the Unix socket still works");
-        }
-        self.binder.refresh(&self.shared, self.ports.devices()).await
     }
 
     async fn stop(&mut self) {
@@ -666,59 +559,4 @@ fn controller_folder(home: &Home, conf: &LocalConf) -> Result<PathBuf, StartErro
         StartError::new(format!("cannot make the controller's folder ({e})"), place, "check owner and mode")
     })?;
     Ok(folder)
-}
-
-/// Primary, secondary and tertiary port, each probed; 0 = none.
-fn choose_ports(conf: &LocalConf, argument: Option<u16>) -> Result<[u16; 3], StartError> {
-    let wanted = conf.typed.settings.primary_port.or(argument).unwrap_or(DEFAULT_PORT);
-    let mut ports = [0; 3];
-    ports[0] = match wanted {
-        0 => random_port()?,
-        port => {
-            probe_port(port).map_err(|e| {
-                let remedy =
-                    "stop the other program (a zerotier-one?), or choose another port with -p or primaryPort";
-                StartError::new(
-                    format!("the port cannot be used ({e})"),
-                    format!("UDP and TCP port {port}"),
-                    remedy,
-                )
-            })?;
-            port
-        }
-    };
-    for (slot, wanted) in ports[1..].iter_mut().zip(conf.extra_ports()) {
-        *slot = match wanted {
-            0 => random_port()?,
-            port => port,
-        };
-    }
-    Ok(ports)
-}
-
-/// Whether something changed that takes effect at a start only.
-fn restart_matters(old: &LocalConf, new: &LocalConf) -> bool {
-    let at_start = |conf: &LocalConf| {
-        let settings = &conf.typed.settings;
-        (settings.primary_port, conf.extra_ports(), settings.controller_db_path.clone())
-    };
-    at_start(old) != at_start(new)
-}
-
-fn random_port() -> Result<u16, StartError> {
-    let mut last = None;
-    for _ in 0..PORT_TRIES {
-        let port = rand::random_range(RANDOM_PORTS);
-        match probe_port(port) {
-            Ok(()) => return Ok(port),
-            Err(error) => last = Some(error),
-        }
-    }
-    let reason = last.map(|e| e.to_string()).unwrap_or_default();
-    Err(StartError::new(format!("no free port was found ({reason})"), "UDP and TCP", "choose one with -p"))
-}
-
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let meta = fs::metadata(path).ok()?;
-    Some((meta.modified().ok()?, meta.len()))
 }
