@@ -198,6 +198,7 @@ start_it() {
             systemctl enable --quiet ztnode.service
             systemctl start ztnode.service || die "installed, but it did not start; journalctl -u ztnode says why"
             say "installed and running; ztnode-cli info, then ztnode-cli join NETWORK"
+            say "peers reach it at once where its UDP port comes in (9993, unless local.conf says otherwise): ztnode-cli firewall prints the rules"
         fi
     fi
 }

@@ -2,23 +2,18 @@
 # Debian's cloud-init boots machines with the user-data of ../cloud-init, as a cloud would (NoCloud datasource). The
 # packages come from a repository on the machine's disk; root and controller run in a namespace next to it.
 . "$(dirname "$0")/lib.sh"
+. "$here/controller.sh"
 
 examples=$top/packaging/cloud-init
-tar -xzf "$packages"/ztnode-*-linux.tar.gz -C "$work"
-programs=$(echo "$work"/ztnode-*-linux)
-space=ztp$$
 # The boot is what is tested: it waits for things that happen below.
 unsettled=1
-daemon=
 
 # Runs before the machines are taken away.
-end_lab() {
+end_test() {
     [ "$status" = 0 ] || tail -n 40 "$machine/var/log/cloud-init-output.log" 2>/dev/null || true
-    [ -z "$daemon" ] || kill "$daemon" 2>/dev/null || true
-    ip netns del "$space-lab" 2>/dev/null || true
-    ip netns del "$space-cloud" 2>/dev/null || true
+    end_lab
 }
-on_exit=end_lab
+on_exit=end_test
 
 echo "-- user-data is what cloud-init takes"
 machine schema
@@ -30,26 +25,8 @@ done
 rm -rf "$machine"
 
 echo "-- a root with a controller"
-ip netns add "$space-lab"
-ip netns add "$space-cloud"
-ip -n "$space-lab" link add underlay type veth peer name underlay netns "$space-cloud"
-for end in lab=198.51.100.1/24 cloud=198.51.100.2/24; do
-    ip -n "$space-${end%%=*}" address add "${end#*=}" dev underlay
-    ip -n "$space-${end%%=*}" link set underlay up
-    ip -n "$space-${end%%=*}" link set lo up
-done
-# Every machine gets the planet from here, before its first start.
-lab_home=$work/lab
-mkdir -p "$lab_home"
-lab() { ip netns exec "$space-lab" "$programs/bin/ztnode-cli" "-D$lab_home" "$@"; }
-lab root init --endpoint 198.51.100.1/9993 >/dev/null
-ip netns exec "$space-lab" "$programs/sbin/ztnode" -U --home "$lab_home" >"$work/lab.log" 2>&1 &
-daemon=$!
-check "the lab's node answers" eventually 5 lab info
-# Not under the user-data's own example ID: that belongs to nobody here.
-network=$(lab -j network create --name boot --route 10.88.0.0/24 --pool 10.88.0.10-10.88.0.99 |
-    sed -n 's/.*"\(id\|nwid\)": *"\([0-9a-f]\{16\}\)".*/\2/p' | head -1)
-check "the controller makes a network" test ${#network} = 16
+start_lab
+plug cloud 198.51.100.2
 
 # cloud NAME USER-DATA-FILE: a machine as a cloud's image is, with cloud-init and nothing of ours but a repository.
 cloud() {
@@ -74,20 +51,13 @@ cloud() {
     for unit in cloud-init-local cloud-init cloud-config cloud-final; do
         systemctl --root="$machine" enable "$unit.service" >/dev/null 2>&1
     done
-    # nspawn grants this only with a network that it makes itself.
-    boot "--network-namespace-path=/run/netns/$space-cloud" --capability=CAP_NET_ADMIN
+    boot_plugged cloud
 }
 
 # fill EXAMPLE: the example with this test's values.
 fill() {
     sed "s,https://packages.example.org/ztnode,file:/srv/ztnode,; s,37f2b7c94f000001,$network,; s|IDENTITY|${identity:-}|
          s,TOKEN,${token:-},; s,--wait=300,--wait=${patience:-60},; s,--wait\$,--wait=${patience:-60}," "$examples/$1"
-}
-
-# Authorizes the one member that is not, unless the boot is over already.
-authorize_asking() {
-    asking=$(lab -j member list "$network" | jq -r 'map(select(.authorized | not).address)[0] // empty')
-    [ -n "$asking" ] && lab member authorize "$network" "$asking"
 }
 
 named() { lab -j member list "$network" | jq -e --arg name "$1" 'any(.name == $name)'; }
@@ -97,7 +67,6 @@ failed_with() {
     ! inside cloud-init status --wait || return 1
     inside grep -q scripts.user /run/cloud-init/result.json && inside grep "^Exit code: $1" /var/log/cloud-init.log
 }
-is_member() { [ "$(inside ztnode-cli get "$network" status)" = OK ]; }
 log_says() { inside grep -i "$1" /var/log/cloud-init-output.log; }
 
 echo "-- an identity of its own, authorized while the boot waits"

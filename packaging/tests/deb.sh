@@ -20,6 +20,8 @@ new_network() {
 install() { inside sh -c 'dpkg -i /root/ztnode_*.deb'; }
 
 check "installs" install
+cp "$work/output" "$work/said"
+check "and names the rule for firewalls" grep -q 'UDP port.*: ztnode-cli firewall' "$work/said"
 check "is enabled" inside systemctl is-enabled ztnode.service
 check "is running" inside systemctl is-active ztnode.service
 check "the control API answers as soon as it is installed" inside ztnode-cli info
@@ -82,6 +84,8 @@ check "without a restart" test "$(main_pid)" = "$before"
 
 echo "-- upgrade, removal, purge"
 check "upgrades" install
+cp "$work/output" "$work/said"
+check "and says that no more" not grep -q 'ztnode-cli firewall' "$work/said"
 check "the new version runs" back_after "$before"
 check "as the same node" same_address "$mine"
 timed "is removed" 5000 inside dpkg -r ztnode

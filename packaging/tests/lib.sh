@@ -1,8 +1,11 @@
 # shellcheck shell=sh
-# A Debian machine to install packages on: a root made by debootstrap, booted with systemd in nspawn, in a network of its
+# Debian machines to install packages on: a root made by debootstrap, booted with systemd in nspawn, in a network of its
 # own. Nothing in it can reach the internet, and it has a planet of its own before a node first starts in it.
+# All commands are for the machine that was made or chosen last; $machine is its root directory.
 #
-#   machine NAME          unpack a fresh root as $machine (not booted)
+#   machine NAME          unpack a fresh root (not booted)
+#   copy NAME             the machine, which is off, as another: its whole root directory, and an ID of its own
+#   at NAME               choose another machine; those that run run on
 #   boot [ARGUMENTS]      boot it (arguments for systemd-nspawn), until systemd has settled, or only answers ($unsettled)
 #   inside COMMAND …      run a command in it
 #   off                   shut it down
@@ -21,12 +24,18 @@ die() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
 leave() {
     status=$?
     trap - EXIT
-    [ "$status" = 0 ] || cat "$work/console" 2>/dev/null || true
-    if [ "$status" != 0 ] && [ -n "$leader" ]; then
-        echo "-- journal of the service:"
-        inside journalctl --no-pager -q -n 30 -u ztnode.service 2>/dev/null || true
-    fi
-    off 2>/dev/null || true
+    for console in "$work"/*.console; do
+        [ "$status" = 0 ] || [ ! -s "$console" ] || { echo "-- console of $(basename "$console" .console):"; cat "$console"; }
+    done
+    for running in "$work"/*.running; do
+        [ -e "$running" ] || continue
+        at "$(basename "$running" .running)"
+        if [ "$status" != 0 ]; then
+            echo "-- journal of the service on $(basename "$machine"):"
+            inside journalctl --no-pager -q -n 30 -u ztnode.service 2>/dev/null || true
+        fi
+        off 2>/dev/null || true
+    done
     ${on_exit:-:}
     if [ -n "${KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
     if [ "$status" = 0 ]; then echo "$checks passed, 0 failed"; else echo "$checks passed, 1 failed"; fi
@@ -39,12 +48,25 @@ trap 'exit 130' INT TERM
 [ -e "$image" ] || "$here/root.sh" "$image"
 
 machine() {
-    machine=$work/$1
+    machine=$work/$1 spawned='' leader=''
     mkdir "$machine"
     tar -C "$machine" --zstd -xf "$image"
     chmod 755 "$machine"
-    # Every machine is another. Without an ID it would be a first boot, which asks questions.
-    tr -d - </proc/sys/kernel/random/uuid >"$machine/etc/machine-id"
+    own_id
+}
+
+# Every machine is another. Without an ID it would be a first boot, which asks questions.
+own_id() { tr -d - </proc/sys/kernel/random/uuid >"$machine/etc/machine-id"; }
+
+copy() {
+    cp -a --reflink=auto "$machine" "$work/$1"
+    machine=$work/$1 spawned='' leader=''
+    own_id
+}
+
+at() {
+    machine=$work/$1 spawned='' leader=''
+    [ ! -e "$machine.running" ] || read -r spawned leader <"$machine.running"
 }
 
 # A planet whose only root is an address for documentation: no public root is ever spoken to.
@@ -69,8 +91,9 @@ spawn() {
         umount -R /sys/fs/cgroup 2>/dev/null
         mount -t cgroup2 cgroup2 /sys/fs/cgroup
         exec env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn "$@"' nspawn \
-        --quiet --register=no --keep-unit --console=pipe "$@" </dev/null >"$work/console" 2>&1 &
+        --quiet --register=no --keep-unit --console=pipe "$@" </dev/null >"$machine.console" 2>&1 &
     spawned=$!
+    echo "$spawned" >"$machine.running"
 }
 
 boot() {
@@ -81,9 +104,10 @@ boot() {
     until leader=$(tr -d ' ' <"/proc/$spawned/task/$spawned/children" 2>/dev/null) && [ -n "$leader" ] &&
         [ -S "$machine/run/systemd/private" ] || inside test -S /run/systemd/private 2>/dev/null; do
         tries=$((tries + 1))
-        [ $tries -lt 300 ] || { cat "$work/console"; die "the machine does not boot"; }
+        [ $tries -lt 300 ] || die "the machine does not boot"
         sleep 0.1
     done
+    echo "$spawned $leader" >"$machine.running"
     [ -z "${unsettled:-}" ] || return 0
     timeout 60 nsenter --target "$leader" --all -- systemctl is-system-running --wait >/dev/null || {
         [ $? != 124 ] || die "the machine does not come up: $(inside systemctl list-jobs --no-pager)"
@@ -96,6 +120,7 @@ off() {
     [ -n "$spawned" ] || return 0
     inside systemctl poweroff --force >/dev/null 2>&1 || kill "$spawned" 2>/dev/null || true
     wait "$spawned" 2>/dev/null || true
+    rm -f "$machine.running"
     spawned='' leader=''
 }
 

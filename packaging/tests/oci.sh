@@ -20,7 +20,7 @@ unshare --net --mount sh -c '
     mount --bind "$2" "$1/var/lib/ztnode"
     exec env -i PATH="$PATH" ZEROTIER_HOME=/var/lib/ztnode \
         setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+setuid,+setgid,+sys_chroot \
-        chroot --userspec=9993:9993 --groups= "$1" /usr/sbin/ztnode' container "$root" "$home" >"$work/console" 2>&1 &
+        chroot --userspec=9993:9993 --groups= "$1" /usr/sbin/ztnode' container "$root" "$home" >"$root.console" 2>&1 &
 ztnode=$!
 end_container() { [ -z "$ztnode" ] || kill -9 "$ztnode" 2>/dev/null || true; }
 on_exit=end_container

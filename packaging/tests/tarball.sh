@@ -16,6 +16,8 @@ check "has nothing to uninstall" not inside /root/ztnode/install.sh uninstall
 check "changed nothing by that" not inside sh -c 'ls -d /usr/local/sbin/ztnode /usr/local/share/ztnode 2>/dev/null | grep .'
 
 check "installs" inside /root/ztnode/install.sh
+cp "$work/output" "$work/said"
+check "and names the rule for firewalls" grep -q 'UDP port.*: ztnode-cli firewall' "$work/said"
 check "runs" inside systemctl is-active ztnode.service
 check "will run at the next boot" inside systemctl is-enabled ztnode.service
 check "the control API answers as soon as it is installed" inside ztnode-cli info
