@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::host::{Access, Host, Lab};
+use crate::host::{Host, Lab};
 
 /// A UDP datagram that went by.
 #[derive(Clone, Debug)]
@@ -46,11 +46,15 @@ static COUNT: AtomicU32 = AtomicU32::new(0);
 impl Capture {
     /// Starts to record all UDP where `host` meets the internet; returns once tcpdump listens.
     ///
+    /// From now on no host of the lab sends merged datagrams to the internet: each is seen as it would be on a cable.
+    ///
     /// # Errors
     /// When tcpdump cannot be started.
     pub fn start(lab: &Lab, host: &Host) -> Result<Self> {
         let file = lab.dir().join(format!("{}-{}.pcap", host.name, COUNT.fetch_add(1, Ordering::Relaxed)));
-        let interface = if host.access == Access::Public { "eth0" } else { "wan" };
+        for sender in lab.hosts() {
+            sender.border.ip(&format!("link set dev {} gso_max_segs 1\n", sender.outside()))?;
+        }
         let mut command = host.border.command("tcpdump");
         command
             .args([
@@ -64,7 +68,7 @@ impl Capture {
                 "-Z",
                 "root",
                 "-i",
-                interface,
+                host.outside(),
                 "-w",
             ])
             .arg(&file)

@@ -58,6 +58,13 @@ pub struct Host {
     pub public: Ipv4Addr,
 }
 
+impl Host {
+    /// The interface of [`Host::border`] that meets the internet.
+    pub fn outside(&self) -> &'static str {
+        if self.access == Access::Public { "eth0" } else { "wan" }
+    }
+}
+
 /// Network namespaces that belong together. Dropping a lab removes it, unless [`Lab::keep`] was called.
 #[derive(Debug)]
 pub struct Lab {
@@ -243,7 +250,7 @@ impl Lab {
     /// # Errors
     /// When the interface cannot be changed.
     pub fn cable(&self, host: &Host, plugged: bool) -> Result<()> {
-        let interface = if host.access == Access::Public { "eth0" } else { "wan" };
+        let interface = host.outside();
         host.border.ip(&format!("link set {interface} {}\n", if plugged { "up" } else { "down" }))
     }
 
@@ -252,7 +259,7 @@ impl Lab {
     /// # Errors
     /// When the counters cannot be read.
     pub fn sent_bytes(&self, host: &Host) -> Result<u64> {
-        let interface = if host.access == Access::Public { "eth0" } else { "wan" };
+        let interface = host.outside();
         let text = host.border.run("ip", &["-s", "-j", "link", "show", "dev", interface])?;
         let json: serde_json::Value = serde_json::from_str(&text)?;
         json[0]["stats64"]["tx"]["bytes"].as_u64().with_context(|| format!("no counters in {text}"))
