@@ -37,10 +37,10 @@ const TAP_BYTES: usize = 4 << 16;
 const BURST_OUT: usize = 1 << 16;
 /// Bytes of frames that are written before more datagrams are looked at. More than one super-frame, which this would cut short.
 const BURST_IN: usize = 4 << 16;
-/// Datagrams written to ports in one turn before their readers get the processor: half of what the receive buffer of an ordinary
+/// Datagrams written to ports in one turn before their readers get the processor: a quarter of what the receive buffer of an ordinary
 /// socket holds (`net.core.rmem_default`, 208 KiB, at 768 octets for a small one). On a machine that is busy a reader would
 /// otherwise wait until our share of time is used up, and lose most of what we wrote meanwhile.
-const GIVE_WAY: usize = 128;
+const GIVE_WAY: usize = 64;
 /// The core is asked at least this often, in milliseconds.
 const MAX_SLEEP: i64 = 60_000;
 
