@@ -95,6 +95,17 @@ impl Daemon {
         })
     }
 
+    /// Changes one of the settings in the home's `local.conf`. A running node reads the file again by itself.
+    ///
+    /// # Errors
+    /// When the file is not there, or cannot be written.
+    pub fn set(&self, key: &str, value: impl Into<Value>) -> Result<()> {
+        let path = self.home.join("local.conf");
+        let mut conf: Value = serde_json::from_str(&fs::read_to_string(&path)?)?;
+        conf["settings"][key] = value.into();
+        fs::write(path, conf.to_string()).context("cannot write local.conf")
+    }
+
     /// The node in a kept lab, found again by its host. It can be asked, not started or stopped.
     ///
     /// # Errors

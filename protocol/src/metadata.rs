@@ -4,6 +4,9 @@ use crate::dictionary::Dictionary;
 
 /// Version of the protocol between nodes.
 pub const PROTOCOL_VERSION: u8 = 12;
+/// The last version whose peers do not know AES-GMAC-SIV: a node that announces it is sent Salsa20/12 and Poly1305, and
+/// nothing else changes. Specification: VL1 verbs, protocol versions.
+pub const PROTOCOL_VERSION_BEFORE_AES: u8 = 11;
 /// Software version (major, minor, revision) announced to other nodes. Controllers and tools show it and some decide by it
 /// what a node understands, so it names the release of ZeroTier One whose behaviour this node has, not a version of its own.
 pub const ANNOUNCED_VERSION: (u8, u8, u16) = (1, 14, 1);

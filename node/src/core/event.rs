@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use flowrules::{Direction, Verdict};
+use protocol::metadata::{PROTOCOL_VERSION, PROTOCOL_VERSION_BEFORE_AES};
 use protocol::netconf::NetworkConfig;
+use protocol::packet::Suite;
 use protocol::{Address, Mac, NetworkId, Prefix};
 
 /// Something the service has to do or to know.
@@ -160,6 +162,35 @@ pub struct VirtualPeer {
     pub blacklist: Vec<Prefix>,
 }
 
+/// Which cipher this node sends with, and asks others to send with to it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Cipher {
+    /// AES-GMAC-SIV, to and from all who know it; Salsa20/12 and Poly1305 to and from older ones.
+    #[default]
+    AesGmacSiv,
+    /// Salsa20/12 and Poly1305, to and from everybody.
+    Salsa20,
+}
+
+impl Cipher {
+    /// The protocol version to announce: others choose what they send by it.
+    pub fn announced(self) -> u8 {
+        match self {
+            Self::AesGmacSiv => PROTOCOL_VERSION,
+            Self::Salsa20 => PROTOCOL_VERSION_BEFORE_AES,
+        }
+    }
+
+    /// The suite for packets to a peer that announced protocol version `theirs` (0: nothing yet).
+    pub fn suite(self, theirs: u8) -> Suite {
+        if self == Self::AesGmacSiv && theirs > PROTOCOL_VERSION_BEFORE_AES {
+            Suite::AesGmacSiv
+        } else {
+            Suite::Salsa
+        }
+    }
+}
+
 /// Changeable settings of the core.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -169,6 +200,9 @@ pub struct Settings {
     pub peers: BTreeMap<Address, VirtualPeer>,
     /// Fewer keepalives and announcements.
     pub low_bandwidth: bool,
+    /// Which cipher to use. A change concerns at once what this node sends; what it is sent, when its peers have heard its
+    /// next HELLO.
+    pub cipher: Cipher,
     /// Whether a controller runs in this process (else requests are answered "unsupported").
     pub controller: bool,
 }
@@ -191,5 +225,21 @@ impl Settings {
     /// The trusted path ID towards `ip`, if its network has one.
     pub fn trusted_path(&self, ip: IpAddr) -> Option<u64> {
         self.physical(ip).map(|n| n.trusted_path_id).filter(|id| *id != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn salsa_is_for_those_who_know_nothing_else_and_for_those_who_ask() {
+        let suites = |cipher: Cipher| [0, 11, 12, 13].map(|version| cipher.suite(version));
+        let [salsa, aes] = [Suite::Salsa, Suite::AesGmacSiv];
+        assert_eq!(suites(Cipher::AesGmacSiv), [salsa, salsa, aes, aes]);
+        assert_eq!(suites(Cipher::Salsa20), [salsa; 4]);
+        // Two nodes agree: what one announces is what makes the other choose.
+        assert_eq!(Cipher::AesGmacSiv.suite(Cipher::Salsa20.announced()), salsa);
+        assert_eq!(Cipher::AesGmacSiv.suite(Cipher::AesGmacSiv.announced()), aes);
     }
 }

@@ -41,7 +41,7 @@ impl Core {
         packet::start(&mut buffer, id, to, self.secret.identity().address, Verb::Hello);
         let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
         let hello = Hello {
-            protocol: protocol::metadata::PROTOCOL_VERSION,
+            protocol: self.settings.cipher.announced(),
             major,
             minor,
             revision,
@@ -129,7 +129,7 @@ impl Core {
         let worlds = self.newer_worlds(hello.planet, moons);
         let answer = OkHello {
             timestamp: hello.timestamp,
-            protocol: protocol::metadata::PROTOCOL_VERSION,
+            protocol: self.settings.cipher.announced(),
             major,
             minor,
             revision,

@@ -8,6 +8,7 @@ use protocol::packet::SessionKeys;
 use protocol::packet::Suite;
 use protocol::{Identity, scope};
 
+use super::event::Cipher;
 use super::gate::Gate;
 use super::limits::{
     MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT, PUSH_BURST, PUSH_WINDOW, TRUST,
@@ -111,9 +112,9 @@ impl Peer {
         }
     }
 
-    /// The suite for packets to it: AES-GMAC-SIV once it is known to understand it.
-    pub fn suite(&self) -> Suite {
-        if self.version.protocol >= 12 { Suite::AesGmacSiv } else { Suite::Salsa }
+    /// The suite for packets to it, by what we want and what it is known to understand.
+    pub fn suite(&self, cipher: Cipher) -> Suite {
+        cipher.suite(self.version.protocol)
     }
 
     /// Whether anything credited came from it lately.

@@ -127,7 +127,7 @@ impl Core {
         let dest = packet::dest(&packet);
         if let Some(peer) = self.topology.peers.get(&dest) {
             let verb = packet::verb_byte(&packet) & packet::VERB_MASK;
-            peer.keys.armor(&mut packet, peer.suite());
+            peer.keys.armor(&mut packet, peer.suite(self.settings.cipher));
             if wants_reply(verb) {
                 self.expected.insert(now, packet::id(&packet), dest);
             }
@@ -173,7 +173,7 @@ impl Core {
         packet::set_fragmented(packet, packet.len() > mtu);
         match self.settings.trusted_path(ip).filter(|_| way != Way::Back) {
             Some(id) => packet::mark_trusted(packet, id),
-            None => peer.keys.armor(packet, peer.suite()),
+            None => peer.keys.armor(packet, peer.suite(self.settings.cipher)),
         }
         if wants_reply(verb) {
             self.expected.insert(now, packet::id(packet), dest);

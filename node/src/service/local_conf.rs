@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use protocol::Address;
+use protocol::crypto::gmac_siv::GmacSiv;
 use protocol::inet::{Prefix, parse_endpoint};
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use serde_json::{Map, Value};
 use super::clones::Policy as ClonePolicy;
 use super::clouds;
 use super::home::StartError;
-use crate::core::event::{PhysicalNetwork, Settings as CoreSettings, VirtualPeer};
+use crate::core::event::{Cipher, PhysicalNetwork, Settings as CoreSettings, VirtualPeer};
 
 /// At most this many physical networks.
 pub const MAX_PHYSICAL: usize = 32;
@@ -115,6 +116,8 @@ pub struct Settings {
     pub low_bandwidth_mode: bool,
     /// How TAP devices are opened.
     pub tap: TapSetting,
+    /// Which cipher to use and ask for.
+    pub cipher: CipherSetting,
     /// Several packet threads.
     #[serde(deserialize_with = "truth")]
     pub multicore_enabled: bool,
@@ -156,6 +159,31 @@ pub enum TapSetting {
     Auto,
     /// Whole frames only, without any offloads.
     Plain,
+}
+
+/// Which cipher to use and ask for.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum CipherSetting {
+    /// The one this processor has instructions for.
+    #[default]
+    Auto,
+    /// AES-GMAC-SIV with those who know it.
+    AesGmacSiv,
+    /// Salsa20/12 and Poly1305 with everybody.
+    Salsa20,
+}
+
+impl CipherSetting {
+    /// What it means on a processor that has instructions for AES, or has not.
+    fn on(self, aes: bool) -> Cipher {
+        match self {
+            Self::AesGmacSiv => Cipher::AesGmacSiv,
+            Self::Salsa20 => Cipher::Salsa20,
+            Self::Auto if aes => Cipher::AesGmacSiv,
+            Self::Auto => Cipher::Salsa20,
+        }
+    }
 }
 
 /// A bonding policy of the user.
@@ -249,6 +277,7 @@ impl LocalConf {
             physical: self.typed.physical.iter().map(|(k, v)| (k.0, physical(v))).collect(),
             peers: self.typed.peers.iter().map(|(k, v)| (k.0, peer(v))).collect(),
             low_bandwidth: self.typed.settings.low_bandwidth_mode,
+            cipher: self.typed.settings.cipher.on(GmacSiv::is_accelerated()),
             controller: true,
         }
     }
@@ -413,7 +442,7 @@ mod tests {
                 "bind": ["192.0.2.1"], "interfacePrefixBlacklist": ["docker"], "lowBandwidthMode": "true",
                 "allowManagementFrom": ["192.0.2.0/24"], "defaultBondingPolicy": "mine",
                 "policies": {"mine": {"basePolicy": "active-backup", "links": {"eth0": {"mode": "primary"}}}},
-                "peerSpecificBonds": {"feedbeef01": "balance-xor"}, "tap": "plain", "redis": {"hostname": "x"}, "unknown": [1]
+                "peerSpecificBonds": {"feedbeef01": "balance-xor"}, "tap": "plain", "cipher": "salsa20", "redis": {"hostname": "x"}, "unknown": [1]
             }, "extra": 1}"#,
         )
         .unwrap();
@@ -436,6 +465,7 @@ mod tests {
         let settings = &conf.typed.settings;
         assert_eq!((settings.primary_port, conf.extra_ports()), (Some(9994), vec![0, 9996]));
         assert_eq!(settings.tap, TapSetting::Plain);
+        assert_eq!(core.cipher, Cipher::Salsa20);
         assert_eq!(conf.blacklisted(), ["10.0.0.0/24".parse().unwrap()]);
         assert_eq!(conf.raw["extra"], 1);
     }
@@ -465,6 +495,7 @@ mod tests {
             ("{\"virtual\":{\"feedbeef01\":{\"try\":[\"1.2.3.4\"]}}}", ":1:", "192.0.2.1/9993"),
             ("{\"settings\":{\"policies\":{\"a\":{}}}}", ":1:", "basePolicy"),
             ("{\"settings\":{\"tap\":\"fast\"}}", ":1:", "`auto` or `plain`"),
+            ("{\"settings\":{\"cipher\":\"none\"}}", ":1:", "`auto`, `aes-gmac-siv`, `salsa20`"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(
@@ -472,6 +503,19 @@ mod tests {
                 "{text}: {error}"
             );
         }
+    }
+
+    #[test]
+    fn the_cipher_follows_the_processor_unless_asked() {
+        let cipher = |value: &str| {
+            let conf = parse(&format!(r#"{{"settings":{{"cipher":"{value}"}}}}"#)).unwrap();
+            [true, false].map(|aes| conf.typed.settings.cipher.on(aes))
+        };
+        let [aes, salsa] = [Cipher::AesGmacSiv, Cipher::Salsa20];
+        assert_eq!(cipher("auto"), [aes, salsa]);
+        assert_eq!(cipher("aes-gmac-siv"), [aes; 2]);
+        assert_eq!(cipher("salsa20"), [salsa; 2]);
+        assert_eq!(parse("{}").unwrap().typed.settings.cipher, CipherSetting::Auto);
     }
 
     #[test]

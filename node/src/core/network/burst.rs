@@ -132,7 +132,7 @@ impl Core {
         let mtu = self.settings.mtu(ip);
         let longest = packet::max_packet(mtu);
         let trusted = self.settings.trusted_path(ip);
-        let suite = peer.suite();
+        let suite = peer.suite(self.settings.cipher);
         let mut head = std::mem::take(&mut self.scratch);
         head.clear();
         packet::start(&mut head, 0, to, us, Verb::Frame);

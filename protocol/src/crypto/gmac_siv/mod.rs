@@ -33,6 +33,18 @@ impl GmacSiv {
         fastest.unwrap_or_else(|| Self(Keys::Library(library::Keys::new(k0, k1))))
     }
 
+    /// Whether this processor has instructions for it. Without them it takes several times as long as Salsa20/12 and
+    /// Poly1305.
+    #[must_use]
+    pub fn is_accelerated() -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return Sse::detect().is_some();
+        #[cfg(target_arch = "aarch64")]
+        return std::arch::is_aarch64_feature_detected!("aes");
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        false
+    }
+
     /// The same by a certain back end. `None` if this processor does not have it.
     #[must_use]
     pub fn with(backend: Backend, k0: &[u8; 32], k1: &[u8; 32]) -> Option<Self> {
