@@ -71,8 +71,8 @@ bench: root requirements ## Throughput beside others, under 30 min (as root; PEE
 	$(CARGO) build --release --package node --package cli --package benches --bins
 	$(TARGET)/release/ztbench $(BENCH)
 
-bench-micro: ## Micro benchmarks (Criterion)
-	$(CARGO) bench --package benches
+bench-micro: ## Micro benchmarks (Criterion): ciphers, fragments, checksums, rules and flow cache, super-frames (QUICK=1: rough, 2 min)
+	$(CARGO) bench --package benches $(if $(QUICK),-- --quick)
 
 bench-instructions: LAB_PACKAGES := valgrind
 bench-instructions: requirements ## Instructions of the hot functions against benches/instructions.json (BENCH=--accept writes it)

@@ -1,9 +1,11 @@
 //! The command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
+use crate::plan::{Conditions, Figures};
 use crate::system::peers::Peer;
 
 /// What the cable between the two namespaces does for those who send on it.
@@ -26,6 +28,27 @@ impl Underlay {
     }
 }
 
+/// What a run is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Systems beside each other.
+    Compare,
+    /// ztnode and zerotier-one at either end.
+    Mixed,
+    /// What rules cost.
+    Rules,
+    /// Which MTU a network should have.
+    Mtus,
+    /// What a daemon costs that does nothing.
+    Idle,
+    /// So many octets, each compared.
+    Integrity(u64),
+    /// The order of so many packets.
+    Reordering(u64),
+    /// The document from a result.
+    Report(PathBuf),
+}
+
 #[derive(Parser, Debug)]
 #[command(
     about = "Throughput, latency and cost of two joined nodes, ztnode and others in turn (as root)",
@@ -39,12 +62,15 @@ pub(crate) struct Arguments {
     /// Length of each stream in seconds.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=60))]
     pub(crate) seconds: u32,
-    /// The result goes to benches/results/NAME.json.
-    #[arg(long, default_value = "latest")]
-    pub(crate) name: String,
+    /// The result goes to benches/results/NAME.json. Without it: `latest`, or what is measured instead.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
     /// Three minutes: 3 rounds of 2 s, the main figures only, no other peers.
     #[arg(long)]
     pub(crate) quick: bool,
+    /// Say what would be measured and how long it would take, and measure nothing.
+    #[arg(long, conflicts_with_all = ["rules", "mtus", "idle", "integrity", "reordering", "report"])]
+    pub(crate) dry_run: bool,
     /// Which other systems take part: names separated by commas, `all` or `none`. Without it, those installed.
     #[arg(long, value_name = "NAMES")]
     pub(crate) peers: Option<String>,
@@ -60,27 +86,83 @@ pub(crate) struct Arguments {
     /// Leave out the ceiling probe.
     #[arg(long)]
     pub(crate) no_probe: bool,
-    /// Instead: one TCP stream with rule sets of 1, 100 and 1000 rules.
+    /// Instead: one TCP stream through ztnode while 1 and 1000 rules take turns, in a dozen pairs a round.
     #[arg(long, group = "instead")]
     pub(crate) rules: bool,
-    /// Instead: ztnode and zerotier-one at either end of one cable, beside two of a kind.
+    /// Instead: ztnode at one end and zerotier-one at the other, with either cipher, beside zerotier-one to itself.
     #[arg(long, group = "instead")]
     pub(crate) mixed: bool,
+    /// Instead: networks of different MTU over cables of different MTU, with and without loss.
+    #[arg(long, group = "instead")]
+    pub(crate) mtus: bool,
     /// Instead: what an idle daemon costs, and how fast `ztnode-cli info` answers.
     #[arg(long, group = "instead")]
     pub(crate) idle: bool,
-    /// Instead: that many octets (suffixes M, G) through ztnode, each compared, with and without offloads and loss.
+    /// Instead: that many octets (suffixes M, G) through ztnode in each of eight circumstances, every one compared: the
+    /// interface's and the cable's offloads on and off, with and without loss.
     #[arg(long, group = "instead", value_name = "OCTETS", value_parser = count)]
     pub(crate) integrity: Option<u64>,
-    /// Instead: how many of that many packets of one flow (1e8) overtake another, in ztnode.
+    /// Instead: how many of that many arriving datagrams (1e8) overtake another of their flow, in ztnode.
     #[arg(long, group = "instead", value_name = "PACKETS", value_parser = count)]
     pub(crate) reordering: Option<u64>,
-    /// Instead: the tables of a result in Markdown, put into docs/performance.md, and docs/performance.svg. Measures nothing.
+    /// Instead: the tables of a result, and of mixed.json, mtus.json, rules.json, integrity.json, reordering.json, idle.json
+    /// and plain.json beside it, put into docs/performance.md; and docs/performance.svg. Measures nothing.
     #[arg(long, group = "instead", value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 }
 
 impl Arguments {
+    /// What the run is for.
+    pub(crate) fn mode(&self) -> Mode {
+        if self.mixed {
+            Mode::Mixed
+        } else if self.rules {
+            Mode::Rules
+        } else if self.mtus {
+            Mode::Mtus
+        } else if self.idle {
+            Mode::Idle
+        } else if let Some(octets) = self.integrity {
+            Mode::Integrity(octets)
+        } else if let Some(packets) = self.reordering {
+            Mode::Reordering(packets)
+        } else if let Some(file) = &self.report {
+            Mode::Report(file.clone())
+        } else {
+            Mode::Compare
+        }
+    }
+
+    /// What the result is called.
+    pub(crate) fn name(&self) -> &str {
+        let usual = match self.mode() {
+            Mode::Compare if self.underlay == Underlay::Plain => "plain",
+            Mode::Compare | Mode::Report(_) => "latest",
+            Mode::Mixed => "mixed",
+            Mode::Rules => "rules",
+            Mode::Mtus => "mtus",
+            Mode::Idle => "idle",
+            Mode::Integrity(_) => "integrity",
+            Mode::Reordering(_) => "reordering",
+        };
+        self.name.as_deref().unwrap_or(usual)
+    }
+
+    /// In what circumstances, and how much of it.
+    pub(crate) fn conditions(&self) -> Conditions {
+        Conditions {
+            rounds: if self.quick { self.rounds.min(3) } else { self.rounds },
+            length: Duration::from_secs(if self.quick { self.seconds.min(2) } else { self.seconds }.into()),
+            underlay: self.underlay,
+            pinned: self.pin,
+            figures: match self.mode() {
+                Mode::Mixed => Figures::Directions,
+                _ if self.quick => Figures::Main,
+                _ => Figures::All,
+            },
+        }
+    }
+
     /// Which peers take part.
     ///
     /// # Errors

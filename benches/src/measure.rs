@@ -1,4 +1,4 @@
-//! One turn of one system.
+//! One part of one turn of one system.
 
 use std::time::Duration;
 
@@ -9,31 +9,43 @@ use crate::instruments::flow::{self, Flow, Outcome};
 use crate::instruments::iperf::{self, Direction};
 use crate::instruments::{ping, usage};
 use crate::metric::{Metric, Sample};
-use crate::system::{Scope, System};
+use crate::plan::{Conditions, FLOOD, PING_PAUSE, PINGS, Part, STEADY, STEP, STEPS};
+use crate::system::System;
 
-/// Echo requests of one latency measurement.
-const PINGS: usize = 200;
 /// Of this share of a flow's datagrams fewer may be lost at a rate that counts as carried.
 const CLEAN: f64 = 0.001;
-/// Runs of one search for such a rate, and how long each is.
-const STEPS: u32 = 6;
-const STEP: Duration = Duration::from_millis(600);
 /// The rate at which the cost of a packet is measured, packets a second.
-const STEADY: f64 = 50_000.0;
-/// How long a stream runs before pings beside it count.
+const RATE: f64 = 50_000.0;
+/// How long a stream runs before pings beside it count, and for how long it goes on after them.
 const RAMP: Duration = Duration::from_millis(500);
+const REST: Duration = Duration::from_millis(250);
 
-/// In what circumstances.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Conditions {
-    /// Length of each stream.
-    pub(crate) length: Duration,
-    /// What the cable does.
-    pub(crate) underlay: Underlay,
-    /// One core a side.
-    pub(crate) pinned: bool,
-    /// The main figures only, of every system.
-    pub(crate) brief: bool,
+/// The figures of one system in one round, as far as they are known.
+#[derive(Debug, Default)]
+pub(crate) struct Turn {
+    sample: Sample,
+    /// Numbered datagrams that arrived, and those of them that were late.
+    received: u64,
+    late: u64,
+}
+
+impl Turn {
+    /// What was measured, with what follows from several parts.
+    pub(crate) fn finish(self) -> Sample {
+        let mut sample = self.sample;
+        if let (Some(idle), Some(loaded)) = (sample.get(Metric::Rtt), sample.get(Metric::RttLoaded)) {
+            sample.set(Metric::RttGrowth, loaded / idle);
+        }
+        if self.received > 0 {
+            sample.set(Metric::Reordered, self.late as f64 * 1e6 / self.received as f64);
+        }
+        sample
+    }
+
+    fn count(&mut self, outcome: &Outcome) {
+        self.received += outcome.received;
+        self.late += outcome.late;
+    }
 }
 
 /// Sets the circumstances, lets caches fill and TCP learn the path.
@@ -43,87 +55,113 @@ pub(crate) fn warm_up(system: &mut System, conditions: Conditions) -> Result<()>
     iperf::tcp(system, 1, Direction::Forth, Duration::from_secs(1)).map(drop)
 }
 
-/// One turn.
-pub(crate) fn round(system: &mut System, conditions: Conditions) -> Result<Sample> {
-    let mut sample = Sample::default();
+/// Measures one part.
+///
+/// # Errors
+/// When the system does not carry what is sent, or an instrument fails. The circumstances are as before all the same.
+pub(crate) fn part(system: &mut System, part: Part, conditions: Conditions, turn: &mut Turn) -> Result<()> {
     let length = conditions.length;
-    let daemons = system.sides[1].pid.is_some();
+    let tcp = |metric, streams, direction, turn: &mut Turn| -> Result<()> {
+        turn.sample.set(metric, iperf::tcp(system, streams, direction, length)?.gbps);
+        Ok(())
+    };
+    match part {
+        Part::Rtt => turn.sample.set(Metric::Rtt, ping::median(system, PINGS)?),
+        Part::Tcp1 => stream(system, length, Metric::Tcp1, Metric::Cpu, turn)?,
+        Part::Tcp4 => tcp(Metric::Tcp4, 4, Direction::Forth, turn)?,
+        Part::Flood => turn.sample.set(Metric::Udp64, flood(system, length)?),
+        Part::Memory => {
+            if let Some(pid) = system.sides[1].pid {
+                turn.sample.set(Metric::Memory, usage::peak_memory(pid)?);
+            }
+        }
+        Part::Tcp1Back => tcp(Metric::Tcp1Back, 1, Direction::Back, turn)?,
+        Part::Tcp1Both => tcp(Metric::Tcp1Both, 1, Direction::Both, turn)?,
+        Part::Tcp4Back => tcp(Metric::Tcp4Back, 4, Direction::Back, turn)?,
+        Part::Tcp4Both => tcp(Metric::Tcp4Both, 4, Direction::Both, turn)?,
+        Part::RttLoaded => turn.sample.set(Metric::RttLoaded, loaded(system, length)?),
+        Part::Clean64 => clean(system, 64, Metric::Udp64Clean, turn)?,
+        Part::Clean1400 => clean(system, 1400, Metric::Udp1400Clean, turn)?,
+        Part::Steady => steady(system, turn)?,
+        Part::Plain => {
+            system.set_underlay(Underlay::Plain)?;
+            let metrics = [Metric::Tcp1Plain, Metric::CpuPlain, Metric::Tcp4Plain, Metric::Udp64Plain];
+            let measured = main_streams(system, length, metrics, turn);
+            system.set_underlay(conditions.underlay)?;
+            measured?;
+        }
+        Part::Pinned => {
+            system.pin(true)?;
+            let metrics = [Metric::Tcp1Pinned, Metric::CpuPinned, Metric::Tcp4Pinned, Metric::Udp64Pinned];
+            let measured = main_streams(system, length, metrics, turn);
+            system.pin(conditions.pinned)?;
+            measured?;
+        }
+    }
+    Ok(())
+}
+
+/// One TCP stream: what it carried, and the processor time it took.
+fn stream(system: &System, length: Duration, gbps: Metric, cpu: Metric, turn: &mut Turn) -> Result<()> {
     let before = usage::cpu_seconds(system)?;
     let one = iperf::tcp(system, 1, Direction::Forth, length)?;
-    sample.set(Metric::Tcp1, one.gbps);
-    if daemons {
-        sample.set(Metric::Cpu, (usage::cpu_seconds(system)? - before) / (one.octets / 1e9));
+    turn.sample.set(gbps, one.gbps);
+    if system.sides[1].pid.is_some() {
+        turn.sample.set(cpu, (usage::cpu_seconds(system)? - before) / (one.octets / 1e9));
     }
-    sample.set(Metric::Tcp4, iperf::tcp(system, 4, Direction::Forth, length)?.gbps);
-    sample.set(Metric::Udp64, iperf::udp_flood(system, length.min(Duration::from_secs(2)))? / 1e3);
-    if let Some(pid) = system.sides[1].pid {
-        sample.set(Metric::Memory, usage::memory(pid)?);
-    }
-    sample.set(Metric::Rtt, ping::median(system, PINGS)?);
-    if conditions.brief {
-        return Ok(sample);
-    }
-    if conditions.underlay == Underlay::Offloads {
-        system.set_underlay(Underlay::Plain)?;
-        let plain = iperf::tcp(system, 1, Direction::Forth, length);
-        system.set_underlay(conditions.underlay)?;
-        sample.set(Metric::Tcp1Plain, plain?.gbps);
-    }
-    if !conditions.pinned {
-        system.pin(true)?;
-        let pinned = iperf::tcp(system, 1, Direction::Forth, length);
-        system.pin(false)?;
-        sample.set(Metric::Tcp1Pinned, pinned?.gbps);
-    }
-    if system.scope == Scope::All {
-        sample.set(Metric::Tcp1Back, iperf::tcp(system, 1, Direction::Back, length)?.gbps);
-        sample.set(Metric::Tcp1Both, iperf::tcp(system, 1, Direction::Both, length)?.gbps);
-        sample.set(Metric::Tcp4Back, iperf::tcp(system, 4, Direction::Back, length)?.gbps);
-        sample.set(Metric::Tcp4Both, iperf::tcp(system, 4, Direction::Both, length)?.gbps);
-        sample.set(Metric::RttLoaded, loaded(system, length)?);
-        flows(system, &mut sample)?;
-    }
-    Ok(sample)
+    Ok(())
+}
+
+/// Thousands of small datagrams a second that arrive of a flood.
+fn flood(system: &System, length: Duration) -> Result<f64> {
+    Ok(iperf::udp_flood(system, length.min(FLOOD))? / 1e3)
+}
+
+/// One stream, its cost, four streams, a flood, in other circumstances.
+fn main_streams(system: &System, length: Duration, metrics: [Metric; 4], turn: &mut Turn) -> Result<()> {
+    let [one, cpu, four, udp] = metrics;
+    stream(system, length, one, cpu, turn)?;
+    turn.sample.set(four, iperf::tcp(system, 4, Direction::Forth, length)?.gbps);
+    turn.sample.set(udp, flood(system, length)?);
+    Ok(())
 }
 
 /// The median round trip beside a TCP stream.
 fn loaded(system: &System, length: Duration) -> Result<f64> {
     let stream = length.max(Duration::from_secs(2));
-    // One every 10 ms, within the stream.
-    let pings = ((stream - RAMP).as_millis() / 10).saturating_sub(25) as usize;
+    let pings = (stream - RAMP - REST).as_millis() / PING_PAUSE.as_millis();
     std::thread::scope(|scope| {
         let streaming = scope.spawn(|| iperf::tcp(system, 1, Direction::Forth, stream));
         std::thread::sleep(RAMP);
-        let median = ping::median(system, pings);
+        let median = ping::median(system, pings as usize);
         streaming.join().map_err(|_| anyhow!("the streaming thread panicked"))??;
         median
     })
 }
 
-/// Everything about UDP flows but the flood.
-fn flows(system: &System, sample: &mut Sample) -> Result<()> {
-    let (mut received, mut late) = (0, 0);
-    for (metric, size) in [(Metric::Udp64Clean, 64), (Metric::Udp1400Clean, 1400)] {
-        let mut run = |rate: Option<f64>| -> Result<Outcome> {
-            let outcome = flow::send(system, Flow { size, rate, packets: u64::MAX, length: STEP })?;
-            received += outcome.received;
-            late += outcome.late;
-            Ok(outcome)
-        };
-        if let Some(rate) = clean_rate(&mut run)? {
-            sample.set(metric, rate / 1e3);
-        }
+/// The rate at which datagrams of `size` octets arrive without loss.
+fn clean(system: &System, size: usize, metric: Metric, turn: &mut Turn) -> Result<()> {
+    let mut run = |rate: Option<f64>| -> Result<Outcome> {
+        let outcome = flow::send(system, Flow { size, rate, packets: u64::MAX, length: STEP })?;
+        turn.count(&outcome);
+        Ok(outcome)
+    };
+    if let Some(rate) = clean_rate(&mut run)? {
+        turn.sample.set(metric, rate / 1e3);
     }
+    Ok(())
+}
+
+/// What a packet costs at a rate that every system bears.
+fn steady(system: &System, turn: &mut Turn) -> Result<()> {
     let before = usage::cpu_seconds(system)?;
-    let length = Duration::from_secs(2);
-    let steady = flow::send(system, Flow { size: 64, rate: Some(STEADY), packets: u64::MAX, length })?;
+    let flow = Flow { size: 64, rate: Some(RATE), packets: u64::MAX, length: STEADY };
+    let steady = flow::send(system, flow)?;
+    turn.count(&steady);
     if system.sides[1].pid.is_some() {
         let cpu = usage::cpu_seconds(system)? - before;
-        sample.set(Metric::CpuPacket, cpu * 1e6 / steady.received.max(1) as f64);
+        turn.sample.set(Metric::CpuPacket, cpu * 1e6 / steady.received.max(1) as f64);
     }
-    received += steady.received;
-    late += steady.late;
-    sample.set(Metric::Reordered, late as f64 * 1e6 / received.max(1) as f64);
     Ok(())
 }
 

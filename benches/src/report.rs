@@ -7,23 +7,33 @@ use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use crate::machine;
-use crate::measure::Conditions;
 use crate::metric::{Metric, Sample};
+use crate::plan::Conditions;
 use crate::statistics::{Summary, summarize};
-use crate::system::System;
 
 /// The results of a run. Ratios are the first system's to each other one's.
 pub(crate) struct Report {
-    systems: Vec<(String, String)>,
+    systems: Vec<Entry>,
     samples: Vec<Vec<Sample>>,
+    /// The system all others are divided by, in place of ours by each.
+    baseline: Option<usize>,
+    failures: Vec<Value>,
+    notes: Vec<String>,
     conditions: Value,
     machine: Value,
 }
 
+/// A system that takes part.
+struct Entry {
+    name: String,
+    version: String,
+    /// Why it does not any more.
+    out: Option<String>,
+}
+
 impl Report {
     /// A report without samples.
-    pub(crate) fn new(systems: &[System], conditions: Conditions) -> Self {
-        let systems = systems.iter().map(|system| (system.name.clone(), system.version.clone())).collect();
+    pub(crate) fn new(systems: &[&str], conditions: Conditions) -> Self {
         let conditions = json!({
             "streamSeconds": conditions.length.as_secs(),
             "underlay": conditions.underlay.name(),
@@ -32,9 +42,44 @@ impl Report {
         Self::of(systems, conditions)
     }
 
-    fn of(systems: Vec<(String, String)>, conditions: Value) -> Self {
-        let samples = systems.iter().map(|_| Vec::new()).collect();
-        Self { systems, samples, conditions, machine: machine::describe() }
+    fn of(systems: &[&str], conditions: Value) -> Self {
+        let entry = |name: &&str| Entry { name: (*name).to_owned(), version: String::new(), out: None };
+        Self {
+            systems: systems.iter().map(entry).collect(),
+            samples: systems.iter().map(|_| Vec::new()).collect(),
+            baseline: None,
+            failures: Vec::new(),
+            notes: Vec::new(),
+            conditions,
+            machine: machine::describe(),
+        }
+    }
+
+    /// Divides every system by the one called `name`, in place of the first by each other.
+    pub(crate) fn set_baseline(&mut self, name: &str) {
+        self.baseline = self.systems.iter().position(|system| system.name == name);
+    }
+
+    /// System `index` runs, and says it is this version.
+    pub(crate) fn started(&mut self, index: usize, version: &str) {
+        version.clone_into(&mut self.systems[index].version);
+    }
+
+    /// A measurement failed.
+    pub(crate) fn failed(&mut self, index: usize, round: u32, part: &str, why: &str) {
+        let system = &self.systems[index].name;
+        self.failures.push(json!({"system": system, "round": round, "part": part, "why": why}));
+    }
+
+    /// System `index` takes part no more.
+    pub(crate) fn give_up(&mut self, index: usize, why: &str) {
+        self.systems[index].out = Some(why.to_owned());
+    }
+
+    /// Something that readers of the tables should know.
+    pub(crate) fn note(&mut self, text: &str) {
+        eprintln!("{text}");
+        self.notes.push(text.to_owned());
     }
 
     /// Adds the figures of one round of system `index`.
@@ -46,9 +91,12 @@ impl Report {
         summarize(self.samples[index].iter().filter_map(|sample| sample.get(metric)))
     }
 
-    /// Ours divided by system `index`, formed in each round.
-    fn ratio(&self, index: usize, metric: Metric) -> Option<Summary> {
-        let pairs = self.samples[0].iter().zip(&self.samples[index]);
+    /// System `above` divided by system `below`, formed in each round.
+    fn ratio(&self, above: usize, below: usize, metric: Metric) -> Option<Summary> {
+        if !metric.is_compared() {
+            return None;
+        }
+        let pairs = self.samples[above].iter().zip(&self.samples[below]);
         let ratios = pairs.filter_map(|(ours, theirs)| Some(ours.get(metric)? / theirs.get(metric)?));
         // Nothing is divided by nothing.
         summarize(ratios.filter(|ratio| ratio.is_finite()))
@@ -65,20 +113,32 @@ impl Report {
             all.filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>().into()
         };
         let mut systems = Map::new();
-        for (index, (name, version)) in self.systems.iter().enumerate() {
+        for (index, system) in self.systems.iter().enumerate() {
             let mut entry = json!({
-                "version": version,
+                "version": system.version,
                 "summary": metrics(&|m| shown(self.summary(index, m))),
                 "rounds": self.samples[index].iter().map(|s| metrics(&|m| json!(s.get(m)))).collect::<Vec<_>>(),
             });
-            if index != 0 {
-                entry["oursDividedByThis"] = metrics(&|m| shown(self.ratio(index, m)));
+            match self.baseline {
+                Some(baseline) if baseline != index => {
+                    entry["dividedByBaseline"] = metrics(&|m| shown(self.ratio(index, baseline, m)));
+                }
+                None if index != 0 => {
+                    entry["oursDividedByThis"] = metrics(&|m| shown(self.ratio(0, index, m)));
+                }
+                _ => {}
             }
-            systems.insert(name.clone(), entry);
+            if let Some(why) = &system.out {
+                entry["failed"] = json!(why);
+            }
+            systems.insert(system.name.clone(), entry);
         }
         json!({
-            "ours": self.systems[0].0,
-            "order": self.systems.iter().map(|(name, _)| name).collect::<Vec<_>>(),
+            "ours": self.systems[0].name,
+            "order": self.systems.iter().map(|system| &system.name).collect::<Vec<_>>(),
+            "baseline": self.baseline.map(|index| &self.systems[index].name),
+            "failures": self.failures,
+            "notes": self.notes,
             "version": env!("CARGO_PKG_VERSION"),
             "machine": self.machine,
             "conditions": self.conditions,
@@ -130,8 +190,7 @@ mod tests {
 
     #[test]
     fn ratios_are_formed_within_a_round() {
-        let systems = ["ours", "theirs"].map(|name| (name.to_owned(), "1".to_owned())).to_vec();
-        let mut report = Report::of(systems, Value::Null);
+        let mut report = Report::of(&["ours", "theirs"], Value::Null);
         for (ours, theirs) in [(2.0, 1.0), (30.0, 10.0), (4.0, 1.0)] {
             for (index, value) in [(0, ours), (1, theirs)] {
                 let mut sample = Sample::default();
@@ -143,12 +202,27 @@ mod tests {
                 report.add(index, sample);
             }
         }
-        assert_eq!(report.ratio(1, Metric::Tcp1), Some(Summary { median: 3.0, min: 2.0, max: 4.0 }));
-        assert_eq!(report.ratio(1, Metric::Cpu), None);
-        assert_eq!(report.ratio(1, Metric::Reordered), None);
+        assert_eq!(report.ratio(0, 1, Metric::Tcp1), Some(Summary { median: 3.0, min: 2.0, max: 4.0 }));
+        assert_eq!(report.ratio(0, 1, Metric::Cpu), None);
+        assert_eq!(report.ratio(0, 1, Metric::Reordered), None);
         let json = report.json();
         assert_eq!(json["systems"]["theirs"]["oursDividedByThis"]["tcp1Gbps"]["median"], 3.0);
         assert_eq!(json["systems"]["ours"]["rounds"][1]["tcp1Gbps"], 30.0);
         assert_eq!(json["order"], json!(["ours", "theirs"]));
+        report.set_baseline("theirs");
+        let json = report.json();
+        assert_eq!(json["systems"]["ours"]["dividedByBaseline"]["tcp1Gbps"]["median"], 3.0);
+        assert_eq!(json["baseline"], "theirs");
+    }
+
+    #[test]
+    fn failures_are_written_down() {
+        let mut report = Report::of(&["ours", "theirs"], Value::Null);
+        report.failed(1, 2, "TCP, 1 stream", "no route");
+        report.give_up(1, "gone");
+        let json = report.json();
+        assert_eq!(json["failures"][0]["system"], "theirs");
+        assert_eq!(json["systems"]["theirs"]["failed"], "gone");
+        assert_eq!(json["systems"]["ours"]["failed"], Value::Null);
     }
 }

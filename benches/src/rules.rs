@@ -1,19 +1,34 @@
-//! What a network's rules cost end to end: one TCP stream with rule sets of 1, 100 and 1000 rules.
+//! What a network's rules cost end to end: one TCP stream that goes on while rule sets of 1 and of 1000 rules take turns.
+//!
+//! Single runs on a shared machine differ by a tenth. So the two are compared in pairs of short slots next to each other,
+//! many of them, and what is reported is the mean of the pairs' ratios with its standard error. Pairs of which both have
+//! one rule, pushed anew, show what the method would find where there is nothing to be found.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use serde_json::{Map, Value, json};
+use anyhow::{Result, ensure};
+use lab::Seat;
+use serde_json::{Value, json};
 
-use crate::instruments::iperf::{self, Direction};
+use crate::instruments::stream::Stream;
+use crate::instruments::usage;
 use crate::machine;
+use crate::progress::Progress;
 use crate::report::{self, render};
-use crate::statistics::{Summary, summarize};
+use crate::statistics::{Mean, mean, summarize};
 use crate::system::System;
 
-/// Entries of the rule sets. A network has 1024 at most.
-const SIZES: [usize; 3] = [1, 100, 1_000];
+/// Entries of the rule sets that are compared with [`ONE`]; the first is the control. A network has 1024 at most.
+const SIZES: [usize; 2] = [ONE, 1_000];
+const ONE: usize = 1;
+/// How long a slot is, and how long new rules have before it.
+const SLOT: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(200);
+/// What pushing rules takes.
+const PUSH: Duration = Duration::from_millis(300);
+/// Pairs of each kind for a round that was asked for.
+const PAIRS_A_ROUND: u32 = 12;
 
 /// A rule set: matches that no frame of the measurement meets, each with a DROP, then ACCEPT.
 fn rule_set(entries: usize) -> Vec<Value> {
@@ -29,89 +44,117 @@ fn rule_set(entries: usize) -> Vec<Value> {
     list
 }
 
-/// Gbit/s by system, size and round.
-struct Results<'a> {
-    systems: &'a [System],
-    samples: Vec<[Vec<f64>; SIZES.len()]>,
+/// What one slot showed.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    gbps: f64,
+    /// Processor time of both daemons, seconds for 10^9 octets.
+    cpu: f64,
 }
 
-/// Measures each system with each rule set in turn, shows a table and writes everything to `path`.
-pub(crate) fn run(systems: &[System], rounds: u32, length: Duration, path: &Path) -> Result<()> {
+fn slot(system: &System, stream: &Stream, entries: usize) -> Result<Slot> {
+    system.set_rules(&rule_set(entries))?;
+    std::thread::sleep(SETTLE);
+    let (begin, octets, cpu) = (Instant::now(), stream.octets(), usage::fine_cpu_seconds(system)?);
+    std::thread::sleep(SLOT);
+    let (octets, cpu) = (stream.octets() - octets, usage::fine_cpu_seconds(system)? - cpu);
+    ensure!(octets > 0, "the stream has stopped");
+    let octets = octets as f64;
+    Ok(Slot { gbps: octets * 8.0 / 1e9 / begin.elapsed().as_secs_f64(), cpu: cpu / (octets / 1e9) })
+}
+
+/// Measures ztnode in `rounds` times a dozen pairs of each kind, shows a table and writes everything to `path`.
+pub(crate) fn run(rounds: u32, path: &Path) -> Result<()> {
     let machine = machine::describe();
-    let mut results = Results { systems, samples: systems.iter().map(|_| Default::default()).collect() };
-    for system in systems {
-        iperf::tcp(system, 1, Direction::Forth, Duration::from_secs(1))
-            .with_context(|| system.name.clone())?;
-    }
-    for round in 0..rounds as usize {
-        for step in 0..SIZES.len() {
-            // Every round begins with another size, so that no size is always first.
-            let size = (step + round) % SIZES.len();
-            for (index, system) in systems.iter().enumerate() {
-                system.set_rules(&rule_set(SIZES[size])).with_context(|| system.name.to_owned())?;
-                let carried =
-                    iperf::tcp(system, 1, Direction::Forth, length).with_context(|| system.name.clone())?;
-                let value = carried.gbps;
-                eprintln!(
-                    "round {} of {rounds}: {:<12} {:>4} rules: {value:.2} Gbit/s",
-                    round + 1,
-                    system.name,
-                    SIZES[size]
-                );
-                results.samples[index][size].push(value);
-            }
+    let system = System::nodes([Seat::Ours; 2])?;
+    let pairs = rounds * PAIRS_A_ROUND;
+    let one = 2 * (SLOT + SETTLE + PUSH);
+    let mut progress = Progress::new(one * pairs * SIZES.len() as u32);
+    let stream = Stream::start(&system)?;
+    // Lets TCP learn the path.
+    slot(&system, &stream, ONE)?;
+    let mut found: [Vec<[Slot; 2]>; SIZES.len()] = Default::default();
+    for pair in 0..pairs {
+        for (index, size) in SIZES.into_iter().enumerate() {
+            // Every other pair the other way round: what drifts hits both.
+            let order = if pair % 2 == 0 { [ONE, size] } else { [size, ONE] };
+            let first = slot(&system, &stream, order[0])?;
+            let second = slot(&system, &stream, order[1])?;
+            found[index].push(if pair % 2 == 0 { [first, second] } else { [second, first] });
+            progress.add(one);
+        }
+        if pair % PAIRS_A_ROUND == PAIRS_A_ROUND - 1 {
+            eprintln!("{} {}", progress.line(), said(&found[SIZES.len() - 1]));
+            report::write(path, &written(&found, &machine))?;
         }
     }
-    println!("{}", results.table());
-    report::write(path, &results.json(&machine, length))?;
+    let result = written(&found, &machine);
+    println!("{}", table(result["rulesPaired"].as_array().map(Vec::as_slice).unwrap_or_default()));
+    report::write(path, &result)?;
     println!("written to {}", path.display());
     Ok(())
 }
 
-impl Results<'_> {
-    /// One list divided by another, formed in each round.
-    fn ratio(a: &[f64], b: &[f64]) -> Option<Summary> {
-        summarize(a.iter().zip(b).map(|(a, b)| a / b))
-    }
+/// The ratio of the second to the first of each pair, of one figure.
+fn ratios(pairs: &[[Slot; 2]], figure: fn(&Slot) -> f64) -> Option<Mean> {
+    mean(pairs.iter().map(|[one, many]| figure(many) / figure(one)))
+}
 
-    fn table(&self) -> String {
-        let show = |summary: Option<Summary>| match summary {
-            None => "–".to_owned(),
-            Some(s) => format!("{:.2} ({:.2}–{:.2})", s.median, s.min, s.max),
-        };
-        let mut rows = vec![vec!["TCP, 1 stream, Gbit/s".to_owned()]];
-        for system in self.systems {
-            rows[0].extend([system.name.to_owned(), "to 1 rule".to_owned()]);
-        }
-        rows[0].extend(self.systems.get(1).map(|s| format!("{} / {}", self.systems[0].name, s.name)));
-        for (size, entries) in SIZES.iter().enumerate() {
-            let mut row = vec![format!("{entries} rules")];
-            for samples in &self.samples {
-                row.push(show(summarize(samples[size].iter().copied())));
-                row.push(show(Self::ratio(&samples[size], &samples[0])));
-            }
-            if let [ours, theirs, ..] = &self.samples[..] {
-                row.push(show(Self::ratio(&ours[size], &theirs[size])));
-            }
-            rows.push(row);
-        }
-        render(&rows)
+fn said(pairs: &[[Slot; 2]]) -> String {
+    match (ratios(pairs, |slot| slot.gbps), ratios(pairs, |slot| slot.cpu)) {
+        (Some(rate), Some(cpu)) => format!("throughput {rate}, CPU {cpu}"),
+        _ => "too few pairs".to_owned(),
     }
+}
 
-    fn json(&self, machine: &Value, length: Duration) -> Value {
-        let mut systems = Map::new();
-        for (system, samples) in self.systems.iter().zip(&self.samples) {
-            let sizes: Map<String, Value> =
-                SIZES.iter().zip(samples).map(|(size, values)| (size.to_string(), json!(values))).collect();
-            systems.insert(system.name.to_owned(), sizes.into());
-        }
+/// The result as Markdown, from what was written down.
+pub(crate) fn table(list: &[Value]) -> String {
+    let head = ["", "Gbit/s, median", "pairs", "throughput to 1 rule", "CPU per GB to 1 rule"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    let mean = |value: &Value| match (value["mean"].as_f64(), value["standardError"].as_f64()) {
+        (Some(mean), Some(error)) => Mean { mean, error }.to_string(),
+        _ => "–".to_owned(),
+    };
+    for entry in list {
+        let pairs = entry["gbpsOneAndMany"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let many = summarize(pairs.iter().filter_map(|pair| pair[1].as_f64()));
+        rows.push(vec![
+            if entry["rules"] == ONE {
+                "1 rule (control)".to_owned()
+            } else {
+                format!("{} rules", entry["rules"])
+            },
+            many.map_or_else(|| "–".to_owned(), |summary| format!("{:.2}", summary.median)),
+            pairs.len().to_string(),
+            mean(&entry["throughputToOneRule"]),
+            mean(&entry["cpuPerGigabyteToOneRule"]),
+        ]);
+    }
+    render(&rows)
+}
+
+fn written(found: &[Vec<[Slot; 2]>], machine: &Value) -> Value {
+    let shown = |mean: Option<Mean>| {
+        mean.map_or(Value::Null, |mean| json!({"mean": mean.mean, "standardError": mean.error}))
+    };
+    let of = |pairs: &Vec<[Slot; 2]>, figure: fn(&Slot) -> f64| -> Vec<Value> {
+        pairs.iter().map(|pair| json!(pair.each_ref().map(figure))).collect()
+    };
+    let sizes = SIZES.iter().zip(found).map(|(size, pairs)| {
         json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "machine": machine,
-            "iperfSeconds": length.as_secs(),
-            "tcp1GbpsByRules": systems,
+            "rules": size,
+            "throughputToOneRule": shown(ratios(pairs, |slot| slot.gbps)),
+            "cpuPerGigabyteToOneRule": shown(ratios(pairs, |slot| slot.cpu)),
+            "gbpsOneAndMany": of(pairs, |slot| slot.gbps),
+            "cpuSecondsPerGigabyteOneAndMany": of(pairs, |slot| slot.cpu),
         })
-    }
+    });
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "machine": machine,
+        "slotSeconds": SLOT.as_secs_f64(),
+        "rulesPaired": sizes.collect::<Vec<_>>(),
+    })
 }
 
 #[cfg(test)]
@@ -125,5 +168,16 @@ mod tests {
             assert_eq!(list.len(), size);
             assert_eq!(list.last(), Some(&json!({"type": "ACTION_ACCEPT"})));
         }
+    }
+
+    #[test]
+    fn pairs_are_compared_within_themselves() {
+        let slot = |gbps| Slot { gbps, cpu: 2.0 };
+        let pairs: Vec<_> = [1.0, 10.0, 5.0].map(|gbps| [slot(gbps), slot(gbps * 0.98)]).into();
+        let found = ratios(&pairs, |slot| slot.gbps).unwrap();
+        assert!((found.mean - 0.98).abs() < 1e-9 && found.error < 1e-9, "{found}");
+        let result = written(&[pairs.clone(), pairs], &Value::Null);
+        let text = table(result["rulesPaired"].as_array().unwrap());
+        assert!(text.contains("0.980 ± 0.000") && text.contains("1 rule (control)"), "{text}");
     }
 }

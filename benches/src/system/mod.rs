@@ -14,7 +14,8 @@ use nix::unistd::Pid;
 
 use crate::arguments::Underlay;
 use crate::instruments::iperf::Server;
-pub(crate) use link::Link;
+pub(crate) use link::{Cable, ETHERNET, Link};
+pub(crate) use nodes::Setup;
 use process::Process;
 
 /// How much of it is measured.
@@ -22,6 +23,8 @@ use process::Process;
 pub(crate) enum Scope {
     /// The main figures.
     Main,
+    /// Those, in other conditions too.
+    Conditions,
     /// Everything.
     All,
 }
@@ -59,11 +62,16 @@ pub(crate) struct System {
 }
 
 impl System {
+    /// What the cable alone is called.
+    pub(crate) const CABLE: &str = "cable, no VPN";
+
     /// The cable alone.
     pub(crate) fn cable() -> Result<Self> {
         let link = Link::new()?;
         let sides = link.sides(|side| (link::end(side), None));
-        Self::assemble("cable, no VPN", String::new(), link, sides, Vec::new())
+        let mut system = Self::assemble(Self::CABLE, String::new(), link, sides, Vec::new())?;
+        system.scope = Scope::Main;
+        Ok(system)
     }
 
     /// A system whose ends reach each other already.

@@ -8,7 +8,7 @@ use lab::tool::{self, wait_for};
 use lab::{Daemon, Seat, binaries};
 use serde_json::{Value, json};
 
-use super::link::{Link, overlay};
+use super::link::{Cable, ETHERNET, Link, overlay};
 use super::{System, process};
 
 /// How long each step of the start may take.
@@ -17,14 +17,36 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// counts as gone at its own controller until it asks again, which it does after a minute without one.
 const RULES_LIMIT: Duration = Duration::from_secs(100);
 
+/// Two nodes and what is special about them.
+#[derive(Clone, Debug)]
+pub(crate) struct Setup {
+    /// Whose programs; the first is root and controller.
+    pub(crate) seats: [Seat; 2],
+    /// A setting of `local.conf` for ours.
+    pub(crate) setting: Option<(&'static str, &'static str)>,
+    /// What lies between them.
+    pub(crate) cable: Cable,
+}
+
+impl From<[Seat; 2]> for Setup {
+    /// The defaults.
+    fn from(seats: [Seat; 2]) -> Self {
+        Self { seats, setting: None, cable: Cable::Direct(ETHERNET) }
+    }
+}
+
 impl System {
-    /// Two nodes in one network with the default settings, which see each other directly. The first is root and
-    /// controller.
-    pub(crate) fn nodes(seats: [Seat; 2]) -> Result<Self> {
-        let link = Link::new()?;
+    /// Two nodes in one network, which see each other directly.
+    pub(crate) fn nodes(setup: impl Into<Setup>) -> Result<Self> {
+        let Setup { seats, setting, cable } = setup.into();
+        let link = Link::over(cable)?;
         let mut daemons = Vec::new();
         for (host, seat) in link.hosts.iter().zip(seats) {
-            daemons.push(Daemon::prepare(&link.lab, host, seat)?);
+            let daemon = Daemon::prepare(&link.lab, host, seat)?;
+            if let Some((key, value)) = setting.filter(|_| seat == Seat::Ours) {
+                daemon.set(key, value)?;
+            }
+            daemons.push(daemon);
         }
         daemons[0].make_planet()?;
         daemons[1].adopt_planet(&daemons[0])?;
@@ -51,9 +73,28 @@ impl System {
 
     /// Replaces the network's rules (JSON) and waits until both daemons enforce them.
     pub(crate) fn set_rules(&self, rules: &[Value]) -> Result<()> {
-        let controller = self.daemons.first().context("a bare cable has no rules")?;
+        self.configure(&json!({ "rules": rules }))
+    }
+
+    /// Replaces the network's MTU and waits until both interfaces have it.
+    pub(crate) fn set_mtu(&self, mtu: u32) -> Result<()> {
+        self.configure(&json!({ "mtu": mtu }))?;
+        for daemon in &self.daemons {
+            let device = daemon.device(&self.network)?;
+            let wanted = format!(" mtu {mtu} ");
+            wait_for(&format!("MTU {mtu} of {device}"), LIMIT, Duration::from_millis(50), || {
+                let shown = daemon.host.namespace.run("ip", &["link", "show", "dev", &device])?;
+                Ok(shown.contains(&wanted).then_some(()))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Changes the network and waits until both daemons know it.
+    fn configure(&self, fields: &Value) -> Result<()> {
+        let controller = self.daemons.first().context("no controller")?;
         let path = format!("/controller/network/{}", self.network);
-        let saved = controller.post(&path, &json!({ "rules": rules }))?;
+        let saved = controller.post(&path, fields)?;
         let wanted = saved["revision"].as_u64().context("the network has no revision")?;
         for daemon in &self.daemons {
             wait_for(

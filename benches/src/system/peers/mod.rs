@@ -92,10 +92,17 @@ impl Peer {
         let sides = link.sides(|side| (link::overlay(side), Some(started.processes[side].pid())));
         process::meet([0, 1].map(|side| (&sides[side].namespace, sides[side].address)))?;
         let mut system = System::assemble(self.name(), started.version, link, sides, started.processes)?;
-        if !matches!(self, Self::WireguardGo | Self::Probe) {
-            system.scope = Scope::Main;
-        }
+        system.scope = self.scope();
         Ok(system)
+    }
+
+    /// How much of it is measured: all of what is close to us, the main figures of the rest.
+    pub(crate) fn scope(self) -> Scope {
+        match self {
+            Self::Probe => Scope::All,
+            Self::WireguardGo => Scope::Conditions,
+            _ => Scope::Main,
+        }
     }
 }
 
