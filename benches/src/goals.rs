@@ -49,11 +49,17 @@ const GOALS: [Goal; 12] = [
 const NOT_SLOWER: [Metric; 5] =
     [Metric::Tcp1, Metric::Tcp1Back, Metric::Tcp4, Metric::Tcp4Back, Metric::Udp64];
 
+/// A system is as fast as another when it has so much of its figure: smaller differences are the machine's.
+const TIE: f64 = 0.9;
+
 impl Wanted {
-    fn is_met(self, value: f64) -> bool {
+    fn verdict(self, value: f64) -> &'static str {
         match self {
-            Self::AtLeast(limit) => value >= limit,
-            Self::AtMost(limit) => value <= limit,
+            Self::AtLeast(limit) if value >= limit => "reached",
+            // Nobody asks to be faster than one's equal.
+            Self::AtLeast(1.0) if value >= TIE => "a tie",
+            Self::AtMost(limit) if value <= limit => "reached",
+            _ => "missed",
         }
     }
 }
@@ -67,8 +73,7 @@ pub(crate) fn table(result: &Value) -> Option<String> {
             Wanted::AtLeast(limit) => format!("≥ {limit}"),
             Wanted::AtMost(limit) => format!("≤ {limit}"),
         };
-        let met = if wanted.is_met(value) { "reached" } else { "missed" };
-        vec![what, limit, format!("{value:.2}"), met.to_owned()]
+        vec![what, limit, format!("{value:.2}"), wanted.verdict(value).to_owned()]
     };
     if let Some(baseline) = result["baseline"].as_str() {
         // Beside a system to itself nobody should be slower for having us at one end.
@@ -118,8 +123,9 @@ mod tests {
         assert!(table(&json!({})).is_none());
         let mixed = json!({
             "ours": "mixed", "baseline": "alone", "order": ["mixed", "alone"],
-            "systems": {"mixed": {"dividedByBaseline": {"tcp1BackGbps": {"median": 0.9}}}, "alone": {}},
+            "systems": {"mixed": {"dividedByBaseline": {"tcp1BackGbps": {"median": 0.8}, "tcp1Gbps": {"median": 0.95}}}, "alone": {}},
         });
-        assert!(table(&mixed).unwrap().contains("missed"));
+        let text = table(&mixed).unwrap();
+        assert!(text.contains("missed") && text.contains("a tie"), "{text}");
     }
 }
