@@ -130,6 +130,22 @@ fn skip_extensions(packet: &[u8], first: u8) -> Option<(u8, usize)> {
     None
 }
 
+/// Passes VLAN tags (IEEE 802.1Q and 802.1ad): the ethertype behind them, and where in `body` it leads.
+pub(crate) fn skip_tags(mut ethertype: u16, body: &[u8]) -> Option<(u16, usize)> {
+    let mut at = 0;
+    for _ in 0..=2 {
+        match ethertype {
+            IPV4 | IPV6 => return Some((ethertype, at)),
+            0x8100 | 0x88a8 if body.len() >= at + 4 => {
+                ethertype = u16_at(body, at + 2);
+                at += 4;
+            }
+            _ => return None,
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

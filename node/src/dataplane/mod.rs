@@ -1,10 +1,15 @@
 //! Moving packets: batches between the core and the operating system, what the kernel says about frames, cutting large
-//! frames and joining small ones.
+//! frames and joining small ones, and the queue in which frames wait for us.
 
 pub mod coalesce;
+pub mod codel;
+pub mod fair_queue;
+pub mod flow_hash;
 mod headers;
 pub mod outbox;
+pub mod relief;
 pub mod segment;
+pub mod slots;
 #[cfg(test)]
 mod testing;
 pub mod vnet;

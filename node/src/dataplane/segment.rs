@@ -7,8 +7,8 @@
 use protocol::checksum;
 
 use super::headers::{
-    ETHERNET, Headers, IPV4, IPV6, IPV6_HEADER, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM, locate, put_u16,
-    u16_at, u32_at,
+    ETHERNET, Headers, IPV6_HEADER, TCP, TCP_CHECKSUM, UDP, UDP_CHECKSUM, locate, put_u16, skip_tags, u16_at,
+    u32_at,
 };
 use super::vnet::{Checksum, Gso, Offload};
 
@@ -178,22 +178,6 @@ impl<'a> Cut<'a> {
         let sum = checksum::sum(self.pseudo + transport as u32, segment);
         put_u16(segment, field, never_zero(checksum::finish(sum)));
     }
-}
-
-/// Passes VLAN tags (IEEE 802.1Q and 802.1ad): the ethertype behind them, and where in `body` it leads.
-fn skip_tags(mut ethertype: u16, body: &[u8]) -> Option<(u16, usize)> {
-    let mut at = 0;
-    for _ in 0..=2 {
-        match ethertype {
-            IPV4 | IPV6 => return Some((ethertype, at)),
-            0x8100 | 0x88a8 if body.len() >= at + 4 => {
-                ethertype = u16_at(body, at + 2);
-                at += 4;
-            }
-            _ => return None,
-        }
-    }
-    None
 }
 
 #[cfg(test)]

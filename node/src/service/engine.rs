@@ -1,7 +1,11 @@
 //! The packet loop: one thread that owns the [`Core`] and moves packets between UDP sockets, TAP devices and the core.
 //!
+//! Frames of a port wait in a queue of ours rather than the kernel's ([`intake`]).
+//!
 //! The control side talks to it through an [`EngineHandle`]: functions that run on the thread between two batches. What the
 //! core wants from the control side comes out as [`EngineEvent`]s.
+
+mod intake;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
@@ -18,10 +22,11 @@ use super::clock::Clock;
 use crate::core::Core;
 use crate::core::event::Event;
 use crate::core::path::SocketId;
-use crate::dataplane::vnet::{Gso, Offloads, SUPER_FRAME_ROOM};
+use crate::dataplane::vnet::{Gso, Offloads};
 use crate::os::batch::{ReceiveBatch, SendBatch};
 use crate::os::tap::Tap;
 use crate::os::udp::UdpSocket;
+use intake::Intake;
 
 /// Events that may wait for the control side in its channel.
 pub const EVENT_QUEUE: usize = 1024;
@@ -29,10 +34,6 @@ pub const EVENT_QUEUE: usize = 1024;
 const MAX_BACKLOG: usize = 4096;
 /// Batches taken from one socket before others get their turn.
 const SOCKET_ROUNDS: usize = 2;
-/// Frames taken from one TAP before others get their turn …
-const TAP_FRAMES: usize = 64;
-/// … and bytes: a few super-frames, so that a bulk transfer does not keep everybody else waiting.
-const TAP_BYTES: usize = 4 << 16;
 /// Bytes of datagrams that are sent off before more frames are read: about one super-frame.
 const BURST_OUT: usize = 1 << 16;
 /// Bytes of frames that are written before more datagrams are looked at. More than one super-frame, which this would cut short.
@@ -170,7 +171,7 @@ struct Engine {
     next_port: u32,
     receive: ReceiveBatch,
     send: SendBatch,
-    frame: Vec<u8>,
+    intake: Intake,
     /// Datagrams written to ports in this turn since readers were given way.
     unread: usize,
     stop: bool,
@@ -205,7 +206,7 @@ pub fn start(
         next_port: 0,
         receive: ReceiveBatch::default(),
         send: SendBatch::default(),
-        frame: vec![0; SUPER_FRAME_ROOM],
+        intake: Intake::default(),
         unread: 0,
         stop: false,
     };
@@ -238,10 +239,14 @@ impl Engine {
                     _ => self.run_commands(),
                 }
             }
+            self.send_waiting();
         }
     }
 
     fn timeout(&self) -> EpollTimeout {
+        if !self.intake.is_empty() {
+            return EpollTimeout::ZERO;
+        }
         // A backlog is offered again soon; the channel has no wake-up of its own.
         let longest = if self.backlog.is_empty() { MAX_SLEEP } else { 20 };
         let wait = (self.core.next_deadline() - self.clock.now()).clamp(0, longest);
@@ -273,45 +278,6 @@ impl Engine {
                 return;
             }
         }
-    }
-
-    fn read_frames(&mut self, index: u32) {
-        let found = self.ports.iter().find(|(_, (i, _))| *i == index);
-        let Some(network) = found.map(|(network, _)| *network) else { return };
-        let now = self.clock.now();
-        let mut lost = false;
-        let mut taken = 0;
-        for _ in 0..TAP_FRAMES {
-            let Some((_, tap)) = self.ports.get(&network) else { break };
-            match tap.read(&mut self.frame) {
-                Ok(Some((offload, length))) => {
-                    self.core.port_frame(now, network, &offload, &mut self.frame[..length]);
-                    if self.core.outbox.datagrams.buffer().len() >= BURST_OUT {
-                        self.flush();
-                    }
-                    taken += length;
-                    if taken >= TAP_BYTES {
-                        break;
-                    }
-                }
-                Ok(None) => break,
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    tracing::debug!(%network, %error, "frame thrown away");
-                }
-                // The interface is down: nothing to read, nothing wrong.
-                Err(error) if error.raw_os_error() == Some(libc::EIO) => break,
-                Err(error) => {
-                    tracing::info!(%network, port = tap.name(), %error, "the port went away; making it again");
-                    lost = true;
-                    break;
-                }
-            }
-        }
-        if lost {
-            self.remove_port(network);
-            self.backlog.push_back(EngineEvent::PortLost(network));
-        }
-        self.flush();
     }
 
     /// Carries out everything the core wants done.
