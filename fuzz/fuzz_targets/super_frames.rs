@@ -12,6 +12,8 @@ mod coalesce;
 #[path = "../../node/src/dataplane/headers.rs"]
 #[allow(dead_code)]
 mod headers;
+#[path = "../../node/src/dataplane/relief.rs"]
+mod relief;
 #[path = "../../node/src/dataplane/segment.rs"]
 mod segment;
 #[path = "../../node/src/dataplane/vnet.rs"]

@@ -49,6 +49,27 @@ pub struct Counters {
     pub dropped: u64,
     /// Copies of frames that rules ask for (TEE and WATCH).
     pub copies: CopyCounters,
+    /// What waited too long, or found no room.
+    pub queues: QueueCounters,
+}
+
+/// What became of frames and datagrams that waited too long or found no room. Of a super-frame each lost segment counts.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct QueueCounters {
+    /// Frames from ports, marked "congestion experienced" because their flow waited too long for us.
+    pub out_marked: u64,
+    /// Frames from ports, dropped for the same reason.
+    pub out_late: u64,
+    /// Frames from ports, dropped because our queue was full.
+    pub out_full: u64,
+    /// Frames and super-frames for ports, marked because datagrams waited too long in a socket.
+    pub in_marked: u64,
+    /// Frames for ports, dropped for the same reason.
+    pub in_late: u64,
+    /// Datagrams that a socket had no room for; not those of copies.
+    pub socket_full: u64,
+    /// Frames and super-frames that a port did not take.
+    pub port_refused: u64,
 }
 
 /// What became of the copies that rules ask for. They must not hold up what they are copies of, so they are the first to be

@@ -10,6 +10,7 @@ use protocol::{Address, Identity};
 use rand::RngExt;
 
 use super::Core;
+use super::info::QueueCounters;
 use super::limits::{
     HINT_GATE, PATH_EXPIRY, RELAYED_HELLO, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY,
 };
@@ -108,6 +109,11 @@ impl Core {
     /// Counts datagrams of copies that the operating system had no room for.
     pub fn copies_congested(&mut self, datagrams: u64) {
         self.counters.copies.congested += datagrams;
+    }
+
+    /// The counters of what waits outside of the core.
+    pub fn queues_mut(&mut self) -> &mut QueueCounters {
+        &mut self.counters.queues
     }
 
     /// Answers on the path a request came by, relayed or not.

@@ -11,8 +11,9 @@ use std::ops::Range;
 use protocol::{NetworkId, checksum};
 
 use super::headers::{
-    ETHERNET, Headers, IPV6_HEADER, TCP, TCP_CHECKSUM, UDP_CHECKSUM, locate, put_u16, u16_at, u32_at,
+    ETHERNET, Headers, IPV6, IPV6_HEADER, TCP, TCP_CHECKSUM, UDP_CHECKSUM, locate, put_u16, u16_at, u32_at,
 };
+use super::relief;
 use super::vnet::{Checksum, Gso, Offload, Offloads};
 
 /// Flows whose super-frame may grow at the same time.
@@ -21,6 +22,10 @@ const MAX_OPEN: usize = 8;
 const MAX_LENGTH: usize = 65_535;
 /// UDP datagrams in one super-frame at most, the kernel's own limit.
 const MAX_DATAGRAMS: usize = 64;
+/// Segments in a super-frame that make its flow a bulk stream, which may lose one if somebody has to.
+const BULK_SEGMENTS: usize = 8;
+/// Payload bytes that make a frame for a port without offloads part of a bulk stream.
+const BULK_PAYLOAD: usize = 512;
 /// Buffers of super-frames kept for the next batch.
 const MAX_SPARE: usize = 2 * MAX_OPEN;
 
@@ -73,6 +78,17 @@ struct Open {
     ids: Ids,
     /// Sum of the pseudo header without length.
     pseudo: u32,
+    /// It is to bear the mark "congestion experienced".
+    marked: bool,
+}
+
+/// How streams were told to slow down; every number only grows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Relieved {
+    /// Frames and super-frames that were marked.
+    pub marked: u64,
+    /// Frames that were dropped.
+    pub dropped: u64,
 }
 
 /// A frame that is handed to a port.
@@ -94,6 +110,9 @@ pub struct FrameBatch {
     spare: Vec<Vec<u8>>,
     items: Vec<Item>,
     open: Vec<Open>,
+    /// A bulk stream is to be told to slow down.
+    relieve: bool,
+    relieved: Relieved,
 }
 
 /// A frame that could be joined with others, looked at.
@@ -120,6 +139,17 @@ impl FrameBatch {
         self.append(network, dest, source, ethertype, payload, Offload::PLAIN);
     }
 
+    /// The next bulk TCP stream of this batch is told to slow down: by a mark (RFC 3168) if it takes marks, else by the loss of
+    /// one frame. Of a port with offloads a stream is bulk that brings several segments in one batch.
+    pub fn relieve(&mut self) {
+        self.relieve = true;
+    }
+
+    /// What became of [`Self::relieve`].
+    pub fn relieved(&self) -> Relieved {
+        self.relieved
+    }
+
     /// Appends one frame for a port that takes what `takes` says: if possible it becomes part of a super-frame.
     pub fn push_joining(
         &mut self,
@@ -132,6 +162,10 @@ impl FrameBatch {
     ) {
         let headers = if takes.checksum { locate(ethertype, payload) } else { None };
         let Some(headers) = headers else {
+            if self.relieve && locate(ethertype, payload).is_some_and(|headers| is_bulk(&headers, payload)) {
+                self.push_relieved(network, dest, source, ethertype, payload);
+                return;
+            }
             // Whose order it must keep is unknown.
             self.push(network, dest, source, ethertype, payload);
             return;
@@ -139,6 +173,9 @@ impl FrameBatch {
         let candidate = examine(headers, payload, takes);
         let flow = self.find(network, &candidate, (dest, source), payload);
         if let Some(flow) = flow {
+            if self.relieve && self.relieve_flow(flow, payload) {
+                return;
+            }
             if candidate.good && self.join(flow, &candidate, payload) {
                 return;
             }
@@ -160,7 +197,51 @@ impl FrameBatch {
                 0
             };
             let Candidate { tag, pseudo, .. } = candidate;
-            self.open.push(Open { item, tag, headers, size, segments: 1, next, ids: Ids::Open, pseudo });
+            let marked = false;
+            self.open.push(Open {
+                item,
+                tag,
+                headers,
+                size,
+                segments: 1,
+                next,
+                ids: Ids::Open,
+                pseudo,
+                marked,
+            });
+        }
+    }
+
+    /// Tells the stream of an open super-frame to slow down if it is a bulk stream. True: this segment of it is dropped.
+    fn relieve_flow(&mut self, flow: usize, packet: &[u8]) -> bool {
+        let open = &self.open[flow];
+        if open.segments < BULK_SEGMENTS || !is_bulk(&open.headers, packet) {
+            return false;
+        }
+        self.relieve = false;
+        let marked = relief::takes_marks(open.headers.v6, &self.bytes(open.item)[ETHERNET..]);
+        let open = &mut self.open[flow];
+        open.marked = marked;
+        *(if open.marked { &mut self.relieved.marked } else { &mut self.relieved.dropped }) += 1;
+        !open.marked
+    }
+
+    /// Marks a frame of a bulk stream, or drops it.
+    fn push_relieved(
+        &mut self,
+        network: NetworkId,
+        dest: [u8; 6],
+        source: [u8; 6],
+        ethertype: u16,
+        payload: &[u8],
+    ) {
+        self.relieve = false;
+        if relief::takes_marks(ethertype == IPV6, payload) {
+            let item = self.append(network, dest, source, ethertype, payload, Offload::PLAIN);
+            relief::mark(self.bytes_mut(item));
+            self.relieved.marked += 1;
+        } else {
+            self.relieved.dropped += 1;
         }
     }
 
@@ -305,6 +386,9 @@ impl FrameBatch {
 
     /// Makes the headers of a super-frame say what it has become. A frame that stayed alone is left as it is.
     fn finish(&mut self, open: &Open) {
+        if open.marked {
+            relief::mark(self.bytes_mut(open.item));
+        }
         if open.segments < 2 {
             return;
         }
@@ -385,6 +469,7 @@ impl FrameBatch {
         self.buffer.clear();
         self.items.clear();
         self.open.clear();
+        self.relieve = false;
         for mut own in self.own.drain(..) {
             if self.spare.len() < MAX_SPARE {
                 own.clear();
@@ -417,6 +502,14 @@ fn examine(headers: Headers, packet: &[u8], takes: Offloads) -> Candidate {
             && checksum::verifies(checksum::sum(pseudo + segment.len() as u32, segment))
     };
     Candidate { headers, tag, pseudo, good }
+}
+
+/// Whether a frame may be lost without much harm if a bulk stream has to lose one: TCP in the midst of much data.
+fn is_bulk(headers: &Headers, packet: &[u8]) -> bool {
+    const ENDS: u8 = FIN | 0x02 | 0x04;
+    headers.protocol == TCP
+        && packet.len() - headers.data >= BULK_PAYLOAD
+        && packet[headers.transport + FLAGS] & ENDS == 0
 }
 
 /// Whether something may follow it in a super-frame.

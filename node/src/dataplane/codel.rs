@@ -137,7 +137,8 @@ mod tests {
         // Section 4.3 and 5.5: re-entering soon takes up the previous count; late it begins anew.
         let gap = |pause: u64| {
             let wait = move |now| if (3_000_000..3_000_000 + pause).contains(&now) { 0 } else { 9_000 };
-            let again = told(6_000_000, wait).into_iter().filter(|at| *at > 3_000_000).take(2).collect::<Vec<_>>();
+            let again =
+                told(6_000_000, wait).into_iter().filter(|at| *at > 3_000_000).take(2).collect::<Vec<_>>();
             again[1] - again[0]
         };
         assert!(gap(10_000) < 40_000);

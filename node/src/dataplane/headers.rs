@@ -95,7 +95,7 @@ pub(crate) fn locate(ethertype: u16, packet: &[u8]) -> Option<Headers> {
             if head[0] >> 4 != 6 {
                 return None;
             }
-            let (protocol, transport) = skip_extensions(packet, head[6])?;
+            let (protocol, transport) = skip_extensions(packet, head[6], IPV6_HEADER)?;
             (true, protocol, transport)
         }
         _ => return None,
@@ -115,21 +115,6 @@ pub(crate) fn locate(ethertype: u16, packet: &[u8]) -> Option<Headers> {
     (data <= packet.len()).then_some(Headers { v6, protocol, transport, data })
 }
 
-fn skip_extensions(packet: &[u8], first: u8) -> Option<(u8, usize)> {
-    let (mut next, mut at) = (first, IPV6_HEADER);
-    for _ in 0..MAX_EXTENSIONS {
-        match next {
-            // Hop-by-hop options, routing, destination options.
-            0 | 43 | 60 => {
-                let [following, length] = *packet.get(at..)?.first_chunk()?;
-                (next, at) = (following, at + 8 * (usize::from(length) + 1));
-            }
-            _ => return Some((next, at)),
-        }
-    }
-    None
-}
-
 /// Passes VLAN tags (IEEE 802.1Q and 802.1ad): the ethertype behind them, and where in `body` it leads.
 pub(crate) fn skip_tags(mut ethertype: u16, body: &[u8]) -> Option<(u16, usize)> {
     let mut at = 0;
@@ -141,6 +126,23 @@ pub(crate) fn skip_tags(mut ethertype: u16, body: &[u8]) -> Option<(u16, usize)>
                 at += 4;
             }
             _ => return None,
+        }
+    }
+    None
+}
+
+/// Passes IPv6 extension headers from offset `at` of the packet on, `first` being the number of the one that stands there: the
+/// first header that is none, and where it stands.
+pub(crate) fn skip_extensions(packet: &[u8], first: u8, at: usize) -> Option<(u8, usize)> {
+    let (mut next, mut at) = (first, at);
+    for _ in 0..MAX_EXTENSIONS {
+        match next {
+            // Hop-by-hop options, routing, destination options.
+            0 | 43 | 60 => {
+                let [following, length] = *packet.get(at..)?.first_chunk()?;
+                (next, at) = (following, at + 8 * (usize::from(length) + 1));
+            }
+            _ => return Some((next, at)),
         }
     }
     None

@@ -4,7 +4,7 @@
 pub mod coalesce;
 pub mod codel;
 pub mod fair_queue;
-pub mod flow_hash;
+pub mod flow;
 mod headers;
 pub mod outbox;
 pub mod relief;

@@ -17,21 +17,16 @@ const ECN: u8 = 3;
 pub fn mark(frame: &mut [u8]) -> bool {
     let Some(tagged) = frame.get(ETHERNET..) else { return false };
     let Some((ethertype, ip)) = skip_tags(u16_at(frame, ETHERNET - 2), tagged) else { return false };
-    mark_packet(ethertype, &mut frame[ETHERNET + ip..])
-}
-
-/// [`mark`] for what stands behind the Ethernet header, without VLAN tags.
-pub(crate) fn mark_packet(ethertype: u16, packet: &mut [u8]) -> bool {
+    let packet = &mut frame[ETHERNET + ip..];
     match ethertype {
-        IPV4 if packet.len() >= 20 && packet[1] & ECN != 0 => {
+        IPV4 if packet.len() >= 20 && takes_marks(false, packet) => {
             let before = u16_at(packet, 0);
             packet[1] |= ECN;
             let sum = checksum::update(u16_at(packet, 10), before, u16_at(packet, 0));
             put_u16(packet, 10, sum);
             true
         }
-        // The traffic class lies across two octets, its ECN bits in the second.
-        IPV6 if packet.len() >= IPV6_HEADER && packet[1] >> 4 & ECN != 0 => {
+        IPV6 if packet.len() >= IPV6_HEADER && takes_marks(true, packet) => {
             packet[1] |= ECN << 4;
             true
         }
@@ -39,11 +34,20 @@ pub(crate) fn mark_packet(ethertype: u16, packet: &mut [u8]) -> bool {
     }
 }
 
+/// Whether an IP packet says that its ends take marks for losses.
+pub(crate) fn takes_marks(v6: bool, packet: &[u8]) -> bool {
+    let Some(octet) = packet.get(1) else { return false };
+    // The traffic class of IPv6 lies across two octets, its ECN bits in the second.
+    (if v6 { octet >> 4 } else { *octet }) & ECN != 0
+}
+
 /// Takes the first segment out of a super-frame (Ethernet header first). What is left begins at the offset that is returned,
 /// and `offload` describes it as before. `None`, and nothing has happened, if it has no second segment or is not what
 /// `offload` says.
 pub fn drop_first(offload: &Offload, frame: &mut [u8]) -> Option<usize> {
-    let (Gso::Tcp4 { size, .. } | Gso::Tcp6 { size, .. } | Gso::Udp { size }) = offload.gso else { return None };
+    let (Gso::Tcp4 { size, .. } | Gso::Tcp6 { size, .. } | Gso::Udp { size }) = offload.gso else {
+        return None;
+    };
     let size = usize::from(size);
     let (ethertype, ip) = skip_tags(u16_at(frame.get(..ETHERNET)?, ETHERNET - 2), &frame[ETHERNET..])?;
     let at = ETHERNET + ip;

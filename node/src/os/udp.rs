@@ -60,6 +60,10 @@ impl UdpSocket {
         // Older kernels would take the control message of a send for nothing and send one huge datagram: ask first.
         let segments = AtomicBool::new(getsockopt(&socket, sockopt::UdpGsoSegment).is_ok());
         let merges = setsockopt(&socket, sockopt::UdpGroSegment, &true).is_ok();
+        // To know how long a datagram has waited; without it nobody is told to slow down.
+        if let Err(error) = setsockopt(&socket, sockopt::ReceiveTimestampns, &true) {
+            tracing::debug!(%local, %error, "no times of arrival");
+        }
         let buffers = granted(&socket)?;
         let socket = StdUdp::from(socket);
         let local = socket.local_addr()?;

@@ -22,6 +22,7 @@ use super::clock::Clock;
 use crate::core::Core;
 use crate::core::event::Event;
 use crate::core::path::SocketId;
+use crate::dataplane::codel::Codel;
 use crate::dataplane::vnet::{Gso, Offloads};
 use crate::os::batch::{ReceiveBatch, SendBatch};
 use crate::os::tap::Tap;
@@ -32,8 +33,10 @@ use intake::Intake;
 pub const EVENT_QUEUE: usize = 1024;
 /// Events held back on the thread while the channel is full; requests of strangers are dropped beyond this.
 const MAX_BACKLOG: usize = 4096;
-/// Batches taken from one socket before others get their turn.
+/// Batches taken from one socket before others get their turn …
 const SOCKET_ROUNDS: usize = 2;
+/// … or so many bytes: with what a batch may go beyond, a turn takes about a fifth of a millisecond.
+const SOCKET_BYTES: usize = 2 << 16;
 /// Bytes of datagrams that are sent off before more frames are read: about one super-frame.
 const BURST_OUT: usize = 1 << 16;
 /// Bytes of frames that are written before more datagrams are looked at. More than one super-frame, which this would cut short.
@@ -170,6 +173,10 @@ struct Engine {
     ports: BTreeMap<NetworkId, (u32, Tap)>,
     next_port: u32,
     receive: ReceiveBatch,
+    /// How long datagrams wait in the sockets where there were more than one batch.
+    waits: BTreeMap<SocketId, Codel>,
+    /// Whether a stream of this batch is to slow down.
+    told: bool,
     send: SendBatch,
     intake: Intake,
     /// Datagrams written to ports in this turn since readers were given way.
@@ -205,6 +212,8 @@ pub fn start(
         ports: BTreeMap::new(),
         next_port: 0,
         receive: ReceiveBatch::default(),
+        waits: BTreeMap::new(),
+        told: false,
         send: SendBatch::default(),
         intake: Intake::default(),
         unread: 0,
@@ -254,6 +263,7 @@ impl Engine {
     }
 
     fn receive(&mut self, id: SocketId) {
+        let mut taken = 0;
         self.unread = 0;
         for _ in 0..SOCKET_ROUNDS {
             let Some(socket) = self.sockets.get(&id) else { return };
@@ -265,8 +275,10 @@ impl Engine {
                 }
             };
             let now = self.clock.now();
+            self.judge_wait(id);
             for index in 0..count {
                 let Some((from, octets, size)) = self.receive.message(index) else { continue };
+                taken += octets.len();
                 tracing::trace!(%from, octets = octets.len(), size, "datagrams in");
                 self.core.datagrams(now, id, from, octets, size);
                 if self.core.outbox.frames.octets() >= BURST_IN {
@@ -274,8 +286,28 @@ impl Engine {
                 }
             }
             self.flush();
-            if self.receive.drained() {
+            if std::mem::take(&mut self.told) {
+                let relieved = self.core.outbox.frames.relieved();
+                let counters = self.core.queues_mut();
+                (counters.in_marked, counters.in_late) = (relieved.marked, relieved.dropped);
+            }
+            if self.receive.drained() || taken >= SOCKET_BYTES {
                 return;
+            }
+        }
+    }
+
+    /// Looks at how long a batch has waited in its socket. While that stays too long, streams are told to slow down.
+    fn judge_wait(&mut self, id: SocketId) {
+        if self.receive.drained() {
+            if let Some(codel) = self.waits.get_mut(&id) {
+                codel.emptied();
+            }
+        } else if let Some(waited) = self.receive.waited() {
+            let now = self.intake.micros();
+            if self.waits.entry(id).or_default().judge(&intake::CODEL, now, waited, false) {
+                self.core.outbox.frames.relieve();
+                self.told = true;
             }
         }
     }
@@ -283,12 +315,14 @@ impl Engine {
     /// Carries out everything the core wants done.
     fn flush(&mut self) {
         self.send_datagrams();
+        let mut refused = 0;
         for delivery in self.core.outbox.frames.deliveries() {
             let network = delivery.network;
             if let Some((_, tap)) = self.ports.get(&network)
                 && let Err(error) = tap.write(&delivery.offload, delivery.frame)
             {
                 tracing::trace!(%network, %error, "frame not delivered");
+                refused += 1;
             }
             // TCP waits for its readers by itself.
             self.unread += match delivery.offload.gso {
@@ -302,6 +336,9 @@ impl Engine {
             }
         }
         self.core.outbox.frames.clear();
+        if refused > 0 {
+            self.core.queues_mut().port_refused += refused;
+        }
         self.pass_events();
     }
 
@@ -310,7 +347,7 @@ impl Engine {
         if batch.is_empty() {
             return;
         }
-        let mut congested = false;
+        let mut congested = 0;
         let (segments, buffer) = (batch.segments(), batch.buffer());
         let mut at = 0;
         while let Some(first) = segments.get(at) {
@@ -337,11 +374,14 @@ impl Engine {
                     }
                 } else {
                     let sent = self.send.send(socket, own.map(|s| (s.to, &buffer[s.range.clone()])));
-                    congested |= sent.congested > 0;
+                    congested += sent.congested as u64;
                 }
             }
         }
-        let dropped = self.send_copies(congested);
+        let dropped = self.send_copies(congested > 0);
+        if congested > 0 {
+            self.core.queues_mut().socket_full += congested;
+        }
         if dropped > 0 {
             self.core.copies_congested(dropped);
         }
@@ -421,6 +461,7 @@ impl Engine {
         self.sockets.retain(|id, socket| {
             let keep = wanted.get(id).is_some_and(|new| Arc::ptr_eq(new, socket));
             if !keep {
+                self.waits.remove(id);
                 let _ = self.epoll.delete(&**socket);
             }
             keep

@@ -20,14 +20,17 @@ pub const BATCH: usize = 64;
 /// Room for one datagram: the largest a peer may be configured to send (10 324 octets), rounded up.
 pub const DATAGRAM_ROOM: usize = 10_368;
 
-/// Room for one control message, aligned as the kernel wants it.
-type Control = [u64; 4];
+/// Room for the control messages of one message, aligned as the kernel wants it.
+type Control = [u64; 8];
 
 const _: () = {
     // SAFETY: CMSG_SPACE only calculates.
     #[allow(unsafe_code)]
-    let largest = unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as u32) };
-    assert!(largest as usize <= size_of::<Control>());
+    let size = unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as u32) };
+    // SAFETY: as above.
+    #[allow(unsafe_code)]
+    let time = unsafe { libc::CMSG_SPACE(size_of::<libc::timespec>() as u32) };
+    assert!((size + time) as usize <= size_of::<Control>());
     assert!(align_of::<libc::cmsghdr>() <= align_of::<Control>());
 };
 

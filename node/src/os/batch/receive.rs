@@ -4,6 +4,9 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd};
 
+use nix::sys::time::TimeSpec;
+use nix::time::{ClockId, clock_gettime};
+
 use super::{BATCH, Control, DATAGRAM_ROOM, empty_header};
 use crate::os::udp::UdpSocket;
 
@@ -12,8 +15,11 @@ use crate::os::udp::UdpSocket;
 const MERGED_ROOM: usize = 65_536 + 64;
 /// Messages per call from a socket that merges, while nothing is merged …
 const MERGED_BATCH: usize = 32;
-/// … and while the messages are large: up to 64 datagrams each are enough for one turn.
-const LARGE_BATCH: usize = 16;
+/// … and while the messages are large: up to 64 datagrams each are enough for one turn, which takes a fifth of a millisecond.
+const LARGE_BATCH: usize = 4;
+
+/// No datagram waits so long, in microseconds; the clock was set.
+const MAX_WAIT: u64 = 1_000_000;
 
 /// Buffers for receiving: 2 MiB of address space, of which only what was ever written takes memory.
 pub struct ReceiveBatch {
@@ -34,6 +40,8 @@ struct Received {
     start: usize,
     length: usize,
     segment: usize,
+    /// When it reached this machine, in microseconds of the wall clock.
+    arrived: Option<i64>,
 }
 
 // SAFETY: the raw pointers in `slices` and `headers` are written before each system call and never read after it; between
@@ -94,12 +102,20 @@ impl ReceiveBatch {
         self.drained
     }
 
+    /// How long the message that came last has waited for the last [`Self::receive`], in microseconds; the others have waited
+    /// longer. `None` if there is none, the kernel does not say, or the wall clock was set meanwhile.
+    pub fn waited(&self) -> Option<u64> {
+        let arrived = self.received.last()?.arrived?;
+        let now = microseconds(clock_gettime(ClockId::CLOCK_REALTIME).ok()?);
+        u64::try_from(now - arrived).ok().filter(|waited| *waited < MAX_WAIT)
+    }
+
     /// Message `index` of the last [`Self::receive`]: its sender, its octets, and the size of its datagrams, which lie
     /// end to end and of which only the last may be shorter: `octets.chunks_mut(size)` are the datagrams, in the order in
     /// which they arrived. The size is never 0, and that of a single datagram is its length. `None` for what is too large
     /// for any peer, or empty.
     pub fn message(&mut self, index: usize) -> Option<(SocketAddr, &mut [u8], usize)> {
-        let Received { from, start, length, segment } = *self.received.get(index)?;
+        let Received { from, start, length, segment, .. } = *self.received.get(index)?;
         Some((from?, &mut self.memory[start..start + length], segment))
     }
 
@@ -128,11 +144,12 @@ impl ReceiveBatch {
     fn look_at(&self, index: usize, room: usize) -> Received {
         let header = &self.headers[index];
         let length = (header.msg_len as usize).min(room);
-        let segment = segment_size(&header.msg_hdr).map_or(length, |size| size.min(length));
+        let Said { size, arrived } = controls(&header.msg_hdr);
+        let segment = size.map_or(length, |size| size.min(length));
         let whole = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) == 0;
         let ours = whole && (1..=DATAGRAM_ROOM).contains(&segment);
         let from = address(&self.addresses[index], header.msg_hdr.msg_namelen).filter(|_| ours);
-        Received { from, start: index * room, length, segment }
+        Received { from, start: index * room, length, segment, arrived }
     }
 }
 
@@ -153,24 +170,45 @@ fn receive_headers(socket: &UdpSocket, headers: &mut [libc::mmsghdr]) -> io::Res
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
-/// The size of the datagrams that were merged into one message, if they were.
+/// What the kernel says about a message beside its octets.
+#[derive(Default)]
+struct Said {
+    /// The size of the datagrams that were merged into it, if they were.
+    size: Option<usize>,
+    /// When it (the first of the merged ones) reached this machine, in microseconds of the wall clock.
+    arrived: Option<i64>,
+}
+
 #[allow(unsafe_code)]
-fn segment_size(header: &libc::msghdr) -> Option<usize> {
+fn controls(header: &libc::msghdr) -> Said {
+    let mut said = Said::default();
     // SAFETY: the kernel has set `msg_controllen` to what it wrote into the control buffer, which lives; the macros stay
     // inside of that.
     let mut message = unsafe { libc::CMSG_FIRSTHDR(header) };
     while !message.is_null() {
         // SAFETY: not null, so it points to a control message inside the control buffer, aligned for its header.
         let found = unsafe { &*message };
-        if (found.cmsg_level, found.cmsg_type) == (libc::SOL_UDP, libc::UDP_GRO) {
-            // SAFETY: the data of this kind of message is an int; reading it unaligned asks for no alignment.
-            let size = unsafe { libc::CMSG_DATA(message).cast::<libc::c_int>().read_unaligned() };
-            return usize::try_from(size).ok().filter(|size| *size > 0);
+        match (found.cmsg_level, found.cmsg_type) {
+            (libc::SOL_UDP, libc::UDP_GRO) => {
+                // SAFETY: the data of this kind of message is an int; reading it unaligned asks for no alignment.
+                let size = unsafe { libc::CMSG_DATA(message).cast::<libc::c_int>().read_unaligned() };
+                said.size = usize::try_from(size).ok().filter(|size| *size > 0);
+            }
+            (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                // SAFETY: the data of this kind of message is a timespec; reading it unaligned asks for no alignment.
+                let time = unsafe { libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned() };
+                said.arrived = Some(microseconds(time.into()));
+            }
+            _ => {}
         }
         // SAFETY: as for the first message.
         message = unsafe { libc::CMSG_NXTHDR(header, message) };
     }
-    None
+    said
+}
+
+fn microseconds(time: TimeSpec) -> i64 {
+    time.tv_sec() * 1_000_000 + time.tv_nsec() / 1_000
 }
 
 /// Reads an address of `length` octets as the kernel writes it.

@@ -15,28 +15,29 @@ use protocol::NetworkId;
 use super::{BURST_OUT, Engine, EngineEvent};
 use crate::dataplane::codel::Params;
 use crate::dataplane::fair_queue::{FairQueue, Limits};
-use crate::dataplane::flow_hash::FlowHash;
+use crate::dataplane::flow::Flows;
 use crate::dataplane::slots::{Frame, Slots};
 use crate::dataplane::vnet::Offload;
 
+/// Bytes of an Ethernet header: destination, source, ethertype.
+const ETHERNET: usize = 14;
 /// Frames taken from one TAP before others get their turn …
 const TAP_FRAMES: usize = 64;
 /// … and bytes: reading so much takes about as long as sending one super-frame.
 const TAP_BYTES: usize = 8 << 16;
 
+/// The wait of a good queue is that of a few super-frames. An interval is the round trip of a stream whose ends are near: the
+/// queue is bounded for them, as they are those that a processor can keep from being fast.
+pub(super) const CODEL: Params = Params { target: 500, interval: 5_000 };
+
 /// Sixteen super-frames, 1.5 ms of 5 Gbit/s; and the frames that the kernel's queue holds.
-const LIMITS: Limits = Limits {
-    octets: 1 << 20,
-    items: 1_000,
-    quantum: BURST_OUT,
-    codel: Params { target: 500, interval: 20_000 },
-};
+const LIMITS: Limits = Limits { octets: 1 << 20, items: 1_000, quantum: BURST_OUT, codel: CODEL };
 
 /// Frames that wait to be sent.
 pub(super) struct Intake {
     slots: Slots,
     queue: FairQueue<Frame>,
-    hash: FlowHash,
+    flows: Flows,
     started: Instant,
 }
 
@@ -45,7 +46,7 @@ impl Default for Intake {
         Self {
             slots: Slots::default(),
             queue: FairQueue::new(LIMITS),
-            hash: FlowHash::new(&mut rand::rng()),
+            flows: Flows::new(rand::random()),
             started: Instant::now(),
         }
     }
@@ -57,12 +58,20 @@ impl Intake {
         self.queue.is_empty()
     }
 
+    /// Microseconds since the thread started.
+    pub(super) fn micros(&self) -> u64 {
+        self.started.elapsed().as_micros() as u64
+    }
+
     /// Lets the frame that was just read wait.
     fn keep(&mut self, network: NetworkId, offload: Offload, length: usize) {
         let frame = self.slots.keep(network, offload, length);
-        let hash = self.hash.of(network.0, frame.bytes());
-        let (now, slots) = (self.started.elapsed().as_micros() as u64, &mut self.slots);
-        self.queue.push(now, hash, frame, |dropped| slots.recycle(dropped));
+        let hash = match frame.bytes().split_at_checked(ETHERNET) {
+            Some(([.., e0, e1], payload)) => self.flows.of(u16::from_be_bytes([*e0, *e1]), payload),
+            _ => 0,
+        };
+        let (now, slots) = (self.micros(), &mut self.slots);
+        self.queue.push(now, hash ^ network.0, frame, |dropped| slots.recycle(dropped));
     }
 }
 
@@ -138,8 +147,8 @@ impl Engine {
             return;
         }
         let now = self.clock.now();
-        let Intake { slots, queue, started, .. } = &mut self.intake;
-        let micros = started.elapsed().as_micros() as u64;
+        let micros = self.intake.micros();
+        let Intake { slots, queue, .. } = &mut self.intake;
         while let Some(mut frame) = queue.pop(micros, |dropped| slots.recycle(dropped)) {
             let (network, offload) = (frame.network, frame.offload);
             self.core.port_frame(now, network, &offload, frame.bytes_mut());
@@ -148,6 +157,10 @@ impl Engine {
                 break;
             }
         }
+        let losses = queue.losses();
+        let counters = self.core.queues_mut();
+        (counters.out_marked, counters.out_late, counters.out_full) =
+            (losses.marked, losses.late, losses.full);
         self.flush();
     }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use protocol::NetworkId;
 
-use crate::core::info::{NetworkInfo, PeerInfo, RuleCounters, StatusInfo};
+use crate::core::info::{NetworkInfo, PeerInfo, QueueCounters, RuleCounters, StatusInfo};
 
 /// Verbs by the label ZeroTier One gives them.
 const LABELS: [(u8, &str); 21] = [
@@ -111,11 +111,34 @@ pub(super) fn page(
     ] {
         page.sample("ztnode_copies_total", &[("outcome", outcome)], count);
     }
+    queues(&mut page, &counters.queues);
     page.head("ztnode_dropped_total", "counter", "datagrams dropped");
     page.sample("ztnode_dropped_total", &[], counters.dropped);
     page.head("ztnode_online", "gauge", "whether an upstream answers");
     page.sample("ztnode_online", &[], status.online.into());
     page.0
+}
+
+/// What waited too long, or found no room.
+fn queues(page: &mut Page, counters: &QueueCounters) {
+    page.head(
+        "ztnode_queue_dropped_total",
+        "counter",
+        "frames and datagrams dropped because they waited too long or found no room",
+    );
+    for (queue, reason, count) in [
+        ("from_port", "late", counters.out_late),
+        ("from_port", "full", counters.out_full),
+        ("from_socket", "late", counters.in_late),
+        ("to_socket", "full", counters.socket_full),
+        ("to_port", "refused", counters.port_refused),
+    ] {
+        page.sample("ztnode_queue_dropped_total", &[("queue", queue), ("reason", reason)], count);
+    }
+    page.head("ztnode_queue_marked_total", "counter", "frames marked (ECN) instead of being dropped as late");
+    for (queue, count) in [("from_port", counters.out_marked), ("from_socket", counters.in_marked)] {
+        page.sample("ztnode_queue_marked_total", &[("queue", queue)], count);
+    }
 }
 
 /// Hits of the entries that were ever hit: an entry that only asks never is, and a rule set may have thousands.
