@@ -108,12 +108,14 @@ fn a_standing_queue_is_told_and_a_sparse_flow_beside_it_is_not() {
         }
         let losses = queue.losses();
         let told = if relief == Relief::Marked { losses.marked } else { losses.late };
-        assert!(told > 4, "{losses:?}");
+        // Three that are dropped make the wait short again.
+        assert!(told > 2, "{losses:?}");
         assert!(dropped.iter().all(|item| item.flow == 1));
         assert_eq!(dropped.len() as u64, if relief == Relief::Drop { told } else { 0 });
         let short = sent.iter().filter(|item| item.flow == 1 && item.octets < 1_000).count() as u64;
         assert_eq!(short, shorter * told);
-        assert_eq!(sent.iter().filter(|item| item.flow == 2).count(), 992);
+        let sparse = sent.iter().filter(|item| item.flow == 2).count();
+        assert!(sparse >= 990, "{sparse} of 992");
     }
 }
 
@@ -176,4 +178,115 @@ proptest! {
         }
         prop_assert!(before <= 5 * 2 * LIMITS.quantum);
     }
+}
+
+/// One TCP stream and a ping every millisecond, through the queue as the node serves it: what does not fit waits before it, as
+/// in the kernel. The stream fills its window, which doubles each round trip until the first loss, grows by a segment a
+/// round trip then, and shrinks to seven tenths when it is told (RFC 9438). Times are microseconds.
+#[derive(Default)]
+struct Line {
+    /// What the kernel holds.
+    before: VecDeque<Thing>,
+    /// When what was sent is acknowledged, how much it is, and whether something of it is missing.
+    acknowledgements: VecDeque<(u64, usize, bool)>,
+    outstanding: usize,
+    window: f64,
+    lost_at: Option<u64>,
+    free_at: u64,
+    /// Octets that stood in the kernel and in the queue, at each millisecond.
+    standing: Vec<usize>,
+    /// How long pings waited.
+    pings: Vec<u64>,
+    sent: usize,
+}
+
+/// Octets a microsecond that a node sends: 5.5 Gbit/s.
+const RATE: usize = 690;
+/// Everything of a round trip that is not waiting.
+const ROUND_TRIP: u64 = 150;
+const SUPER_FRAME: usize = 62_000;
+const SEGMENT: f64 = 2_748.0;
+const LARGEST_WINDOW: f64 = 4e6;
+
+impl Line {
+    fn run(&mut self, limits: Limits, until: u64) {
+        let mut queue = FairQueue::new(limits);
+        self.window = 10.0 * SEGMENT;
+        for now in (0..until).step_by(10) {
+            self.acknowledge(now);
+            while (self.outstanding + SUPER_FRAME) as f64 <= self.window.max(SUPER_FRAME as f64) {
+                self.outstanding += SUPER_FRAME;
+                self.before.push_back(Thing { relief: Relief::Shortened, ..thing(1, 0, SUPER_FRAME) });
+            }
+            if now % 1_000 == 0 {
+                self.standing.push(queue.octets() + self.before.iter().map(|t| t.octets).sum::<usize>());
+                self.before.push_back(thing(2, now as usize, 98));
+            }
+            if now < self.free_at {
+                continue;
+            }
+            while !queue.is_full()
+                && let Some(item) = self.before.pop_front()
+            {
+                queue.push(now, item.flow, item, |_| panic!("there is room"));
+            }
+            self.send(now, queue.pop(now, |_| panic!("a segment is enough")));
+        }
+    }
+
+    fn send(&mut self, now: u64, item: Option<Thing>) {
+        let Some(item) = item else { return };
+        self.free_at = now + (item.octets / RATE) as u64;
+        if item.flow == 2 {
+            self.pings.push(now - item.number as u64);
+            return;
+        }
+        self.sent += item.octets;
+        let told = item.octets < SUPER_FRAME;
+        self.acknowledgements.push_back((self.free_at + ROUND_TRIP, SUPER_FRAME, told));
+    }
+
+    fn acknowledge(&mut self, now: u64) {
+        while let Some((_, octets, told)) = self.acknowledgements.pop_front_if(|(at, ..)| *at <= now) {
+            self.outstanding -= octets;
+            let recovering =
+                self.lost_at.is_some_and(|at| now - at < ROUND_TRIP + self.window as u64 / RATE as u64);
+            if told && !recovering {
+                self.window *= 0.7;
+                self.lost_at = Some(now);
+            } else if self.lost_at.is_none() {
+                self.window += octets as f64;
+            } else {
+                self.window += SEGMENT * octets as f64 / self.window;
+            }
+            self.window = self.window.min(LARGEST_WINDOW);
+        }
+    }
+}
+
+#[test]
+fn a_stream_settles_at_a_short_queue_without_running_dry_and_pings_do_not_wait() {
+    let limits = Limits {
+        octets: 1 << 20,
+        items: 1_000,
+        quantum: 1 << 16,
+        codel: Params { target: 500, interval: 5_000 },
+    };
+    let mut line = Line::default();
+    line.run(limits, 4_000_000);
+    // Slow start has filled the kernel's queue by then.
+    let mut settled = line.standing.split_off(200);
+    settled.sort_unstable();
+    let (median, most) = (settled[settled.len() / 2], settled[settled.len() - 1]);
+    assert!((200_000..600_000).contains(&median) && most < 1 << 20, "{median} {most}");
+    let share = line.sent as f64 / (4_000_000 * RATE) as f64;
+    assert!(share > 0.98, "{share}");
+    let mut pings = line.pings.split_off(200);
+    pings.sort_unstable();
+    // At most what is being sent.
+    assert!(pings[pings.len() - 1] <= 2 * (SUPER_FRAME / RATE) as u64, "{:?}", pings.last());
+    // Without a bound of the wait the largest window stands there.
+    let mut line = Line::default();
+    line.run(Limits { codel: Params { target: u64::MAX, ..limits.codel }, ..limits }, 2_000_000);
+    assert!(line.standing.last() > Some(&3_000_000), "{:?}", line.standing.last());
 }

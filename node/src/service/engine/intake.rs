@@ -26,9 +26,10 @@ const TAP_FRAMES: usize = 64;
 /// … and bytes: reading so much takes about as long as sending one super-frame.
 const TAP_BYTES: usize = 8 << 16;
 
-/// The wait of a good queue is that of a few super-frames. An interval is the round trip of a stream whose ends are near: the
-/// queue is bounded for them, as they are those that a processor can keep from being fast.
-pub(super) const CODEL: Params = Params { target: 500, interval: 5_000 };
+/// The wait of a good queue is that of some super-frames, so that the processor is not idle while a stream takes a breath. An
+/// interval is the round trip of streams whose ends are near: they alone fill a queue whose slow part is a processor, and one
+/// from afar does not stand in it for long.
+pub(super) const CODEL: Params = Params { target: 1_000, interval: 5_000 };
 
 /// Sixteen super-frames, 1.5 ms of 5 Gbit/s; and the frames that the kernel's queue holds.
 const LIMITS: Limits = Limits { octets: 1 << 20, items: 1_000, quantum: BURST_OUT, codel: CODEL };
