@@ -95,7 +95,7 @@ const FRAGMENT: u8 = 44;
 
 /// Which of `count` a flow takes, all equally likely; 0 if there is none to choose from.
 pub fn share(flow: u64, count: usize) -> usize {
-    (u128::from(flow) * count as u128 >> 64) as usize
+    ((u128::from(flow) * count as u128) >> 64) as usize
 }
 
 /// Adds a number to another, so that each bit of the result depends on all of both.
