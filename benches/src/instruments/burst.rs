@@ -23,8 +23,10 @@ const BUFFER: usize = 32 << 20;
 const BURST: usize = 64;
 /// What one system call may carry, octets.
 const OCTETS: usize = 60_000;
-/// Datagrams under way at most, in all flows.
-const WINDOW: u64 = 4096;
+/// Under way at most, in all flows: messages, less than the queue of an interface holds; and octets, less than the buffer of a
+/// node's socket does.
+const MESSAGES: u64 = 384;
+const UNDER_WAY: u64 = 1 << 20;
 /// A look at what has arrived; and for how long nothing arrives before what is under way counts as lost.
 const LOOK: Duration = Duration::from_micros(50);
 const LOST: Duration = Duration::from_millis(30);
@@ -90,6 +92,8 @@ fn transmit(sockets: &[UdpSocket], burst: Burst, arrived: &AtomicU64) -> Result<
     let count = (OCTETS / size).clamp(1, BURST);
     let segment = u16::try_from(size).context("datagrams are smaller than 64 KiB")?;
     let mut data = vec![0x55; size * count];
+    let messages = if burst.offload { MESSAGES * count as u64 } else { MESSAGES };
+    let window = messages.min(UNDER_WAY / size as u64);
     let mut next = vec![0u64; sockets.len()];
     // How many of those sent are known not to arrive.
     let (mut sent, mut lost) = (0u64, 0u64);
@@ -100,7 +104,7 @@ fn transmit(sockets: &[UdpSocket], burst: Burst, arrived: &AtomicU64) -> Result<
             if now != seen {
                 (seen, since) = (now, Instant::now());
             }
-            if now >= burst.packets || sent - lost.min(sent) < now + WINDOW {
+            if now >= burst.packets || sent - lost.min(sent) < now + window {
                 break now;
             }
             ensure!(since.elapsed() < BROKEN, "nothing arrives any more, after {now} datagrams");
