@@ -3,6 +3,7 @@
 //! Specification: VL1 behaviour, "peers" and "path state and selection".
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use protocol::packet::SessionKeys;
 use protocol::packet::Suite;
@@ -57,7 +58,7 @@ pub struct Peer {
     /// Who it is.
     pub identity: Identity,
     /// The key we share.
-    pub keys: SessionKeys,
+    pub keys: Arc<SessionKeys>,
     /// What it told about itself.
     pub version: RemoteVersion,
     /// Where it was reached.
@@ -93,7 +94,7 @@ impl Peer {
     pub fn new(identity: Identity, keys: SessionKeys, now: i64) -> Self {
         Self {
             identity,
-            keys,
+            keys: Arc::new(keys),
             version: RemoteVersion::default(),
             paths: Vec::new(),
             last_received: 0,

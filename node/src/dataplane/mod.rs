@@ -9,6 +9,7 @@ mod headers;
 pub mod outbox;
 pub mod relief;
 pub mod segment;
+pub mod sending;
 pub mod slots;
 #[cfg(test)]
 mod testing;

@@ -1,46 +1,17 @@
 //! Frames for one member, many at once: what the kernel hands over as one super-frame is judged and routed once, and each frame
 //! it becomes is written where its datagrams leave from.
 
-use protocol::packet::{self, HEADER_LEN};
+use protocol::packet;
 use protocol::verb::Verb;
-use protocol::verbs::{Frame, frame};
+use protocol::verbs::Frame;
 use protocol::{Address, Mac, NetworkId};
-use rand::RngExt;
 
 use super::super::Core;
 use super::filter::Ethernet;
 use super::frames::ETHERNET_HEADER;
 use crate::dataplane::segment::{Cut, complete};
+use crate::dataplane::sending::{Orders, Parts};
 use crate::dataplane::vnet::{Gso, Offload};
-
-/// Payloads (what stands behind the Ethernet header) of frames that differ in nothing else.
-pub(super) enum Parts<'a> {
-    One(&'a [u8]),
-    Cut(&'a Cut<'a>),
-}
-
-impl Parts<'_> {
-    fn count(&self) -> usize {
-        match self {
-            Self::One(_) => 1,
-            Self::Cut(cut) => cut.count(),
-        }
-    }
-
-    fn length(&self, index: usize) -> usize {
-        match self {
-            Self::One(payload) => payload.len(),
-            Self::Cut(cut) => cut.length(index),
-        }
-    }
-
-    fn write(&self, index: usize, to: &mut Vec<u8>) {
-        match self {
-            Self::One(payload) => to.extend_from_slice(payload),
-            Self::Cut(cut) => cut.write(index, to),
-        }
-    }
-}
 
 impl Core {
     /// Takes in one Ethernet frame from the port of a network with what the kernel left undone about it: a checksum to be
@@ -129,40 +100,25 @@ impl Core {
             return;
         };
         let ip = key.remote.ip();
-        let mtu = self.settings.mtu(ip);
-        let longest = packet::max_packet(mtu);
-        let trusted = self.settings.trusted_path(ip);
-        let suite = peer.suite(self.settings.cipher);
         let mut head = std::mem::take(&mut self.scratch);
         head.clear();
         packet::start(&mut head, 0, to, us, Verb::Frame);
         Frame { network: id, ethertype, payload: &[] }.write(&mut head);
-        debug_assert_eq!(head.len(), HEADER_LEN + frame::OVERHEAD);
-        let (mut octets, mut sent) = (0, 0);
-        for index in 0..parts.count() {
-            let length = head.len() + parts.length(index);
-            if length > longest {
-                self.counters.dropped += 1;
-                continue;
-            }
-            let packet_id: u64 = self.rng.random();
-            octets += self.outbox.datagrams.push_packet(key.socket, key.remote, mtu, |buffer, start| {
-                buffer.extend_from_slice(&head);
-                buffer[start..start + 8].copy_from_slice(&packet_id.to_be_bytes());
-                parts.write(index, buffer);
-                let packet = &mut buffer[start..];
-                packet::set_fragmented(packet, length > mtu);
-                match trusted {
-                    Some(path) => packet::mark_trusted(packet, path),
-                    None => peer.keys.armor(packet, suite),
-                }
-            });
-            sent += 1;
-        }
+        let orders = Orders {
+            head: *head.first_chunk().expect("invariant: a FRAME begins with HEAD octets"),
+            keys: &peer.keys,
+            suite: peer.suite(self.settings.cipher),
+            trusted: self.settings.trusted_path(ip),
+            socket: key.socket,
+            remote: key.remote,
+            mtu: self.settings.mtu(ip),
+        };
         self.scratch = head;
-        self.counters.bytes_out += octets as u64;
-        self.counters.packets_out[Verb::Frame as usize] += sent;
-        if sent > 0 {
+        let amount = orders.carry_out(parts, &mut self.rng, &mut self.outbox.datagrams);
+        self.counters.dropped += amount.too_long;
+        self.counters.bytes_out += amount.octets;
+        self.counters.packets_out[Verb::Frame as usize] += amount.packets;
+        if amount.packets > 0 {
             self.topology.paths.sent(&key, now);
         }
     }

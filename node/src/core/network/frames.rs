@@ -12,8 +12,8 @@ use rand::seq::IndexedRandom;
 
 use super::super::Core;
 use super::super::receive::{Handled, Incoming};
-use super::burst::Parts;
 use super::filter::Ethernet;
+use crate::dataplane::sending::Parts;
 
 /// Bytes of an Ethernet header: destination, source, ethertype.
 pub(super) const ETHERNET_HEADER: usize = 14;
