@@ -22,6 +22,7 @@ pub struct Plan {
     controller: Option<Seat>,
     members: Vec<(String, Seat, Access)>,
     network: Value,
+    settings: Value,
 }
 
 impl Default for Plan {
@@ -33,7 +34,13 @@ impl Default for Plan {
 impl Plan {
     /// A root of ours that is the controller too, and no members yet.
     pub fn new() -> Self {
-        Self { root: Seat::Ours, controller: None, members: Vec::new(), network: json!({}) }
+        Self {
+            root: Seat::Ours,
+            controller: None,
+            members: Vec::new(),
+            network: json!({}),
+            settings: json!({}),
+        }
     }
 
     /// Whose program the root is.
@@ -70,6 +77,14 @@ impl Plan {
         self
     }
 
+    /// Sets fields of the section `settings` in every node's `local.conf`, over the usual ones. What the environment variable
+    /// `ZTLAB_SETTINGS` says (a JSON object) comes last.
+    #[must_use]
+    pub fn settings(mut self, fields: Value) -> Self {
+        self.settings = fields;
+        self
+    }
+
     /// Whether any seat is the reference implementation's.
     pub fn needs_reference(&self) -> bool {
         let mut seats =
@@ -102,9 +117,17 @@ impl Plan {
         for (name, seat, access) in &self.members {
             seats.push((lab.add(name, *access)?, *seat));
         }
+        let forced = match std::env::var("ZTLAB_SETTINGS") {
+            Ok(text) => serde_json::from_str(&text).context("ZTLAB_SETTINGS is no JSON")?,
+            Err(_) => json!({}),
+        };
         let mut daemons = Vec::new();
         for (host, seat) in &seats {
-            daemons.push(Daemon::prepare(&lab, host, *seat)?);
+            let daemon = Daemon::prepare(&lab, host, *seat)?;
+            for (key, value) in [&self.settings, &forced].into_iter().filter_map(Value::as_object).flatten() {
+                daemon.set(key, value.clone())?;
+            }
+            daemons.push(daemon);
         }
         let planet = daemons[0].make_planet().context("making the planet")?.stdout;
         for daemon in &daemons[1..] {

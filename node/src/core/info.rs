@@ -70,6 +70,8 @@ pub struct QueueCounters {
     pub socket_full: u64,
     /// Frames and super-frames that a port did not take.
     pub port_refused: u64,
+    /// Frames in either direction for which a lane had no room.
+    pub lane_full: u64,
 }
 
 /// What became of the copies that rules ask for. They must not hold up what they are copies of, so they are the first to be

@@ -6,13 +6,15 @@ pub mod codel;
 pub mod fair_queue;
 pub mod flow;
 mod headers;
+pub mod load;
 pub mod outbox;
 pub mod relief;
 pub mod segment;
 pub mod sending;
 pub mod slots;
+pub mod staging;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod vnet;
 
 pub use coalesce::FrameBatch;

@@ -10,6 +10,7 @@ use std::ops::Range;
 use protocol::packet::{Split, cut_in_place};
 
 use super::coalesce::FrameBatch;
+use super::staging::Staging;
 use crate::core::event::Event;
 use crate::core::path::SocketId;
 
@@ -129,6 +130,8 @@ pub struct Outbox {
     pub datagrams: DatagramBatch,
     /// Ethernet frames to write into virtual ports.
     pub frames: FrameBatch,
+    /// With lanes: frames of both directions for them, in place of most datagrams and frames above. What is above goes first.
+    pub staging: Option<Staging>,
     /// Everything else, in order.
     pub events: VecDeque<Event>,
 }

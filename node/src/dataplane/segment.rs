@@ -53,7 +53,13 @@ fn never_zero(checksum: u16) -> u16 {
 pub struct Cut<'a> {
     /// Everything behind the Ethernet header, VLAN tags included.
     body: &'a [u8],
-    /// Where in it the IP header begins.
+    how: Cutting,
+}
+
+/// How a super-frame is to be cut, without the super-frame.
+#[derive(Clone, Copy, Debug)]
+pub struct Cutting {
+    /// Where behind the Ethernet header the IP header begins.
     ip: usize,
     headers: Headers,
     /// Payload bytes in each segment but the last.
@@ -110,17 +116,27 @@ impl<'a> Cut<'a> {
             let sum = checksum::sum(0, &packet[..headers.transport]);
             [2, 4, 10].iter().fold(sum, |sum, at| checksum::subtract(sum, u32::from(u16_at(packet, *at))))
         };
-        Ok(Self { body, ip, headers, size, count, pseudo, fixed })
+        Ok(Self { body, how: Cutting { ip, headers, size, count, pseudo, fixed } })
+    }
+
+    /// How it is cut, to go on elsewhere with [`Cutting::of`].
+    pub fn how(&self) -> Cutting {
+        self.how
+    }
+
+    /// What stands behind the Ethernet header.
+    pub fn body(&self) -> &'a [u8] {
+        self.body
     }
 
     /// How many frames it makes, at least one.
     pub fn count(&self) -> usize {
-        self.count
+        self.how.count
     }
 
     /// Bytes of the longest segment behind the Ethernet header.
     pub fn longest(&self) -> usize {
-        (self.ip + self.headers.data + self.size).min(self.body.len())
+        (self.how.ip + self.how.headers.data + self.how.size).min(self.body.len())
     }
 
     /// Bytes of segment `index` behind the Ethernet header.
@@ -128,13 +144,13 @@ impl<'a> Cut<'a> {
     /// # Panics
     /// If there is no such segment.
     pub fn length(&self, index: usize) -> usize {
-        self.ip + self.headers.data + self.payload(index).len()
+        self.how.ip + self.how.headers.data + self.payload(index).len()
     }
 
     fn payload(&self, index: usize) -> &'a [u8] {
-        let data = &self.body[self.ip + self.headers.data..];
-        let end = ((index + 1) * self.size).min(data.len());
-        &data[index * self.size..end]
+        let data = &self.body[self.how.ip + self.how.headers.data..];
+        let end = ((index + 1) * self.how.size).min(data.len());
+        &data[index * self.how.size..end]
     }
 
     /// Appends what of segment `index` stands behind the Ethernet header, which is the same for all.
@@ -142,31 +158,31 @@ impl<'a> Cut<'a> {
     /// # Panics
     /// If there is no such segment.
     pub fn write(&self, index: usize, to: &mut Vec<u8>) {
-        assert!(index < self.count, "segment {index} of {}", self.count);
+        assert!(index < self.how.count, "segment {index} of {}", self.how.count);
         let start = to.len();
-        to.extend_from_slice(&self.body[..self.ip + self.headers.data]);
+        to.extend_from_slice(&self.body[..self.how.ip + self.how.headers.data]);
         to.extend_from_slice(self.payload(index));
-        let packet = &mut to[start + self.ip..];
+        let packet = &mut to[start + self.how.ip..];
         let length = packet.len();
-        let transport = length - self.headers.transport;
-        if self.headers.v6 {
+        let transport = length - self.how.headers.transport;
+        if self.how.headers.v6 {
             put_u16(packet, 4, (length - IPV6_HEADER) as u16);
         } else {
             // Some checksum over the whole header is right for exactly these three fields.
             let id = u16_at(packet, 4).wrapping_add(index as u16);
             put_u16(packet, 2, length as u16);
             put_u16(packet, 4, id);
-            let sum = self.fixed + length as u32 + u32::from(id);
+            let sum = self.how.fixed + length as u32 + u32::from(id);
             put_u16(packet, 10, checksum::finish(sum));
         }
-        let segment = &mut packet[self.headers.transport..];
-        let field = if self.headers.protocol == TCP {
-            let sequence = u32_at(segment, 4).wrapping_add((index * self.size) as u32);
+        let segment = &mut packet[self.how.headers.transport..];
+        let field = if self.how.headers.protocol == TCP {
+            let sequence = u32_at(segment, 4).wrapping_add((index * self.how.size) as u32);
             segment[4..8].copy_from_slice(&sequence.to_be_bytes());
             if index > 0 {
                 segment[FLAGS] &= !CWR;
             }
-            if index + 1 < self.count {
+            if index + 1 < self.how.count {
                 segment[FLAGS] &= !(PUSH | FIN);
             }
             TCP_CHECKSUM
@@ -175,8 +191,15 @@ impl<'a> Cut<'a> {
             UDP_CHECKSUM
         };
         put_u16(segment, field, 0);
-        let sum = checksum::sum(self.pseudo + transport as u32, segment);
+        let sum = checksum::sum(self.how.pseudo + transport as u32, segment);
         put_u16(segment, field, never_zero(checksum::finish(sum)));
+    }
+}
+
+impl Cutting {
+    /// Goes on with the super-frame that was looked at; `body` = what stands behind its Ethernet header.
+    pub fn of(self, body: &[u8]) -> Cut<'_> {
+        Cut { body, how: self }
     }
 }
 

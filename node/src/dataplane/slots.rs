@@ -37,6 +37,11 @@ impl Frame {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.memory[self.start..self.end]
     }
+
+    /// The memory it lies in, and where it begins there. When the frame is done, other memory may be put into its place.
+    pub fn buffer(&mut self) -> (&mut Box<[u8]>, usize) {
+        (&mut self.memory, self.start)
+    }
 }
 
 impl Item for Frame {
@@ -82,6 +87,11 @@ fn memory(octets: usize) -> Box<[u8]> {
 impl Slots {
     /// Where a frame is to be read to: [`SUPER_FRAME_ROOM`] octets.
     pub fn room(&mut self) -> &mut [u8] {
+        &mut self.room
+    }
+
+    /// The memory behind [`Self::room`], into whose place other memory of that size may be put.
+    pub fn buffer(&mut self) -> &mut Box<[u8]> {
         &mut self.room
     }
 

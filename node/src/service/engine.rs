@@ -19,10 +19,12 @@ use protocol::NetworkId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
+use super::lanes::{Doors, Lanes};
 use crate::core::Core;
 use crate::core::event::Event;
 use crate::core::path::SocketId;
 use crate::dataplane::codel::Codel;
+use crate::dataplane::staging::Staging;
 use crate::dataplane::vnet::{Gso, Offloads};
 use crate::os::batch::{ReceiveBatch, SendBatch};
 use crate::os::tap::Tap;
@@ -170,7 +172,8 @@ struct Engine {
     backlog: VecDeque<EngineEvent>,
     requests: RequestSink,
     sockets: BTreeMap<SocketId, Arc<UdpSocket>>,
-    ports: BTreeMap<NetworkId, (u32, Tap)>,
+    ports: BTreeMap<NetworkId, (u32, Arc<Tap>)>,
+    lanes: Option<Lanes>,
     next_port: u32,
     receive: ReceiveBatch,
     /// How long datagrams wait in the sockets where there were more than one batch.
@@ -184,15 +187,18 @@ struct Engine {
     stop: bool,
 }
 
-/// Starts the packet thread.
+/// Starts the packet thread, and that many lanes.
 ///
 /// # Errors
 /// The kernel refuses an epoll or event descriptor, or a thread.
 pub fn start(
-    core: Core,
+    mut core: Core,
     clock: Clock,
     requests: RequestSink,
+    lanes: usize,
 ) -> io::Result<(EngineHandle, mpsc::Receiver<EngineEvent>, JoinHandle<()>)> {
+    let lanes = if lanes == 0 { None } else { Some(Lanes::start(lanes)?) };
+    core.outbox.staging = lanes.as_ref().map(|lanes| Staging::new(lanes.count(), rand::random()));
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
@@ -210,6 +216,7 @@ pub fn start(
         requests,
         sockets: BTreeMap::new(),
         ports: BTreeMap::new(),
+        lanes,
         next_port: 0,
         receive: ReceiveBatch::default(),
         waits: BTreeMap::new(),
@@ -281,7 +288,7 @@ impl Engine {
                 taken += octets.len();
                 tracing::trace!(%from, octets = octets.len(), size, "datagrams in");
                 self.core.datagrams(now, id, from, octets, size);
-                if self.core.outbox.frames.octets() >= BURST_IN {
+                if self.core.outbox.frames.octets() >= BURST_IN || self.is_staging_due() {
                     self.flush();
                 }
             }
@@ -339,7 +346,30 @@ impl Engine {
         if refused > 0 {
             self.core.queues_mut().port_refused += refused;
         }
+        self.hand_over();
         self.pass_events();
+    }
+
+    fn is_staging_due(&self) -> bool {
+        self.core.outbox.staging.as_ref().is_some_and(Staging::is_due)
+    }
+
+    /// Gives lanes their loads. What they had no room for counts as dropped.
+    fn hand_over(&mut self) {
+        if let (Some(lanes), Some(staging)) = (&mut self.lanes, &mut self.core.outbox.staging) {
+            let dropped = lanes.hand_over(staging);
+            if dropped > 0 {
+                self.core.queues_mut().lane_full += dropped;
+            }
+        }
+    }
+
+    /// Tells lanes which sockets and ports there are. Afterwards they use no others.
+    fn show_doors(&mut self) {
+        if let (Some(lanes), Some(staging)) = (&mut self.lanes, &mut self.core.outbox.staging) {
+            let ports = self.ports.iter().map(|(network, (_, tap))| (*network, tap.clone())).collect();
+            lanes.set_doors(Doors { sockets: self.sockets.clone(), ports }, staging);
+        }
     }
 
     fn send_datagrams(&mut self) {
@@ -477,6 +507,7 @@ impl Engine {
                 Err(error) => tracing::warn!(local = %socket.local(), %error, "the socket cannot be polled"),
             }
         }
+        self.show_doors();
         let now = self.clock.now();
         let local = self.sockets.iter().map(|(id, socket)| (*id, socket.local())).collect();
         self.core.set_local_addresses(now, local);
@@ -488,13 +519,15 @@ impl Engine {
         self.next_port = self.next_port.wrapping_add(1);
         self.epoll.add(&tap, EpollEvent::new(EpollFlags::EPOLLIN, PORT | u64::from(self.next_port)))?;
         self.core.set_port_offloads(network, tap.offloads());
-        self.ports.insert(network, (self.next_port, tap));
+        self.ports.insert(network, (self.next_port, Arc::new(tap)));
+        self.show_doors();
         Ok(())
     }
 
     fn remove_port(&mut self, network: NetworkId) {
         if let Some((_, tap)) = self.ports.remove(&network) {
-            let _ = self.epoll.delete(&tap);
+            let _ = self.epoll.delete(&*tap);
+            self.show_doors();
             self.core.set_port_offloads(network, Offloads::default());
         }
     }

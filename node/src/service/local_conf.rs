@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use super::clones::Policy as ClonePolicy;
 use super::clouds;
 use super::home::StartError;
+use super::lanes_setting::LanesSetting;
 use crate::core::event::{Cipher, PhysicalNetwork, Settings as CoreSettings, VirtualPeer};
 
 /// At most this many physical networks.
@@ -118,7 +119,9 @@ pub struct Settings {
     pub tap: TapSetting,
     /// Which cipher to use and ask for.
     pub cipher: CipherSetting,
-    /// Several packet threads.
+    /// How many lanes carry out what the packet thread decides.
+    pub lanes: LanesSetting,
+    /// ZeroTier One's several packet threads.
     #[serde(deserialize_with = "truth")]
     pub multicore_enabled: bool,
     /// How many.
@@ -442,7 +445,7 @@ mod tests {
                 "bind": ["192.0.2.1"], "interfacePrefixBlacklist": ["docker"], "lowBandwidthMode": "true",
                 "allowManagementFrom": ["192.0.2.0/24"], "defaultBondingPolicy": "mine",
                 "policies": {"mine": {"basePolicy": "active-backup", "links": {"eth0": {"mode": "primary"}}}},
-                "peerSpecificBonds": {"feedbeef01": "balance-xor"}, "tap": "plain", "cipher": "salsa20", "redis": {"hostname": "x"}, "unknown": [1]
+                "peerSpecificBonds": {"feedbeef01": "balance-xor"}, "tap": "plain", "lanes": 3, "cipher": "salsa20", "redis": {"hostname": "x"}, "unknown": [1]
             }, "extra": 1}"#,
         )
         .unwrap();
@@ -464,7 +467,7 @@ mod tests {
         assert!(core.low_bandwidth);
         let settings = &conf.typed.settings;
         assert_eq!((settings.primary_port, conf.extra_ports()), (Some(9994), vec![0, 9996]));
-        assert_eq!(settings.tap, TapSetting::Plain);
+        assert_eq!((settings.tap, settings.lanes), (TapSetting::Plain, LanesSetting::Fixed(3)));
         assert_eq!(core.cipher, Cipher::Salsa20);
         assert_eq!(conf.blacklisted(), ["10.0.0.0/24".parse().unwrap()]);
         assert_eq!(conf.raw["extra"], 1);
@@ -496,6 +499,9 @@ mod tests {
             ("{\"settings\":{\"policies\":{\"a\":{}}}}", ":1:", "basePolicy"),
             ("{\"settings\":{\"tap\":\"fast\"}}", ":1:", "`auto` or `plain`"),
             ("{\"settings\":{\"cipher\":\"none\"}}", ":1:", "`auto`, `aes-gmac-siv`, `salsa20`"),
+            ("{\"settings\":{\"lanes\":17}}", ":1:", "`lanes` is 17, not \"auto\" or a number from 0 to 16"),
+            ("{\"settings\":{\"lanes\":\"all\"}}", ":1:", "from 0 to 16"),
+            ("{\"settings\":{\"lanes\":[-1]}}", ":1:", "from 0 to 16"),
         ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(

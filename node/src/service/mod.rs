@@ -11,6 +11,8 @@ pub mod daemon;
 pub mod engine;
 pub mod home;
 pub mod http;
+mod lanes;
+pub mod lanes_setting;
 pub mod local_conf;
 pub mod logging;
 pub mod machine;

@@ -94,8 +94,9 @@ impl Ports {
             TapSetting::Auto => AUTOMATIC,
             TapSetting::Plain => Backend::Plain,
         };
-        let tap = Tap::open(&name, backend).map_err(|e| e.to_string())?;
-        tracing::debug!(%network, port = %tap.name(), offloads = ?tap.offloads(), "TAP device");
+        let lanes = self.shared.state().lanes;
+        let tap = Tap::open_for(&name, backend, lanes).map_err(|e| e.to_string())?;
+        tracing::debug!(%network, port = %tap.name(), offloads = ?tap.offloads(), writers = tap.writers(), "TAP device");
         let name = tap.name().to_owned();
         let index = if_nametoindex(name.as_str()).map_err(|e| format!("the port {name} vanished: {e}"))?;
         let mtu = self.ports.get(&network).and_then(|p| p.config.as_ref()).map_or(DEFAULT_MTU, |c| c.mtu);

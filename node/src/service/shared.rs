@@ -67,6 +67,8 @@ pub struct State {
     pub udp_buffers: Option<Buffers>,
     /// Primary, secondary and tertiary port; 0 = none.
     pub ports: [u16; 3],
+    /// How many lanes there are.
+    pub lanes: usize,
     /// The profile in force.
     pub profile: Profile,
     /// Whether the identity belongs to this machine, and who else has it.

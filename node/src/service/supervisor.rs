@@ -329,7 +329,7 @@ mod tests {
             settings: Default::default(),
         };
         let core = Core::new(config, clock.now());
-        let (engine, _events, packets) = engine::start(core, clock, Box::new(|_| true)).unwrap();
+        let (engine, _events, packets) = engine::start(core, clock, Box::new(|_| true), 1).unwrap();
 
         let (notify, said) = recorder();
         let fed = || said.lock().unwrap().len();

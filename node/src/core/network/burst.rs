@@ -114,7 +114,10 @@ impl Core {
             mtu: self.settings.mtu(ip),
         };
         self.scratch = head;
-        let amount = orders.carry_out(parts, &mut self.rng, &mut self.outbox.datagrams);
+        let amount = match &mut self.outbox.staging {
+            Some(staging) => staging.send(ethertype, &orders, parts),
+            None => orders.carry_out(parts, &mut self.rng, &mut self.outbox.datagrams),
+        };
         self.counters.dropped += amount.too_long;
         self.counters.bytes_out += amount.octets;
         self.counters.packets_out[Verb::Frame as usize] += amount.packets;

@@ -256,7 +256,11 @@ impl Core {
         if accepted && frame.payload.len() <= mtu {
             network.frames.in_accepted += 1;
             let Ethernet { dest, source, ethertype, payload } = frame;
-            self.outbox.frames.push_joining(id, network.takes, dest.0, source.0, ethertype, payload);
+            let (takes, addresses) = (network.takes, (dest.0, source.0));
+            match &mut self.outbox.staging {
+                Some(staging) => staging.deliver(id, takes, addresses, ethertype, payload),
+                None => self.outbox.frames.push_joining(id, takes, dest.0, source.0, ethertype, payload),
+            }
         } else {
             network.frames.in_dropped += 1;
         }

@@ -95,8 +95,11 @@ impl Flow {
 
 /// The frames of one flow, with IDs made equal where they mean nothing.
 fn of_flow(frames: &[Vec<u8>], port: u16) -> Vec<Vec<u8>> {
-    let mine =
-        |frame: &&Vec<u8>| frame.len() >= 40 && frame.windows(2).take(60).any(|w| w == port.to_be_bytes());
+    // Both ports: two octets alone may also be a checksum.
+    let [high, low] = port.to_be_bytes();
+    let mine = |frame: &&Vec<u8>| {
+        frame.len() >= 40 && frame.windows(4).take(60).any(|w| w == [high, low, 0xd0, 0xd0])
+    };
     frames
         .iter()
         .filter(mine)

@@ -64,6 +64,8 @@ pub enum Backend {
 #[derive(Debug)]
 pub struct Tap {
     file: File,
+    /// Queues that only take frames, so that several threads can write without meeting.
+    writers: Vec<File>,
     name: String,
     /// Whether each frame has a virtio-net header before it.
     headers: bool,
@@ -76,13 +78,23 @@ impl Tap {
     /// # Errors
     /// [`TapError`]; nothing is left behind.
     pub fn open(name: &str, backend: Backend) -> Result<Self, TapError> {
+        Self::open_for(name, backend, 0)
+    }
+
+    /// The same, with queues for that many threads that write ([`Self::write_by`]), where the kernel grants them.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_for(name: &str, backend: Backend, writers: usize) -> Result<Self, TapError> {
         if name.len() >= libc::IFNAMSIZ {
             let limit = format!("an interface name has at most {} octets", libc::IFNAMSIZ - 1);
             return Err(classify(name, io::Error::new(io::ErrorKind::InvalidInput, limit)));
         }
         if backend == Backend::Offload {
-            match offload::open(name) {
-                Ok((file, name, offloads)) => return Ok(Tap { file, name, headers: true, offloads }),
+            match offload::open(name, writers) {
+                Ok(offload::Opened { file, writers, name, offloads }) => {
+                    return Ok(Tap { file, writers, name, headers: true, offloads });
+                }
                 // So does a kernel say that has no offloads, or a name that is taken; then the plain way fails too.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOTTY)) => {
                     tracing::debug!(name, %error, "no TAP device with offloads");
@@ -91,7 +103,7 @@ impl Tap {
             }
         }
         let (file, name) = plain::open(name).map_err(|e| classify(name, e))?;
-        Ok(Tap { file, name, headers: false, offloads: Offloads::default() })
+        Ok(Tap { file, writers: Vec::new(), name, headers: false, offloads: Offloads::default() })
     }
 
     /// The interface name.
@@ -142,11 +154,30 @@ impl Tap {
     pub fn write(&self, offload: &Offload, frame: &[u8]) -> io::Result<()> {
         if self.headers {
             let header = self.header(offload, frame.len())?;
-            self.write_parts(&[IoSlice::new(&header), IoSlice::new(frame)])
+            write_parts(&self.file, &[IoSlice::new(&header), IoSlice::new(frame)])
         } else {
             self.check_plain(offload)?;
-            self.write_parts(&[IoSlice::new(frame)])
+            write_parts(&self.file, &[IoSlice::new(frame)])
         }
+    }
+
+    /// As [`Self::write`], by the queue of thread `writer`, counted from 0, if it has one of its own.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_by(&self, writer: usize, offload: &Offload, frame: &[u8]) -> io::Result<()> {
+        let Some(queue) = self.writers.get(writer) else { return self.write(offload, frame) };
+        let header = self.header(offload, frame.len())?;
+        match write_parts(queue, &[IoSlice::new(&header), IoSlice::new(frame)]) {
+            // A kernel that wants queues to be attached for that.
+            Err(error) if error.raw_os_error() == Some(libc::EBADFD) => self.write(offload, frame),
+            result => result,
+        }
+    }
+
+    /// How many threads have a queue of their own to write to.
+    pub fn writers(&self) -> usize {
+        self.writers.len()
     }
 
     /// Writes one Ethernet frame that lies in up to [`MAX_SLICES`] parts.
@@ -160,13 +191,13 @@ impl Tap {
         }
         if !self.headers {
             self.check_plain(offload)?;
-            return self.write_parts(parts);
+            return write_parts(&self.file, parts);
         }
         let header = self.header(offload, parts.iter().map(|p| p.len()).sum())?;
         let mut all = [IoSlice::new(&[]); MAX_SLICES + 1];
         all[0] = IoSlice::new(&header);
         all[1..=parts.len()].copy_from_slice(parts);
-        self.write_parts(&all[..=parts.len()])
+        write_parts(&self.file, &all[..=parts.len()])
     }
 
     /// The header of a frame of `length` octets.
@@ -184,15 +215,15 @@ impl Tap {
         }
         Ok(())
     }
+}
 
-    /// A device takes a frame wholly or not at all.
-    fn write_parts(&self, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        loop {
-            match (&self.file).write_vectored(parts) {
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-                Ok(_) => return Ok(()),
-            }
+/// A device takes a frame wholly or not at all.
+fn write_parts(mut queue: &File, parts: &[IoSlice<'_>]) -> io::Result<()> {
+    loop {
+        match queue.write_vectored(parts) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+            Ok(_) => return Ok(()),
         }
     }
 }

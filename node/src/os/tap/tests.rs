@@ -101,7 +101,12 @@ fn a_plain_port_takes_finished_frames_only() {
 /// A port with offloads and a plain one, both on one bridge, so that a frame written to one can be read from the other
 /// after the kernel has done what was left to do.
 fn bridged() -> (Tap, Tap) {
-    let offload = Tap::open("off0", Backend::Offload).unwrap();
+    bridged_for(0)
+}
+
+/// The same; the port with offloads has so many queues for writing.
+fn bridged_for(writers: usize) -> (Tap, Tap) {
+    let offload = Tap::open_for("off0", Backend::Offload, writers).unwrap();
     let plain = Tap::open("plain0", Backend::Plain).unwrap();
     ip("link add br0 type bridge forward_delay 0 stp_state 0 mcast_snooping 0");
     ip("link set br0 addrgenmode none up");
@@ -239,6 +244,38 @@ fn the_kernel_finishes_what_was_left() {
                 whole.extend_from_slice(&frame[made.payload..]);
             }
             assert!(whole == payload);
+        }
+    });
+}
+
+#[test]
+fn several_write_and_one_reads() {
+    with_taps(|| {
+        let (offload, plain) = bridged_for(3);
+        if offload.writers() == 0 {
+            eprintln!("skipped: this kernel has no TAP devices with several queues");
+            return;
+        }
+        assert_eq!(offload.writers(), 3);
+        for writers in [0, 3] {
+            let again = Tap::open_for("off0", Backend::Offload, writers);
+            assert!(matches!(again, Err(TapError::NameTaken(_))), "{again:?}");
+        }
+        let ethernet = |n: u8| [&[2, 0, 0, 0, 0, 2][..], &SOURCE, &[0x88, 0xb5], &[n; 46]].concat();
+        for writer in 0..5 {
+            offload.write_by(writer, &Offload::PLAIN, &ethernet(writer as u8)).unwrap();
+            assert_eq!(next_frame(&plain, SOURCE).1, ethernet(writer as u8), "writer {writer}");
+        }
+        // Flows that were written by different queues, and come back: all are read here, in the order in which they came.
+        let frames: Vec<_> = (0..60u8).map(|n| make(false, UDP, false, &[n; 100]).frame).collect();
+        for (n, frame) in frames.iter().enumerate() {
+            let mut there = frame.clone();
+            // Another source port.
+            there[35] = n as u8;
+            plain.write(&Offload::PLAIN, &there).unwrap();
+        }
+        for n in 0..60 {
+            assert_eq!(next_frame(&offload, SOURCE).1.last(), Some(&n));
         }
     });
 }

@@ -152,7 +152,9 @@ impl Daemon {
             let controller = controller.clone();
             Box::new(move |request| controller.request(request))
         };
-        let (engine, events, packets) = engine::start(core, clock, sink).map_err(|e| {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let lanes = conf.typed.settings.lanes.count(processors);
+        let (engine, events, packets) = engine::start(core, clock, sink, lanes).map_err(|e| {
             StartError::new(
                 format!("no packet loop ({e})"),
                 "this process",
@@ -165,7 +167,7 @@ impl Daemon {
         let profile = Profile::choose(conf.typed.settings.profile, Path::new("/"));
         tracing::info!(profile = profile.name(), reason = %profile.reason, "profile");
         let clones = clones::View { belonging, seen: Vec::new(), former: home.former_addresses() };
-        let state = State { conf, ports, profile, clones, ..State::default() };
+        let state = State { conf, ports, lanes, profile, clones, ..State::default() };
         let shared = Arc::new(Shared::new(home, engine, controller, tokens, order_sender, state));
         let netlink = Netlink::connect().inspect_err(|error| {
             tracing::warn!(%error, "no netlink: wildcard addresses are bound and no network can be joined");
@@ -199,6 +201,7 @@ impl Daemon {
             address = %own,
             home = %root.display(),
             port = primary,
+            lanes,
             "ztnode runs"
         );
         if !may_administer_network() {

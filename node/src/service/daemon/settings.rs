@@ -64,7 +64,7 @@ impl Daemon {
         let core_settings = conf.core_settings();
         let exposed = !conf.typed.settings.allow_management_from.is_empty();
         if restart_matters(&self.shared.state().conf, &conf) {
-            tracing::info!("ports and the controller's folder change at the next start");
+            tracing::info!("ports, lanes and the controller's folder change at the next start");
         }
         let profile = Profile::choose(conf.typed.settings.profile, Path::new("/"));
         {
@@ -85,7 +85,7 @@ impl Daemon {
 fn restart_matters(old: &LocalConf, new: &LocalConf) -> bool {
     let at_start = |conf: &LocalConf| {
         let settings = &conf.typed.settings;
-        (settings.primary_port, conf.extra_ports(), settings.controller_db_path.clone())
+        (settings.primary_port, conf.extra_ports(), settings.controller_db_path.clone(), settings.lanes)
     };
     at_start(old) != at_start(new)
 }

@@ -113,7 +113,10 @@ impl Engine {
             if straight {
                 let now = self.clock.now();
                 self.core.port_frame(now, network, &offload, &mut self.intake.slots.room()[..length]);
-                if self.core.outbox.datagrams.buffer().len() >= BURST_OUT {
+                if let Some(staging) = &mut self.core.outbox.staging {
+                    staging.adopt(self.intake.slots.buffer(), 0);
+                }
+                if self.is_burst() {
                     self.flush();
                     straight = false;
                 }
@@ -122,6 +125,11 @@ impl Engine {
             }
         }
         self.flush();
+    }
+
+    /// Whether what is to be sent should go before more is read.
+    fn is_burst(&self) -> bool {
+        self.core.outbox.datagrams.buffer().len() >= BURST_OUT || self.is_staging_due()
     }
 
     fn read_frame(&mut self, network: NetworkId) -> Read {
@@ -153,8 +161,14 @@ impl Engine {
         while let Some(mut frame) = queue.pop(micros, |dropped| slots.recycle(dropped)) {
             let (network, offload) = (frame.network, frame.offload);
             self.core.port_frame(now, network, &offload, frame.bytes_mut());
+            let mut due = false;
+            if let Some(staging) = &mut self.core.outbox.staging {
+                let (buffer, start) = frame.buffer();
+                staging.adopt(buffer, start);
+                due = staging.is_due();
+            }
             slots.recycle(frame);
-            if self.core.outbox.datagrams.buffer().len() >= BURST_OUT {
+            if due || self.core.outbox.datagrams.buffer().len() >= BURST_OUT {
                 break;
             }
         }

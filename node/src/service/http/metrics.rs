@@ -132,6 +132,7 @@ fn queues(page: &mut Page, counters: &QueueCounters) {
         ("from_socket", "late", counters.in_late),
         ("to_socket", "full", counters.socket_full),
         ("to_port", "refused", counters.port_refused),
+        ("to_lane", "full", counters.lane_full),
     ] {
         page.sample("ztnode_queue_dropped_total", &[("queue", queue), ("reason", reason)], count);
     }

@@ -47,6 +47,7 @@ pub(super) fn status(status: &StatusInfo, state: &State, home: &str, now: i64) -
         ("listeningOn", addresses(&state.listening)),
         ("udpBuffers", udp_buffers(state.udp_buffers)),
         ("surfaceAddresses", addresses(&status.surface_addresses)),
+        ("lanes", json!(state.lanes)),
         ("primaryPort", json!(primary)),
         ("secondaryPort", json!(secondary)),
         ("tertiaryPort", json!(tertiary)),

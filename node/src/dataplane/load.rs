@@ -1,0 +1,189 @@
+//! What a lane is to do: frames of its flows, decided about by the core, in both directions.
+//!
+//! Frames on their way out are small ones, one behind the other in a common buffer, and super-frames, whose buffers change hands
+//! without being copied. What every frame needs besides its octets ([`Orders`]) is kept once for neighbours that share it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use protocol::NetworkId;
+use protocol::packet::SessionKeys;
+use rand::Rng;
+
+use super::coalesce::FrameBatch;
+use super::headers::{ETHERNET, u16_at};
+use super::outbox::DatagramBatch;
+use super::segment::Cutting;
+use super::sending::{Amount, Orders, Parts};
+use super::vnet::Offloads;
+
+/// Octets of a load that is worth handing over at once: outgoing ones, about a super-frame …
+const ENOUGH_OUT: usize = 1 << 16;
+/// … and incoming ones: more than one super-frame, which this would cut short.
+const ENOUGH_IN: usize = 4 << 16;
+/// Octets and frames of a load that is not worth waking anybody.
+const SMALL: (usize, usize) = (8 << 10, 8);
+
+/// Frames for one lane. The buffers are used again and again.
+#[derive(Debug, Default)]
+pub struct Load {
+    bytes: Vec<u8>,
+    /// Buffers of super-frames, and where in them these begin.
+    supers: Vec<(Box<[u8]>, usize)>,
+    orders: Vec<Orders<Arc<SessionKeys>>>,
+    outgoing: Vec<Outgoing>,
+    incoming: Vec<Incoming>,
+    octets_out: usize,
+    octets_in: usize,
+    packets: u64,
+}
+
+/// A frame, or a super-frame, on its way to a member.
+#[derive(Debug)]
+struct Outgoing {
+    orders: usize,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// A payload in the common buffer.
+    One(Range<usize>),
+    /// That many octets of the next super-frame, cut in this way.
+    Cut(Cutting, usize),
+}
+
+/// A frame on its way to a port, with its Ethernet header in the common buffer.
+#[derive(Debug)]
+struct Incoming {
+    network: NetworkId,
+    takes: Offloads,
+    range: Range<usize>,
+}
+
+impl Load {
+    /// Adds frames for a member. The buffer of a super-frame has to be given right afterwards: [`Self::give`].
+    pub(super) fn send(&mut self, orders: &Orders<&Arc<SessionKeys>>, parts: &Parts<'_>) -> Amount {
+        let amount = orders.amount(parts);
+        if amount.packets > 0 {
+            if !self.orders.last().is_some_and(|last| orders.is(last)) {
+                self.orders.push(orders.kept());
+            }
+            let what = match parts {
+                Parts::One(payload) => What::One(self.lay(&[payload])),
+                Parts::Cut(cut) => What::Cut(cut.how(), ETHERNET + cut.body().len()),
+            };
+            self.outgoing.push(Outgoing { orders: self.orders.len() - 1, what });
+            self.octets_out += amount.octets as usize;
+            self.packets += amount.packets;
+        }
+        amount
+    }
+
+    /// Takes over the buffer in which the super-frame that was added last begins at `start`.
+    pub(super) fn give(&mut self, buffer: Box<[u8]>, start: usize) {
+        self.supers.push((buffer, start));
+    }
+
+    /// The buffers of super-frames, when all is done.
+    pub(super) fn supers(&mut self) -> impl Iterator<Item = Box<[u8]>> {
+        self.supers.drain(..).map(|(buffer, _)| buffer)
+    }
+
+    /// Adds a frame for a port: its Ethernet header and its payload.
+    pub(super) fn deliver(
+        &mut self,
+        network: NetworkId,
+        takes: Offloads,
+        header: [&[u8]; 3],
+        payload: &[u8],
+    ) {
+        let [dest, source, ethertype] = header;
+        let range = self.lay(&[dest, source, ethertype, payload]);
+        self.octets_in += range.len();
+        self.packets += 1;
+        self.incoming.push(Incoming { network, takes, range });
+    }
+
+    fn lay(&mut self, parts: &[&[u8]]) -> Range<usize> {
+        let start = self.bytes.len();
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        start..self.bytes.len()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.outgoing.is_empty() && self.incoming.is_empty()
+    }
+
+    /// Whether it should be handed over without waiting for more.
+    pub fn is_enough(&self) -> bool {
+        self.octets_out >= ENOUGH_OUT || self.octets_in >= ENOUGH_IN
+    }
+
+    /// Whether doing it takes less than waking somebody who does it.
+    pub fn is_small(&self) -> bool {
+        self.octets_out + self.octets_in <= SMALL.0 && self.packets <= SMALL.1 as u64
+    }
+
+    /// How many frames it is, segments counted one by one.
+    pub fn frames(&self) -> u64 {
+        self.packets
+    }
+
+    /// Protects all that leaves, in order, and hands it to `send` in bursts of about a super-frame.
+    pub fn send_all(
+        &self,
+        rng: &mut impl Rng,
+        datagrams: &mut DatagramBatch,
+        mut send: impl FnMut(&DatagramBatch),
+    ) {
+        let mut supers = self.supers.iter();
+        datagrams.clear();
+        for Outgoing { orders, what } in &self.outgoing {
+            let orders = &self.orders[*orders];
+            match what {
+                What::One(range) => {
+                    orders.carry_out(&Parts::One(&self.bytes[range.clone()]), rng, datagrams);
+                }
+                What::Cut(how, length) => {
+                    // A buffer that was not given has nothing to be cut.
+                    let given = supers.next();
+                    let body = given.and_then(|(buffer, start)| buffer.get(start + ETHERNET..start + length));
+                    if let Some(body) = body {
+                        orders.carry_out(&Parts::Cut(&how.of(body)), rng, datagrams);
+                    }
+                }
+            }
+            if datagrams.buffer().len() >= ENOUGH_OUT {
+                send(datagrams);
+                datagrams.clear();
+            }
+        }
+        if !datagrams.is_empty() {
+            send(datagrams);
+            datagrams.clear();
+        }
+    }
+
+    /// Joins all that came in, in order, into `frames`.
+    pub fn join_all(&self, frames: &mut FrameBatch) {
+        for Incoming { network, takes, range } in &self.incoming {
+            let frame = &self.bytes[range.clone()];
+            let (Some((dest, rest)), ethertype) = (frame.split_first_chunk(), u16_at(frame, 12)) else {
+                continue;
+            };
+            let Some((source, _)) = rest.split_first_chunk() else { continue };
+            frames.push_joining(*network, *takes, *dest, *source, ethertype, &frame[ETHERNET..]);
+        }
+    }
+
+    /// Forgets everything; buffers stay allocated, those of super-frames stay where they are.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.orders.clear();
+        self.outgoing.clear();
+        self.incoming.clear();
+        (self.octets_out, self.octets_in, self.packets) = (0, 0, 0);
+    }
+}
