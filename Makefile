@@ -7,7 +7,7 @@ TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 2
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
-.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc licences fuzz bench bench-micro bench-instructions install
+.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc licences fuzz bench bench-lanes bench-micro bench-instructions install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
@@ -70,6 +70,10 @@ bench: LAB_PACKAGES += iperf3 ethtool util-linux $(if $(PEERS),wireguard-go wire
 bench: root requirements ## Throughput beside others, under 30 min (as root; PEERS=1 installs peers; BENCH="--quick", "--help")
 	$(CARGO) build --release --package node --package cli --package benches --bins
 	$(TARGET)/release/ztbench $(BENCH)
+
+bench-lanes: root requirements ## What one node sends with 0, 1, 2 … lanes (as root; BENCH="--lanes 0,1,2,4")
+	$(CARGO) build --release --package node --package cli --package benches --bins
+	$(TARGET)/release/ztgrowth $(BENCH)
 
 bench-micro: ## Micro benchmarks (Criterion): ciphers, fragments, checksums, rules and flow cache, super-frames (QUICK=1: rough, 2 min)
 	$(CARGO) bench --package benches $(if $(QUICK),-- --quick)
