@@ -14,7 +14,7 @@ use clap::Parser;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use node::dataplane::FrameBatch;
 use node::dataplane::segment::{self, Cut};
-use node::dataplane::vnet::{Gso, SUPER_FRAME_ROOM};
+use node::dataplane::vnet::{self, Gso, SUPER_FRAME_ROOM};
 use node::os::batch::{ReceiveBatch, SendBatch};
 use node::os::tap::{Backend, Tap};
 use node::os::udp::UdpSocket;
@@ -100,7 +100,7 @@ impl Probe {
             let Some((offload, length)) = self.tap.read(&mut self.frame).context("reading the TAP")? else {
                 break;
             };
-            let frame = &mut self.frame[..length];
+            let frame = &mut self.frame[vnet::HEADER..][..length];
             if length < ETHERNET {
                 continue;
             }

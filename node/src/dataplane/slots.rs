@@ -8,7 +8,7 @@ use protocol::NetworkId;
 
 use super::fair_queue::{Item, Relief};
 use super::relief;
-use super::vnet::{Offload, SUPER_FRAME_ROOM};
+use super::vnet::{HEADER, Offload, SUPER_FRAME_ROOM};
 
 /// What is copied: an ordinary frame of a network with the usual MTU of 2800 and its headers.
 const SMALL: usize = 3_072;
@@ -85,7 +85,7 @@ fn memory(octets: usize) -> Box<[u8]> {
 }
 
 impl Slots {
-    /// Where a frame is to be read to: [`SUPER_FRAME_ROOM`] octets.
+    /// Where a frame is to be read to: [`SUPER_FRAME_ROOM`] octets, the frame behind the first [`HEADER`] of them.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.room
     }
@@ -95,17 +95,22 @@ impl Slots {
         &mut self.room
     }
 
-    /// Keeps the frame that lies at the beginning of [`Self::room`], where another may be read to then.
+    /// The frame of that length that was read to [`Self::room`].
+    pub fn frame(&mut self, length: usize) -> &mut [u8] {
+        &mut self.room[HEADER..HEADER + length]
+    }
+
+    /// Keeps the frame of that length that was read to [`Self::room`], where another may be read to then.
     pub fn keep(&mut self, network: NetworkId, offload: Offload, length: usize) -> Frame {
-        let memory = if length <= SMALL {
+        let (memory, start) = if length <= SMALL {
             let mut slot = self.small.pop().unwrap_or_else(|| memory(SMALL));
-            slot[..length].copy_from_slice(&self.room[..length]);
-            slot
+            slot[..length].copy_from_slice(self.frame(length));
+            (slot, 0)
         } else {
             let empty = self.large.pop().unwrap_or_else(|| memory(SUPER_FRAME_ROOM));
-            std::mem::replace(&mut self.room, empty)
+            (std::mem::replace(&mut self.room, empty), HEADER)
         };
-        Frame { memory, start: 0, end: length, network, offload }
+        Frame { memory, start, end: start + length, network, offload }
     }
 
     /// Takes the memory of a frame back.
@@ -124,7 +129,7 @@ mod tests {
     use super::*;
 
     fn kept(slots: &mut Slots, bytes: &[u8], offload: Offload) -> Frame {
-        slots.room()[..bytes.len()].copy_from_slice(bytes);
+        slots.frame(bytes.len()).copy_from_slice(bytes);
         slots.keep(NetworkId(1), offload, bytes.len())
     }
 

@@ -10,9 +10,9 @@
 /// Octets of the header.
 pub const HEADER: usize = 10;
 
-/// The largest frame a port with offloads may hand over: 65,535 octets of IP, Ethernet header and up to two VLAN tags,
-/// rounded up.
-pub const SUPER_FRAME_ROOM: usize = 65_550 + 18;
+/// What the largest frame takes that a port with offloads may hand over: 65,535 octets of IP, Ethernet header and up to two
+/// VLAN tags, rounded up, and before it all this header.
+pub const SUPER_FRAME_ROOM: usize = HEADER + 65_550 + 18;
 
 const NEEDS_CHECKSUM: u8 = 1;
 const CHECKSUM_VALID: u8 = 2;

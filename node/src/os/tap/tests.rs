@@ -121,8 +121,9 @@ fn next_frame(tap: &Tap, source: [u8; 6]) -> (Offload, Vec<u8>) {
     let mut buffer = vec![0; vnet::SUPER_FRAME_ROOM];
     loop {
         while let Some((offload, length)) = tap.read(&mut buffer).unwrap() {
-            if buffer[6..12] == source {
-                return (offload, buffer[..length].to_vec());
+            let frame = &buffer[vnet::HEADER..][..length];
+            if frame[6..12] == source {
+                return (offload, frame.to_vec());
             }
         }
         let mut waiting = [PollFd::new(tap.as_fd(), PollFlags::POLLIN)];
@@ -406,7 +407,7 @@ fn shuttle(a: &Tap, b: &Tap, ended: &std::io::PipeReader) -> (usize, usize, usiz
                 }
                 partial += usize::from(matches!(offload.checksum, Checksum::Partial { .. }));
                 // The other namespace may be gone already.
-                let _ = to.write(&offload, &buffer[..length]);
+                let _ = to.write(&offload, &buffer[vnet::HEADER..][..length]);
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::dataplane::codel::Params;
 use crate::dataplane::fair_queue::{FairQueue, Limits};
 use crate::dataplane::flow::Flows;
 use crate::dataplane::slots::{Frame, Slots};
-use crate::dataplane::vnet::Offload;
+use crate::dataplane::vnet::{HEADER, Offload};
 
 /// Bytes of an Ethernet header: destination, source, ethertype.
 const ETHERNET: usize = 14;
@@ -93,6 +93,7 @@ impl Engine {
     pub(super) fn read_frames(&mut self, index: u32) {
         let found = self.ports.iter().find(|(_, (i, _))| *i == index);
         let Some(network) = found.map(|(network, _)| *network) else { return };
+        let now = self.clock.now();
         let mut straight = self.intake.is_empty();
         let mut taken = 0;
         for _ in 0..TAP_FRAMES {
@@ -111,10 +112,9 @@ impl Engine {
             };
             taken += length;
             if straight {
-                let now = self.clock.now();
-                self.core.port_frame(now, network, &offload, &mut self.intake.slots.room()[..length]);
+                self.core.port_frame(now, network, &offload, self.intake.slots.frame(length));
                 if let Some(staging) = &mut self.core.outbox.staging {
-                    staging.adopt(self.intake.slots.buffer(), 0);
+                    staging.adopt(self.intake.slots.buffer(), HEADER);
                 }
                 if self.is_burst() {
                     self.flush();
