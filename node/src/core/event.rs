@@ -149,7 +149,7 @@ pub struct PhysicalNetwork {
     pub blacklist: bool,
     /// Trusted path ID, 0 for none.
     pub trusted_path_id: u64,
-    /// Datagram size towards it in bytes of UDP payload, 0 for the default.
+    /// Datagram size towards it in bytes of UDP payload; 0: measured, beginning with the default.
     pub mtu: usize,
 }
 
@@ -213,13 +213,11 @@ impl Settings {
         self.physical.iter().filter(|(p, _)| p.contains(ip)).max_by_key(|(p, _)| p.bits).map(|(_, n)| n)
     }
 
-    /// Datagram size towards `ip`, in bytes of UDP payload.
-    pub fn mtu(&self, ip: IpAddr) -> usize {
-        use protocol::packet::{DEFAULT_MTU, MAX_MTU, MIN_MTU};
-        match self.physical(ip).map_or(0, |n| n.mtu) {
-            0 => DEFAULT_MTU,
-            mtu => mtu.clamp(MIN_MTU, MAX_MTU),
-        }
+    /// Datagram size the user wants towards `ip`, in bytes of UDP payload; `None` where that is left to us.
+    pub fn configured_mtu(&self, ip: IpAddr) -> Option<usize> {
+        use protocol::packet::{MAX_MTU, MIN_MTU};
+        let mtu = self.physical(ip).map_or(0, |n| n.mtu);
+        (mtu != 0).then(|| mtu.clamp(MIN_MTU, MAX_MTU))
     }
 
     /// The trusted path ID towards `ip`, if its network has one.

@@ -117,6 +117,7 @@ impl Core {
         if let Some(peer) = self.topology.peers.get_mut(&source) {
             peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
         }
+        self.path_mtus.distrust(now, source);
         self.credit(now, via, source, hops, Some(Verb::Hello), false);
         self.retry_sending(now, Some(source));
         self.announce_to_greeter(now, source);

@@ -168,6 +168,28 @@ pub struct PeerInfo {
     pub tunneled: bool,
 }
 
+/// Where a path's datagram size comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum MtuSource {
+    /// Nothing large enough was sent lately for it to matter.
+    Default,
+    /// The user's settings.
+    Configured,
+    /// Probes (which may be under way, or have had no answer).
+    Measured,
+}
+
+impl MtuSource {
+    /// The name shown by tools: `default`, `configured` or `measured`.
+    pub fn name(self) -> &'static str {
+        match self {
+            MtuSource::Default => "default",
+            MtuSource::Configured => "configured",
+            MtuSource::Measured => "measured",
+        }
+    }
+}
+
 /// One physical path to a peer.
 #[derive(Clone, Debug)]
 pub struct PathInfo {
@@ -181,6 +203,10 @@ pub struct PathInfo {
     pub last_receive: i64,
     /// Trusted path ID, 0 for none.
     pub trusted_path_id: u64,
+    /// Size of the datagrams sent over it at most, bytes of UDP payload.
+    pub mtu: usize,
+    /// Where that comes from.
+    pub mtu_source: MtuSource,
     /// Whether it is alive (not expired).
     pub active: bool,
     /// Whether it is the one in use.

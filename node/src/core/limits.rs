@@ -8,6 +8,8 @@ pub const MAX_PEERS: usize = 100_000;
 pub const MAX_PATHS_PER_PEER: usize = 16;
 /// Physical paths remembered for all peers together; at the cap new ones are not remembered until old ones expire.
 pub const MAX_PATHS: usize = 4 * MAX_PEERS;
+/// Paths whose datagram size is measured; further ones keep the default.
+pub const MAX_MEASURED_PATHS: usize = 4_096;
 /// Packets waiting for a destination's identity or path.
 pub const MAX_SEND_QUEUE: usize = 1024;
 /// Of these, for one destination.
@@ -73,6 +75,20 @@ pub const PATH_EXPIRY: i64 = 243_000;
 pub const FULL_HELLO: i64 = 60_000;
 /// Time after which an unanswered probe makes us say HELLO again, so that a restarted root learns of us soon.
 pub const PROBE_ANSWER: i64 = 4_000;
+/// How long each try of a probe of a path's datagram size is waited for; with the last one the size has failed.
+pub const PATH_MTU_TRIES: [i64; 3] = [1_000, 2_000, 2_000];
+/// Pause before the next size is tried: receivers answer an ECHO in [`ECHO_GATE`] at most.
+pub const PATH_MTU_PAUSE: i64 = 250;
+/// A path in use is asked whether its datagram size still passes …
+pub const PATH_MTU_CHECK: i64 = 60_000;
+/// … sooner, while that is larger than the default.
+pub const PATH_MTU_CHECK_LARGE: i64 = 10_000;
+/// A path in use is asked whether a larger datagram passes.
+pub const PATH_MTU_SEARCH: i64 = 600_000;
+/// What was measured is forgotten when no large packet went out for this long.
+pub const PATH_MTU_FORGET: i64 = 600_000;
+/// Probes sent at once.
+pub const PATH_MTU_PROBES: usize = 64;
 /// A peer silent for this long is inactive and, unless it is an upstream, forgotten.
 pub const PEER_TIMEOUT: i64 = 500_000;
 /// A node that hears no root for this long calls itself offline. The reference waits 500 s.

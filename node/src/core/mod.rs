@@ -13,6 +13,7 @@
 //! | `send` | a packet's way out: path, suite, fragments, queue, WHOIS |
 //! | `clones` | noticing other machines with our identity |
 //! | `contact` | keeping in touch and finding direct paths |
+//! | `path_mtu` | how large a datagram each path takes |
 //! | `network/` | VL2: joining, configurations, credentials, frames, multicast, bridging |
 //!
 //! Times are milliseconds since the Unix epoch and must not run backwards.
@@ -27,6 +28,7 @@ pub mod info;
 pub mod limits;
 mod network;
 pub mod path;
+mod path_mtu;
 pub mod peer;
 mod peer_cache;
 mod punch;
@@ -60,6 +62,7 @@ use limits::{
 };
 use network::{Directory, Network};
 use path::{PathKey, SocketId};
+use path_mtu::PathMtus;
 use punch::Knocks;
 use queue::Queue;
 use surface::Surfaces;
@@ -85,6 +88,7 @@ pub struct Core {
     topology: Topology,
     surfaces: Surfaces,
     expected: Expected,
+    path_mtus: PathMtus,
     knocks: Knocks,
     watch: Option<Watch>,
     reflections: Reflections,
@@ -130,6 +134,7 @@ impl Core {
             settings: config.settings,
             surfaces: Surfaces::default(),
             expected: Expected::default(),
+            path_mtus: PathMtus::default(),
             knocks: Knocks::default(),
             watch: None,
             reflections: Reflections::default(),
@@ -167,7 +172,7 @@ impl Core {
 
     /// When [`Core::tick`] wants to run next.
     pub fn next_deadline(&self) -> i64 {
-        let mut next = self.next_ping.min(self.next_housekeeping);
+        let mut next = self.next_ping.min(self.next_housekeeping).min(self.path_mtus.next());
         if !self.sending.is_empty() || !self.parked.is_empty() {
             next = next.min(self.next_background);
         }
@@ -187,6 +192,7 @@ impl Core {
             self.next_ping = now + self.ping_interval();
             self.announce_groups(now);
         }
+        self.measure_paths(now);
         self.knock_where_due(now);
         self.call_clones(now);
         self.repeat_announcements(now);
@@ -299,6 +305,11 @@ impl Core {
             self.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();
         used.sort_unstable();
         self.topology.paths.retain(now, PATH_EXPIRY, |key| used.binary_search(key).is_ok());
+        let peers = &self.topology.peers;
+        let exists = |peer: Address, path: &PathKey| {
+            peers.get(&peer).is_some_and(|known| known.paths.iter().any(|p| p.key == *path))
+        };
+        self.path_mtus.expire(now, exists);
         self.housekeep_networks(now);
     }
 }

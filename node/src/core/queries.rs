@@ -1,10 +1,12 @@
 //! What the node tells about itself.
 
 use super::Core;
-use super::info::{Counters, MoonInfo, NetworkInfo, PathInfo, PeerInfo, RuleCounters, RulesInfo, StatusInfo};
+use super::info::{Counters, MoonInfo, MtuSource, NetworkInfo, PathInfo, PeerInfo, RuleCounters, RulesInfo, StatusInfo};
 use super::limits::PATH_EXPIRY;
 use super::network::Network;
-use protocol::NetworkId;
+use super::path::PathKey;
+use protocol::packet::DEFAULT_MTU;
+use protocol::{Address, NetworkId};
 
 impl Core {
     /// The node's own state.
@@ -44,12 +46,15 @@ impl Core {
                     paths: peer
                         .paths
                         .iter()
-                        .map(|p| PathInfo {
+                        .map(|p| (p, self.path_mtu(*address, &p.key)))
+                        .map(|(p, (mtu, mtu_source))| PathInfo {
                             address: p.key.remote,
                             socket: p.key.socket.0,
                             last_send: paths.get(&p.key).map_or(0, |path| path.last_out),
                             last_receive: p.last_received,
                             trusted_path_id: self.settings.trusted_path(p.key.remote.ip()).unwrap_or(0),
+                            mtu,
+                            mtu_source,
                             active: now - p.last_received < PATH_EXPIRY,
                             preferred: best == Some(p.key),
                         })
@@ -57,6 +62,16 @@ impl Core {
                 }
             })
             .collect()
+    }
+
+    fn path_mtu(&self, peer: Address, path: &PathKey) -> (usize, MtuSource) {
+        if let Some(size) = self.settings.configured_mtu(path.remote.ip()) {
+            return (size, MtuSource::Configured);
+        }
+        match self.path_mtus.size(peer, path) {
+            Some(size) => (size, MtuSource::Measured),
+            None => (DEFAULT_MTU, MtuSource::Default),
+        }
     }
 
     /// The networks we joined, by ID.

@@ -162,9 +162,9 @@ impl Core {
     /// Protects a packet for its destination and puts it, cut as the path wants it, into the outbox.
     fn emit(&mut self, now: i64, packet: &mut [u8], key: PathKey, way: Way) {
         let dest = packet::dest(packet);
+        let mtu = self.datagram_size(now, dest, &key, packet.len());
         let Some(peer) = self.topology.peers.get(&dest) else { return };
         let ip = key.remote.ip();
-        let mtu = self.settings.mtu(ip);
         let copy = way == Way::Copy;
         if packet.len() > packet::max_packet(mtu) {
             self.counters.dropped += 1;

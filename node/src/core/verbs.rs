@@ -9,11 +9,12 @@ use protocol::{NetworkId, Result};
 use super::Core;
 use super::event::Event;
 use super::limits::WHOIS_GATE;
+use super::path_mtu;
 use super::receive::{Handled, Incoming};
 
 /// Identities in one OK(WHOIS), so that the answer stays one datagram of the default size.
 const MAX_WHOIS_ANSWERS: usize = 19;
-/// Payload echoed at most; nobody sends more than an empty one.
+/// Payload echoed at most; nobody sends more than an empty one, but for probes of a path.
 const MAX_ECHO: usize = 1_200;
 
 impl Core {
@@ -66,6 +67,7 @@ impl Core {
             Some(Verb::NetworkConfigRequest) => {
                 self.config_chunk(now, incoming, ok.body, ok.in_re_id).map(|_| Handled::Credit)
             }
+            Some(Verb::Echo) => self.ok_echo(now, incoming, ok.in_re_id, ok.body),
             Some(Verb::MulticastGather) => self.ok_gather(now, incoming, ok.body),
             Some(Verb::MulticastFrame) => self.ok_multicast_frame(now, incoming, ok.body),
             _ => Ok(Handled::Credit),
@@ -132,11 +134,12 @@ impl Core {
     fn answer_echo(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         // Unknown paths are not remembered for strangers' sake, so their gate is the peer's confirmation gate.
         let allowed = self.topology.paths.get_mut(&incoming.via).is_none_or(|path| path.allow_echo(now));
-        if !allowed || incoming.payload.len() > MAX_ECHO {
+        let probe = path_mtu::answer(incoming.payload);
+        if !allowed || (probe.is_none() && incoming.payload.len() > MAX_ECHO) {
             return Ok(Handled::Ignore);
         }
         let mut packet = self.begin_ok(incoming, Verb::Echo);
-        packet.extend_from_slice(incoming.payload);
+        packet.extend_from_slice(probe.as_ref().map_or(incoming.payload, |answer| answer));
         self.reply(now, incoming.via, packet);
         Ok(Handled::Credit)
     }

@@ -37,6 +37,7 @@ pub struct DatagramBatch {
     buffer: Vec<u8>,
     segments: Vec<Segment>,
     copies: Vec<Segment>,
+    whole: Vec<Segment>,
 }
 
 impl DatagramBatch {
@@ -57,6 +58,12 @@ impl DatagramBatch {
     pub fn push_copy(&mut self, socket: SocketId, to: SocketAddr, head: &[u8], data: &[u8]) {
         let range = self.lay(head, data);
         self.copies.push(Segment { range, socket: Some(socket), to, ttl: None });
+    }
+
+    /// Appends one datagram that IP is not to fragment: it arrives whole or not at all.
+    pub fn push_whole(&mut self, socket: SocketId, to: SocketAddr, data: &[u8]) {
+        let range = self.lay(&[], data);
+        self.whole.push(Segment { range, socket: Some(socket), to, ttl: None });
     }
 
     /// Appends one packet that `build` writes to the end of the buffer it is given (the packet begins at the offset it is given)
@@ -95,6 +102,11 @@ impl DatagramBatch {
         &self.copies
     }
 
+    /// The descriptors of datagrams that IP is not to fragment, apart from all others.
+    pub fn whole(&self) -> &[Segment] {
+        &self.whole
+    }
+
     /// Whether one more packet may be copied in this batch.
     pub fn has_room_for_copies(&self) -> bool {
         self.copies.len() < MAX_COPIES
@@ -105,14 +117,14 @@ impl DatagramBatch {
         &self.buffer
     }
 
-    /// The datagrams with their bytes, in send order, copies last.
+    /// The datagrams with their bytes, in send order, copies last; without those that must not be fragmented.
     pub fn iter(&self) -> impl Iterator<Item = (&Segment, &[u8])> {
         self.segments.iter().chain(&self.copies).map(|s| (s, &self.buffer[s.range.clone()]))
     }
 
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.segments.is_empty() && self.copies.is_empty()
+        self.segments.is_empty() && self.copies.is_empty() && self.whole.is_empty()
     }
 
     /// Forgets everything; the buffers stay allocated.
@@ -120,6 +132,7 @@ impl DatagramBatch {
         self.buffer.clear();
         self.segments.clear();
         self.copies.clear();
+        self.whole.clear();
     }
 }
 

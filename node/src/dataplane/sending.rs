@@ -71,6 +71,14 @@ impl Parts<'_> {
         }
     }
 
+    /// Octets of the longest payload.
+    pub fn longest(&self) -> usize {
+        match self {
+            Self::One(payload) => payload.len(),
+            Self::Cut(cut) => cut.longest(),
+        }
+    }
+
     /// Appends one payload.
     pub fn write(&self, index: usize, to: &mut Vec<u8>) {
         match self {

@@ -54,7 +54,7 @@ impl UdpSocket {
             tracing::debug!(%local, name, %error, "the socket is not tied to its interface");
         }
         enlarge_buffers(&socket);
-        allow_fragmentation(&socket, local.is_ipv6())?;
+        set_path_mtu_discovery(&socket, local.is_ipv6(), libc::IP_PMTUDISC_DONT)?;
         socket.set_nonblocking(true)?;
         socket.bind(&local.into())?;
         // Older kernels would take the control message of a send for nothing and send one huge datagram: ask first.
@@ -126,6 +126,19 @@ impl UdpSocket {
         )?;
         Ok(())
     }
+
+    /// Sends one datagram that neither this machine nor a router may fragment, whatever is known about the path: it shows what
+    /// the path takes. Datagrams that other threads send at the same moment are treated alike.
+    ///
+    /// # Errors
+    /// What the kernel says; `EMSGSIZE` where our own interface is too narrow.
+    pub fn send_whole(&self, data: &[u8], to: SocketAddr) -> io::Result<()> {
+        let ipv6 = self.local.is_ipv6();
+        set_path_mtu_discovery(&self.socket, ipv6, libc::IP_PMTUDISC_PROBE)?;
+        let sent = self.socket.send_to(data, to);
+        set_path_mtu_discovery(&self.socket, ipv6, libc::IP_PMTUDISC_DONT)?;
+        sent.map(drop)
+    }
 }
 
 impl AsFd for UdpSocket {
@@ -149,12 +162,13 @@ fn granted(socket: &Socket) -> io::Result<Buffers> {
     Ok(Buffers { receive: socket.recv_buffer_size()? / 2, send: socket.send_buffer_size()? / 2 })
 }
 
+/// Whether IP may fragment what is sent from now on: `mode` is one of `IP_PMTUDISC_…`, whose numbers IPv6 shares.
 #[allow(unsafe_code)]
-fn allow_fragmentation(socket: &Socket, ipv6: bool) -> io::Result<()> {
-    let (level, name, value): (_, _, libc::c_int) = if ipv6 {
-        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)
+fn set_path_mtu_discovery(socket: &impl AsRawFd, ipv6: bool, mode: libc::c_int) -> io::Result<()> {
+    let (level, name) = if ipv6 {
+        (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)
     } else {
-        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DONT)
+        (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)
     };
     // SAFETY: the descriptor is open, and pointer and length describe a live c_int that the kernel only reads.
     let result = unsafe {
@@ -162,7 +176,7 @@ fn allow_fragmentation(socket: &Socket, ipv6: bool) -> io::Result<()> {
             socket.as_raw_fd(),
             level,
             name,
-            (&raw const value).cast(),
+            (&raw const mode).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };

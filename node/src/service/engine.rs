@@ -408,6 +408,13 @@ impl Engine {
                 }
             }
         }
+        for segment in batch.whole() {
+            if let Some(socket) = segment.socket.and_then(|id| self.sockets.get(&id))
+                && let Err(error) = socket.send_whole(&buffer[segment.range.clone()], segment.to)
+            {
+                tracing::trace!(to = %segment.to, octets = segment.range.len(), %error, "not sent whole");
+            }
+        }
         let dropped = self.send_copies(congested > 0);
         if congested > 0 {
             self.core.queues_mut().socket_full += congested;

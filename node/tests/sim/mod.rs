@@ -84,6 +84,8 @@ struct InFlight {
     to: SocketAddr,
     /// The NAT the sender sits behind: hosts of one NAT reach each other by their inside addresses.
     realm: Option<usize>,
+    /// Whether IP must not fragment it.
+    whole: bool,
     data: Vec<u8>,
 }
 
@@ -94,6 +96,13 @@ pub struct World {
     pub weather: Weather,
     /// Pairs of hosts that cannot reach each other directly.
     pub cut: BTreeSet<(usize, usize)>,
+    /// Pairs of hosts between which no datagram larger than this passes whole.
+    pub narrow: BTreeMap<(usize, usize), usize>,
+    /// Whether what does not pass whole passes in fragments of IP, as it should.
+    pub fragments_pass: bool,
+    /// From one host to another: datagrams sent that had to be fragmented, and the largest that arrived.
+    pub fragmented: BTreeMap<(usize, usize), u64>,
+    pub largest: BTreeMap<(usize, usize), usize>,
     nats: Vec<NatBox>,
     flying: BinaryHeap<InFlight>,
     deadlines: BTreeSet<(i64, usize)>,
@@ -129,6 +138,10 @@ impl World {
             hosts: Vec::new(),
             weather,
             cut: BTreeSet::new(),
+            narrow: BTreeMap::new(),
+            fragments_pass: true,
+            fragmented: BTreeMap::new(),
+            largest: BTreeMap::new(),
             nats: Vec::new(),
             flying: BinaryHeap::new(),
             deadlines: BTreeSet::new(),
@@ -335,7 +348,11 @@ impl World {
                 assert!(data.len() < 18 || data[8..13] != data[13..18], "a packet from {host} to itself");
                 self.hosts[host].contacted.insert(segment.to);
                 // Hole-punching junk does its work in the sender's NAT and dies on the way.
-                self.transmit(host, segment.to, data, segment.ttl.is_some());
+                self.transmit(host, segment.to, data, segment.ttl.is_some(), false);
+            }
+            for segment in outbox.datagrams.whole() {
+                let data = &outbox.datagrams.buffer()[segment.range.clone()];
+                self.transmit(host, segment.to, data, false, true);
             }
             for (network, frame) in outbox.frames.iter() {
                 self.hosts[host].received.push((network, frame.to_vec()));
@@ -376,7 +393,7 @@ impl World {
     }
 
     /// A datagram leaves a host, through its NAT if it has one.
-    fn transmit(&mut self, host: usize, to: SocketAddr, data: &[u8], dies: bool) {
+    fn transmit(&mut self, host: usize, to: SocketAddr, data: &[u8], dies: bool, whole: bool) {
         let (inside, nat) = (self.hosts[host].inside, self.hosts[host].nat);
         let private = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 192);
         let from = match nat.filter(|_| !private(to.ip())) {
@@ -406,13 +423,14 @@ impl World {
             from,
             to,
             realm,
+            whole,
             data: data.to_vec(),
         });
     }
 
     /// A datagram reaches its destination, if there is one that lets it in.
     fn arrive(&mut self, datagram: InFlight) {
-        let InFlight { from, to, realm, mut data, .. } = datagram;
+        let InFlight { from, to, realm, whole, mut data, .. } = datagram;
         let at_nat = self.nats.iter().position(|n| IpAddr::V4(n.public) == to.ip());
         let (inside, nat) = match at_nat {
             Some(index) => {
@@ -444,6 +462,20 @@ impl World {
             && self.cut.contains(&(sender.min(host), sender.max(host)))
         {
             return;
+        }
+        if let Some(sender) = sender {
+            let pair = (sender.min(host), sender.max(host));
+            if self.narrow.get(&pair).is_some_and(|limit| data.len() > *limit) {
+                if whole {
+                    return;
+                }
+                *self.fragmented.entry((sender, host)).or_default() += 1;
+                if !self.fragments_pass {
+                    return;
+                }
+            }
+            let largest = self.largest.entry((sender, host)).or_default();
+            *largest = data.len().max(*largest);
         }
         if !self.hosts[host].up {
             return;

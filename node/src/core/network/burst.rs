@@ -10,7 +10,7 @@ use super::super::Core;
 use super::filter::Ethernet;
 use super::frames::ETHERNET_HEADER;
 use crate::dataplane::segment::{Cut, complete};
-use crate::dataplane::sending::{Orders, Parts};
+use crate::dataplane::sending::{HEAD, Orders, Parts};
 use crate::dataplane::vnet::{Gso, Offload};
 
 impl Core {
@@ -90,6 +90,8 @@ impl Core {
     ) {
         let us = self.address();
         let key = if to == us { None } else { self.route(now, to) };
+        let length = HEAD + parts.longest();
+        let mtu = key.map_or(0, |key| self.datagram_size(now, to, &key, length));
         let (Some(key), Some(peer)) = (key, self.topology.peers.get(&to)) else {
             for index in 0..parts.count() {
                 let mut packet = self.begin(to, Verb::Frame);
@@ -111,7 +113,7 @@ impl Core {
             trusted: self.settings.trusted_path(ip),
             socket: key.socket,
             remote: key.remote,
-            mtu: self.settings.mtu(ip),
+            mtu,
         };
         self.scratch = head;
         let amount = match &mut self.outbox.staging {

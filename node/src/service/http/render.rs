@@ -201,6 +201,8 @@ pub(super) fn peer(info: &PeerInfo) -> Value {
             "preferred": p.preferred,
             "localSocket": p.socket,
             "localPort": 0,
+            "mtu": p.mtu,
+            "mtuSource": p.mtu_source.name(),
         })).collect::<Vec<_>>(),
     })
 }

@@ -1,0 +1,361 @@
+//! How large a datagram each direct path takes: measured, for whoever sends more than fits a small one.
+//!
+//! A path begins with the default size. Probes are ECHOs filled up to a size and sent whole: not cut by us, and with IP told
+//! not to fragment. An answer proves that this size arrives. Whoever answers in our own way is a ztnode and may be sent more
+//! than the 1500 bytes another implementation has room for; whoever echoes the payload is not, and never gets more than the
+//! default. Where even the default does not pass whole, the largest size that does is taken, so that our fragments fit and IP
+//! has nothing to cut.
+//!
+//! The model is RFC 8899 (search, confirmation of what is in use, falling back when that fails), with a few sizes that make a
+//! difference in place of a search for the exact one. Only packets larger than [`FLOOR`] cause probing, so an idle path, or one
+//! that carries small packets, costs nothing.
+//!
+//! Specification: VL1 verbs, "ECHO"; packet format, "the 1500-byte receive limit". RFC 8899.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use protocol::packet::{self, DEFAULT_MTU, HEADER_LEN, MAX_MTU, max_packet};
+use protocol::verb::Verb;
+use protocol::{Address, Result};
+
+use super::Core;
+use super::limits::{
+    MAX_MEASURED_PATHS, PATH_MTU_CHECK, PATH_MTU_CHECK_LARGE, PATH_MTU_FORGET, PATH_MTU_PAUSE,
+    PATH_MTU_PROBES, PATH_MTU_SEARCH, PATH_MTU_TRIES,
+};
+use super::path::{PathKey, SocketId};
+use super::receive::{Handled, Incoming};
+
+/// What every path is supposed to take: the payload of a datagram in the smallest packet that IPv6 allows (1280 bytes).
+pub(super) const FLOOR: usize = 1_232;
+
+/// Sizes that are tried, bytes of UDP payload. Below the default: what is left in tunnels with an MTU of 1400 and 1460. Above
+/// it: a whole frame of a network with MTU 2800, half of one with MTU 9000, and what an underlay with MTU 9000 carries.
+const LADDER: [usize; 7] = [FLOOR, 1_352, 1_412, DEFAULT_MTU, 2_896, 4_544, 8_952];
+
+/// The next larger size.
+fn above(size: usize) -> Option<usize> {
+    LADDER.into_iter().find(|larger| *larger > size)
+}
+
+/// Begins the payload of a probe; zeros follow.
+const PROBE: [u8; 8] = *b"ztnodePM";
+/// Begins a ztnode's answer; the largest datagram it takes follows, two bytes.
+const ANSWER: [u8; 8] = *b"ztnodePA";
+
+/// Who answered a probe.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// A ztnode, which takes datagrams of this size.
+    Ours(usize),
+    /// Another implementation.
+    Other,
+}
+
+/// What is known and being found out about one path.
+#[derive(Clone, Debug)]
+struct Measure {
+    /// The size in use.
+    size: usize,
+    /// The size being tried, 0 when nothing is.
+    trying: usize,
+    /// Packet IDs of the tries so far.
+    tries: Vec<u64>,
+    /// Whether larger sizes are to be tried when one has passed.
+    climbing: bool,
+    /// A size that passed until the peer might have become another program; tried before others.
+    hope: usize,
+    /// When the next probe or the end of the last one is due; never while nothing is tried.
+    due: i64,
+    /// From when on the next large packet causes a check of the size in use …
+    check: i64,
+    /// … and, after that, another search for a larger one.
+    search: i64,
+    /// The last large packet.
+    used: i64,
+}
+
+impl Measure {
+    fn new(now: i64) -> Self {
+        let mut new = Self {
+            size: DEFAULT_MTU,
+            trying: 0,
+            tries: Vec::new(),
+            climbing: true,
+            hope: 0,
+            due: i64::MAX,
+            check: now,
+            search: now + PATH_MTU_SEARCH,
+            used: now,
+        };
+        new.begin(now, DEFAULT_MTU);
+        new
+    }
+
+    fn begin(&mut self, at: i64, size: usize) {
+        self.trying = size;
+        self.tries.clear();
+        self.due = at;
+    }
+
+    /// A large packet goes out. Whether something is due earlier than before.
+    fn note_use(&mut self, now: i64) -> bool {
+        self.used = now;
+        if self.trying != 0 || now < self.check {
+            return false;
+        }
+        if now >= self.search {
+            self.climbing = true;
+            self.search = now + PATH_MTU_SEARCH;
+        }
+        self.begin(now, self.size);
+        true
+    }
+
+    /// Nothing more to be tried for now.
+    fn settle(&mut self, now: i64) {
+        (self.trying, self.hope, self.climbing) = (0, 0, false);
+        self.tries.clear();
+        self.due = i64::MAX;
+        let pause = if self.size > DEFAULT_MTU { PATH_MTU_CHECK_LARGE } else { PATH_MTU_CHECK };
+        self.check = now + pause;
+    }
+
+    /// The size being tried has passed.
+    fn passed(&mut self, now: i64, kind: Kind) {
+        let room = match kind {
+            Kind::Ours(room) => room,
+            Kind::Other => DEFAULT_MTU,
+        };
+        self.size = self.trying.min(room.max(FLOOR));
+        let next = if self.hope > self.size {
+            Some(std::mem::take(&mut self.hope))
+        } else {
+            above(self.size).filter(|_| self.climbing)
+        };
+        match next.filter(|size| *size <= room) {
+            // Not at once: receivers let only so many ECHOs through.
+            Some(next) => self.begin(now + PATH_MTU_PAUSE, next),
+            None => self.settle(now),
+        }
+    }
+
+    /// No try of this size was answered.
+    fn failed(&mut self, now: i64) {
+        let failed = self.trying;
+        if failed > self.size {
+            match above(self.size).filter(|size| *size < failed) {
+                // It was a hope; what lies between may pass.
+                Some(next) => {
+                    self.climbing = true;
+                    self.begin(now, next);
+                }
+                None => self.settle(now),
+            }
+        } else if failed > DEFAULT_MTU {
+            // What has worked does so no longer.
+            self.size = DEFAULT_MTU;
+            self.climbing = true;
+            self.begin(now, DEFAULT_MTU);
+        } else if failed > FLOOR {
+            self.climbing = true;
+            self.begin(now, FLOOR);
+        } else {
+            // Nobody answers, or nothing useful passes whole: as if nobody had asked, and IP may cut what we send.
+            self.size = DEFAULT_MTU;
+            self.settle(now);
+            self.check = now + PATH_MTU_SEARCH;
+        }
+    }
+
+    /// The program at the other end may be another one by now.
+    fn distrust(&mut self, now: i64) -> bool {
+        if self.size <= DEFAULT_MTU && self.trying <= DEFAULT_MTU {
+            return false;
+        }
+        self.hope = self.hope.max(self.size);
+        self.size = DEFAULT_MTU;
+        self.begin(now, DEFAULT_MTU);
+        true
+    }
+}
+
+/// The paths that carry large packets, by peer.
+#[derive(Debug)]
+pub(super) struct PathMtus {
+    paths: BTreeMap<(Address, PathKey), Measure>,
+    next: i64,
+}
+
+impl Default for PathMtus {
+    fn default() -> Self {
+        Self { paths: BTreeMap::new(), next: i64::MAX }
+    }
+}
+
+impl PathMtus {
+    /// When a probe is due.
+    pub(super) fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// The size in use on a path that is known to belong to the peer, for a packet that goes out now.
+    fn size_for(&mut self, now: i64, peer: Address, path: &PathKey) -> usize {
+        if let Some(measure) = self.paths.get_mut(&(peer, *path)) {
+            if measure.note_use(now) {
+                self.next = self.next.min(now);
+            }
+            return measure.size;
+        }
+        if self.paths.len() < MAX_MEASURED_PATHS {
+            self.paths.insert((peer, *path), Measure::new(now));
+            self.next = self.next.min(now);
+        }
+        DEFAULT_MTU
+    }
+
+    /// The size in use, if it has been measured or is being measured.
+    pub(super) fn size(&self, peer: Address, path: &PathKey) -> Option<usize> {
+        self.paths.get(&(peer, *path)).map(|measure| measure.size)
+    }
+
+    /// A packet came that a freshly started node would send: sizes only a ztnode takes have to be shown again.
+    pub(super) fn distrust(&mut self, now: i64, peer: Address) {
+        let first = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let first = (peer, PathKey { socket: SocketId(0), remote: first });
+        for (_, measure) in self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer) {
+            if measure.distrust(now) {
+                self.next = self.next.min(now);
+            }
+        }
+    }
+
+    /// Forgets what has not been used for long, and paths for which `exists` does not hold.
+    pub(super) fn expire(&mut self, now: i64, exists: impl Fn(Address, &PathKey) -> bool) {
+        self.paths
+            .retain(|(peer, path), measure| now - measure.used < PATH_MTU_FORGET && exists(*peer, path));
+    }
+
+    /// Tries that have had no answer for long enough have failed; the probes that are due now, by size.
+    fn due(&mut self, now: i64) -> Vec<(Address, PathKey, usize)> {
+        let mut probes = Vec::new();
+        self.next = i64::MAX;
+        for ((peer, path), measure) in &mut self.paths {
+            if measure.due <= now && measure.tries.len() >= PATH_MTU_TRIES.len() {
+                measure.failed(now);
+            }
+            if measure.due <= now && probes.len() < PATH_MTU_PROBES {
+                probes.push((*peer, *path, measure.trying));
+                measure.due = now + PATH_MTU_TRIES[measure.tries.len()];
+            }
+            self.next = self.next.min(measure.due);
+        }
+        probes
+    }
+
+    /// A probe went out, or could not.
+    fn tried(&mut self, peer: Address, path: PathKey, id: Option<u64>) {
+        if let Some(measure) = self.paths.get_mut(&(peer, path)) {
+            // 0 stands for a try that nobody can answer.
+            measure.tries.push(id.unwrap_or(0));
+        }
+    }
+
+    /// A packet of ours was answered by `peer`. Whether it was a probe.
+    fn answered(&mut self, now: i64, peer: Address, id: u64, body: &[u8]) -> bool {
+        let first = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+        let first = (peer, PathKey { socket: SocketId(0), remote: first });
+        let mut paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
+        let Some((_, measure)) = paths.find(|(_, measure)| measure.tries.contains(&id)) else { return false };
+        let kind = match body.split_first_chunk::<8>() {
+            Some((&ANSWER, &[high, low, ..])) => Kind::Ours(usize::from(u16::from_be_bytes([high, low]))),
+            _ => Kind::Other,
+        };
+        measure.passed(now, kind);
+        self.next = self.next.min(measure.due);
+        true
+    }
+}
+
+/// What a ztnode answers to an ECHO with this payload, if it is a probe.
+pub(super) fn answer(payload: &[u8]) -> Option<[u8; 10]> {
+    payload.starts_with(&PROBE).then(|| {
+        let mut answer = [0; 10];
+        answer[..8].copy_from_slice(&ANSWER);
+        answer[8..].copy_from_slice(&(MAX_MTU as u16).to_be_bytes());
+        answer
+    })
+}
+
+impl Core {
+    /// Size of the datagrams into which a packet of `length` bytes to `dest` is cut on its way over `path`.
+    pub(super) fn datagram_size(
+        &mut self,
+        now: i64,
+        dest: Address,
+        path: &PathKey,
+        length: usize,
+    ) -> usize {
+        if let Some(size) = self.settings.configured_mtu(path.remote.ip()) {
+            return size;
+        }
+        if length <= FLOOR {
+            return DEFAULT_MTU;
+        }
+        // On the way over somebody else nobody knows what comes after him.
+        let direct = self.topology.peers.get(&dest).is_some_and(|peer| {
+            peer.version.answers_echo() && peer.paths.iter().any(|known| known.key == *path)
+        });
+        let size = if direct { self.path_mtus.size_for(now, dest, path) } else { DEFAULT_MTU };
+        // A packet has so many fragments at most; rather let IP cut them once more.
+        if length > max_packet(size) { size.max(DEFAULT_MTU) } else { size }
+    }
+
+    /// Sends the probes that are due.
+    pub(super) fn measure_paths(&mut self, now: i64) {
+        if now < self.path_mtus.next() {
+            return;
+        }
+        for (peer, path, size) in self.path_mtus.due(now) {
+            let id = self.probe(now, peer, path, size);
+            self.path_mtus.tried(peer, path, id);
+        }
+    }
+
+    /// Sends an ECHO that fills one datagram; gives its packet ID.
+    fn probe(&mut self, now: i64, dest: Address, path: PathKey, size: usize) -> Option<u64> {
+        if !self.topology.peers.contains_key(&dest) {
+            return None;
+        }
+        let mut packet = self.begin(dest, Verb::Echo);
+        packet.extend_from_slice(&PROBE);
+        packet.resize(size.max(HEADER_LEN + PROBE.len()), 0);
+        if let Some(peer) = self.topology.peers.get(&dest) {
+            peer.keys.armor(&mut packet, peer.suite(self.settings.cipher));
+        }
+        let id = packet::id(&packet);
+        self.expected.insert(now, id, dest);
+        self.counters.packets_out[Verb::Echo as usize] += 1;
+        self.counters.bytes_out += packet.len() as u64;
+        self.topology.paths.sent(&path, now);
+        self.outbox.datagrams.push_whole(path.socket, path.remote, &packet);
+        self.scratch = packet;
+        Some(id)
+    }
+
+    /// An answer to an ECHO of ours.
+    pub(super) fn ok_echo(
+        &mut self,
+        now: i64,
+        incoming: &Incoming<'_>,
+        id: u64,
+        body: &[u8],
+    ) -> Result<Handled> {
+        self.path_mtus.answered(now, incoming.source, id, body);
+        Ok(Handled::Credit)
+    }
+}
+
+#[cfg(test)]
+mod tests;
