@@ -100,6 +100,7 @@ fn classic(program: &str, common: Common, words: &Words, token: Option<&str>, io
         "listpeers" | "peers" => node::peers,
         "listnetworks" => node::networks,
         "firewall" => node::firewall,
+        "doctor" => node::doctor,
         "leave" => node::leave,
         "get" => node::get,
         "set" => node::set,

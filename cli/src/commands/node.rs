@@ -48,6 +48,26 @@ pub fn firewall(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     Ok(write!(io.out, "{}", text::firewall::advice(&ports))?)
 }
 
+/// `doctor`: what this node was granted and what it found out about its paths, with remedies.
+///
+/// # Errors
+/// Exit code 1 when something should be mended; as [`Session::show`].
+pub fn doctor(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let status = session.show(words.command(), "/status")?;
+    let networks = session.show_list(words.command(), "/network")?;
+    let peers = session.show_list(words.command(), "/peer")?;
+    let findings = text::doctor::examine(&status, &networks, &peers);
+    if session.common.json {
+        print_json(&text::doctor::json(&findings), io)?;
+    } else {
+        write!(io.out, "{}", text::doctor::report(&findings))?;
+    }
+    if findings.iter().any(|finding| finding.level == text::doctor::Level::Bad) {
+        return Err(Failure::on_stdout(""));
+    }
+    Ok(())
+}
+
 /// `listpeers`, `peers`.
 ///
 /// # Errors

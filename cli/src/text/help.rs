@@ -23,6 +23,7 @@ const COMMANDS: &[Command] = &[
     command("info", "", "this node's address, version and whether it is online", "info"),
     command("status", "", "the same as info", "status -j"),
     command("firewall", "", "the UDP port to let in, and the rules that do", "firewall"),
+    command("doctor", "", "what keeps this node from being faster, and the remedy", "doctor"),
     command(
         "peers",
         "",

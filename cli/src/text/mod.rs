@@ -2,6 +2,7 @@
 
 pub mod bonds;
 pub mod controller;
+pub mod doctor;
 pub mod firewall;
 pub mod help;
 pub mod info;

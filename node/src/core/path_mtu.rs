@@ -290,13 +290,7 @@ pub(super) fn answer(payload: &[u8]) -> Option<[u8; 10]> {
 
 impl Core {
     /// Size of the datagrams into which a packet of `length` bytes to `dest` is cut on its way over `path`.
-    pub(super) fn datagram_size(
-        &mut self,
-        now: i64,
-        dest: Address,
-        path: &PathKey,
-        length: usize,
-    ) -> usize {
+    pub(super) fn datagram_size(&mut self, now: i64, dest: Address, path: &PathKey, length: usize) -> usize {
         if let Some(size) = self.settings.configured_mtu(path.remote.ip()) {
             return size;
         }

@@ -1,7 +1,9 @@
 //! What the node tells about itself.
 
 use super::Core;
-use super::info::{Counters, MoonInfo, MtuSource, NetworkInfo, PathInfo, PeerInfo, RuleCounters, RulesInfo, StatusInfo};
+use super::info::{
+    Counters, MoonInfo, MtuSource, NetworkInfo, PathInfo, PeerInfo, RuleCounters, RulesInfo, StatusInfo,
+};
 use super::limits::PATH_EXPIRY;
 use super::network::Network;
 use super::path::PathKey;

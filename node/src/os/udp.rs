@@ -37,6 +37,14 @@ pub struct Buffers {
     pub send: usize,
 }
 
+impl Buffers {
+    /// The smallest of several sockets; `None` for none.
+    pub fn smallest<S: AsRef<UdpSocket>>(sockets: &[S]) -> Option<Self> {
+        let all = sockets.iter().map(|socket| socket.as_ref().buffers());
+        all.reduce(|a, b| Buffers { receive: a.receive.min(b.receive), send: a.send.min(b.send) })
+    }
+}
+
 impl UdpSocket {
     /// Binds `local`. The tie to `interface` is best effort: without it the socket works, but the default route
     /// override of a joined network would catch its packets.
@@ -101,6 +109,28 @@ impl UdpSocket {
     /// The buffers the kernel granted.
     pub fn buffers(&self) -> Buffers {
         self.buffers
+    }
+
+    /// How many datagrams the kernel dropped on their way into the socket since it was made: there was no room in its buffer,
+    /// or they were damaged. `None` from kernels that do not tell (before Linux 4.12).
+    #[allow(unsafe_code)]
+    pub fn dropped(&self) -> Option<u32> {
+        /// Where the count stands among the numbers of `SO_MEMINFO` (`SK_MEMINFO_DROPS`).
+        const DROPS: usize = 8;
+        let mut numbers = [0u32; DROPS + 1];
+        let mut length = size_of_val(&numbers) as libc::socklen_t;
+        // SAFETY: the descriptor is open; pointer and length describe a live array, of which the kernel writes at most that
+        // many octets, and the length.
+        let result = unsafe {
+            libc::getsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                numbers.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        (result == 0 && length as usize == size_of_val(&numbers)).then_some(numbers[DROPS])
     }
 
     /// The bound address.
@@ -217,6 +247,38 @@ mod tests {
         }
         drop((taken, v6));
         probe_port(port).unwrap();
+    }
+
+    #[test]
+    fn counts_what_did_not_fit() {
+        let sender = StdUdp::bind("127.0.0.1:0").unwrap();
+        let receiver = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), None).unwrap();
+        assert_eq!(receiver.dropped(), Some(0));
+        setsockopt(&receiver, sockopt::RcvBuf, &4096usize).unwrap();
+        for _ in 0..100 {
+            sender.send_to(&[0; 1000], receiver.local()).unwrap();
+        }
+        assert!(receiver.dropped().unwrap() > 50);
+    }
+
+    #[test]
+    fn whole_or_not_at_all() {
+        crate::os::testing::in_namespace(|| {
+            crate::os::testing::ip("link set lo mtu 1500");
+            for address in ["127.0.0.1:0", "[::1]:0"] {
+                let sender = UdpSocket::bind(address.parse().unwrap(), None).unwrap();
+                let receiver = StdUdp::bind(address).unwrap();
+                let to = receiver.local_addr().unwrap();
+                sender.send_whole(&[7; 1432], to).unwrap();
+                let refused = sender.send_whole(&[7; 1473], to).unwrap_err();
+                assert_eq!(refused.raw_os_error(), Some(libc::EMSGSIZE));
+                // And then again as ever.
+                sender.socket.send_to(&[8; 3000], to).unwrap();
+                let mut buffer = [0; 4000];
+                assert_eq!(receiver.recv(&mut buffer).unwrap(), 1432);
+                assert_eq!(receiver.recv(&mut buffer).unwrap(), 3000);
+            }
+        });
     }
 
     #[test]

@@ -51,8 +51,8 @@ impl Binder {
         }
         let listening: Vec<_> = self.sockets.values().map(|(_, socket)| socket.local()).collect();
         tracing::info!(addresses = %list(&listening), "listening on UDP");
-        let buffers = self.smallest_buffers();
-        if let Some(Buffers { receive, send }) = buffers
+        let sockets: Vec<_> = self.sockets.values().map(|(_, socket)| socket.clone()).collect();
+        if let Some(Buffers { receive, send }) = Buffers::smallest(&sockets)
             && receive.min(send) < WANTED_BUFFER
         {
             tracing::info!(
@@ -64,14 +64,9 @@ impl Binder {
         }
         {
             let mut state = shared.state_mut();
-            (state.listening, state.udp_buffers) = (listening, buffers);
+            (state.listening, state.sockets) = (listening, sockets);
         }
         shared.engine.set_sockets(self.sockets.values().cloned().collect()).await
-    }
-
-    fn smallest_buffers(&self) -> Option<Buffers> {
-        let all = self.sockets.values().map(|(_, socket)| socket.buffers());
-        all.reduce(|a, b| Buffers { receive: a.receive.min(b.receive), send: a.send.min(b.send) })
     }
 
     /// Lets people see which interfaces are used, and keeps a node in a cloud from trying private addresses elsewhere.

@@ -14,6 +14,7 @@ use protocol::{Address, Mac, NetworkId};
 use super::local_conf::TapSetting;
 use super::managed::{self, Connected, NetworkSettings, Refused, addresses_clash, plan, routes_clash, steps};
 use super::shared::{Applied, Shared};
+use crate::dataplane::vnet::Offloads;
 use crate::os::multicast;
 use crate::os::netlink::{Netlink, NetlinkError, Route, Surroundings};
 use crate::os::tap::{self, Backend, Tap};
@@ -68,11 +69,15 @@ impl Ports {
         let result = self.try_create(network).await;
         let Some(port) = self.ports.get_mut(&network) else { return };
         match result {
-            Ok((name, index)) => {
+            Ok((name, index, offloads)) => {
                 tracing::info!(%network, port = %name, "port is up");
                 port.device = Some((name.clone(), index));
                 port.problem = None;
-                self.shared.state_mut().networks.entry(network).or_default().device = name;
+                {
+                    let mut state = self.shared.state_mut();
+                    let view = state.networks.entry(network).or_default();
+                    (view.device, view.offloads) = (name, Some(offloads));
+                }
                 let _ = self.shared.engine.post(move |core, _| core.set_port_error(network, 0));
                 self.sync(network).await;
             }
@@ -87,7 +92,7 @@ impl Ports {
         }
     }
 
-    async fn try_create(&self, network: NetworkId) -> Result<(String, u32), String> {
+    async fn try_create(&self, network: NetworkId) -> Result<(String, u32, Offloads), String> {
         let netlink = self.netlink.as_ref().ok_or("the kernel's netlink interface is not available")?;
         let name = self.free_name(network).ok_or("no interface name is free")?;
         let backend = match self.shared.state().conf.typed.settings.tap {
@@ -97,13 +102,13 @@ impl Ports {
         let lanes = self.shared.state().lanes;
         let tap = Tap::open_for(&name, backend, lanes).map_err(|e| e.to_string())?;
         tracing::debug!(%network, port = %tap.name(), offloads = ?tap.offloads(), writers = tap.writers(), "TAP device");
-        let name = tap.name().to_owned();
+        let (name, offloads) = (tap.name().to_owned(), tap.offloads());
         let index = if_nametoindex(name.as_str()).map_err(|e| format!("the port {name} vanished: {e}"))?;
         let mtu = self.ports.get(&network).and_then(|p| p.config.as_ref()).map_or(DEFAULT_MTU, |c| c.mtu);
         let mac = Mac::for_member(network, self.own);
         netlink.configure_link(index, mac, mtu.into()).await.map_err(|e| e.to_string())?;
         self.shared.engine.add_port(network, tap).await.map_err(|e| e.to_string())?;
-        Ok((name, index))
+        Ok((name, index, offloads))
     }
 
     fn free_name(&self, network: NetworkId) -> Option<String> {

@@ -21,8 +21,9 @@ use super::local_conf::LocalConf;
 use super::managed::{NetworkSettings, Refused};
 use super::traces::Traces;
 use super::waits::Waits;
+use crate::dataplane::vnet::Offloads;
 use crate::os::interfaces::InterfaceUse;
-use crate::os::udp::Buffers;
+use crate::os::udp::UdpSocket;
 
 /// Orders from people that wait for the daemon.
 pub const ORDER_QUEUE: usize = 256;
@@ -63,8 +64,8 @@ pub struct State {
     pub conf: LocalConf,
     /// Bound UDP sockets.
     pub listening: Vec<SocketAddr>,
-    /// The smallest buffers of these sockets, once there are any.
-    pub udp_buffers: Option<Buffers>,
+    /// These sockets: what the kernel granted them, and what it dropped.
+    pub sockets: Vec<Arc<UdpSocket>>,
     /// Primary, secondary and tertiary port; 0 = none.
     pub ports: [u16; 3],
     /// How many lanes there are.
@@ -84,6 +85,8 @@ pub struct State {
 pub struct NetworkView {
     /// Interface name; empty without one.
     pub device: String,
+    /// What the interface's driver and we leave to each other; `None` without one.
+    pub offloads: Option<Offloads>,
     /// What the user allows.
     pub settings: NetworkSettings,
     /// What is in place on the interface; `None` while that is not what the configuration wants.

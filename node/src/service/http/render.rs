@@ -1,5 +1,7 @@
 //! The node's state as JSON. Keys come out in byte order; times are milliseconds since the epoch.
 
+use std::sync::Arc;
+
 use protocol::inet::format_endpoint;
 use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
 use protocol::{Address, world::World};
@@ -7,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use crate::core::info::{MoonInfo, NetworkInfo, PeerInfo, StatusInfo};
 use crate::os::interfaces::InterfaceUse;
-use crate::os::udp::{Buffers, WANTED_BUFFER};
+use crate::os::udp::{Buffers, UdpSocket, WANTED_BUFFER};
 use crate::service::shared::{NetworkView, State};
 
 /// Major, minor and revision of this program.
@@ -45,7 +47,8 @@ pub(super) fn status(status: &StatusInfo, state: &State, home: &str, now: i64) -
         ("portMappingEnabled", json!(false)),
         ("homeDir", json!(home)),
         ("listeningOn", addresses(&state.listening)),
-        ("udpBuffers", udp_buffers(state.udp_buffers)),
+        ("udpBuffers", udp_buffers(&state.sockets)),
+        ("udpOffloads", udp_offloads(&state.sockets)),
         ("surfaceAddresses", addresses(&status.surface_addresses)),
         ("lanes", json!(state.lanes)),
         ("primaryPort", json!(primary)),
@@ -82,12 +85,29 @@ pub(super) fn status(status: &StatusInfo, state: &State, home: &str, now: i64) -
     object
 }
 
-/// What was granted, beside what was asked for; `null` while there is no socket.
-fn udp_buffers(granted: Option<Buffers>) -> Value {
-    granted.map_or(
-        Value::Null,
-        |Buffers { receive, send }| json!({"wanted": WANTED_BUFFER, "receive": receive, "send": send}),
-    )
+/// What was granted, beside what was asked for and what limits it, and what found no room; `null` while there is no socket.
+fn udp_buffers(sockets: &[Arc<UdpSocket>]) -> Value {
+    let Some(Buffers { receive, send }) = Buffers::smallest(sockets) else { return Value::Null };
+    let limit = |name: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/core/{name}")).ok();
+        text.and_then(|text| text.trim().parse::<u64>().ok())
+    };
+    let dropped: Option<u64> = sockets.iter().map(|socket| socket.dropped().map(u64::from)).sum();
+    json!({
+        "wanted": WANTED_BUFFER,
+        "receive": receive,
+        "send": send,
+        "dropped": dropped,
+        "limits": {"net.core.rmem_max": limit("rmem_max"), "net.core.wmem_max": limit("wmem_max")},
+    })
+}
+
+/// What every socket can; `null` while there is none.
+fn udp_offloads(sockets: &[Arc<UdpSocket>]) -> Value {
+    if sockets.is_empty() {
+        return Value::Null;
+    }
+    json!({"segment": sockets.iter().all(|s| s.segments()), "merge": sockets.iter().all(|s| s.merges())})
 }
 
 /// This machine's interfaces and what they are used for.
@@ -142,6 +162,7 @@ pub(super) fn network(info: &NetworkInfo, view: &NetworkView, own: Address) -> V
         "portError": info.port_error,
         "netconfRevision": config.map_or(0, |c| c.revision),
         "portDeviceName": device,
+        "offloads": view.offloads.map(|o| json!({"tso": o.tso, "uso": o.uso, "checksum": o.checksum})),
         "allowManaged": view.settings.allow_managed,
         "allowGlobal": view.settings.allow_global,
         "allowDefault": view.settings.allow_default,

@@ -206,6 +206,7 @@ async fn status_has_every_field_and_no_more_lines() {
         "homeDir",
         "listeningOn",
         "udpBuffers",
+        "udpOffloads",
         "surfaceAddresses",
         "portMappingEnabled",
         "primaryPort",

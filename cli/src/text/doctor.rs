@@ -1,0 +1,258 @@
+//! `doctor`: what keeps this node from being as fast or as reachable as it could be, and the remedy.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::{json, printable};
+
+/// Datagram size of a path on which nothing was found out, bytes of UDP payload.
+const DEFAULT_MTU: i64 = 1432;
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// Whether it is as it should be.
+    pub level: Level,
+    /// What was looked at.
+    pub subject: String,
+    /// What was found.
+    pub text: String,
+    /// What to do about it; empty when nothing has to be done.
+    pub remedy: String,
+}
+
+/// How a thing stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Level {
+    /// As it should be.
+    Good,
+    /// Worth knowing; nothing is broken.
+    Note,
+    /// Costs speed or packets and can be mended.
+    Bad,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Good => "ok",
+            Level::Note => "note",
+            Level::Bad => "bad",
+        }
+    }
+}
+
+fn finding(level: Level, subject: &str, text: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding { level, subject: subject.to_owned(), text: text.into(), remedy: remedy.into() }
+}
+
+/// Looks at `GET /status`, `/network` and `/peer`. What an older node does not tell is left out.
+pub fn examine(status: &Value, networks: &[Value], peers: &[Value]) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let online = json::flag(status, "online");
+    findings.push(if online {
+        finding(Level::Good, "roots", "online", "")
+    } else {
+        finding(
+            Level::Bad,
+            "roots",
+            "offline: no root answers",
+            "let UDP through this machine's firewall and its cloud's security group; `ztnode-cli firewall` prints the rules",
+        )
+    });
+    let settings = &status["config"]["settings"];
+    findings.extend(buffers(&settings["udpBuffers"]));
+    findings.extend(offloads(&settings["udpOffloads"]));
+    findings.extend(networks.iter().filter_map(port));
+    findings.extend(peers.iter().flat_map(paths));
+    findings
+}
+
+fn buffers(buffers: &Value) -> Vec<Finding> {
+    let Some(wanted) = buffers["wanted"].as_i64() else { return Vec::new() };
+    let (receive, send) = (json::int(buffers, "receive"), json::int(buffers, "send"));
+    let mut findings = Vec::new();
+    findings.push(if receive.min(send) >= wanted {
+        finding(
+            Level::Good,
+            "UDP buffers",
+            format!("{receive} octets to receive, {send} to send, as asked for"),
+            "",
+        )
+    } else {
+        let limits = &buffers["limits"];
+        let limit = |name: &str| limits[name].as_u64().map_or_else(|| "unknown".to_owned(), |n| n.to_string());
+        finding(
+            Level::Bad,
+            "UDP buffers",
+            format!(
+                "{receive} octets to receive and {send} to send, of {wanted} asked for: bursts lose packets \
+                 (net.core.rmem_max is {}, net.core.wmem_max {})",
+                limit("net.core.rmem_max"),
+                limit("net.core.wmem_max")
+            ),
+            format!(
+                "`sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}` and restart ztnode, or let it keep \
+                 CAP_NET_ADMIN"
+            ),
+        )
+    });
+    match buffers["dropped"].as_u64() {
+        None => {}
+        Some(0) => findings.push(finding(Level::Good, "UDP receiving", "no datagram was dropped", "")),
+        Some(dropped) => findings.push(finding(
+            Level::Bad,
+            "UDP receiving",
+            format!(
+                "the kernel dropped {dropped} datagrams before ztnode could read them: its buffer was full, or \
+                 they were damaged"
+            ),
+            "few after bursts are no harm; when the number grows steadily, ztnode has too little processor time or too small buffers",
+        )),
+    }
+    findings
+}
+
+fn offloads(offloads: &Value) -> Vec<Finding> {
+    let one = |field: &str, option: &str, does: &str| {
+        let granted = offloads[field].as_bool()?;
+        Some(if granted {
+            finding(Level::Good, option, "in use", "")
+        } else {
+            finding(
+                Level::Note,
+                option,
+                format!("not available: {does} one by one, which costs processor time"),
+                "a kernel from Linux 5.0 on has it; an interface without checksum offload, or with IPsec, refuses it",
+            )
+        })
+    };
+    let segment = one("segment", "UDP_SEGMENT", "datagrams are sent");
+    segment.into_iter().chain(one("merge", "UDP_GRO", "datagrams are received")).collect()
+}
+
+fn port(network: &Value) -> Option<Finding> {
+    let offloads = network.get("offloads").filter(|o| o.is_object())?;
+    let device = printable(&json::text(network, "portDeviceName"));
+    let subject = format!("port {device}");
+    let granted = |field: &str| json::flag(offloads, field);
+    let names = [("tso", "TCP segments"), ("uso", "UDP segments"), ("checksum", "checksums")];
+    let missing: Vec<&str> =
+        names.iter().filter(|(field, _)| !granted(field)).map(|(_, name)| *name).collect();
+    Some(match missing[..] {
+        [] => finding(Level::Good, &subject, "TCP and UDP super-frames, checksums left to us", ""),
+        ["UDP segments"] => finding(
+            Level::Note,
+            &subject,
+            "TCP super-frames, checksums left to us; UDP datagrams pass one by one",
+            "Linux 6.2 and later grant UDP segmentation too",
+        ),
+        _ => finding(
+            Level::Bad,
+            &subject,
+            format!(
+                "not granted: {}; frames pass one by one, several times as expensive",
+                missing.join(", ")
+            ),
+            "remove `\"tap\": \"plain\"` from local.conf if it is there; otherwise the kernel's TUN driver does not grant them",
+        ),
+    })
+}
+
+fn paths(peer: &Value) -> Vec<Finding> {
+    let address = printable(&json::text(peer, "address"));
+    let preferred = json::items(peer, "paths").iter().filter(|path| json::flag(path, "preferred"));
+    preferred
+        .filter_map(|path| {
+            let mtu = path["mtu"].as_i64()?;
+            let source = json::text(path, "mtuSource");
+            (source != "default" && mtu != DEFAULT_MTU).then(|| {
+                let to = printable(&json::text(path, "address"));
+                let configured = if source == "configured" { ", as configured" } else { "" };
+                let text = format!("datagrams of {mtu} octets{configured} (default {DEFAULT_MTU}), by way of {to}");
+                let remedy = match (mtu < DEFAULT_MTU, source.as_str()) {
+                    (true, "measured") => {
+                        "something on the way (a tunnel, PPPoE) has an MTU below 1500; packets are cut to fit, and \
+                         a larger MTU there would make them fewer"
+                    }
+                    _ => "",
+                };
+                finding(Level::Note, &format!("path to {address}"), text, remedy)
+            })
+        })
+        .collect()
+}
+
+/// For people: a line for each, and the remedy below.
+pub fn report(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding { level, subject, text: found, remedy } in findings {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{:<5} {subject}: {found}", level.name());
+        if !remedy.is_empty() {
+            let _ = writeln!(text, "      {remedy}");
+        }
+    }
+    text
+}
+
+/// For programs: an array of objects.
+pub fn json(findings: &[Finding]) -> Value {
+    let one = |f: &Finding| json!({"level": f.level.name(), "subject": f.subject, "text": f.text, "remedy": f.remedy});
+    findings.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_healthy_node() {
+        let status = json!({"online": true, "config": {"settings": {
+            "udpBuffers": {"wanted": 100, "receive": 100, "send": 200, "dropped": 0, "limits": {}},
+            "udpOffloads": {"segment": true, "merge": true}}}});
+        let networks =
+            [json!({"portDeviceName": "zt0", "offloads": {"tso": true, "uso": true, "checksum": true}})];
+        let peers = [json!({"address": "0102030405", "paths": [
+            {"address": "192.0.2.1/9993", "preferred": true, "mtu": 1432, "mtuSource": "measured"}]})];
+        let findings = examine(&status, &networks, &peers);
+        assert!(findings.iter().all(|f| f.level == Level::Good && f.remedy.is_empty()), "{findings:?}");
+        assert_eq!(findings.len(), 6);
+        assert!(report(&findings).starts_with("ok    roots: online\nok    UDP buffers: 100 octets"));
+    }
+
+    #[test]
+    fn each_trouble_has_a_remedy() {
+        let status = json!({"online": false, "config": {"settings": {
+            "udpBuffers": {"wanted": 4194304, "receive": 212992, "send": 212992, "dropped": 7,
+                "limits": {"net.core.rmem_max": 212992, "net.core.wmem_max": null}},
+            "udpOffloads": {"segment": false, "merge": false}}}});
+        let networks = [
+            json!({"portDeviceName": "zt0", "offloads": {"tso": false, "uso": false, "checksum": false}}),
+            json!({"portDeviceName": "zt1", "offloads": {"tso": true, "uso": false, "checksum": true}}),
+            json!({"portDeviceName": "", "offloads": null}),
+        ];
+        let path = |mtu: i64, source: &str| {
+            json!({"address": "0102030405", "paths": [
+                {"address": "192.0.2.1/9993", "preferred": true, "mtu": mtu, "mtuSource": source}]})
+        };
+        let peers = [path(1232, "measured"), path(8952, "measured"), path(1400, "configured")];
+        let findings = examine(&status, &networks, &peers);
+        let text = report(&findings);
+        assert!(text.contains("(net.core.rmem_max is 212992, net.core.wmem_max unknown)\n      `sysctl -w net.core.rmem_max=4194304"));
+        assert!(text.contains("dropped 7 datagrams"));
+        assert!(text.contains("bad   port zt0: not granted: TCP segments, UDP segments, checksums;"));
+        assert!(text.contains("note  path to 0102030405: datagrams of 1232 octets (default 1432), by way of 192.0.2.1/9993\n      something"));
+        assert!(text.contains("datagrams of 8952 octets (default"));
+        assert!(text.contains("datagrams of 1400 octets, as configured"));
+        assert_eq!(json(&findings).as_array().unwrap().len(), findings.len());
+    }
+
+    #[test]
+    fn an_older_node_tells_less() {
+        let findings =
+            examine(&json!({"online": true}), &[json!({})], &[json!({"paths": [{"preferred": true}]})]);
+        assert_eq!(findings.len(), 1);
+    }
+}
