@@ -50,7 +50,7 @@ use protocol::{Address, NetworkId, Prefix, SecretIdentity};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use crate::dataplane::Outbox;
+use crate::dataplane::{Outbox, ecn};
 use clones::{Reflections, Watch};
 use event::{Event, Object, Settings};
 use expected::Expected;
@@ -115,6 +115,8 @@ pub struct Core {
     next_background: i64,
     scratch: Vec<u8>,
     inflated: Vec<u8>,
+    /// ECN bits of the datagrams whose packet is being handled.
+    ecn: u8,
     /// One segment of a super-frame that has to be treated by itself.
     segment: Vec<u8>,
     /// The frame credited last among datagrams that arrived together: when, by which path, from whom, after how many hops.
@@ -141,7 +143,7 @@ impl Core {
             on_link: None,
             sending: Queue::sending(),
             parked: Queue::parking(),
-            reassembler: Reassembler::new(REASSEMBLY_SLOTS),
+            reassembler: Reassembler::new(REASSEMBLY_SLOTS).joining_marks(ecn::join),
             whois: Gates::new(MAX_GATED_SOURCES),
             identities: Gates::new(MAX_GATED_SOURCES),
             all_identities: Gate::default(),
@@ -159,6 +161,7 @@ impl Core {
             next_background: now + BACKGROUND,
             scratch: Vec::new(),
             inflated: Vec::new(),
+            ecn: ecn::NOT_CAPABLE,
             segment: Vec::new(),
             credited: None,
             outbox: Outbox::default(),

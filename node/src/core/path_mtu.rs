@@ -41,14 +41,21 @@ fn above(size: usize) -> Option<usize> {
 
 /// Begins the payload of a probe; zeros follow.
 const PROBE: [u8; 8] = *b"ztnodePM";
-/// Begins a ztnode's answer; the largest datagram it takes follows, two bytes.
+/// Begins a ztnode's answer; the largest datagram it takes follows, two bytes, and what else it can do, one byte.
 const ANSWER: [u8; 8] = *b"ztnodePA";
+/// It hands on to frames what the ECN bits of datagrams say.
+const HANDS_ON_ECN: u8 = 0x01;
 
 /// Who answered a probe.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Kind {
-    /// A ztnode, which takes datagrams of this size.
-    Ours(usize),
+    /// A ztnode.
+    Ours {
+        /// The largest datagram it takes.
+        room: usize,
+        /// Whether it hands on the ECN bits of datagrams.
+        ecn: bool,
+    },
     /// Another implementation.
     Other,
 }
@@ -58,6 +65,8 @@ enum Kind {
 struct Measure {
     /// The size in use.
     size: usize,
+    /// Whether the peer is a ztnode that hands on the ECN bits of datagrams.
+    ecn: bool,
     /// The size being tried, 0 when nothing is.
     trying: usize,
     /// Packet IDs of the tries so far.
@@ -80,6 +89,7 @@ impl Measure {
     fn new(now: i64) -> Self {
         let mut new = Self {
             size: DEFAULT_MTU,
+            ecn: false,
             trying: 0,
             tries: Vec::new(),
             climbing: true,
@@ -124,10 +134,11 @@ impl Measure {
 
     /// The size being tried has passed.
     fn passed(&mut self, now: i64, kind: Kind) {
-        let room = match kind {
-            Kind::Ours(room) => room,
-            Kind::Other => DEFAULT_MTU,
+        let (room, ecn) = match kind {
+            Kind::Ours { room, ecn } => (room, ecn),
+            Kind::Other => (DEFAULT_MTU, false),
         };
+        self.ecn = ecn;
         self.size = self.trying.min(room.max(FLOOR));
         let next = if self.hope > self.size {
             Some(std::mem::take(&mut self.hope))
@@ -171,12 +182,20 @@ impl Measure {
 
     /// The program at the other end may be another one by now.
     fn distrust(&mut self, now: i64) -> bool {
-        if self.size <= DEFAULT_MTU && self.trying <= DEFAULT_MTU {
+        if !self.ecn && self.size <= DEFAULT_MTU && self.trying <= DEFAULT_MTU {
             return false;
         }
-        self.hope = self.hope.max(self.size);
-        self.size = DEFAULT_MTU;
-        self.begin(now, DEFAULT_MTU);
+        let hope = self.hope.max(self.size);
+        self.ecn = false;
+        self.size = self.size.min(DEFAULT_MTU);
+        if now - self.used >= PATH_MTU_CHECK {
+            // The next large packet has it asked.
+            self.settle(now);
+            (self.check, self.search) = (now, now);
+            return false;
+        }
+        self.hope = hope;
+        self.begin(now, self.size);
         true
     }
 }
@@ -218,6 +237,11 @@ impl PathMtus {
     /// The size in use, if it has been measured or is being measured.
     pub(super) fn size(&self, peer: Address, path: &PathKey) -> Option<usize> {
         self.paths.get(&(peer, *path)).map(|measure| measure.size)
+    }
+
+    /// Whether the ECN bits of frames may be shown on the datagrams of a path: what comes back on them must not get lost.
+    pub(super) fn takes_ecn(&self, peer: Address, path: &PathKey) -> bool {
+        self.paths.get(&(peer, *path)).is_some_and(|measure| measure.ecn)
     }
 
     /// A packet came that a freshly started node would send: sizes only a ztnode takes have to be shown again.
@@ -269,7 +293,10 @@ impl PathMtus {
         let mut paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
         let Some((_, measure)) = paths.find(|(_, measure)| measure.tries.contains(&id)) else { return false };
         let kind = match body.split_first_chunk::<8>() {
-            Some((&ANSWER, &[high, low, ..])) => Kind::Ours(usize::from(u16::from_be_bytes([high, low]))),
+            Some((&ANSWER, &[high, low, can, ..])) => Kind::Ours {
+                room: usize::from(u16::from_be_bytes([high, low])),
+                ecn: can & HANDS_ON_ECN != 0,
+            },
             _ => Kind::Other,
         };
         measure.passed(now, kind);
@@ -279,11 +306,12 @@ impl PathMtus {
 }
 
 /// What a ztnode answers to an ECHO with this payload, if it is a probe.
-pub(super) fn answer(payload: &[u8]) -> Option<[u8; 10]> {
+pub(super) fn answer(payload: &[u8]) -> Option<[u8; 11]> {
     payload.starts_with(&PROBE).then(|| {
-        let mut answer = [0; 10];
+        let mut answer = [0; 11];
         answer[..8].copy_from_slice(&ANSWER);
-        answer[8..].copy_from_slice(&(MAX_MTU as u16).to_be_bytes());
+        answer[8..10].copy_from_slice(&(MAX_MTU as u16).to_be_bytes());
+        answer[10] = HANDS_ON_ECN;
         answer
     })
 }

@@ -12,6 +12,7 @@ use super::Core;
 use super::limits::{CONFIRM_GATE, MAX_PATHS};
 use super::path::{PathKey, SocketId};
 use super::queue::Waiting;
+use crate::dataplane::ecn;
 
 /// An authenticated, decrypted packet on its way to its handler.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +58,20 @@ impl Core {
         data: &mut [u8],
         size: usize,
     ) {
+        self.marked_datagrams(now, socket, remote, data, size, ecn::NOT_CAPABLE);
+    }
+
+    /// [`Self::datagrams`] that arrived with these ECN bits, which go on to the frames in them.
+    pub fn marked_datagrams(
+        &mut self,
+        now: i64,
+        socket: SocketId,
+        remote: SocketAddr,
+        data: &mut [u8],
+        size: usize,
+        ecn: u8,
+    ) {
+        self.ecn = ecn;
         self.counters.bytes_in += data.len() as u64;
         let via = PathKey { socket, remote: canonical(remote) };
         self.credited = None;
@@ -76,6 +91,7 @@ impl Core {
             }
             rest = later;
         }
+        self.ecn = ecn::NOT_CAPABLE;
         self.credited = None;
     }
 
@@ -92,10 +108,9 @@ impl Core {
         match packet::classify(data) {
             Datagram::Beacon | Datagram::Junk => {}
             Datagram::Fragment if packet::dest(data) == self.address() => {
-                if let Some(mut whole) = self.reassembler.insert_fragment(now, via, data) {
-                    self.packet(now, via, &mut whole, false, None);
-                    self.reassembler.recycle(whole);
-                }
+                self.reassembler.set_mark(self.ecn);
+                let whole = self.reassembler.insert_fragment(now, via, data);
+                self.reassembled(now, via, whole);
             }
             Datagram::Fragment => self.relay_fragment(now, via, data),
             Datagram::Packet if packet::source(data) == self.address() => {
@@ -104,13 +119,21 @@ impl Core {
             }
             Datagram::Packet if packet::dest(data) != self.address() => self.relay_packet(now, via, data),
             Datagram::Packet if packet::is_fragmented(data) => {
-                if let Some(mut whole) = self.reassembler.insert_head(now, via, data) {
-                    self.packet(now, via, &mut whole, false, None);
-                    self.reassembler.recycle(whole);
-                }
+                self.reassembler.set_mark(self.ecn);
+                let whole = self.reassembler.insert_head(now, via, data);
+                self.reassembled(now, via, whole);
             }
             Datagram::Packet => self.packet(now, via, data, false, None),
         }
+    }
+
+    /// A datagram may have completed a packet.
+    fn reassembled(&mut self, now: i64, via: PathKey, whole: Option<Vec<u8>>) {
+        let Some(mut whole) = whole else { return };
+        let ecn = std::mem::replace(&mut self.ecn, self.reassembler.mark());
+        self.packet(now, via, &mut whole, false, None);
+        self.ecn = ecn;
+        self.reassembler.recycle(whole);
     }
 
     /// Handles a whole packet addressed to us. `open` means that it is authenticated and decrypted already; `since` when it

@@ -3,6 +3,7 @@
 
 pub mod coalesce;
 pub mod codel;
+pub mod ecn;
 pub mod fair_queue;
 pub mod flow;
 mod headers;

@@ -25,6 +25,32 @@ pub struct Segment {
     pub to: SocketAddr,
     /// IP time-to-live for this one datagram (hole punching), `None` for the socket's own.
     pub ttl: Option<u8>,
+    /// ECN bits, see [`super::ecn`].
+    pub ecn: u8,
+}
+
+/// One datagram as it is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// Where to.
+    pub to: SocketAddr,
+    /// Its octets.
+    pub data: &'a [u8],
+    /// Its ECN bits.
+    pub ecn: u8,
+}
+
+impl<'a> From<(SocketAddr, &'a [u8])> for Datagram<'a> {
+    fn from((to, data): (SocketAddr, &'a [u8])) -> Self {
+        Datagram { to, data, ecn: 0 }
+    }
+}
+
+impl Segment {
+    /// The datagram with its bytes, for sending.
+    pub fn datagram<'a>(&self, buffer: &'a [u8]) -> Datagram<'a> {
+        Datagram { to: self.to, data: &buffer[self.range.clone()], ecn: self.ecn }
+    }
 }
 
 /// Datagrams of copies in one batch. More would hold up what the copies are of; the batches of a busy node are smaller.
@@ -51,36 +77,37 @@ impl DatagramBatch {
         data: &[u8],
     ) {
         let range = self.lay(head, data);
-        self.segments.push(Segment { range, socket, to, ttl });
+        self.segments.push(Segment { range, socket, to, ttl, ecn: 0 });
     }
 
     /// Appends one datagram that belongs to a copy; ask [`Self::has_room_for_copies`] before the first of a packet.
     pub fn push_copy(&mut self, socket: SocketId, to: SocketAddr, head: &[u8], data: &[u8]) {
         let range = self.lay(head, data);
-        self.copies.push(Segment { range, socket: Some(socket), to, ttl: None });
+        self.copies.push(Segment { range, socket: Some(socket), to, ttl: None, ecn: 0 });
     }
 
     /// Appends one datagram that IP is not to fragment: it arrives whole or not at all.
     pub fn push_whole(&mut self, socket: SocketId, to: SocketAddr, data: &[u8]) {
         let range = self.lay(&[], data);
-        self.whole.push(Segment { range, socket: Some(socket), to, ttl: None });
+        self.whole.push(Segment { range, socket: Some(socket), to, ttl: None, ecn: 0 });
     }
 
     /// Appends one packet that `build` writes to the end of the buffer it is given (the packet begins at the offset it is given)
-    /// and armors there; the packet is cut where it lies, into datagrams of at most `mtu` bytes that lie end to end. Returns how
-    /// many bytes the datagrams have together; zero for a packet no receiver would take, which is not sent.
+    /// and armors there; the packet is cut where it lies, into datagrams of at most `mtu` bytes, each with these ECN bits, that lie
+    /// end to end. Returns how many bytes the datagrams have together; zero for a packet no receiver would take, which is not sent.
     pub fn push_packet(
         &mut self,
         socket: SocketId,
         to: SocketAddr,
         mtu: usize,
+        ecn: u8,
         build: impl FnOnce(&mut Vec<u8>, usize),
     ) -> usize {
         let start = self.buffer.len();
         build(&mut self.buffer, start);
         let segments = &mut self.segments;
         cut_in_place(&mut self.buffer, start, mtu, Split::Halves, |range| {
-            segments.push(Segment { range, socket: Some(socket), to, ttl: None });
+            segments.push(Segment { range, socket: Some(socket), to, ttl: None, ecn });
         });
         self.buffer.len() - start
     }

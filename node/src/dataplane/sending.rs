@@ -8,6 +8,7 @@ use protocol::packet::{self, FRAGMENT_HEADER_LEN, HEADER_LEN, SessionKeys, Split
 use protocol::verbs::frame;
 use rand::{Rng, RngExt};
 
+use super::ecn;
 use super::outbox::DatagramBatch;
 use super::segment::Cut;
 use crate::core::path::SocketId;
@@ -32,6 +33,8 @@ pub struct Orders<K> {
     pub remote: SocketAddr,
     /// Octets of a datagram at most (UDP payload).
     pub mtu: usize,
+    /// ECN bits of the datagrams.
+    pub ecn: u8,
 }
 
 /// Payloads (what stands behind the Ethernet header) of frames that differ in nothing else.
@@ -79,6 +82,15 @@ impl Parts<'_> {
         }
     }
 
+    /// ECN bits of the frames.
+    pub fn ecn(&self, ethertype: u16) -> u8 {
+        let headers = match self {
+            Self::One(payload) => payload,
+            Self::Cut(cut) => cut.headers(),
+        };
+        ecn::of(ethertype, headers)
+    }
+
     /// Appends one payload.
     pub fn write(&self, index: usize, to: &mut Vec<u8>) {
         match self {
@@ -118,17 +130,18 @@ impl<K: AsRef<SessionKeys>> Orders<K> {
                 continue;
             }
             let packet_id: u64 = rng.random();
-            let octets = datagrams.push_packet(self.socket, self.remote, self.mtu, |buffer, start| {
-                buffer.extend_from_slice(&self.head);
-                buffer[start..start + 8].copy_from_slice(&packet_id.to_be_bytes());
-                parts.write(index, buffer);
-                let packet = &mut buffer[start..];
-                packet::set_fragmented(packet, length > self.mtu);
-                match self.trusted {
-                    Some(path) => packet::mark_trusted(packet, path),
-                    None => keys.armor(packet, self.suite),
-                }
-            });
+            let octets =
+                datagrams.push_packet(self.socket, self.remote, self.mtu, self.ecn, |buffer, start| {
+                    buffer.extend_from_slice(&self.head);
+                    buffer[start..start + 8].copy_from_slice(&packet_id.to_be_bytes());
+                    parts.write(index, buffer);
+                    let packet = &mut buffer[start..];
+                    packet::set_fragmented(packet, length > self.mtu);
+                    match self.trusted {
+                        Some(path) => packet::mark_trusted(packet, path),
+                        None => keys.armor(packet, self.suite),
+                    }
+                });
             amount.octets += octets as u64;
             amount.packets += 1;
         }
@@ -139,8 +152,8 @@ impl<K: AsRef<SessionKeys>> Orders<K> {
 impl Orders<&Arc<SessionKeys>> {
     /// The same to take along.
     pub fn kept(&self) -> Orders<Arc<SessionKeys>> {
-        let Self { head, keys, suite, trusted, socket, remote, mtu } = *self;
-        Orders { head, keys: keys.clone(), suite, trusted, socket, remote, mtu }
+        let Self { head, keys, suite, trusted, socket, remote, mtu, ecn } = *self;
+        Orders { head, keys: keys.clone(), suite, trusted, socket, remote, mtu, ecn }
     }
 
     /// Whether `kept` says the same.
@@ -148,7 +161,8 @@ impl Orders<&Arc<SessionKeys>> {
         self.head == kept.head
             && Arc::ptr_eq(self.keys, &kept.keys)
             && (self.suite, self.trusted) == (kept.suite, kept.trusted)
-            && (self.socket, self.remote, self.mtu) == (kept.socket, kept.remote, kept.mtu)
+            && (self.socket, self.remote, self.mtu, self.ecn)
+                == (kept.socket, kept.remote, kept.mtu, kept.ecn)
     }
 }
 
@@ -172,7 +186,7 @@ mod tests {
             let suite = if clear { Suite::Clear } else { Suite::AesGmacSiv };
             let orders = Orders {
                 head: [3; HEAD], keys: &keys, suite, trusted: None, socket: SocketId(1),
-                remote: "192.0.2.1:9993".parse().unwrap(), mtu,
+                remote: "192.0.2.1:9993".parse().unwrap(), mtu, ecn: 0,
             };
             let (frame, offload) = shape.unfinished(shape.frame(&data), size, true);
             let cut = Cut::new(&offload, &frame).unwrap();
@@ -206,7 +220,8 @@ mod tests {
         let keys = Arc::new(SessionKeys::new(&[7; 48]));
         let remote = "[2001:db8::1]:9993".parse().unwrap();
         let (suite, socket) = (Suite::Salsa, SocketId(0));
-        let orders = Orders { head: [0; HEAD], keys: &keys, suite, trusted: None, socket, remote, mtu: 1400 };
+        let orders =
+            Orders { head: [0; HEAD], keys: &keys, suite, trusted: None, socket, remote, mtu: 1400, ecn: 0 };
         let payload = vec![1; packet::max_packet(1400) - HEAD + 1];
         let mut datagrams = DatagramBatch::default();
         let amount = orders.carry_out(&Parts::One(&payload), &mut StdRng::seed_from_u64(1), &mut datagrams);

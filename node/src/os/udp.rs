@@ -63,6 +63,7 @@ impl UdpSocket {
         }
         enlarge_buffers(&socket);
         set_path_mtu_discovery(&socket, local.is_ipv6(), libc::IP_PMTUDISC_DONT)?;
+        ask_for_ecn(&socket, local.is_ipv6())?;
         socket.set_nonblocking(true)?;
         socket.bind(&local.into())?;
         // Older kernels would take the control message of a send for nothing and send one huge datagram: ask first.
@@ -190,6 +191,11 @@ fn enlarge_buffers(socket: &Socket) {
 /// What became of the wish. The kernel says twice as much, for its own accounts.
 fn granted(socket: &Socket) -> io::Result<Buffers> {
     Ok(Buffers { receive: socket.recv_buffer_size()? / 2, send: socket.send_buffer_size()? / 2 })
+}
+
+/// From now on every message tells the ECN bits it arrived with.
+fn ask_for_ecn(socket: &Socket, ipv6: bool) -> io::Result<()> {
+    if ipv6 { socket.set_recv_tclass_v6(true) } else { socket.set_recv_tos_v4(true) }
 }
 
 /// Whether IP may fragment what is sent from now on: `mode` is one of `IP_PMTUDISC_…`, whose numbers IPv6 shares.

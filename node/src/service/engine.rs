@@ -284,10 +284,11 @@ impl Engine {
             let now = self.clock.now();
             self.judge_wait(id);
             for index in 0..count {
+                let ecn = self.receive.ecn(index);
                 let Some((from, octets, size)) = self.receive.message(index) else { continue };
                 taken += octets.len();
                 tracing::trace!(%from, octets = octets.len(), size, "datagrams in");
-                self.core.datagrams(now, id, from, octets, size);
+                self.core.marked_datagrams(now, id, from, octets, size, ecn);
                 if self.core.outbox.frames.octets() >= BURST_IN || self.is_staging_due() {
                     self.flush();
                 }
@@ -403,7 +404,7 @@ impl Engine {
                         }
                     }
                 } else {
-                    let sent = self.send.send(socket, own.map(|s| (s.to, &buffer[s.range.clone()])));
+                    let sent = self.send.send(socket, own.map(|s| s.datagram(buffer)));
                     congested += sent.congested as u64;
                 }
             }
@@ -438,7 +439,7 @@ impl Engine {
             let (run, others) = rest.split_at(rest.iter().take_while(|s| s.socket == first.socket).count());
             rest = others;
             if let Some(socket) = first.socket.and_then(|id| self.sockets.get(&id)) {
-                let datagrams = run.iter().map(|s| (s.to, &buffer[s.range.clone()]));
+                let datagrams = run.iter().map(|s| s.datagram(buffer));
                 dropped += self.send.send_if_room(socket, datagrams).congested as u64;
             }
         }

@@ -272,7 +272,7 @@ impl Worker {
                 let (run, others) = rest.split_at(same);
                 rest = others;
                 if let Some(socket) = first.socket.and_then(|id| doors.sockets.get(&id)) {
-                    send.send(socket, run.iter().map(|s| (s.to, &batch.buffer()[s.range.clone()])));
+                    send.send(socket, run.iter().map(|s| s.datagram(batch.buffer())));
                 }
             }
         });

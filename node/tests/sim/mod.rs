@@ -12,6 +12,7 @@ use node::core::event::{CloneSeen, Event, Settings};
 use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
+use node::dataplane::outbox::Segment;
 use protocol::world::{Root, World as Planet, WorldKey, WorldKind};
 use protocol::{Address, MulticastGroup, NetworkId, SecretIdentity, derive};
 use rand::rngs::StdRng;
@@ -86,6 +87,7 @@ struct InFlight {
     realm: Option<usize>,
     /// Whether IP must not fragment it.
     whole: bool,
+    ecn: u8,
     data: Vec<u8>,
 }
 
@@ -100,6 +102,10 @@ pub struct World {
     pub narrow: BTreeMap<(usize, usize), usize>,
     /// Whether what does not pass whole passes in fragments of IP, as it should.
     pub fragments_pass: bool,
+    /// From one host to another: every second datagram whose sender understands ECN is marked as having met congestion.
+    pub congested: BTreeSet<(usize, usize)>,
+    /// From one host to another: datagrams by their ECN bits when they were sent.
+    pub ecn: BTreeMap<(usize, usize), [u64; 4]>,
     /// From one host to another: datagrams sent that had to be fragmented, and the largest that arrived.
     pub fragmented: BTreeMap<(usize, usize), u64>,
     pub largest: BTreeMap<(usize, usize), usize>,
@@ -139,6 +145,8 @@ impl World {
             weather,
             cut: BTreeSet::new(),
             narrow: BTreeMap::new(),
+            congested: BTreeSet::new(),
+            ecn: BTreeMap::new(),
             fragments_pass: true,
             fragmented: BTreeMap::new(),
             largest: BTreeMap::new(),
@@ -348,11 +356,11 @@ impl World {
                 assert!(data.len() < 18 || data[8..13] != data[13..18], "a packet from {host} to itself");
                 self.hosts[host].contacted.insert(segment.to);
                 // Hole-punching junk does its work in the sender's NAT and dies on the way.
-                self.transmit(host, segment.to, data, segment.ttl.is_some(), false);
+                self.transmit(host, segment, data, false);
             }
             for segment in outbox.datagrams.whole() {
                 let data = &outbox.datagrams.buffer()[segment.range.clone()];
-                self.transmit(host, segment.to, data, false, true);
+                self.transmit(host, segment, data, true);
             }
             for (network, frame) in outbox.frames.iter() {
                 self.hosts[host].received.push((network, frame.to_vec()));
@@ -393,7 +401,8 @@ impl World {
     }
 
     /// A datagram leaves a host, through its NAT if it has one.
-    fn transmit(&mut self, host: usize, to: SocketAddr, data: &[u8], dies: bool, whole: bool) {
+    fn transmit(&mut self, host: usize, segment: &Segment, data: &[u8], whole: bool) {
+        let (to, dies, ecn) = (segment.to, segment.ttl.is_some(), segment.ecn);
         let (inside, nat) = (self.hosts[host].inside, self.hosts[host].nat);
         let private = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 192);
         let from = match nat.filter(|_| !private(to.ip())) {
@@ -424,13 +433,14 @@ impl World {
             to,
             realm,
             whole,
+            ecn,
             data: data.to_vec(),
         });
     }
 
     /// A datagram reaches its destination, if there is one that lets it in.
     fn arrive(&mut self, datagram: InFlight) {
-        let InFlight { from, to, realm, whole, mut data, .. } = datagram;
+        let InFlight { from, to, realm, whole, mut ecn, mut data, .. } = datagram;
         let at_nat = self.nats.iter().position(|n| IpAddr::V4(n.public) == to.ip());
         let (inside, nat) = match at_nat {
             Some(index) => {
@@ -474,6 +484,14 @@ impl World {
                     return;
                 }
             }
+            let seen = self.ecn.entry((sender, host)).or_default();
+            seen[usize::from(ecn)] += 1;
+            if ecn != 0
+                && self.congested.contains(&(sender, host))
+                && seen[usize::from(ecn)].is_multiple_of(2)
+            {
+                ecn = 3;
+            }
             let largest = self.largest.entry((sender, host)).or_default();
             *largest = data.len().max(*largest);
         }
@@ -484,7 +502,8 @@ impl World {
         self.trace =
             (self.trace.rotate_left(7) ^ (self.now as u64) ^ ((host as u64) << 32) ^ data.len() as u64)
                 .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        self.hosts[host].core.datagram(self.now, SOCKET, from, &mut data);
+        let length = data.len();
+        self.hosts[host].core.marked_datagrams(self.now, SOCKET, from, &mut data, length, ecn);
         self.settle(host);
     }
 }

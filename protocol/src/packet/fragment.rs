@@ -163,6 +163,8 @@ struct Slot<K> {
     early: Vec<Early>,
     /// Bytes held in `packet` and `early`.
     held: usize,
+    /// Marks of the datagrams so far, joined.
+    mark: u8,
 }
 
 /// Puts fragmented packets together, in any order of arrival.
@@ -179,6 +181,8 @@ pub struct Reassembler<K> {
     /// The slot that is claimed next.
     hand: usize,
     spare: Vec<Vec<u8>>,
+    mark: u8,
+    join_marks: fn(u8, u8) -> u8,
 }
 
 impl<K: Eq + Copy> Reassembler<K> {
@@ -191,7 +195,27 @@ impl<K: Eq + Copy> Reassembler<K> {
             slots: core::iter::repeat_with(|| None).take(capacity).collect(),
             hand: 0,
             spare: Vec::new(),
+            mark: 0,
+            join_marks: u8::max,
         }
+    }
+
+    /// How the marks of a packet's datagrams become that of the packet, see [`Reassembler::set_mark`]. The larger one, if
+    /// nothing is said.
+    #[must_use]
+    pub fn joining_marks(self, join: fn(u8, u8) -> u8) -> Self {
+        Self { join_marks: join, ..self }
+    }
+
+    /// What is to be remembered of the datagrams taken from now on, such as the ECN bits they came with.
+    pub fn set_mark(&mut self, mark: u8) {
+        self.mark = mark;
+    }
+
+    /// The mark of the packet returned last, if that was the latest call that took a datagram; else the mark set last.
+    #[must_use]
+    pub fn mark(&self) -> u8 {
+        self.mark
     }
 
     /// How many packets are under way (expired ones included until their slot is used again).
@@ -261,8 +285,16 @@ impl<K: Eq + Copy> Reassembler<K> {
         self.free(at);
         let packet = self.spare.pop().unwrap_or_default();
         self.ids[at] = id;
-        self.slots[at] =
-            Some(Slot { source, since: now, total: 0, next: 0, packet, early: Vec::new(), held: 0 });
+        self.slots[at] = Some(Slot {
+            source,
+            since: now,
+            total: 0,
+            next: 0,
+            packet,
+            early: Vec::new(),
+            held: 0,
+            mark: self.mark,
+        });
         Some(at)
     }
 
@@ -286,6 +318,7 @@ impl<K: Eq + Copy> Reassembler<K> {
         if total != 0 {
             slot.total = total;
         }
+        slot.mark = (self.join_marks)(slot.mark, self.mark);
         slot.held += data.len();
         if slot.held > MAX_PACKET {
             self.free(at);
@@ -312,6 +345,7 @@ impl<K: Eq + Copy> Reassembler<K> {
             return None;
         }
         let packet = core::mem::take(&mut slot.packet);
+        self.mark = slot.mark;
         self.slots[at] = None;
         Some(packet)
     }
@@ -407,6 +441,26 @@ mod tests {
         assert_eq!(reassembler.insert_head(0, 'a', &datagrams[0]), None);
         assert_eq!(reassembler.insert_fragment(0, 'b', &datagrams[1]), None);
         assert_eq!(reassembler.insert_fragment(0, 'a', &datagrams[1]), Some(whole));
+    }
+
+    #[test]
+    fn marks_are_joined_packet_by_packet() {
+        let (one, other) = (cut(&packet(4000), 1400, Split::Fill), cut(&packet(2000), 1400, Split::Fill));
+        let mut reassembler = Reassembler::new(4).joining_marks(|a, b| if a == 3 || b == 3 { 3 } else { a });
+        for marks in [[2, 3, 2], [3, 2, 2], [2, 2, 3], [2, 2, 2]] {
+            reassembler.set_mark(marks[0]);
+            assert_eq!(reassembler.insert_head(0, 'a', &one[0]), None);
+            reassembler.set_mark(1);
+            assert_eq!(reassembler.insert_head(0, 'b', &other[0]), None);
+            reassembler.set_mark(marks[1]);
+            assert_eq!(reassembler.insert_fragment(0, 'a', &one[2]), None);
+            reassembler.set_mark(marks[2]);
+            assert!(reassembler.insert_fragment(0, 'a', &one[1]).is_some());
+            assert_eq!(reassembler.mark(), if marks == [2; 3] { 2 } else { 3 });
+            reassembler.set_mark(1);
+            assert!(reassembler.insert_fragment(0, 'b', &other[1]).is_some());
+            assert_eq!(reassembler.mark(), 1);
+        }
     }
 
     #[test]

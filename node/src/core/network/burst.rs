@@ -9,6 +9,7 @@ use protocol::{Address, Mac, NetworkId};
 use super::super::Core;
 use super::filter::Ethernet;
 use super::frames::ETHERNET_HEADER;
+use crate::dataplane::ecn;
 use crate::dataplane::segment::{Cut, complete};
 use crate::dataplane::sending::{HEAD, Orders, Parts};
 use crate::dataplane::vnet::{Gso, Offload};
@@ -106,6 +107,11 @@ impl Core {
         head.clear();
         packet::start(&mut head, 0, to, us, Verb::Frame);
         Frame { network: id, ethertype, payload: &[] }.write(&mut head);
+        let ecn = match parts.ecn(ethertype) {
+            ecn::NOT_CAPABLE => ecn::NOT_CAPABLE,
+            bits if self.path_mtus.takes_ecn(to, &key) => bits,
+            _ => ecn::NOT_CAPABLE,
+        };
         let orders = Orders {
             head: *head.first_chunk().expect("invariant: a FRAME begins with HEAD octets"),
             keys: &peer.keys,
@@ -114,6 +120,7 @@ impl Core {
             socket: key.socket,
             remote: key.remote,
             mtu,
+            ecn,
         };
         self.scratch = head;
         let amount = match &mut self.outbox.staging {

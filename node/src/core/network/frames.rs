@@ -13,6 +13,7 @@ use rand::seq::IndexedRandom;
 use super::super::Core;
 use super::super::receive::{Handled, Incoming};
 use super::filter::Ethernet;
+use crate::dataplane::ecn::{self, Arrival};
 use crate::dataplane::sending::Parts;
 
 /// Bytes of an Ethernet header: destination, source, ethertype.
@@ -249,13 +250,21 @@ impl Core {
         wanted.then_some(true)
     }
 
-    /// Writes an accepted frame into the port and counts it either way. Payloads larger than the network's MTU do not fit.
+    /// Writes an accepted frame into the port and counts it either way. Payloads larger than the network's MTU do not fit. What
+    /// the underlay says about congestion goes on to the frame, or drops it if it cannot tell.
     pub(super) fn deliver(&mut self, id: NetworkId, frame: Ethernet<'_>, accepted: bool) {
         let Some(network) = self.networks.get_mut(&id) else { return };
         let mtu = network.config.as_ref().map_or(0, |c| usize::from(c.mtu));
-        if accepted && frame.payload.len() <= mtu {
+        let arrival = ecn::arrival(self.ecn, frame.ethertype, frame.payload);
+        if accepted && frame.payload.len() <= mtu && arrival != Arrival::Drop {
             network.frames.in_accepted += 1;
-            let Ethernet { dest, source, ethertype, payload } = frame;
+            let Ethernet { dest, source, ethertype, mut payload } = frame;
+            let mut marked = Vec::new();
+            if let Arrival::Set(bits) = arrival {
+                marked.extend_from_slice(payload);
+                ecn::set(ethertype, &mut marked, bits);
+                payload = &marked;
+            }
             let (takes, addresses) = (network.takes, (dest.0, source.0));
             match &mut self.outbox.staging {
                 Some(staging) => staging.deliver(id, takes, addresses, ethertype, payload),

@@ -1,7 +1,7 @@
 use super::*;
 
 const PEER: Address = Address::from_u64(0x0102030405);
-const OURS: &[u8] = b"ztnodePA\x28\x54";
+const OURS: &[u8] = b"ztnodePA\x28\x54\x01";
 /// What another implementation answers: the payload.
 const ECHOED: &[u8] = b"ztnodePM\0\0\0\0";
 
@@ -111,6 +111,29 @@ fn large_datagrams_have_to_be_earned_again_after_a_hello() {
     run.sent.clear();
     assert_eq!(run.run(600_000), DEFAULT_MTU);
     assert!(run.sent.iter().all(|size| *size <= DEFAULT_MTU));
+}
+
+#[test]
+fn only_a_ztnode_is_shown_ecn_and_only_while_it_is_known_to_be_one() {
+    let mut run = Run::new(1_472, Some(OURS));
+    run.run(10_000);
+    assert!(run.mtus.takes_ecn(PEER, &path()));
+    run.mtus.distrust(run.now, PEER);
+    assert!(!run.mtus.takes_ecn(PEER, &path()));
+    run.sent.clear();
+    run.run(1_000);
+    assert!(run.mtus.takes_ecn(PEER, &path()));
+    assert_eq!(run.sent, [1_432]);
+    let mut run = Run::new(1_472, Some(ECHOED));
+    run.run(2_000);
+    assert!(!run.mtus.takes_ecn(PEER, &path()));
+    // Nobody probes for the sake of a path at rest.
+    let mut run = Run::new(8_972, Some(OURS));
+    run.run(10_000);
+    run.now += PATH_MTU_CHECK;
+    run.mtus.distrust(run.now, PEER);
+    assert_eq!((run.mtus.next(), run.mtus.size(PEER, &path())), (i64::MAX, Some(DEFAULT_MTU)));
+    assert_eq!(run.run(2_000), 8_952);
 }
 
 #[test]

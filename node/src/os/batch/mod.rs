@@ -20,8 +20,8 @@ pub const BATCH: usize = 64;
 /// Room for one datagram: the largest a peer may be configured to send (10 324 octets), rounded up.
 pub const DATAGRAM_ROOM: usize = 10_368;
 
-/// Room for the control messages of one message, aligned as the kernel wants it.
-type Control = [u64; 8];
+/// Room for the control messages of one message (size of segments, ECN, time of arrival), aligned as the kernel wants it.
+type Control = [u64; 10];
 
 const _: () = {
     // SAFETY: CMSG_SPACE only calculates.
@@ -30,7 +30,7 @@ const _: () = {
     // SAFETY: as above.
     #[allow(unsafe_code)]
     let time = unsafe { libc::CMSG_SPACE(size_of::<libc::timespec>() as u32) };
-    assert!((size + time) as usize <= size_of::<Control>());
+    assert!((2 * size + time) as usize <= size_of::<Control>());
     assert!(align_of::<libc::cmsghdr>() <= align_of::<Control>());
 };
 

@@ -47,6 +47,7 @@ struct Received {
     segment: usize,
     /// When it reached this machine, in microseconds of the wall clock.
     arrived: Option<i64>,
+    ecn: u8,
 }
 
 // SAFETY: the raw pointers in `slices` and `headers` are written before each system call and never read after it; between
@@ -127,6 +128,11 @@ impl ReceiveBatch {
         Some((from?, &mut self.memory[start..start + length], segment))
     }
 
+    /// The two ECN bits with which the datagrams of message `index` arrived, see [`crate::dataplane::ecn`].
+    pub fn ecn(&self, index: usize) -> u8 {
+        self.received.get(index).map_or(0, |message| message.ecn)
+    }
+
     /// Gives each of `limit` messages its `room` in the memory.
     fn lay_out(&mut self, room: usize, limit: usize) {
         self.slices.clear();
@@ -152,12 +158,12 @@ impl ReceiveBatch {
     fn look_at(&self, index: usize, room: usize) -> Received {
         let header = &self.headers[index];
         let length = (header.msg_len as usize).min(room);
-        let Said { size, arrived } = controls(&header.msg_hdr);
+        let Said { size, ecn, arrived } = controls(&header.msg_hdr);
         let segment = size.map_or(length, |size| size.min(length));
         let whole = header.msg_hdr.msg_flags & (libc::MSG_TRUNC | libc::MSG_CTRUNC) == 0;
         let ours = whole && (1..=DATAGRAM_ROOM).contains(&segment);
         let from = address(&self.addresses[index], header.msg_hdr.msg_namelen).filter(|_| ours);
-        Received { from, start: index * room, length, segment, arrived }
+        Received { from, start: index * room, length, segment, ecn, arrived }
     }
 }
 
@@ -183,6 +189,8 @@ fn receive_headers(socket: &UdpSocket, headers: &mut [libc::mmsghdr]) -> io::Res
 struct Said {
     /// The size of the datagrams that were merged into it, if they were.
     size: Option<usize>,
+    /// ECN bits of each.
+    ecn: u8,
     /// When it (the first of the merged ones) reached this machine, in microseconds of the wall clock.
     arrived: Option<i64>,
 }
@@ -206,6 +214,13 @@ fn controls(header: &libc::msghdr) -> Said {
                 // SAFETY: the data of this kind of message is a timespec; reading it unaligned asks for no alignment.
                 let time = unsafe { libc::CMSG_DATA(message).cast::<libc::timespec>().read_unaligned() };
                 said.arrived = Some(microseconds(time.into()));
+            }
+            // SAFETY: the data of this kind of message is one octet.
+            (libc::IPPROTO_IP, libc::IP_TOS) => said.ecn = unsafe { libc::CMSG_DATA(message).read() } & 3,
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
+                // SAFETY: the data of this kind of message is an int; reading it unaligned asks for no alignment.
+                let class = unsafe { libc::CMSG_DATA(message).cast::<libc::c_int>().read_unaligned() };
+                said.ecn = (class & 3) as u8;
             }
             _ => {}
         }

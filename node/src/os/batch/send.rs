@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use socket2::SockAddr;
 
 use super::{BATCH, Control, empty_header};
+use crate::dataplane::outbox::Datagram;
 use crate::os::udp::UdpSocket;
 
 /// Datagrams the kernel cuts one message into at most; newer ones allow 128.
@@ -44,6 +45,8 @@ struct Message {
     octets: usize,
     /// Octets of each datagram but the last.
     segment: usize,
+    /// ECN bits of each.
+    ecn: u8,
     /// Whether more may be added.
     open: bool,
 }
@@ -98,29 +101,29 @@ impl SendBatch {
     /// Sends all datagrams, those for one destination in this order. A full socket buffer is waited for, a few
     /// milliseconds at most; a datagram that the kernel refuses is skipped.
     ///
-    /// Consecutive datagrams of one size to one destination (and a shorter one after them) go to the kernel in one
+    /// Consecutive datagrams of one size and ECN to one destination (and a shorter one after them) go to the kernel in one
     /// message. They need not lie next to each other in memory, but it helps a little.
-    pub fn send<'a>(
+    pub fn send<'a, D: Into<Datagram<'a>>>(
         &mut self,
         socket: &UdpSocket,
-        datagrams: impl IntoIterator<Item = (SocketAddr, &'a [u8])>,
+        datagrams: impl IntoIterator<Item = D>,
     ) -> Sent {
         self.send_patiently(socket, datagrams, PATIENCE)
     }
 
     /// Like [`Self::send`], but what finds the socket's buffer full is dropped at once.
-    pub fn send_if_room<'a>(
+    pub fn send_if_room<'a, D: Into<Datagram<'a>>>(
         &mut self,
         socket: &UdpSocket,
-        datagrams: impl IntoIterator<Item = (SocketAddr, &'a [u8])>,
+        datagrams: impl IntoIterator<Item = D>,
     ) -> Sent {
         self.send_patiently(socket, datagrams, 0)
     }
 
-    fn send_patiently<'a>(
+    fn send_patiently<'a, D: Into<Datagram<'a>>>(
         &mut self,
         socket: &UdpSocket,
-        datagrams: impl IntoIterator<Item = (SocketAddr, &'a [u8])>,
+        datagrams: impl IntoIterator<Item = D>,
         patience: u32,
     ) -> Sent {
         let mut total = Sent::default();
@@ -128,14 +131,15 @@ impl SendBatch {
         self.messages.clear();
         self.slices.clear();
         // The pointers in `slices` are used inside of this function only, so while 'a lasts.
-        for (to, data) in datagrams {
-            if to.is_ipv6() != v6 {
+        for datagram in datagrams {
+            let datagram = datagram.into();
+            if datagram.to.is_ipv6() != v6 {
                 total.refused += 1;
-            } else if !self.extend(to, data) {
+            } else if !self.extend(&datagram) {
                 if self.messages.len() == BATCH {
                     self.flush(socket, patience, &mut total);
                 }
-                self.begin(socket, to, data);
+                self.begin(socket, &datagram);
             }
         }
         self.flush(socket, patience, &mut total);
@@ -143,10 +147,12 @@ impl SendBatch {
     }
 
     /// Adds a datagram to the last message, if it may go there.
-    fn extend(&mut self, to: SocketAddr, data: &[u8]) -> bool {
+    fn extend(&mut self, datagram: &Datagram<'_>) -> bool {
+        let Datagram { to, data, ecn } = *datagram;
         let Some(message) = self.messages.last_mut() else { return false };
         let fits = message.open
             && message.to == to
+            && message.ecn == ecn
             && (1..=message.segment).contains(&data.len())
             && message.datagrams < MAX_SEGMENTS
             && message.octets + data.len() <= MAX_OCTETS;
@@ -171,7 +177,8 @@ impl SendBatch {
     }
 
     /// Begins a message.
-    fn begin(&mut self, socket: &UdpSocket, to: SocketAddr, data: &[u8]) {
+    fn begin(&mut self, socket: &UdpSocket, datagram: &Datagram<'_>) {
+        let Datagram { to, data, ecn } = *datagram;
         // Port 0 cannot be sent to, and must not be taken for a path that is narrow.
         let open = socket.segments() && to.port() != 0 && self.is_wide(to.ip(), data.len());
         let at = self.slices.len();
@@ -183,6 +190,7 @@ impl SendBatch {
             datagrams: 1,
             octets: data.len(),
             segment: data.len(),
+            ecn,
             open,
         });
     }
@@ -300,6 +308,7 @@ impl SendBatch {
                         datagrams: 1,
                         octets,
                         segment: octets,
+                        ecn: message.ecn,
                         open: false,
                     });
                 }
@@ -322,9 +331,11 @@ impl SendBatch {
             header.msg_hdr.msg_namelen = message.address.len();
             header.msg_hdr.msg_iov = slices.as_mut_ptr();
             header.msg_hdr.msg_iovlen = slices.len() as _;
-            if message.datagrams > 1 {
-                // No larger than MAX_OCTETS.
-                ask_for_segments(&mut header.msg_hdr, control, message.segment as u16);
+            // No larger than MAX_OCTETS.
+            let segment = (message.datagrams > 1).then_some(message.segment as u16);
+            let ecn = (message.ecn != 0).then_some((message.ecn, message.to.is_ipv6()));
+            if segment.is_some() || ecn.is_some() {
+                add_controls(&mut header.msg_hdr, control, segment, ecn);
             }
             self.headers.push(header);
         }
@@ -339,20 +350,41 @@ fn slice(data: &[u8]) -> libc::iovec {
     libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() }
 }
 
-/// Adds a control message to a header: cut into datagrams of `size` octets.
+/// Adds control messages to a header: cut into datagrams of so many octets; these ECN bits, over IPv6 or not.
 #[allow(unsafe_code)]
-fn ask_for_segments(header: &mut libc::msghdr, control: &mut Control, size: u16) {
+fn add_controls(
+    header: &mut libc::msghdr,
+    control: &mut Control,
+    segment: Option<u16>,
+    ecn: Option<(u8, bool)>,
+) {
     header.msg_control = (&raw mut *control).cast();
-    // SAFETY: CMSG_SPACE and CMSG_LEN only calculate. The control buffer is large enough and aligned for one header with
-    // two octets of data (checked at compile time), so the first control message lies inside of it.
+    header.msg_controllen = size_of_val(control) as _;
+    let mut used = 0;
+    // SAFETY: CMSG_SPACE and CMSG_LEN only calculate. The control buffer is zeroed, aligned, and large enough for two control
+    // messages with four octets of data each (checked at compile time), so CMSG_FIRSTHDR and, after a first message of the
+    // length written there, CMSG_NXTHDR point inside of it, as do the data of both.
     unsafe {
-        header.msg_controllen = libc::CMSG_SPACE(size_of::<u16>() as u32) as _;
-        let message = libc::CMSG_FIRSTHDR(header);
-        (*message).cmsg_level = libc::SOL_UDP;
-        (*message).cmsg_type = libc::UDP_SEGMENT;
-        (*message).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as _;
-        libc::CMSG_DATA(message).cast::<u16>().write_unaligned(size);
+        let mut message = libc::CMSG_FIRSTHDR(header);
+        if let Some(size) = segment {
+            (*message).cmsg_level = libc::SOL_UDP;
+            (*message).cmsg_type = libc::UDP_SEGMENT;
+            (*message).cmsg_len = libc::CMSG_LEN(size_of::<u16>() as u32) as _;
+            libc::CMSG_DATA(message).cast::<u16>().write_unaligned(size);
+            used += libc::CMSG_SPACE(size_of::<u16>() as u32);
+            message = libc::CMSG_NXTHDR(header, message);
+        }
+        if let Some((ecn, ipv6)) = ecn
+            && !message.is_null()
+        {
+            (*message).cmsg_level = if ipv6 { libc::IPPROTO_IPV6 } else { libc::IPPROTO_IP };
+            (*message).cmsg_type = if ipv6 { libc::IPV6_TCLASS } else { libc::IP_TOS };
+            (*message).cmsg_len = libc::CMSG_LEN(size_of::<libc::c_int>() as u32) as _;
+            libc::CMSG_DATA(message).cast::<libc::c_int>().write_unaligned(libc::c_int::from(ecn));
+            used += libc::CMSG_SPACE(size_of::<libc::c_int>() as u32);
+        }
     }
+    header.msg_controllen = used as _;
 }
 
 #[allow(unsafe_code)]

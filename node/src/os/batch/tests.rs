@@ -3,6 +3,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::dataplane::outbox::Datagram;
 use crate::os::testing::{in_namespace, ip};
 use crate::os::udp::UdpSocket;
 
@@ -74,6 +75,42 @@ fn a_burst_is_one_message() {
             (data, 2),
             "46 × 1427 octets are more than one message holds"
         );
+    }
+}
+
+#[test]
+fn ecn_travels_with_each_datagram() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        for offloads in [true, false] {
+            let (mut a, b) = (bind(address), bind(address));
+            if !offloads {
+                a = a.without_offloads().unwrap();
+            }
+            let data = datagrams(&[1427; 40]);
+            // Runs of each value, and one that changes in the middle of a burst.
+            let ecn = |index: usize| [0, 0, 2, 2, 2, 1, 3, 3][index / 5];
+            let list = data.iter().enumerate().map(|(index, data)| Datagram {
+                to: b.local(),
+                data,
+                ecn: ecn(index),
+            });
+            let sent = SendBatch::default().send(&a, list);
+            assert_eq!(sent, Sent { sent: 40, refused: 0, congested: 0 });
+            let mut received = Vec::new();
+            let mut batch = ReceiveBatch::default();
+            loop {
+                for index in 0..batch.receive(&b).unwrap() {
+                    let ecn = batch.ecn(index);
+                    let (_, octets, size) = batch.message(index).unwrap();
+                    received.extend(octets.chunks(size).map(|data| (data.to_vec(), ecn)));
+                }
+                if batch.drained() {
+                    break;
+                }
+            }
+            let expected: Vec<_> = data.into_iter().enumerate().map(|(i, data)| (data, ecn(i))).collect();
+            assert!(received == expected, "{address}, offloads: {offloads}");
+        }
     }
 }
 

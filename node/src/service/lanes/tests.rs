@@ -39,6 +39,7 @@ fn orders(keys: &Arc<SessionKeys>, remote: SocketAddr) -> Orders<&Arc<SessionKey
         socket: SOCKET,
         remote,
         mtu: 1400,
+        ecn: 0,
     }
 }
 
