@@ -10,8 +10,10 @@ use std::ops::Range;
 
 use protocol::{NetworkId, checksum};
 
+use super::ecn;
 use super::headers::{
-    ETHERNET, Headers, IPV6, IPV6_HEADER, TCP, TCP_CHECKSUM, UDP_CHECKSUM, locate, put_u16, u16_at, u32_at,
+    ETHERNET, Headers, IPV4, IPV6, IPV6_HEADER, TCP, TCP_CHECKSUM, UDP_CHECKSUM, locate, put_u16, u16_at,
+    u32_at,
 };
 use super::relief;
 use super::vnet::{Checksum, Gso, Offload, Offloads};
@@ -219,7 +221,8 @@ impl FrameBatch {
             return false;
         }
         self.relieve = false;
-        let marked = relief::takes_marks(open.headers.v6, &self.bytes(open.item)[ETHERNET..]);
+        let marked =
+            takes_marks(if open.headers.v6 { IPV6 } else { IPV4 }, &self.bytes(open.item)[ETHERNET..]);
         let open = &mut self.open[flow];
         open.marked = marked;
         *(if open.marked { &mut self.relieved.marked } else { &mut self.relieved.dropped }) += 1;
@@ -236,7 +239,7 @@ impl FrameBatch {
         payload: &[u8],
     ) {
         self.relieve = false;
-        if relief::takes_marks(ethertype == IPV6, payload) {
+        if takes_marks(ethertype, payload) {
             let item = self.append(network, dest, source, ethertype, payload, Offload::PLAIN);
             relief::mark(self.bytes_mut(item));
             self.relieved.marked += 1;
@@ -518,6 +521,11 @@ fn may_begin(headers: &Headers, packet: &[u8]) -> bool {
 }
 
 // The path is spelled out for the fuzz target that takes this file in from elsewhere.
+/// Whether the ends of an IP packet take marks for losses.
+fn takes_marks(ethertype: u16, packet: &[u8]) -> bool {
+    ecn::of(ethertype, packet) != ecn::NOT_CAPABLE
+}
+
 #[cfg(test)]
 #[path = "coalesce/tests.rs"]
 mod tests;

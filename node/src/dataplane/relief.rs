@@ -6,11 +6,9 @@
 
 use protocol::checksum;
 
-use super::headers::{ETHERNET, IPV4, IPV6, IPV6_HEADER, TCP, locate, put_u16, skip_tags, u16_at, u32_at};
+use super::ecn;
+use super::headers::{ETHERNET, IPV6_HEADER, TCP, locate, put_u16, skip_tags, u16_at, u32_at};
 use super::vnet::{Checksum, Gso, Offload};
-
-/// The two bits of ECN in a TOS or traffic class octet: capable when not 0, congestion experienced when both are set.
-const ECN: u8 = 3;
 
 /// Marks a frame (Ethernet header first) as having met congestion, if it is IP and its ends asked for marks. True if it bears
 /// the mark now.
@@ -18,27 +16,7 @@ pub fn mark(frame: &mut [u8]) -> bool {
     let Some(tagged) = frame.get(ETHERNET..) else { return false };
     let Some((ethertype, ip)) = skip_tags(u16_at(frame, ETHERNET - 2), tagged) else { return false };
     let packet = &mut frame[ETHERNET + ip..];
-    match ethertype {
-        IPV4 if packet.len() >= 20 && takes_marks(false, packet) => {
-            let before = u16_at(packet, 0);
-            packet[1] |= ECN;
-            let sum = checksum::update(u16_at(packet, 10), before, u16_at(packet, 0));
-            put_u16(packet, 10, sum);
-            true
-        }
-        IPV6 if packet.len() >= IPV6_HEADER && takes_marks(true, packet) => {
-            packet[1] |= ECN << 4;
-            true
-        }
-        _ => false,
-    }
-}
-
-/// Whether an IP packet says that its ends take marks for losses.
-pub(crate) fn takes_marks(v6: bool, packet: &[u8]) -> bool {
-    let Some(octet) = packet.get(1) else { return false };
-    // The traffic class of IPv6 lies across two octets, its ECN bits in the second.
-    (if v6 { octet >> 4 } else { *octet }) & ECN != 0
+    ecn::of(ethertype, packet) != ecn::NOT_CAPABLE && ecn::set(ethertype, packet, ecn::CONGESTED)
 }
 
 /// Takes the first segment out of a super-frame (Ethernet header first). What is left begins at the offset that is returned,
