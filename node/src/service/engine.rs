@@ -1,6 +1,6 @@
 //! The packet loop: one thread that owns the [`Core`] and moves packets between UDP sockets, TAP devices and the core.
 //!
-//! Frames of a port wait in a queue of ours rather than the kernel's ([`intake`]).
+//! Frames of a port wait in a queue of ours rather than the kernel's (`intake`).
 //!
 //! The control side talks to it through an [`EngineHandle`]: functions that run on the thread between two batches. What the
 //! core wants from the control side comes out as [`EngineEvent`]s.
