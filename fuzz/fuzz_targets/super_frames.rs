@@ -9,6 +9,9 @@ use protocol::NetworkId;
 #[path = "../../node/src/dataplane/coalesce.rs"]
 #[allow(dead_code)]
 mod coalesce;
+#[path = "../../node/src/dataplane/ecn.rs"]
+#[allow(dead_code)]
+mod ecn;
 #[path = "../../node/src/dataplane/headers.rs"]
 #[allow(dead_code)]
 mod headers;
