@@ -16,8 +16,10 @@ mod ecn;
 #[allow(dead_code)]
 mod headers;
 #[path = "../../node/src/dataplane/relief.rs"]
+#[allow(dead_code)]
 mod relief;
 #[path = "../../node/src/dataplane/segment.rs"]
+#[allow(dead_code)]
 mod segment;
 #[path = "../../node/src/dataplane/vnet.rs"]
 #[allow(dead_code)]
