@@ -6,6 +6,7 @@ pub mod batch;
 pub mod interfaces;
 pub mod multicast;
 pub mod netlink;
+pub mod priority;
 pub mod privileges;
 pub mod tap;
 pub mod tcp;

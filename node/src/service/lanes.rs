@@ -28,6 +28,7 @@ use crate::dataplane::load::Load;
 use crate::dataplane::outbox::DatagramBatch;
 use crate::dataplane::staging::Staging;
 use crate::os::batch::SendBatch;
+use crate::os::priority;
 use crate::os::tap::Tap;
 use crate::os::udp::UdpSocket;
 
@@ -241,6 +242,8 @@ impl Worker {
     }
 
     fn run(mut self, orders: &Receiver<Work>, finished: &SyncSender<Done>, ending: &AtomicBool) {
+        // The packet thread has said what it means if this is not permitted.
+        let _ = priority::go_before_others();
         while let Ok(work) = orders.recv() {
             if ending.load(Ordering::Relaxed) {
                 return;

@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::args::Options;
 use super::home::{self, Home, STATE_NAMES, StartError};
+use crate::os::priority;
 use crate::os::privileges::{self, Account};
 
 /// The user that the package makes.
@@ -52,6 +53,9 @@ pub fn give_up(options: &Options) -> Result<(), StartError> {
     }
     let root = home::choose(options.home.clone());
     hand_over(&root, &account)?;
+    if let Err(error) = priority::permit() {
+        tracing::debug!(%error, "the threads that move packets will not be able to go before others");
+    }
     let kept = privileges::become_user(&account).map_err(|error| {
         StartError::new(
             format!("privileges cannot be given up ({error})"),

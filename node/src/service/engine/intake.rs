@@ -111,6 +111,7 @@ impl Engine {
                 }
             };
             taken += length;
+            self.moderation.count(1, length);
             if straight {
                 self.core.port_frame(now, network, &offload, self.intake.slots.frame(length));
                 if let Some(staging) = &mut self.core.outbox.staging {
@@ -160,6 +161,7 @@ impl Engine {
         let Intake { slots, queue, .. } = &mut self.intake;
         while let Some(mut frame) = queue.pop(micros, |dropped| slots.recycle(dropped)) {
             let (network, offload) = (frame.network, frame.offload);
+            self.moderation.count(0, frame.bytes().len());
             self.core.port_frame(now, network, &offload, frame.bytes_mut());
             let mut due = false;
             if let Some(staging) = &mut self.core.outbox.staging {
