@@ -29,6 +29,8 @@ mine=$(address)
 check "runs as its own user" test "$(inside stat -c %U "/proc/$(main_pid)")" = ztnode
 # CAP_NET_BIND_SERVICE, CAP_NET_ADMIN, CAP_NET_RAW and no other.
 check "with three capabilities" inside grep -qx 'CapBnd:.0000000000003400' "/proc/$(main_pid)/status"
+# Field 19 of stat; the names of threads have no spaces.
+check "packets go before other work" inside sh -c "cat /proc/$(main_pid)/task/*/stat | grep -q '(packets) \([^ ]* \)\{16\}-10 '"
 timed "stops in less than 2 s" 2000 inside systemctl stop ztnode.service
 timed "is ready in less than 2 s" 2000 inside systemctl start ztnode.service
 check "its tools answer then" inside ztnode-cli info

@@ -34,6 +34,19 @@ impl Flows {
         }
     }
 
+    /// Remembers the flow of a datagram whose first fragment this is, if it is one. For frames whose number nobody needs.
+    pub fn notice(&mut self, ethertype: u16, payload: &[u8]) {
+        let Some((ethertype, ip)) = skip_tags(ethertype, payload) else { return };
+        let fragment = match (ethertype, &payload[ip..]) {
+            (IPV4, packet) => packet.len() >= 20 && u16_at(packet, 6) & 0x3fff != 0,
+            // Another header may stand before that of the fragment.
+            (_, packet) => packet.get(6).is_some_and(|next| !matches!(*next, TCP | UDP)),
+        };
+        if fragment {
+            self.of(ethertype, &payload[ip..]);
+        }
+    }
+
     fn of_v4(&mut self, packet: &[u8]) -> Option<u64> {
         let head = packet.get(..20)?;
         let header = usize::from(head[0] & 15) * 4;
@@ -157,15 +170,20 @@ mod tests {
     #[test]
     fn fragments_go_where_their_first_one_goes() {
         let mut flows = Flows::new(9);
+        let mut aside = Flows::new(9);
         let data = [0xaa, 0xbb, 0xcc, 0xdd];
         for ports in [[1, 2, 3, 4], [1, 2, 3, 5]] {
             let whole = flows.of(IPV4, &v4(ports, 1, 0x4000));
             assert_ne!(whole, flows.of(IPV4, &v4([9; 4], 1, 0)));
             let all = [v4(ports, 7, 0x2000), v4(data, 7, 0x2010), v4(data, 7, 0x20)];
             assert!(all.iter().all(|packet| flows.of(IPV4, packet) == whole), "{ports:?}");
+            aside.notice(IPV4, &all[0]);
+            assert_eq!(aside.of(IPV4, &all[2]), whole);
             let whole = flows.of(IPV6, &v6(ports, None));
             let all = [v6(ports, Some((5, 1))), v6(data, Some((5, 0x101))), v6(data, Some((5, 0x200)))];
             assert!(all.iter().all(|packet| flows.of(IPV6, packet) == whole), "{ports:?}");
+            aside.notice(IPV6, &all[0]);
+            assert_eq!(aside.of(IPV6, &all[2]), whole);
         }
     }
 

@@ -64,15 +64,27 @@ impl Intake {
         self.started.elapsed().as_micros() as u64
     }
 
+    /// Looks at the frame that was just read and does not wait: if other fragments of its datagram do, they wait among their flow.
+    fn notice(&mut self, length: usize) {
+        if let Some((ethertype, payload)) = parts(self.slots.frame(length)) {
+            self.flows.notice(ethertype, payload);
+        }
+    }
+
     /// Lets the frame that was just read wait.
     fn keep(&mut self, network: NetworkId, offload: Offload, length: usize) {
         let frame = self.slots.keep(network, offload, length);
-        let hash = match frame.bytes().split_at_checked(ETHERNET) {
-            Some(([.., e0, e1], payload)) => self.flows.of(u16::from_be_bytes([*e0, *e1]), payload),
-            _ => 0,
-        };
+        let hash = parts(frame.bytes()).map_or(0, |(ethertype, payload)| self.flows.of(ethertype, payload));
         let (now, slots) = (self.micros(), &mut self.slots);
         self.queue.push(now, hash ^ network.0, frame, |dropped| slots.recycle(dropped));
+    }
+}
+
+/// Ethertype, and what stands behind it.
+fn parts(frame: &[u8]) -> Option<(u16, &[u8])> {
+    match frame.split_at_checked(ETHERNET) {
+        Some(([.., e0, e1], payload)) => Some((u16::from_be_bytes([*e0, *e1]), payload)),
+        _ => None,
     }
 }
 
@@ -113,6 +125,7 @@ impl Engine {
             taken += length;
             self.moderation.count(1, length);
             if straight {
+                self.intake.notice(length);
                 self.core.port_frame(now, network, &offload, self.intake.slots.frame(length));
                 if let Some(staging) = &mut self.core.outbox.staging {
                     staging.adopt(self.intake.slots.buffer(), HEADER);
