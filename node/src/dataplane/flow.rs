@@ -6,21 +6,24 @@
 
 use super::headers::{IPV4, IPV6_HEADER, TCP, UDP, skip_extensions, skip_tags, u16_at, u32_at};
 
-/// Fragmented datagrams remembered.
-const FRAGMENTED: usize = 64;
+/// Sets of fragmented datagrams that are remembered. Between two fragments of one, those of many others may pass: as many as wait
+/// in queues and are under way.
+const SETS: usize = 256;
+/// Datagrams of a set, the newest first.
+type Set = [(u64, u64); 4];
 
 /// Numbers flows; remembers where the fragments of a datagram belong.
 #[derive(Clone, Debug)]
 pub struct Flows {
     key: u64,
     /// By the lower bits of the first: datagram, and flow of its first fragment.
-    fragmented: [(u64, u64); FRAGMENTED],
+    fragmented: Box<[Set]>,
 }
 
 impl Flows {
     /// With another `key`, flows get other numbers: strangers should not know it, or they could give all flows the same.
     pub fn new(key: u64) -> Self {
-        Self { key, fragmented: [(0, 0); FRAGMENTED] }
+        Self { key, fragmented: vec![Set::default(); SETS].into() }
     }
 
     /// The number of the flow of a frame: its ethertype, and what stands behind the Ethernet header.
@@ -85,19 +88,21 @@ impl Flows {
         datagram: Option<u64>,
         first: bool,
     ) -> u64 {
-        let slot = datagram.map(|number| (number, number as usize % FRAGMENTED));
-        if let Some((number, at)) = slot
+        let set = datagram.map(|number| (number, &mut self.fragmented[number as usize % SETS]));
+        if let Some((number, set)) = &set
             && !first
         {
-            let (of, flow) = self.fragmented[at];
-            return if of == number { flow } else { host };
+            return set.iter().find(|(of, _)| of == number).map_or(host, |(_, flow)| *flow);
         }
         let flow = match data.get(..4) {
             Some(ports) if matches!(protocol, TCP | UDP) => mix(host, u64::from(u32_at(ports, 0))),
             _ => host,
         };
-        if let Some((number, at)) = slot {
-            self.fragmented[at] = (number, flow);
+        if let Some((number, set)) = set {
+            // The same number again is another datagram, or the same fragment.
+            let place = set.iter().position(|(of, _)| *of == number).unwrap_or(set.len() - 1);
+            set[..=place].rotate_right(1);
+            set[0] = (number, flow);
         }
         flow
     }
@@ -185,6 +190,20 @@ mod tests {
             aside.notice(IPV6, &all[0]);
             assert_eq!(aside.of(IPV6, &all[2]), whole);
         }
+    }
+
+    #[test]
+    fn fragments_of_many_datagrams_may_pass_between_two_of_one() {
+        let mut flows = Flows::new(5);
+        let ports = |id: u16| [1, 2, (id >> 8) as u8, id as u8];
+        let fragment = |id: u16, place: u16| {
+            let mut packet = v4(ports(id), 0, place);
+            packet[4..6].copy_from_slice(&id.to_be_bytes());
+            packet
+        };
+        let first: Vec<_> = (0..200).map(|id| flows.of(IPV4, &fragment(id, 0x2000))).collect();
+        let found = (0..200).filter(|id| flows.of(IPV4, &fragment(*id, 0x100)) == first[usize::from(*id)]);
+        assert!(found.count() >= 195);
     }
 
     #[test]
