@@ -29,7 +29,7 @@ const TAP_BYTES: usize = 8 << 16;
 /// The wait of a good queue is that of some super-frames, so that the processor is not idle while a stream takes a breath. An
 /// interval is the round trip of streams whose ends are near: they alone fill a queue whose slow part is a processor, and one
 /// from afar does not stand in it for long.
-pub(super) const CODEL: Params = Params { target: 1_500, interval: 5_000 };
+pub(super) const CODEL: Params = Params { target: 1_000, interval: 5_000 };
 
 /// Sixteen super-frames, 1.5 ms of 5 Gbit/s; and the frames that the kernel's queue holds.
 const LIMITS: Limits = Limits { octets: 1 << 20, items: 1_000, quantum: BURST_OUT, codel: CODEL };
