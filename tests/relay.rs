@@ -67,8 +67,7 @@ fn lossy_lines() {
         }
         cluster.start()?;
         cluster.ping(0, 1, Duration::from_secs(20))?;
-        // Every second attempt of TCP fails, and after each it waits twice as long: a megabyte is stuck for 20 s at times.
-        cluster.tcp(0, 1, 1 << 17)?;
+        cluster.tcp(0, 1, 1 << 20)?;
         Ok::<(), anyhow::Error>(())
     })();
     if let Err(error) = outcome {

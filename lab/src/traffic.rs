@@ -2,7 +2,9 @@
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
+use std::net::{
+    IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket,
+};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -135,11 +137,13 @@ pub fn tcp(
         pattern.fill(&mut block);
         sender.write_all(&block).with_context(|| format!("sending block {number} of {blocks}"))
     });
-    drop(sender);
+    // Not closed before everything has arrived: the kernel soon gives up on a stream that nobody holds any more.
+    let ended = sender.shutdown(Shutdown::Write);
     // A receiver that gives up breaks the sender's pipe: its reason is the one to tell.
     let Ok(received) = checked.join() else { bail!("the receiving thread panicked") };
     let end = received?;
     sent?;
+    ended?;
     Ok(end.duration_since(start))
 }
 
