@@ -400,7 +400,7 @@ impl Core {
         let alive = |key: &PathKey| self.topology.paths.get(key).is_some_and(|path| path.is_alive(now));
         let mut places: Vec<Place> =
             peer.paths.iter().map(|p| p.key).filter(alive).map(|key| (key, false)).collect();
-        if !self.pairs.allow((source, source), now, REFLECT_GATE, REFLECT_BURST) {
+        if !self.reflecting.allow(&source, now, REFLECT_GATE, REFLECT_BURST) {
             self.counters.dropped += 1;
             return;
         }
@@ -416,7 +416,10 @@ impl Core {
                 UserMessage { kind: CARRY, body: sealed }.write(&mut packet);
                 self.reply(now, key, packet);
             } else {
-                self.put(now, Some(key.socket), key.remote, None, sealed);
+                // Where it was merely heard, it may never have been.
+                if self.may_send(now, key, sealed.len()) {
+                    self.put(now, Some(key.socket), key.remote, None, sealed);
+                }
             }
         }
     }

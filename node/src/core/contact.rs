@@ -27,13 +27,19 @@ use super::receive::{Handled, Incoming};
 const PUNCH_TTL: u8 = 2;
 
 impl Core {
-    /// Probes an endpoint of a peer: ECHO if it answers that, else HELLO. From one socket or from all.
+    /// Probes an endpoint of a peer: ECHO if it is known to answer that, else HELLO. From one socket or from all.
     pub(super) fn contact(&mut self, now: i64, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
-        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
-        if !peer.version.answers_echo() {
+        let Some(peer) = self.topology.peers.get(&to) else { return };
+        if peer.version.answers_echo() {
+            self.ask(now, to, socket, endpoint);
+        } else {
             self.say_hello(now, to, socket, endpoint);
-            return;
         }
+    }
+
+    /// Sends an empty ECHO to an endpoint of a peer.
+    pub(super) fn ask(&mut self, now: i64, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
+        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
         if let Some(path) = socket.and_then(|socket| peer.path_mut(&PathKey { socket, remote: endpoint })) {
             path.probed_at = if path.probed_at == 0 { now } else { path.probed_at };
         }

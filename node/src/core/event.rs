@@ -8,7 +8,7 @@ use flowrules::{Direction, Verdict};
 use protocol::metadata::{PROTOCOL_VERSION, PROTOCOL_VERSION_BEFORE_AES};
 use protocol::netconf::NetworkConfig;
 use protocol::packet::Suite;
-use protocol::{Address, Mac, NetworkId, Prefix};
+use protocol::{Address, Identity, Mac, NetworkId, Prefix};
 
 /// Something the service has to do or to know.
 #[derive(Debug)]
@@ -53,6 +53,15 @@ pub enum Event {
     },
     /// A root says that another node owns our address: the identity has to be replaced.
     IdentityCollision,
+    /// Find out whether an address belongs to a key ([`Identity::locally_valid`], some 20 ms, or what is known of earlier times)
+    /// and tell it by [`Core::identity_checked`](crate::core::Core::identity_checked). The most urgent first; when too many wait
+    /// the least urgent may be dropped: whoever needs the answer asks again.
+    CheckIdentity {
+        /// Address and key.
+        identity: Identity,
+        /// How urgent it is.
+        urgency: Urgency,
+    },
     /// A member (or this node itself) asks our controller for a configuration.
     ConfigRequest(controller::Request),
     /// The verdict on a frame of a network that is being traced.
@@ -68,6 +77,19 @@ pub enum Event {
         /// Content.
         body: Vec<u8>,
     },
+}
+
+/// How urgent the check of an identity is; the most urgent first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Urgency {
+    /// The controller of a network we joined, or somebody our own packets wait for.
+    Awaited,
+    /// Somebody who said HELLO.
+    Newcomer,
+    /// Somebody a root told us of.
+    Told,
+    /// Somebody from the records of an earlier run.
+    Restored,
 }
 
 /// The machine we run on, as far as clones have to know.

@@ -1,8 +1,9 @@
-//! HELLO and OK(HELLO): how nodes learn of each other, agree on a key and find their outside address.
+//! HELLO and OK(HELLO): how nodes learn of each other, agree on a key and find their outside address. What a HELLO of somebody
+//! unknown has to pass stands in `newcomers`.
 //!
 //! Specification: VL1 verbs, "HELLO".
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use protocol::packet::{self, SessionKeys, Suite};
 use protocol::verb::Verb;
@@ -11,15 +12,16 @@ use protocol::{Address, Result};
 use rand::RngExt;
 
 use super::Core;
-use super::limits::{IDENTITY_BURST, IDENTITY_BURST_ALL, IDENTITY_GATE, IDENTITY_GATE_ALL};
 use super::path::{PathKey, SocketId};
-use super::peer::RemoteVersion;
+use super::peer::{OwedWorlds, RemoteVersion};
 use super::receive::{Handled, Incoming};
 
 /// Lowest protocol version spoken to; older nodes agree on keys differently.
 const MIN_PROTOCOL: u8 = 4;
 /// World updates in one OK(HELLO), bytes: the answer stays one datagram of the default size.
 const MAX_WORLD_UPDATES: usize = 1_200;
+/// Moons of a peer kept in mind until worlds may be sent to it.
+const MAX_OWED_MOONS: usize = 8;
 
 impl Core {
     /// Says HELLO to a known peer at an endpoint, from one socket or from all.
@@ -35,9 +37,29 @@ impl Core {
         if let Some(path) = socket.and_then(|socket| peer.path_mut(&PathKey { socket, remote: endpoint })) {
             path.probed_at = if path.probed_at == 0 { now } else { path.probed_at };
         }
+        let held = self.topology.moons.values().map(|m| MoonEntry { id: m.id, timestamp: m.timestamp });
+        let awaited = self.topology.seeds.keys().map(|id| MoonEntry { id: *id, timestamp: 0 });
+        let moons: Vec<MoonEntry> = held.chain(awaited).collect();
+        let id = self.rng.random();
+        let Some(keys) = self.topology.peers.get(&to).map(|peer| peer.keys.clone()) else { return };
+        let packet = self.hello_packet(now, id, to, endpoint, &moons, &keys);
+        self.expected.insert(now, packet::id(&packet), to);
+        self.put(now, socket, endpoint, None, &packet);
+        self.scratch = packet;
+    }
+
+    /// A HELLO with that packet ID, in the reusable buffer.
+    pub(super) fn hello_packet(
+        &mut self,
+        now: i64,
+        id: u64,
+        to: Address,
+        endpoint: SocketAddr,
+        moons: &[MoonEntry],
+        keys: &SessionKeys,
+    ) -> Vec<u8> {
         let mut buffer = std::mem::take(&mut self.scratch);
         buffer.clear();
-        let id = self.rng.random();
         packet::start(&mut buffer, id, to, self.secret.identity().address, Verb::Hello);
         let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
         let hello = Hello {
@@ -51,16 +73,9 @@ impl Core {
             planet: Some((self.topology.planet.id, self.topology.planet.timestamp)),
             masked_tail_at: None,
         };
-        let held = self.topology.moons.values().map(|m| MoonEntry { id: m.id, timestamp: m.timestamp });
-        let awaited = self.topology.seeds.keys().map(|id| MoonEntry { id: *id, timestamp: 0 });
-        let moons: Vec<MoonEntry> = held.chain(awaited).collect();
-        if let Some(peer) = self.topology.peers.get(&to) {
-            write_hello(&mut buffer, 0, &hello, &moons, &peer.keys);
-            self.expected.insert(now, packet::id(&buffer), to);
-            self.counters.packets_out[Verb::Hello as usize] += 1;
-            self.put(now, socket, endpoint, None, &buffer);
-        }
-        self.scratch = buffer;
+        write_hello(&mut buffer, 0, &hello, moons, keys);
+        self.counters.packets_out[Verb::Hello as usize] += 1;
+        buffer
     }
 
     /// Handles a HELLO. `authentic` means that it came from a known peer in an encrypting suite.
@@ -88,16 +103,9 @@ impl Core {
                 }
             }
             Some(_) => return self.refuse_collision(now, via, data, &hello),
-            None => {
-                if authentic || !self.allow_identity(now, via.remote.ip()) {
-                    return None;
-                }
-                let keys = SessionKeys::new(&*self.secret.agree(&hello.identity)?);
-                if !keys.dearmor(data) || !hello.identity.locally_valid() {
-                    return None;
-                }
-                self.topology.insert_peer(hello.identity.clone(), keys, now);
-            }
+            None if authentic => return None,
+            // It is heard again when its identity has been checked.
+            None => return self.hear_newcomer(now, via, data, &hello),
         }
         if !whole {
             return None;
@@ -113,33 +121,73 @@ impl Core {
             self.topology.peers.get(&source)?.keys.mask_hello(data, from);
             moons = Hello::parse_tail(data.get(from..)?).ok()?;
         }
-        self.answer_hello(now, via, packet::id(data), &hello, &moons);
         if let Some(peer) = self.topology.peers.get_mut(&source) {
             peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
         }
         self.path_mtus.distrust(now, source);
-        self.credit(now, via, source, hops, Some(Verb::Hello), false);
+        let incoming =
+            Incoming { via, source, id: packet::id(data), hops, fresh: false, payload: &data[packet::HEADER_LEN..] };
+        // The question whether it is there goes before the answer, so that the path is known when the sender makes use of the
+        // answer.
+        self.credit(now, &incoming, Some(Verb::Hello), false);
+        self.answer_hello(now, via, incoming.id, &hello, &moons);
         self.retry_sending(now, Some(source));
         self.announce_to_greeter(now, source);
         Some(())
     }
 
+    /// Answers a HELLO: with newer worlds if we have some, which an endpoint that has not proven itself gets later.
     fn answer_hello(&mut self, now: i64, via: PathKey, id: u64, hello: &Hello, moons: &[MoonEntry]) {
+        let mut worlds = self.newer_worlds(hello.planet, moons);
+        if !worlds.is_empty() && !self.is_proven(now, &via) {
+            worlds.clear();
+            if let Some(peer) = self.topology.peers.get_mut(&hello.identity.address) {
+                peer.owed_worlds = Some(Box::new(OwedWorlds {
+                    hello: id,
+                    timestamp: hello.timestamp,
+                    protocol: hello.protocol,
+                    planet: hello.planet,
+                    moons: moons.iter().take(MAX_OWED_MOONS).copied().collect(),
+                }));
+            }
+        }
+        self.send_ok_hello(now, hello.identity.address, via, id, hello.timestamp, hello.protocol, &worlds);
+    }
+
+    /// A path has proven itself: what worlds its peer lacks go there.
+    pub(super) fn send_owed_worlds(&mut self, now: i64, peer: Address, via: PathKey) {
+        let Some(owed) = self.topology.peers.get_mut(&peer).and_then(|peer| peer.owed_worlds.take()) else {
+            return;
+        };
+        let worlds = self.newer_worlds(owed.planet, &owed.moons);
+        self.send_ok_hello(now, peer, via, owed.hello, owed.timestamp, owed.protocol, &worlds);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a HELLO said, and where it came from")]
+    fn send_ok_hello(
+        &mut self,
+        now: i64,
+        to: Address,
+        via: PathKey,
+        in_re: u64,
+        timestamp: u64,
+        theirs: u8,
+        worlds: &[u8],
+    ) {
         let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
-        let port = if hello.protocol < 5 { 0 } else { via.remote.port() };
-        let worlds = self.newer_worlds(hello.planet, moons);
+        let port = if theirs < 5 { 0 } else { via.remote.port() };
         let answer = OkHello {
-            timestamp: hello.timestamp,
+            timestamp,
             protocol: self.settings.cipher.announced(),
             major,
             minor,
             revision,
             seen_as: Some(SocketAddr::new(via.remote.ip(), port)),
-            world_bytes: &worlds,
+            world_bytes: worlds,
         };
-        let mut packet = self.begin(hello.identity.address, Verb::Ok);
+        let mut packet = self.begin(to, Verb::Ok);
         packet.push(Verb::Hello as u8);
-        packet.extend_from_slice(&id.to_be_bytes());
+        packet.extend_from_slice(&in_re.to_be_bytes());
         answer.write(&mut packet);
         self.reply(now, via, packet);
     }
@@ -166,35 +214,17 @@ impl Core {
     /// A stranger claims a known address. Proves that it holds the key it shows, then tells it under that key: under the
     /// known peer's, which the reference uses, it could not read the message.
     fn refuse_collision(&mut self, now: i64, via: PathKey, data: &mut [u8], hello: &Hello) -> Option<()> {
-        if !self.allow_identity(now, via.remote.ip()) {
-            return None;
-        }
-        let keys = SessionKeys::new(&*self.secret.agree(&hello.identity)?);
-        if !keys.dearmor(data) {
-            return None;
-        }
+        let keys = self.agree_with_newcomer(now, via, data, hello)?;
         let mut answer = self.begin(hello.identity.address, Verb::Error);
         answer.push(Verb::Hello as u8);
         answer.extend_from_slice(&packet::id(data).to_be_bytes());
         answer.push(error_code::IDENTITY_COLLISION);
         keys.armor(&mut answer, Suite::Salsa);
-        self.put(now, Some(via.socket), via.remote, None, &answer);
+        if self.may_send(now, via, answer.len()) {
+            self.put(now, Some(via.socket), via.remote, None, &answer);
+        }
         self.scratch = answer;
         Some(())
-    }
-
-    /// Whether an unknown identity from this address may cost us a key agreement and a memory-hard hash now.
-    fn allow_identity(&mut self, now: i64, ip: IpAddr) -> bool {
-        let mut key = [0u8; 7];
-        match ip {
-            IpAddr::V4(ip) => key[1..4].copy_from_slice(&ip.octets()[..3]),
-            IpAddr::V6(ip) => {
-                key[0] = 6;
-                key[1..7].copy_from_slice(&ip.octets()[..6]);
-            }
-        }
-        self.identities.allow(key, now, IDENTITY_GATE, IDENTITY_BURST)
-            && self.all_identities.allow(now, IDENTITY_GATE_ALL, IDENTITY_BURST_ALL)
     }
 
     /// Handles the answer to a HELLO of ours.

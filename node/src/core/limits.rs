@@ -32,8 +32,8 @@ pub const EXPECTED_LIFETIME: i64 = 30_000;
 pub const MAX_SURFACES: usize = 1_024;
 /// Address pairs remembered by a relay.
 pub const MAX_PAIRS: usize = 65_536;
-/// Sources remembered by a rate gate.
-pub const MAX_GATED_SOURCES: usize = 16_384;
+/// Of these, of one source.
+pub const MAX_PAIRS_PER_SOURCE: usize = 1_024;
 /// Packets being put together from fragments.
 pub const REASSEMBLY_SLOTS: usize = 256;
 /// Networks joined at once.
@@ -99,14 +99,20 @@ pub const TRUST: i64 = 600_000;
 pub const WHOIS_RETRY: i64 = 500;
 /// WHOIS accepted from one peer, unless we are a root.
 pub const WHOIS_GATE: i64 = 100;
-/// ECHO accepted on one path.
-pub const ECHO_GATE: i64 = 166;
+/// The same ERROR to one peer about one network.
+pub const ERROR_GATE: i64 = 1_000;
+/// ECHO answered to one peer: sustained spacing …
+pub const ECHO_GATE: i64 = 62;
+/// … and at once: after a change of its address a peer asks on each of its up to 64 paths.
+pub const ECHO_BURST: i64 = 64;
 /// Path confirmation by HELLO, per peer and path.
 pub const CONFIRM_GATE: i64 = 1_000;
 /// Introduction of one pair by a relay.
 pub const INTRODUCE_GATE: i64 = 30_000;
-/// Pairs are forgotten after this.
-pub const PAIR_EXPIRY: i64 = 240_000;
+/// Introductions of one source: sustained spacing …
+pub const INTRODUCTION_GATE: i64 = 100;
+/// … and at once.
+pub const INTRODUCTION_BURST: i64 = 256;
 /// HELLO through a root to a peer of unknown version that we send to.
 pub const RELAYED_HELLO: i64 = 5_000;
 /// Trying hints of a peer without a path.
@@ -123,14 +129,39 @@ pub const PUSH_BURST: u32 = 8;
 pub const PUSH_PER_SCOPE: usize = 8;
 /// A surface address is forgotten after this.
 pub const SURFACE_EXPIRY: i64 = 600_000;
-/// Unknown identities accepted from one /24 or /48: sustained spacing (each costs a key agreement and a memory-hard hash).
-pub const IDENTITY_GATE: i64 = 1_000;
-/// Unknown identities accepted from one /24 or /48 in a burst: machines behind one NAT come up together.
-pub const IDENTITY_BURST: i64 = 16;
-/// Unknown identities accepted from everybody: sustained spacing.
-pub const IDENTITY_GATE_ALL: i64 = 50;
-/// Unknown identities accepted from everybody in a burst.
-pub const IDENTITY_BURST_ALL: i64 = 64;
+/// Octets of HELLOs with unknown identities looked at from one /24 or /48, a second …
+pub const NEWCOMER_OCTETS: i64 = 16 << 10;
+/// … and at once: machines behind one NAT come up together. Sixteen times as much from one /16 or /32.
+pub const NEWCOMER_OCTETS_BURST: i64 = 64 << 10;
+/// Key agreements with unknown identities: sustained spacing for all together (each takes some 60 µs) …
+pub const AGREEMENT_GATE: i64 = 2;
+/// … and at once.
+pub const AGREEMENT_BURST: i64 = 256;
+/// Key agreements with unknown identities of one /24 or /48: sustained spacing …
+pub const AGREEMENT_SOURCE_GATE: i64 = 20;
+/// … and at once.
+pub const AGREEMENT_SOURCE_BURST: i64 = 128;
+/// Unknown identities whose memory-hard hash is checked: sustained spacing for all together (each takes some 20 ms of another
+/// thread), once for those who have not shown that they are where they say, and once more for those who have …
+pub const HASH_GATE: i64 = 50;
+/// … and at once.
+pub const HASH_BURST: i64 = 64;
+/// Those who may be checked at once before newcomers have to show first that they are where they say.
+pub const HASH_UNPROVEN_BURST: i64 = 32;
+/// Unknown identities checked from one /24 or /48 without proof, or from one address with: sustained spacing …
+pub const HASH_SOURCE_GATE: i64 = 1_000;
+/// … and at once.
+pub const HASH_SOURCE_BURST: i64 = 16;
+/// Newcomers waiting for their answer to ours or for the check of their identity.
+pub const MAX_NEWCOMERS: usize = 4_096;
+/// Of these, from one /24 or /48.
+pub const MAX_NEWCOMERS_PER_SOURCE: usize = 256;
+/// How long a newcomer is waited for.
+pub const NEWCOMER_LIFETIME: i64 = 8_000;
+/// A newcomer is asked again whether it is there, at most this often.
+pub const NEWCOMER_ASK: i64 = 500;
+/// Buckets of a rate gate with one for each source.
+pub const GATE_BUCKETS: usize = 1 << 15;
 /// WHOIS caused by packets of unknown senders: sustained spacing for all together.
 pub const UNKNOWN_SOURCE_GATE: i64 = 10;
 /// WHOIS caused by packets of unknown senders, in a burst.

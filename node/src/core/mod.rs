@@ -9,7 +9,8 @@
 //! |---|---|
 //! | `topology`, [`peer`], [`path`] | who is known, how to reach them, who is a root |
 //! | `receive`, `relay` | a datagram's way in: classify, reassemble, forward, authenticate, dispatch |
-//! | `hello`, `verbs` | the VL1 verbs |
+//! | `hello`, `newcomers`, `verbs` | the VL1 verbs, and what strangers have to pass before they are peers |
+//! | `table`, `buckets`, `gate`, `unproven`, `sources` | what strangers may make us keep, do and send |
 //! | `send` | a packet's way out: path, suite, fragments, queue, WHOIS |
 //! | `clones` | noticing other machines with our identity |
 //! | `contact` | keeping in touch and finding direct paths |
@@ -18,6 +19,7 @@
 //!
 //! Times are milliseconds since the Unix epoch and must not run backwards.
 
+mod buckets;
 mod clones;
 mod contact;
 pub mod event;
@@ -27,6 +29,7 @@ mod hello;
 pub mod info;
 pub mod limits;
 mod network;
+mod newcomers;
 pub mod path;
 mod path_mtu;
 pub mod peer;
@@ -37,8 +40,11 @@ mod queue;
 mod receive;
 mod relay;
 mod send;
+mod sources;
 mod surface;
+mod table;
 mod topology;
+mod unproven;
 mod verbs;
 
 use std::collections::BTreeMap;
@@ -47,26 +53,31 @@ use std::net::SocketAddr;
 use protocol::packet::Reassembler;
 use protocol::world::World;
 use protocol::{Address, NetworkId, Prefix, SecretIdentity};
-use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::dataplane::{Outbox, ecn};
+use buckets::{Buckets, Keyed};
 use clones::{Reflections, Watch};
 use event::{Event, Object, Settings};
 use expected::Expected;
-use gate::{Gate, Gates};
+use gate::Gate;
 use info::Counters;
 use limits::{
-    BACKGROUND, FIRST_GREETING, HOUSEKEEPING, MAX_GATED_SOURCES, MAX_PAIRS, ONLINE_TIMEOUT, PATH_EXPIRY,
-    PING_CHECK, REASSEMBLY_SLOTS,
+    BACKGROUND, FIRST_GREETING, GATE_BUCKETS, HOUSEKEEPING, INTRODUCE_GATE, MAX_PAIRS, MAX_PAIRS_PER_SOURCE,
+    ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK, REASSEMBLY_SLOTS,
 };
 use network::{Directory, Network};
+use newcomers::Newcomers;
 use path::{PathKey, SocketId};
 use path_mtu::PathMtus;
 use punch::Knocks;
+use peer_cache::Restored;
 use queue::Queue;
 use surface::Surfaces;
+use table::Table;
 use topology::{Accepted, Topology};
+use unproven::Unproven;
 
 /// What a node is made of.
 pub struct CoreConfig {
@@ -97,13 +108,20 @@ pub struct Core {
     sending: Queue,
     parked: Queue,
     reassembler: Reassembler<PathKey>,
-    whois: Gates<Address>,
-    identities: Gates<[u8; 7]>,
-    all_identities: Gate,
+    whois: Buckets,
+    newcomers: Newcomers,
     unknown_sources: Gate,
-    pairs: Gates<(Address, Address)>,
+    /// Gates for ERRORs, by receiver, network and code.
+    errors: Buckets,
+    /// Gates for handing on what addresses write to themselves.
+    reflecting: Buckets,
+    unproven: Unproven,
+    /// Who was introduced to whom, and when; whose packet made us do so pays.
+    pairs: Table<(Address, Address), Address, i64>,
     local: Vec<(SocketId, SocketAddr)>,
     hints: BTreeMap<Address, Vec<SocketAddr>>,
+    /// Peers of an earlier run whose identities have not been checked yet.
+    restored: BTreeMap<Address, Restored>,
     networks: BTreeMap<NetworkId, Network>,
     directory: Directory,
     online: bool,
@@ -115,6 +133,8 @@ pub struct Core {
     next_background: i64,
     scratch: Vec<u8>,
     inflated: Vec<u8>,
+    /// Where the datagram being handled came from and how many octets it has, until that has been accounted for.
+    arrival: Option<(PathKey, usize)>,
     /// ECN bits of the datagrams whose packet is being handled.
     ecn: u8,
     /// One segment of a super-frame that has to be treated by itself.
@@ -129,10 +149,12 @@ impl Core {
     /// A node at time `now`. It does nothing until it is ticked and given sockets.
     pub fn new(config: CoreConfig, now: i64) -> Self {
         let topology = Topology::new(&config.identity, config.planet, now);
+        let mut rng = StdRng::from_seed(config.seed);
+        let hash = Keyed::new(rng.random());
         Self {
             topology,
             secret: config.identity,
-            rng: StdRng::from_seed(config.seed),
+            rng,
             settings: config.settings,
             surfaces: Surfaces::default(),
             expected: Expected::default(),
@@ -144,13 +166,16 @@ impl Core {
             sending: Queue::sending(),
             parked: Queue::parking(),
             reassembler: Reassembler::new(REASSEMBLY_SLOTS).joining_marks(ecn::join),
-            whois: Gates::new(MAX_GATED_SOURCES),
-            identities: Gates::new(MAX_GATED_SOURCES),
-            all_identities: Gate::default(),
+            whois: Buckets::new(GATE_BUCKETS, hash),
+            newcomers: Newcomers::new(hash),
             unknown_sources: Gate::default(),
-            pairs: Gates::new(MAX_PAIRS),
+            errors: Buckets::new(GATE_BUCKETS, hash),
+            reflecting: Buckets::new(GATE_BUCKETS, hash),
+            unproven: Unproven::new(hash),
+            pairs: Table::new(MAX_PAIRS, MAX_PAIRS_PER_SOURCE),
             local: Vec::new(),
             hints: BTreeMap::new(),
+            restored: BTreeMap::new(),
             networks: BTreeMap::new(),
             directory: Directory::default(),
             online: false,
@@ -161,6 +186,7 @@ impl Core {
             next_background: now + BACKGROUND,
             scratch: Vec::new(),
             inflated: Vec::new(),
+            arrival: None,
             ecn: ecn::NOT_CAPABLE,
             segment: Vec::new(),
             credited: None,
@@ -300,9 +326,8 @@ impl Core {
     fn housekeeping(&mut self, now: i64) {
         self.surfaces.expire(now);
         self.reflections.expire(now);
-        self.whois.forget_idle(now);
-        self.identities.forget_idle(now);
-        self.pairs.forget_idle(now);
+        self.newcomers.expire(now);
+        self.pairs.expire(now - INTRODUCE_GATE);
         self.forget_silent_peers(now);
         let mut used: Vec<PathKey> =
             self.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();

@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use super::gate::Gate;
-use super::limits::{ECHO_GATE, PATH_ALIVE, TRUST};
+use super::limits::{PATH_ALIVE, TRUST};
 
 /// Number of a local UDP socket, given by the service. Opaque to the core.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -19,10 +18,19 @@ pub struct PathKey {
     pub remote: SocketAddr,
 }
 
-/// State of a path. Only authentic packets touch it, so strangers cannot make us keep anything.
+impl PathKey {
+    /// Comes before all others.
+    pub(super) const FIRST: Self = Self {
+        socket: SocketId(0),
+        remote: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
+    };
+}
+
+/// State of a path. There is one only after somebody answered a packet of ours from there, so nobody can make us keep one for an
+/// address that is not his.
 #[derive(Clone, Debug, Default)]
 pub struct Path {
-    /// When something authentic last arrived, 0 for never.
+    /// When something last arrived that cannot be a repetition.
     pub last_in: i64,
     /// When something was last sent, 0 for never.
     pub last_out: i64,
@@ -30,7 +38,6 @@ pub struct Path {
     pub last_trusted: i64,
     /// Round-trip time in ms by direct HELLO and OK, `None` until measured.
     pub latency: Option<u32>,
-    echo: Gate,
 }
 
 impl Path {
@@ -47,11 +54,6 @@ impl Path {
     /// Takes one round-trip sample in ms into the moving value.
     pub fn sample_latency(&mut self, rtt: u32) {
         self.latency = Some(self.latency.map_or(rtt, |old| (old + rtt) / 2));
-    }
-
-    /// Whether an ECHO on this path may be answered now.
-    pub fn allow_echo(&mut self, now: i64) -> bool {
-        self.echo.allow(now, ECHO_GATE, 1)
     }
 }
 
@@ -84,7 +86,7 @@ impl Paths {
         }
     }
 
-    /// Whether an authentic packet ever came from this IP address (any port) on this socket and is still remembered.
+    /// Whether an answer to a packet of ours ever came from this IP address (any port) on this socket and is still remembered.
     pub fn knows_ip(&self, socket: SocketId, ip: IpAddr) -> bool {
         let from = PathKey { socket, remote: SocketAddr::new(ip, 0) };
         let to = PathKey { socket, remote: SocketAddr::new(ip, u16::MAX) };

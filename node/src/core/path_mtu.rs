@@ -13,8 +13,6 @@
 //! Specification: VL1 verbs, "ECHO"; packet format, "the 1500-byte receive limit". RFC 8899.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-
 use protocol::packet::{self, DEFAULT_MTU, HEADER_LEN, MAX_MTU, max_packet};
 use protocol::verb::Verb;
 use protocol::{Address, Result};
@@ -24,7 +22,7 @@ use super::limits::{
     MAX_MEASURED_PATHS, PATH_MTU_CHECK, PATH_MTU_CHECK_LARGE, PATH_MTU_FORGET, PATH_MTU_PAUSE,
     PATH_MTU_PROBES, PATH_MTU_SEARCH, PATH_MTU_TRIES,
 };
-use super::path::{PathKey, SocketId};
+use super::path::PathKey;
 use super::receive::{Handled, Incoming};
 
 /// What every path is supposed to take: the payload of a datagram in the smallest packet that IPv6 allows (1280 bytes).
@@ -246,8 +244,7 @@ impl PathMtus {
 
     /// A packet came that a freshly started node would send: sizes only a ztnode takes have to be shown again.
     pub(super) fn distrust(&mut self, now: i64, peer: Address) {
-        let first = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        let first = (peer, PathKey { socket: SocketId(0), remote: first });
+        let first = (peer, PathKey::FIRST);
         for (_, measure) in self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer) {
             if measure.distrust(now) {
                 self.next = self.next.min(now);
@@ -288,8 +285,7 @@ impl PathMtus {
 
     /// A packet of ours was answered by `peer`. Whether it was a probe.
     fn answered(&mut self, now: i64, peer: Address, id: u64, body: &[u8]) -> bool {
-        let first = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        let first = (peer, PathKey { socket: SocketId(0), remote: first });
+        let first = (peer, PathKey::FIRST);
         let mut paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
         let Some((_, measure)) = paths.find(|(_, measure)| measure.tries.contains(&id)) else { return false };
         let kind = match body.split_first_chunk::<8>() {

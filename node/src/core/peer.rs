@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use protocol::packet::SessionKeys;
 use protocol::packet::Suite;
+use protocol::verbs::MoonEntry;
 use protocol::{Identity, scope};
 
 use super::event::Cipher;
@@ -39,6 +40,21 @@ impl RemoteVersion {
     pub fn answers_echo(self) -> bool {
         self.protocol >= 5 && (self.major, self.minor, self.revision) != (1, 1, 0)
     }
+}
+
+/// What a HELLO said of the worlds its sender has, kept until worlds may be sent to where it came from.
+#[derive(Clone, Debug)]
+pub struct OwedWorlds {
+    /// Packet ID of the HELLO.
+    pub hello: u64,
+    /// Its timestamp.
+    pub timestamp: u64,
+    /// Its sender's protocol version.
+    pub protocol: u8,
+    /// ID and timestamp of its sender's planet.
+    pub planet: Option<(u64, u64)>,
+    /// Its sender's moons.
+    pub moons: Vec<MoonEntry>,
 }
 
 /// One path of one peer.
@@ -79,12 +95,18 @@ pub struct Peer {
     pub since: i64,
     /// Gate for WHOIS from it.
     pub whois: Gate,
+    /// Gate for ECHO from it.
+    pub echo: Gate,
+    /// Gate for introducing it to others.
+    pub introductions: Gate,
     /// Gate for credentials from it.
     pub credentials: Gate,
     /// Gate for telling it our multicast groups again.
     pub announcements: Gate,
     /// Gate for trying hints.
     pub hints: Gate,
+    /// Worlds that go to it as soon as it has a path, in a second answer to this HELLO.
+    pub owed_worlds: Option<Box<OwedWorlds>>,
     pushes: (i64, u32),
     confirmations: Vec<(PathKey, i64)>,
 }
@@ -105,9 +127,12 @@ impl Peer {
             last_push: 0,
             since: now,
             whois: Gate::default(),
+            echo: Gate::default(),
+            introductions: Gate::default(),
             credentials: Gate::default(),
             announcements: Gate::default(),
             hints: Gate::default(),
+            owed_worlds: None,
             pushes: (0, 0),
             confirmations: Vec::new(),
         }

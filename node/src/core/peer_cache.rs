@@ -11,7 +11,7 @@ use protocol::reader::Reader;
 use protocol::{Identity, Result};
 
 use super::Core;
-use super::event::{Event, Object};
+use super::event::{Event, Object, Urgency};
 use super::limits::{MAX_PATHS_PER_PEER, MAX_PEERS};
 use super::peer::{Peer, RemoteVersion};
 
@@ -50,19 +50,25 @@ fn read(bytes: &[u8]) -> Result<(Identity, RemoteVersion, Vec<SocketAddr>)> {
     Ok((identity, RemoteVersion { protocol, major, minor, revision }, paths))
 }
 
+/// What is known of a peer from an earlier run, until its identity has been checked.
+#[derive(Debug)]
+pub(super) struct Restored {
+    /// What it told about itself.
+    pub(super) version: RemoteVersion,
+    /// Where it was.
+    pub(super) paths: Vec<SocketAddr>,
+}
+
 impl Core {
-    /// Takes in a peer's record from an earlier run. Its addresses are tried when there is something to send to it.
-    pub fn restore_peer(&mut self, now: i64, record: &[u8]) -> Result<()> {
+    /// Takes in a peer's record from an earlier run; it is a peer when its identity has been checked. Its addresses are tried when
+    /// there is something to send to it.
+    pub fn restore_peer(&mut self, record: &[u8]) -> Result<()> {
         let (identity, version, paths) = read(record)?;
         let address = identity.address;
-        if self.topology.peers.len() < MAX_PEERS
-            && !self.topology.peers.contains_key(&address)
-            && self.topology.add_peer(&self.secret, &identity, now)
-        {
-            if let Some(peer) = self.topology.peers.get_mut(&address) {
-                peer.version = version;
-            }
-            self.hints.insert(address, paths);
+        if self.restored.len() < MAX_PEERS && !self.topology.peers.contains_key(&address) {
+            let urgency = self.urgency_of(address, Urgency::Restored);
+            self.restored.insert(address, Restored { version, paths });
+            self.check_identity(identity, urgency);
         }
         Ok(())
     }

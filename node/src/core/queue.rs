@@ -112,6 +112,11 @@ impl Queue {
         taken.into()
     }
 
+    /// Whether something waits for `peer`.
+    pub(super) fn waits_for(&self, peer: Address) -> bool {
+        self.waiting.iter().any(|w| w.peer == peer)
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()

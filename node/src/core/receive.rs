@@ -9,7 +9,7 @@ use protocol::packet::{self, Datagram};
 use protocol::verb::Verb;
 
 use super::Core;
-use super::limits::{CONFIRM_GATE, MAX_PATHS};
+use super::limits::{CONFIRM_GATE, PATH_EXPIRY};
 use super::path::{PathKey, SocketId};
 use super::queue::Waiting;
 use crate::dataplane::ecn;
@@ -25,6 +25,9 @@ pub(super) struct Incoming<'a> {
     pub(super) id: u64,
     /// How often it was relayed.
     pub(super) hops: u8,
+    /// Whether it is certain that the sender has just sent it: it cannot be the repetition of an older packet. Only that keeps a
+    /// peer or a path alive.
+    pub(super) fresh: bool,
     /// What follows the verb byte.
     pub(super) payload: &'a [u8],
 }
@@ -84,6 +87,7 @@ impl Core {
                 None
             };
             let used = joined.map_or(length, |(_, used)| used);
+            self.arrival = Some((via, used));
             let (these, later) = rest.split_at_mut(used);
             match joined {
                 Some((whole, _)) => self.packet(now, via, &mut these[..whole], false, None),
@@ -93,6 +97,7 @@ impl Core {
         }
         self.ecn = ecn::NOT_CAPABLE;
         self.credited = None;
+        self.arrival = None;
     }
 
     /// Whether a datagram is the head of a fragmented packet for us.
@@ -148,7 +153,7 @@ impl Core {
                 return;
             }
             let Some(peer) = self.topology.peers.get(&source) else {
-                if !source.is_reserved() {
+                if !source.is_reserved() && !self.newcomer_answers(now, via, data) {
                     self.whois_source(now, source);
                     self.park(now, via, data, false, since);
                 }
@@ -199,33 +204,33 @@ impl Core {
             self.receive_hello(now, via, data, true);
             return;
         }
+        let known = Verb::from_byte(verb);
         let incoming = Incoming {
             via,
             source: packet::source(data),
             id: packet::id(data),
             hops: packet::hops(data),
+            // An OK is handled only if it answers what we asked.
+            fresh: known == Some(Verb::Ok),
             payload: &data[packet::HEADER_LEN..],
         };
-        let known = Verb::from_byte(verb);
         // A malformed payload says nothing about the sender and changes nothing.
         let handled = match known {
             None => Ok(Handled::Credit),
             Some(verb) => self.handle(now, verb, &incoming, since.is_some()),
         };
         match handled {
-            Ok(Handled::Credit) => {
-                self.credit(now, incoming.via, incoming.source, incoming.hops, known, false);
-            }
+            Ok(Handled::Credit) => self.credit(now, &incoming, known, false),
             Ok(Handled::Trust) if matches!(known, Some(Verb::Frame | Verb::ExtFrame)) => {
                 // Crediting twice in a millisecond changes nothing that once did not.
                 let credit = Some((now, incoming.via, incoming.source, incoming.hops));
                 if self.credited != credit {
-                    self.credit(now, incoming.via, incoming.source, incoming.hops, known, true);
+                    self.credit(now, &incoming, known, true);
                     self.credited = credit;
                 }
                 return;
             }
-            Ok(Handled::Trust) => self.credit(now, incoming.via, incoming.source, incoming.hops, known, true),
+            Ok(Handled::Trust) => self.credit(now, &incoming, known, true),
             Ok(Handled::Ignore) => {}
             Ok(Handled::Wait) => self.park(now, via, data, true, since),
             Err(_) => self.counters.dropped += 1,
@@ -233,19 +238,14 @@ impl Core {
         self.credited = None;
     }
 
-    /// An authentic packet arrived from `source`: note it, learn or confirm the path, tell the peer our addresses.
-    pub(super) fn credit(
-        &mut self,
-        now: i64,
-        via: PathKey,
-        source: Address,
-        hops: u8,
-        verb: Option<Verb>,
-        trust: bool,
-    ) {
-        let allowed = hops == 0 && self.path_allowed(source, via.remote);
+    /// An authentic packet arrived: note it, learn or confirm the path, tell the peer our addresses. What may be a repetition
+    /// of an older packet keeps nothing alive, and no path is known before it brought an answer to something of ours.
+    pub(super) fn credit(&mut self, now: i64, incoming: &Incoming<'_>, verb: Option<Verb>, trust: bool) {
+        let &Incoming { via, source, hops, fresh, .. } = incoming;
         let Some(peer) = self.topology.peers.get_mut(&source) else { return };
-        peer.last_received = now;
+        if fresh {
+            peer.last_received = now;
+        }
         if matches!(
             verb,
             Some(
@@ -261,46 +261,79 @@ impl Core {
         if trust {
             peer.last_trusted = now;
         }
-        let mut learned = false;
-        let mut confirm = false;
         if hops == 0 {
-            let known = peer.path_mut(&via).map(|p| {
-                p.last_received = now;
-                p.probed_at = 0;
-            });
-            if known.is_some() || (allowed && self.topology.paths.len() < MAX_PATHS) {
-                let path = self.topology.paths.entry(via);
-                path.last_in = now;
-                if trust {
-                    path.last_trusted = now;
+            if let Some(known) = peer.path_mut(&via) {
+                if fresh {
+                    (known.last_received, known.probed_at) = (now, 0);
                 }
-            }
-            if known.is_none() && allowed && !peer.has_live_sibling(now, &self.topology.paths, &via) {
-                if verb == Some(Verb::Ok) {
-                    peer.learn(now, &self.topology.paths, via);
-                    learned = true;
+                if let Some(path) = self.topology.paths.get_mut(&via) {
+                    if fresh {
+                        path.last_in = now;
+                    }
+                    if trust {
+                        path.last_trusted = now;
+                    }
+                }
+            } else if !peer.has_live_sibling(now, &self.topology.paths, &via)
+                && self.path_allowed(source, via.remote)
+            {
+                if fresh && verb == Some(Verb::Ok) {
+                    self.learn_path(now, source, via, trust);
                 } else {
-                    confirm = true;
+                    self.confirm(now, source, via);
                 }
             }
-        }
-        if learned {
-            self.path_learned(now, source);
-        } else if confirm {
-            self.confirm(now, source, via);
         }
         self.push_addresses(now, via, source, hops);
     }
 
-    /// Asks a peer by HELLO whether a path works; its OK will make the path usable.
+    /// A peer has answered a packet of ours on a path.
+    pub(super) fn learn_path(&mut self, now: i64, source: Address, via: PathKey, trust: bool) {
+        if !self.topology.learn_path(now, source, via) {
+            return;
+        }
+        if trust && let Some(path) = self.topology.paths.get_mut(&via) {
+            path.last_trusted = now;
+        }
+        self.path_learned(now, source, via);
+    }
+
+    /// Asks a peer by an empty ECHO, the smallest packet there is, whether it is behind a path; the answer makes the path usable.
     pub(super) fn confirm(&mut self, now: i64, source: Address, key: PathKey) {
+        self.account_for_arrival(now);
         let Some(peer) = self.topology.peers.get_mut(&source) else { return };
-        if peer.allow_confirmation(now, key, CONFIRM_GATE) {
-            self.say_hello(now, source, Some(key.socket), key.remote);
+        if peer.allow_confirmation(now, key, CONFIRM_GATE) && self.may_send(now, key, packet::HEADER_LEN) {
+            self.ask(now, source, Some(key.socket), key.remote);
         }
     }
 
-    fn path_learned(&mut self, now: i64, peer: Address) {
+    /// Whether somebody behind a path has answered a packet of ours lately.
+    pub(super) fn is_proven(&self, now: i64, key: &PathKey) -> bool {
+        self.topology.paths.get(key).is_some_and(|path| now - path.last_in < PATH_EXPIRY)
+    }
+
+    /// Whether a datagram of `octets` may go to where something came from: to an endpoint that has not proven itself no more
+    /// than came from it. It is written off then.
+    pub(super) fn may_send(&mut self, now: i64, key: PathKey, octets: usize) -> bool {
+        self.is_proven(now, &key) || {
+            self.account_for_arrival(now);
+            self.unproven.spend(now, key.remote, octets)
+        }
+    }
+
+    /// The datagram being handled lets out so much to where it came from, if that endpoint has not proven itself.
+    fn account_for_arrival(&mut self, now: i64) {
+        if let Some((via, octets)) = self.arrival.take() {
+            self.unproven.received(now, via.remote, octets);
+        }
+    }
+
+    fn path_learned(&mut self, now: i64, peer: Address, via: PathKey) {
+        self.send_owed_worlds(now, peer, via);
+        if self.topology.peers.get(&peer).is_some_and(|peer| peer.version.protocol == 0) {
+            // Its answer tells the version, and with it the cipher.
+            self.say_hello(now, peer, Some(via.socket), via.remote);
+        }
         if self.topology.is_upstream(peer) {
             self.update_online(now);
             self.retry_sending(now, None);

@@ -13,7 +13,7 @@ use protocol::{Address, scope};
 use rand::RngExt;
 
 use super::Core;
-use super::limits::{INTRODUCE_GATE, PATH_EXPIRY};
+use super::limits::{INTRODUCE_GATE, INTRODUCTION_BURST, INTRODUCTION_GATE, PATH_EXPIRY};
 use super::path::PathKey;
 
 impl Core {
@@ -39,12 +39,12 @@ impl Core {
         packet::increment_hops(data);
         if let Some((key, _)) = self.topology.direct_path(now, dest) {
             self.forward(now, key, data);
-            self.introduce(now, source, dest);
+            self.introduce(now, via, source, dest);
         } else if let Some((root, key, _)) =
             self.topology.relay_path(now).filter(|(root, ..)| *root != source)
         {
             self.forward(now, key, data);
-            self.introduce(now, source, root);
+            self.introduce(now, via, source, root);
         } else {
             self.counters.dropped += 1;
         }
@@ -75,15 +75,22 @@ impl Core {
         self.put(now, Some(key.socket), key.remote, None, data);
     }
 
-    /// Tells both ends where the other can be reached, once in a while per pair.
-    fn introduce(&mut self, now: i64, x: Address, y: Address) {
-        if !self.topology.peers.contains_key(&x) || !self.topology.peers.contains_key(&y) || x == y {
+    /// Tells both ends where the other can be reached, once in a while per pair. Nobody vouches for the source that a packet names
+    /// (its seal is for its destination), so only one is believed that is known on the very path the packet came by.
+    fn introduce(&mut self, now: i64, via: PathKey, x: Address, y: Address) {
+        if x == y || !self.topology.peers.contains_key(&y) {
+            return;
+        }
+        let known = self.topology.peers.get_mut(&x).filter(|peer| peer.paths.iter().any(|p| p.key == via));
+        let Some(source) = known else { return };
+        let pair = (x.min(y), x.max(y));
+        if self.pairs.get(&pair).is_some_and(|at| now - at < INTRODUCE_GATE)
+            || !source.introductions.allow(now, INTRODUCTION_GATE, INTRODUCTION_BURST)
+        {
             return;
         }
         let Some((at_x, at_y)) = self.matching_paths(now, x, y) else { return };
-        if !self.pairs.allow((x.min(y), x.max(y)), now, INTRODUCE_GATE, 1) {
-            return;
-        }
+        self.pairs.insert(now, x, pair, now);
         let mut steps = [(x, at_x, y, at_y), (y, at_y, x, at_x)];
         if self.rng.random() {
             steps.reverse();

@@ -10,6 +10,7 @@ use protocol::{Address, Identity};
 use rand::RngExt;
 
 use super::Core;
+use super::event::Urgency;
 use super::info::QueueCounters;
 use super::limits::{
     HINT_GATE, PATH_EXPIRY, RELAYED_HELLO, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY,
@@ -116,10 +117,16 @@ impl Core {
         &mut self.counters.queues
     }
 
-    /// Answers on the path a request came by, relayed or not.
+    /// Answers on the path a request came by, relayed or not. What is too much for an endpoint that has not proven itself goes by
+    /// another path, or waits until one has.
     pub(super) fn reply(&mut self, now: i64, via: PathKey, mut packet: Vec<u8>) {
-        self.emit(now, &mut packet, via, Way::Back);
-        self.scratch = packet;
+        if self.may_send(now, via, packet.len()) {
+            self.emit(now, &mut packet, via, Way::Back);
+            self.scratch = packet;
+        } else {
+            self.confirm(now, packet::dest(&packet), via);
+            self.send(now, packet);
+        }
     }
 
     /// Sends to an explicit endpoint, from one socket or from all.
@@ -256,7 +263,7 @@ impl Core {
             return;
         }
         let Some((root, _)) = self.topology.best_upstream(now) else { return };
-        if root == address || !self.whois.allow(address, now, WHOIS_RETRY, 1) {
+        if root == address || !self.whois.allow(&address, now, WHOIS_RETRY, 1) {
             return;
         }
         let mut packet = self.begin(root, Verb::Whois);
@@ -272,13 +279,20 @@ impl Core {
         }
     }
 
-    /// Takes in an identity a root vouched for and lets go what waited for it.
-    pub(super) fn learn_identity(&mut self, now: i64, identity: &Identity) {
-        if self.topology.add_peer(&self.secret, identity, now) {
-            self.whois.remove(identity.address);
-            self.retry_sending(now, Some(identity.address));
-            self.retry_parked(now, None);
+    /// Takes in an identity a root told us: it becomes a peer when it has been checked.
+    pub(super) fn learn_identity(&mut self, identity: Identity) {
+        let address = identity.address;
+        let unusable = address == self.address() || address.is_reserved();
+        if !unusable && !self.topology.peers.contains_key(&address) {
+            let urgency = self.urgency_of(address, Urgency::Told);
+            self.check_identity(identity, urgency);
         }
+    }
+
+    /// How urgent it is to know a peer: more than otherwise if a network or a packet of ours waits for it.
+    pub(super) fn urgency_of(&self, address: Address, otherwise: Urgency) -> Urgency {
+        let controls = self.networks.keys().any(|id| id.controller() == address);
+        if controls || self.sending.waits_for(address) { Urgency::Awaited } else { otherwise }
     }
 
     /// Tries again to send what waits for `peer`, or for anybody.

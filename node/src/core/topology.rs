@@ -10,7 +10,7 @@ use protocol::world::{World, WorldKind};
 use protocol::{Address, Identity, SecretIdentity};
 
 use super::info::Role;
-use super::limits::{MAX_PEERS, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT};
+use super::limits::{MAX_PATHS, MAX_PEERS, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT};
 use super::path::{PathKey, Paths};
 use super::peer::Peer;
 
@@ -44,6 +44,8 @@ pub(super) struct Topology {
     pub(super) upstreams: BTreeMap<Address, Vec<SocketAddr>>,
     /// Whether we are a root ourselves.
     pub(super) am_root: bool,
+    /// From where on the next peer to forget is looked for.
+    hand: Address,
     us: Identity,
 }
 
@@ -58,6 +60,7 @@ impl Topology {
             seeds: BTreeMap::new(),
             upstreams: BTreeMap::new(),
             am_root: false,
+            hand: Address::from_u64(0),
             us: secret.identity().clone(),
         };
         topology.recompute_upstreams(secret, now);
@@ -80,17 +83,39 @@ impl Topology {
     /// Adds a peer whose key is already agreed.
     pub(super) fn insert_peer(&mut self, identity: Identity, keys: SessionKeys, now: i64) {
         if self.peers.len() >= MAX_PEERS {
-            let oldest = self
-                .peers
-                .iter()
-                .filter(|(address, _)| !self.upstreams.contains_key(address))
-                .min_by_key(|(_, peer)| peer.last_received.max(peer.since))
-                .map(|(address, _)| *address);
-            if let Some(oldest) = oldest {
-                self.peers.remove(&oldest);
-            }
+            self.make_room(now);
         }
         self.peers.insert(identity.address, Peer::new(identity, keys, now));
+    }
+
+    /// Forgets the peer silent for longest among a few that the hand comes by, so that it costs the same however many there are.
+    /// Roots and those who talk on a common network stay.
+    fn make_room(&mut self, now: i64) {
+        const LOOKED_AT: usize = 16;
+        let upstreams = &self.upstreams;
+        let round = self.peers.range(self.hand..).chain(self.peers.range(..self.hand));
+        let mut last = self.hand;
+        let victim = round
+            .take(LOOKED_AT)
+            .inspect(|(address, _)| last = **address)
+            .filter(|(address, _)| !upstreams.contains_key(address))
+            .min_by_key(|(_, peer)| (peer.is_trusted(now), peer.last_received.max(peer.since)))
+            .map(|(address, _)| *address);
+        self.hand = Address::from_u64(last.to_u64() + 1);
+        if let Some(victim) = victim {
+            self.peers.remove(&victim);
+        }
+    }
+
+    /// A peer has answered a packet of ours on a path: both are known from now on. False when there are too many paths.
+    pub(super) fn learn_path(&mut self, now: i64, address: Address, key: PathKey) -> bool {
+        let Some(peer) = self.peers.get_mut(&address) else { return false };
+        if self.paths.get(&key).is_none() && self.paths.len() >= MAX_PATHS {
+            return false;
+        }
+        peer.learn(now, &self.paths, key);
+        self.paths.entry(key).last_in = now;
+        true
     }
 
     /// What `address` is to us.

@@ -8,7 +8,7 @@ use protocol::{NetworkId, Result};
 
 use super::Core;
 use super::event::Event;
-use super::limits::WHOIS_GATE;
+use super::limits::{ECHO_BURST, ECHO_GATE, ERROR_GATE, WHOIS_GATE};
 use super::path_mtu;
 use super::receive::{Handled, Incoming};
 
@@ -59,7 +59,7 @@ impl Core {
             Some(Verb::Whois) => {
                 if self.topology.is_upstream(incoming.source) {
                     for identity in OkWhois::parse(ok.body)?.0 {
-                        self.learn_identity(now, &identity);
+                        self.learn_identity(identity);
                     }
                 }
                 Ok(Handled::Credit)
@@ -132,10 +132,11 @@ impl Core {
     }
 
     fn answer_echo(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
-        // Unknown paths are not remembered for strangers' sake, so their gate is the peer's confirmation gate.
-        let allowed = self.topology.paths.get_mut(&incoming.via).is_none_or(|path| path.allow_echo(now));
+        let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return Ok(Handled::Ignore) };
         let probe = path_mtu::answer(incoming.payload);
-        if !allowed || (probe.is_none() && incoming.payload.len() > MAX_ECHO) {
+        if !peer.echo.allow(now, ECHO_GATE, ECHO_BURST)
+            || (probe.is_none() && incoming.payload.len() > MAX_ECHO)
+        {
             return Ok(Handled::Ignore);
         }
         let mut packet = self.begin_ok(incoming, Verb::Echo);
@@ -170,7 +171,7 @@ impl Core {
         packet
     }
 
-    /// Sends an ERROR about a packet that concerns a network.
+    /// Sends an ERROR about a packet that concerns a network, now and then.
     pub(super) fn answer_error(
         &mut self,
         now: i64,
@@ -179,6 +180,9 @@ impl Core {
         code: u8,
         network: NetworkId,
     ) {
+        if !self.errors.allow(&(incoming.source, network, code), now, ERROR_GATE, 1) {
+            return;
+        }
         let mut packet = self.begin(incoming.source, Verb::Error);
         packet.push(in_re as u8);
         packet.extend_from_slice(&incoming.id.to_be_bytes());

@@ -20,6 +20,7 @@ use protocol::NetworkId;
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
+use super::identities::IdentityChecks;
 use super::lanes::{Doors, Lanes};
 use crate::core::Core;
 use crate::core::event::Event;
@@ -60,6 +61,14 @@ pub enum EngineEvent {
 
 /// Takes configuration requests from the packet thread; `false` = too busy, the member will ask again.
 pub type RequestSink = Box<dyn FnMut(controller::Request) -> bool + Send>;
+
+/// What the packet thread hands to other threads, past the control side.
+pub struct Sinks {
+    /// Members' requests to our controller.
+    pub requests: RequestSink,
+    /// Identities to be checked.
+    pub checks: IdentityChecks,
+}
 
 /// The packet thread is gone.
 #[derive(Debug, thiserror::Error)]
@@ -169,7 +178,7 @@ struct Engine {
     commands: commands::Receiver<Command>,
     events: mpsc::Sender<EngineEvent>,
     backlog: VecDeque<EngineEvent>,
-    requests: RequestSink,
+    sinks: Sinks,
     sockets: BTreeMap<SocketId, Arc<UdpSocket>>,
     ports: BTreeMap<NetworkId, (u32, Arc<Tap>)>,
     lanes: Option<Lanes>,
@@ -192,7 +201,7 @@ struct Engine {
 pub fn start(
     mut core: Core,
     clock: Clock,
-    requests: RequestSink,
+    sinks: Sinks,
     lanes: usize,
 ) -> io::Result<(EngineHandle, mpsc::Receiver<EngineEvent>, JoinHandle<()>)> {
     let lanes = if lanes == 0 { None } else { Some(Lanes::start(lanes)?) };
@@ -211,7 +220,7 @@ pub fn start(
         commands: receiver,
         events,
         backlog: VecDeque::new(),
-        requests,
+        sinks,
         sockets: BTreeMap::new(),
         ports: BTreeMap::new(),
         lanes,
@@ -451,10 +460,11 @@ impl Engine {
         while let Some(event) = self.core.outbox.events.pop_front() {
             match event {
                 Event::ConfigRequest(request) => {
-                    if !(self.requests)(request) {
+                    if !(self.sinks.requests)(request) {
                         tracing::debug!("the controller is busy; a configuration request is dropped");
                     }
                 }
+                Event::CheckIdentity { identity, urgency } => self.sinks.checks.check(identity, urgency),
                 Event::UserMessage { .. } | Event::RuleTrace(_) if self.backlog.len() >= MAX_BACKLOG => {}
                 event => self.backlog.push_back(EngineEvent::Core(event)),
             }

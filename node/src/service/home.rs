@@ -4,7 +4,7 @@
 //! name, fsync, rename, fsync of the directory), so that a crash at any moment leaves the old or the new content; and a
 //! damaged identity, planet or setting ends the start with one line instead of being replaced.
 
-mod files;
+pub(crate) mod files;
 
 use std::fs::{self, File};
 use std::io;

@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod engine;
 pub mod home;
 pub mod http;
+pub mod identities;
 mod lanes;
 pub mod lanes_setting;
 pub mod local_conf;

@@ -28,11 +28,12 @@ use super::clock::Clock;
 use super::clones;
 use super::clouds::Profile;
 use super::controlling;
-use super::engine::{self, EngineEvent, EngineHandle, Stopped};
+use super::engine::{self, EngineEvent, EngineHandle, Sinks, Stopped};
 use super::home::{
     self, CONTROLLER_FOLDER, Home, METRICS_TOKEN_FILE, SETTINGS_FILE, SOCKET_FILE, StartError, TOKEN_FILE,
 };
 use super::http::Server;
+use super::identities::{IdentityChecks, VERIFIED_FILE};
 use super::local_conf::LocalConf;
 use super::machine::{self, Belonging};
 use super::managed::NetworkSettings;
@@ -113,6 +114,8 @@ struct Daemon {
     settings_seen: Option<(SystemTime, u64)>,
     packets: Option<JoinHandle<()>>,
     controlling: Option<JoinHandle<()>>,
+    checks: IdentityChecks,
+    checking: Option<JoinHandle<()>>,
     /// The identity was put away: start again with a new one.
     collided: bool,
     /// Another machine has the identity, and we are to stop.
@@ -154,13 +157,17 @@ impl Daemon {
         };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let lanes = conf.typed.settings.lanes.count(processors);
-        let (engine, events, packets) = engine::start(core, clock, sink, lanes).map_err(|e| {
+        let no_thread = |e| {
             StartError::new(
                 format!("no packet loop ({e})"),
                 "this process",
                 "raise its limits on threads and descriptors",
             )
-        })?;
+        };
+        let checks = IdentityChecks::default();
+        let sinks = Sinks { requests: sink, checks: checks.clone() };
+        let (engine, events, packets) = engine::start(core, clock, sinks, lanes).map_err(no_thread)?;
+        let checking = checks.run(&home.path(VERIFIED_FILE), engine.clone()).map_err(no_thread)?;
         controller.connect(engine.clone());
 
         let (order_sender, orders) = mpsc::channel(ORDER_QUEUE);
@@ -186,6 +193,8 @@ impl Daemon {
             changes,
             packets: Some(packets),
             controlling: Some(controlling),
+            checks,
+            checking: Some(checking),
             collided: false,
             stop_as_clone: false,
             moved_to: (belonging == Belonging::Moved).then_some(machine.id),
@@ -253,7 +262,7 @@ impl Daemon {
         let moons = shared.home.moons();
         shared.engine.post(move |core, now| {
             for record in peers {
-                if let Err(error) = core.restore_peer(now, &record) {
+                if let Err(error) = core.restore_peer(&record) {
                     tracing::debug!(%error, "a cached peer record is damaged");
                 }
             }
@@ -410,8 +419,8 @@ impl Daemon {
                 self.shared.waits.tell();
             }
             Event::IdentityCollision => self.retire_identity(),
-            // The packet thread hands these to the controller itself.
-            Event::ConfigRequest(_) => {}
+            // The packet thread hands these to others itself.
+            Event::ConfigRequest(_) | Event::CheckIdentity { .. } => {}
             Event::RuleTrace(trace) => self.shared.traces.show(*trace),
             Event::Clones(clones) => self.clones_seen(clones),
             Event::UserMessage { from, kind, body } => {
@@ -496,8 +505,10 @@ impl Daemon {
         }
         self.shared.controller.stop();
         self.shared.engine.stop();
+        self.checks.stop();
         // The packet thread closes the TAPs, which takes the interfaces away.
-        for thread in [self.packets.take(), self.controlling.take()].into_iter().flatten() {
+        let threads = [self.packets.take(), self.controlling.take(), self.checking.take()];
+        for thread in threads.into_iter().flatten() {
             if thread.join().is_err() {
                 tracing::error!("a thread of this node had panicked; please report the lines above");
             }

@@ -1,0 +1,286 @@
+//! Who says HELLO and is not known yet: what has to be paid, and by whom, before we believe that an address belongs to a key.
+//!
+//! Making sure takes a memory-hard hash of some 20 ms, so whoever may cause one at will can keep a node busy. Three gates stand
+//! before it, each cheaper than what it protects:
+//!
+//! 1. so many octets a second from one prefix, whatever they are: one look into a table of fixed size;
+//! 2. a key agreement (60 µs) and the MAC of the HELLO, with a budget of its own. A MAC proves nothing, as anybody makes key pairs,
+//!    but it costs the sender as much as us;
+//! 3. while many come, a proof that the sender is where it says: we greet it with a HELLO of our own, and only a sealed OK that
+//!    quotes our packet ID, from the same endpoint, counts. Any implementation gives that proof without knowing. Those who have
+//!    given it have a budget of their own, counted by single address, so that neither forged senders nor a neighbour keep them out.
+//!
+//! The hash itself is computed elsewhere ([`Event::CheckIdentity`]), and the HELLO waits meanwhile: nothing but waiting is done with
+//! an identity that has not been checked. The same goes for identities that roots tell us in answer to WHOIS, and for those in
+//! records of an earlier run.
+
+use std::net::IpAddr;
+
+use protocol::packet::{self, SessionKeys};
+use protocol::verb::Verb;
+use protocol::verbs::{Hello, OkHeader};
+use protocol::{Address, Identity};
+use rand::RngExt;
+
+use super::Core;
+use super::buckets::{Buckets, Keyed};
+use super::event::{Event, Urgency};
+use super::gate::Gate;
+use super::limits::{
+    AGREEMENT_BURST, AGREEMENT_GATE, AGREEMENT_SOURCE_BURST, AGREEMENT_SOURCE_GATE, GATE_BUCKETS, HASH_BURST,
+    HASH_GATE, HASH_SOURCE_BURST, HASH_SOURCE_GATE, HASH_UNPROVEN_BURST, MAX_NEWCOMERS,
+    MAX_NEWCOMERS_PER_SOURCE, NEWCOMER_ASK, NEWCOMER_LIFETIME, NEWCOMER_OCTETS, NEWCOMER_OCTETS_BURST,
+};
+use super::path::PathKey;
+use super::sources::Source;
+use super::table::Table;
+
+/// Octets that count as one event of the first gate.
+const OCTETS: i64 = 64;
+/// A newcomer that could not be asked yet.
+const NEVER: i64 = i64::MIN;
+/// Longest HELLO kept while its sender is being checked.
+const MAX_KEPT: usize = 1_432;
+
+/// How far somebody has got.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Stage {
+    /// Has been greeted with a HELLO of this packet ID, at this time.
+    Asked { id: u64, at: i64 },
+    /// Its identity is being checked; whether it has proven where it is.
+    Checked { proven: bool },
+}
+
+/// Somebody who is not a peer yet, at one endpoint.
+struct Newcomer {
+    identity: Identity,
+    keys: SessionKeys,
+    stage: Stage,
+    /// Its HELLO, authentic.
+    hello: Vec<u8>,
+}
+
+/// The gates, and those between them.
+pub(super) struct Newcomers {
+    octets: Buckets,
+    agreements: Gate,
+    agreements_of: Buckets,
+    unproven: Gate,
+    proven: Gate,
+    unproven_of: Buckets,
+    proven_of: Buckets,
+    /// By endpoint, so that nobody takes another's place.
+    waiting: Table<(Address, PathKey), Source, Newcomer>,
+}
+
+/// Endpoints at which one newcomer is waited for at once: an implementation may greet from several ports.
+const ENDPOINTS: usize = 16;
+
+impl Newcomers {
+    /// Nobody yet.
+    pub(super) fn new(hash: Keyed) -> Self {
+        Self {
+            octets: Buckets::new(GATE_BUCKETS, hash),
+            agreements: Gate::default(),
+            agreements_of: Buckets::new(GATE_BUCKETS, hash),
+            unproven: Gate::default(),
+            proven: Gate::default(),
+            unproven_of: Buckets::new(GATE_BUCKETS, hash),
+            proven_of: Buckets::new(GATE_BUCKETS, hash),
+            waiting: Table::new(MAX_NEWCOMERS, MAX_NEWCOMERS_PER_SOURCE),
+        }
+    }
+
+    /// Forgets those who did not answer.
+    pub(super) fn expire(&mut self, now: i64) {
+        self.waiting.expire(now - NEWCOMER_LIFETIME);
+    }
+
+    /// Takes out those who showed this identity, with the endpoints they did so from.
+    fn take(&mut self, identity: &Identity) -> Vec<(PathKey, Newcomer)> {
+        let first = (identity.address, PathKey::FIRST);
+        let heard = self.waiting.range(first..).take_while(|((address, _), _)| *address == identity.address);
+        let keys: Vec<_> =
+            heard.filter(|(_, n)| n.identity == *identity).map(|(key, _)| *key).take(ENDPOINTS).collect();
+        keys.into_iter().filter_map(|key| Some((key.1, self.waiting.remove(&key)?))).collect()
+    }
+
+    /// The first gate.
+    fn admits(&mut self, now: i64, from: Source, octets: usize) -> bool {
+        let events = octets.div_ceil(OCTETS as usize) as i64;
+        let pass = |gates: &mut Buckets, of: Source, times: i64| {
+            // In units of a sixteenth of a millisecond, so that the wider gate's spacing is a whole number.
+            let spacing = 16 * 1_000 * OCTETS / (NEWCOMER_OCTETS * times);
+            gates.take(&of, 16 * now, spacing, events, times * NEWCOMER_OCTETS_BURST / OCTETS)
+        };
+        pass(&mut self.octets, from, 1) && pass(&mut self.octets, from.wide(), 16)
+    }
+
+    /// Whether an identity may be checked now, for somebody who has proven where he is or not.
+    fn may_check(&mut self, now: i64, ip: IpAddr, proven: bool) -> bool {
+        if proven {
+            self.proven_of.allow(&ip, now, HASH_SOURCE_GATE, HASH_SOURCE_BURST)
+                && self.proven.allow(now, HASH_GATE, HASH_BURST)
+        } else {
+            self.unproven.is_open(now, HASH_GATE, HASH_UNPROVEN_BURST)
+                && self.unproven_of.allow(&Source::of(ip), now, HASH_SOURCE_GATE, HASH_SOURCE_BURST)
+                && self.unproven.allow(now, HASH_GATE, HASH_UNPROVEN_BURST)
+        }
+    }
+}
+
+impl Core {
+    /// The key shared with somebody whose HELLO we hold, if the gates let us compute it and the HELLO is sealed with it.
+    pub(super) fn agree_with_newcomer(
+        &mut self,
+        now: i64,
+        via: PathKey,
+        data: &mut [u8],
+        hello: &Hello,
+    ) -> Option<SessionKeys> {
+        let source = Source::of(via.remote.ip());
+        let newcomers = &mut self.newcomers;
+        if !newcomers.admits(now, source, data.len())
+            || !newcomers.agreements_of.allow(&source, now, AGREEMENT_SOURCE_GATE, AGREEMENT_SOURCE_BURST)
+            || !newcomers.agreements.allow(now, AGREEMENT_GATE, AGREEMENT_BURST)
+        {
+            return None;
+        }
+        let keys = SessionKeys::new(&*self.secret.agree(&hello.identity)?);
+        keys.dearmor(data).then_some(keys)
+    }
+
+    /// A HELLO of somebody we do not know.
+    pub(super) fn hear_newcomer(
+        &mut self,
+        now: i64,
+        via: PathKey,
+        data: &mut [u8],
+        hello: &Hello,
+    ) -> Option<()> {
+        let address = hello.identity.address;
+        if data.len() > MAX_KEPT || address.is_reserved() {
+            return None;
+        }
+        let key = (address, via);
+        if self.newcomers.waiting.get(&key).is_some_and(|known| known.identity == hello.identity) {
+            // It repeats itself. What was agreed once need not be agreed again.
+            return self.hear_again(now, key);
+        }
+        let keys = self.agree_with_newcomer(now, via, data, hello)?;
+        let identity = hello.identity.clone();
+        let stage = if self.newcomers.may_check(now, via.remote.ip(), false) {
+            Stage::Checked { proven: false }
+        } else {
+            Stage::Asked { id: self.rng.random(), at: NEVER }
+        };
+        let newcomer = Newcomer { identity: identity.clone(), keys, stage, hello: data.to_vec() };
+        self.newcomers.waiting.insert(now, Source::of(via.remote.ip()), key, newcomer);
+        match stage {
+            Stage::Checked { .. } => self.check_identity(identity, Urgency::Newcomer),
+            Stage::Asked { .. } => self.ask_newcomer(now, key),
+        }
+        Some(())
+    }
+
+    fn hear_again(&mut self, now: i64, key: (Address, PathKey)) -> Option<()> {
+        let newcomer = self.newcomers.waiting.get(&key)?;
+        if let Stage::Asked { at, .. } = newcomer.stage {
+            let identity = newcomer.identity.clone();
+            if self.newcomers.may_check(now, key.1.remote.ip(), false) {
+                self.newcomers.waiting.get_mut(&key)?.stage = Stage::Checked { proven: false };
+                self.check_identity(identity, Urgency::Newcomer);
+            } else if at == NEVER || now - at >= NEWCOMER_ASK {
+                self.ask_newcomer(now, key);
+            }
+        }
+        Some(())
+    }
+
+    /// Greets somebody whose identity has not been checked. Its answer proves where it is.
+    fn ask_newcomer(&mut self, now: i64, key: (Address, PathKey)) {
+        let Some(newcomer) = self.newcomers.waiting.get(&key) else { return };
+        let Stage::Asked { id, .. } = newcomer.stage else { return };
+        let ((address, via), keys) = (key, newcomer.keys.clone());
+        // Without moons ours is no longer than the one it answers.
+        let packet = self.hello_packet(now, id, address, via.remote, &[], &keys);
+        if self.may_send(now, via, packet.len()) {
+            self.put(now, Some(via.socket), via.remote, None, &packet);
+            if let Some(newcomer) = self.newcomers.waiting.get_mut(&key) {
+                newcomer.stage = Stage::Asked { id, at: now };
+            }
+        }
+        self.scratch = packet;
+    }
+
+    /// A packet of somebody who is no peer: whether it is that of a newcomer, who may have answered our HELLO. Anything else it
+    /// sends before its identity has been checked it will send again.
+    pub(super) fn newcomer_answers(&mut self, now: i64, via: PathKey, data: &mut [u8]) -> bool {
+        let key = (packet::source(data), via);
+        let Some(newcomer) = self.newcomers.waiting.get(&key) else { return false };
+        let Stage::Asked { id, .. } = newcomer.stage else { return true };
+        let answers = newcomer.keys.dearmor(data)
+            && packet::verb_byte(data) & packet::VERB_MASK == Verb::Ok as u8
+            && OkHeader::parse(&data[packet::HEADER_LEN..])
+                .is_ok_and(|ok| ok.in_re_verb == Verb::Hello as u8 && ok.in_re_id == id);
+        let identity = newcomer.identity.clone();
+        if answers && self.newcomers.may_check(now, via.remote.ip(), true) {
+            if let Some(newcomer) = self.newcomers.waiting.get_mut(&key) {
+                newcomer.stage = Stage::Checked { proven: true };
+            }
+            self.check_identity(identity, Urgency::Newcomer);
+        }
+        true
+    }
+
+    /// Has an identity checked against its memory-hard hash; [`Core::identity_checked`] tells the outcome.
+    pub(super) fn check_identity(&mut self, identity: Identity, urgency: Urgency) {
+        self.outbox.events.push_back(Event::CheckIdentity { identity, urgency });
+    }
+
+    /// The outcome of an [`Event::CheckIdentity`]: whether the address belongs to the key.
+    pub fn identity_checked(&mut self, now: i64, identity: &Identity, valid: bool) {
+        let heard = self.newcomers.take(identity);
+        if !valid {
+            self.counters.dropped += 1;
+            self.restored.remove(&identity.address);
+            return;
+        }
+        self.add_checked(now, identity);
+        if self.topology.peers.get(&identity.address).is_none_or(|peer| peer.identity != *identity) {
+            return;
+        }
+        for (via, mut newcomer) in heard {
+            if newcomer.stage == (Stage::Checked { proven: true })
+                && self.path_allowed(identity.address, via.remote)
+            {
+                self.learn_path(now, identity.address, via, false);
+            }
+            // What its HELLO lets out went to nobody yet, or has come back with its answer.
+            self.arrival = Some((via, newcomer.hello.len()));
+            self.receive_hello(now, via, &mut newcomer.hello, true);
+            self.arrival = None;
+        }
+        self.welcome(now, identity.address);
+    }
+
+    /// An identity that somebody told us, or that we knew in an earlier run, has turned out to be genuine.
+    fn add_checked(&mut self, now: i64, identity: &Identity) {
+        if !self.topology.add_peer(&self.secret, identity, now) {
+            return;
+        }
+        if let Some(restored) = self.restored.remove(&identity.address) {
+            if let Some(peer) = self.topology.peers.get_mut(&identity.address) {
+                peer.version = restored.version;
+            }
+            self.hints.insert(identity.address, restored.paths);
+        }
+    }
+
+    /// Lets go what waited for the identity of a peer.
+    fn welcome(&mut self, now: i64, address: Address) {
+        self.whois.forget(&address);
+        self.retry_sending(now, Some(address));
+        self.retry_parked(now, Some(address));
+    }
+}

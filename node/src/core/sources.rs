@@ -1,0 +1,59 @@
+//! Where something came from, as far as one machine or one owner of addresses can be told from another: the unit in which strangers
+//! are counted.
+//!
+//! Somebody on the Internet has as many ports as he likes, as many addresses as his prefix has, and as many identities as he has
+//! patience. So what strangers may cost is measured by prefix: /24 and, for IPv6, /48.
+
+use std::net::IpAddr;
+
+/// A /24 of IPv4 or a /48 of IPv6.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub(super) struct Source([u8; 7]);
+
+impl Source {
+    /// The prefix of an address.
+    pub(super) fn of(ip: IpAddr) -> Self {
+        let mut key = [0u8; 7];
+        match ip {
+            IpAddr::V4(ip) => {
+                key[0] = 4;
+                key[1..4].copy_from_slice(&ip.octets()[..3]);
+            }
+            IpAddr::V6(ip) => {
+                key[0] = 6;
+                key[1..].copy_from_slice(&ip.octets()[..6]);
+            }
+        }
+        Self(key)
+    }
+
+    /// Those of whom no physical address is known, all together: who was only heard through a relay.
+    pub(super) const RELAYED: Self = Self([0; 7]);
+
+    /// The wider prefix that owners of many prefixes have: /16 of IPv4, /32 of IPv6.
+    pub(super) fn wide(self) -> Self {
+        let mut key = self.0;
+        let kept = if key[0] == 4 { 3 } else { 5 };
+        key[kept..].fill(0);
+        key[0] |= 0x80;
+        Self(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_prefix_is_one_source() {
+        let of = |ip: &str| Source::of(ip.parse().unwrap());
+        assert_eq!(of("192.0.2.1"), of("192.0.2.255"));
+        assert_ne!(of("192.0.2.1"), of("192.0.3.1"));
+        assert_eq!(of("2001:db8:1::1"), of("2001:db8:1:ffff::2"));
+        assert_ne!(of("2001:db8:1::1"), of("2001:db8:2::1"));
+        assert_eq!(of("192.0.2.1").wide(), of("192.0.77.1").wide());
+        assert_eq!(of("2001:db8:1::1").wide(), of("2001:db8:2::1").wide());
+        assert_ne!(of("192.0.2.1").wide(), of("192.1.2.1").wide());
+        assert_ne!(of("0.0.0.0"), Source::RELAYED);
+    }
+}
