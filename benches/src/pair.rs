@@ -105,6 +105,9 @@ impl Pair {
                                 self.cores[from].controller_action(self.now, action);
                             }
                         }
+                        Event::CheckIdentity { identity, .. } => {
+                            self.cores[from].identity_checked(self.now, &identity, true);
+                        }
                         Event::Config { .. } => self.joined[from] = true,
                         _ => {}
                     }

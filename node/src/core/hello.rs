@@ -125,8 +125,14 @@ impl Core {
             peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
         }
         self.path_mtus.distrust(now, source);
-        let incoming =
-            Incoming { via, source, id: packet::id(data), hops, fresh: false, payload: &data[packet::HEADER_LEN..] };
+        let incoming = Incoming {
+            via,
+            source,
+            id: packet::id(data),
+            hops,
+            fresh: false,
+            payload: &data[packet::HEADER_LEN..],
+        };
         // The question whether it is there goes before the answer, so that the path is known when the sender makes use of the
         // answer.
         self.credit(now, &incoming, Some(Verb::Hello), false);

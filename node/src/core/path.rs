@@ -20,10 +20,8 @@ pub struct PathKey {
 
 impl PathKey {
     /// Comes before all others.
-    pub(super) const FIRST: Self = Self {
-        socket: SocketId(0),
-        remote: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0),
-    };
+    pub(super) const FIRST: Self =
+        Self { socket: SocketId(0), remote: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0) };
 }
 
 /// State of a path. There is one only after somebody answered a packet of ours from there, so nobody can make us keep one for an

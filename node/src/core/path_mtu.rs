@@ -12,10 +12,10 @@
 //!
 //! Specification: VL1 verbs, "ECHO"; packet format, "the 1500-byte receive limit". RFC 8899.
 
-use std::collections::BTreeMap;
 use protocol::packet::{self, DEFAULT_MTU, HEADER_LEN, MAX_MTU, max_packet};
 use protocol::verb::Verb;
 use protocol::{Address, Result};
+use std::collections::BTreeMap;
 
 use super::Core;
 use super::limits::{

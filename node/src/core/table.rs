@@ -92,7 +92,10 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
     }
 
     /// The entries whose keys lie in a range, in order.
-    pub(super) fn range(&self, keys: impl std::ops::RangeBounds<K>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
+    pub(super) fn range(
+        &self,
+        keys: impl std::ops::RangeBounds<K>,
+    ) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         self.slots.range(keys).map(|(key, slot)| (key, &slot.value))
     }
 
@@ -160,8 +163,11 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
 
     /// Keeps the entries for which `wanted` holds.
     pub(super) fn retain(&mut self, mut wanted: impl FnMut(&K, &mut V) -> bool) {
-        let unwanted: Vec<K> =
-            self.slots.iter_mut().filter_map(|(k, slot)| (!wanted(k, &mut slot.value)).then_some(*k)).collect();
+        let unwanted: Vec<K> = self
+            .slots
+            .iter_mut()
+            .filter_map(|(k, slot)| (!wanted(k, &mut slot.value)).then_some(*k))
+            .collect();
         for key in unwanted {
             self.remove(&key);
         }

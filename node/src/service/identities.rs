@@ -57,7 +57,8 @@ impl Verified {
             // A record cut off by a crash is left out.
             order.extend(rest.as_chunks::<32>().0.iter().rev().take(MAX_VERIFIED).rev());
         }
-        let mut verified = Self { path: path.to_owned(), known: order.iter().copied().collect(), order, file: None };
+        let mut verified =
+            Self { path: path.to_owned(), known: order.iter().copied().collect(), order, file: None };
         if bytes.len() != FORMAT.len() + verified.order.len() * 32 {
             verified.rewrite();
         }

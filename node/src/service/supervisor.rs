@@ -241,6 +241,8 @@ mod tests {
     use super::*;
     use crate::core::{Core, CoreConfig};
     use crate::service::clock::Clock;
+    use crate::service::engine::Sinks;
+    use crate::service::identities::IdentityChecks;
     use crate::service::{controlling, engine};
 
     fn recorder() -> (Notify, Arc<Mutex<Vec<String>>>) {
@@ -329,7 +331,13 @@ mod tests {
             settings: Default::default(),
         };
         let core = Core::new(config, clock.now());
-        let (engine, _events, packets) = engine::start(core, clock, Box::new(|_| true), 1).unwrap();
+        let (engine, _events, packets) = engine::start(
+            core,
+            clock,
+            Sinks { requests: Box::new(|_| true), checks: IdentityChecks::default() },
+            1,
+        )
+        .unwrap();
 
         let (notify, said) = recorder();
         let fed = || said.lock().unwrap().len();

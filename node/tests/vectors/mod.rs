@@ -29,6 +29,7 @@ const SOCKET: SocketId = SocketId(0);
 #[derive(Clone, Debug)]
 struct Sent {
     to: SocketAddr,
+    socket: Option<SocketId>,
     ttl: Option<u8>,
     raw: Vec<u8>,
 }
@@ -45,6 +46,7 @@ struct Output {
 #[derive(Clone, Debug)]
 struct Opened {
     to: SocketAddr,
+    socket: Option<SocketId>,
     dest: Address,
     id: u64,
     suite: u8,
@@ -64,12 +66,26 @@ fn introduce(core: &mut Core, now: i64, identity: &Identity) {
     let mut record = vec![2];
     identity.write(&mut record);
     record.extend_from_slice(&[0; 10]);
-    core.restore_peer(now, &record).unwrap();
+    core.restore_peer(&record).unwrap();
+    check_identities(core, now);
 }
 
 /// Feeds one datagram.
 fn feed(core: &mut Core, now: i64, from: SocketAddr, datagram: &[u8]) {
     core.datagram(now, SOCKET, from, &mut datagram.to_vec());
+    check_identities(core, now);
+}
+
+/// Checks the identities that the core wants checked, as another thread of the daemon does.
+fn check_identities(core: &mut Core, now: i64) {
+    let (checks, others): (Vec<Event>, Vec<Event>) =
+        core.outbox.events.drain(..).partition(|event| matches!(event, Event::CheckIdentity { .. }));
+    core.outbox.events.extend(others);
+    for event in checks {
+        if let Event::CheckIdentity { identity, .. } = event {
+            core.identity_checked(now, &identity, identity.locally_valid());
+        }
+    }
 }
 
 /// Takes out what the core has produced.
@@ -79,7 +95,7 @@ fn drain(core: &mut Core) -> Output {
         datagrams: outbox
             .datagrams
             .iter()
-            .map(|(s, raw)| Sent { to: s.to, ttl: s.ttl, raw: raw.to_vec() })
+            .map(|(s, raw)| Sent { to: s.to, socket: s.socket, ttl: s.ttl, raw: raw.to_vec() })
             .collect(),
         frames: outbox.frames.iter().map(|(network, frame)| (network, frame.to_vec())).collect(),
         events: outbox.events.drain(..).collect(),
@@ -114,6 +130,7 @@ fn open(datagrams: &[Sent], others: &BTreeMap<Address, SessionKeys>) -> Vec<Open
         packet::decompress(&mut raw).unwrap();
         opened.push(Opened {
             to: sent.to,
+            socket: sent.socket,
             dest: packet::dest(&raw),
             id,
             suite,
@@ -207,12 +224,26 @@ impl Other {
         true
     }
 
-    /// HELLO and OK in both directions: afterwards the core has a direct path here.
+    /// HELLO and OK in one direction, ECHO and OK in the other: afterwards the core has a direct path here.
     fn meet(&mut self, core: &mut Core, now: i64) {
         drain(core);
         self.hello(core, now);
         let output = drain(core);
-        assert!(self.answer_hello(core, now, &output, &[]), "the core confirms the path");
+        assert!(self.answer_echo(core, now, &output), "the core confirms the path");
+        // It has asked for the version if it did not know it.
+        let output = drain(core);
+        self.answer_hello(core, now, &output, &[]);
+    }
+
+    /// Answers the latest ECHO of the core among `output`. Whether there was one.
+    fn answer_echo(&mut self, core: &mut Core, now: i64, output: &Output) -> bool {
+        let keys = BTreeMap::from([(self.address(), self.keys.clone())]);
+        let echo = open(&output.datagrams, &keys).into_iter().rfind(|packet| packet.verb == Verb::Echo);
+        let Some(echo) = echo else { return false };
+        let mut payload = Vec::new();
+        OkHeader { in_re_verb: Verb::Echo as u8, in_re_id: echo.id, body: &echo.payload }.write(&mut payload);
+        self.send(core, now, Verb::Ok, &payload);
+        true
     }
 }
 

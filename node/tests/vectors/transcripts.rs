@@ -2,10 +2,11 @@
 //!
 //! Every datagram of the record goes to our core in its receiver's place, at the recorded time. Packet IDs are random, so an
 //! OK of the record answers a request that our core never made: it is rewritten to answer the request of the same kind that
-//! our core did make. Everything else goes in untouched. Then ours has to do what the reference did: deliver the same frames
+//! our core did make. Everything else goes in untouched, but for one thing: where ours confirms a path by ECHO, which the
+//! reference did not ask there, the node of the record answers it. Then ours has to do what the reference did: deliver the same frames
 //! and messages, take over the same configurations, and answer what the reference answered.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use controller::Action;
@@ -44,10 +45,40 @@ struct Side {
     /// Requests for a configuration that went to our controller.
     requests: Vec<u64>,
     groups: Vec<MulticastGroup>,
+    /// Where nodes were heard.
+    heard: BTreeSet<(Address, SocketAddr)>,
+    /// How many of `sent` have been looked through for ECHOs.
+    answered: usize,
 }
 
 impl Side {
-    fn collect(&mut self) {
+    /// Takes out what the core has done, and has its ECHOs answered by those who were heard where they went.
+    fn collect(&mut self, now: i64) {
+        loop {
+            super::check_identities(&mut self.core, now);
+            self.take_output();
+            let echoes: Vec<Opened> = self.sent[self.answered..]
+                .iter()
+                .filter(|p| p.verb == Verb::Echo && self.heard.contains(&(p.dest, p.to)))
+                .cloned()
+                .collect();
+            self.answered = self.sent.len();
+            if echoes.is_empty() {
+                return;
+            }
+            for echo in echoes {
+                let mut answer = Vec::new();
+                packet::start(&mut answer, !echo.id, self.secret.address(), echo.dest, Verb::Ok);
+                answer.push(Verb::Echo as u8);
+                answer.extend_from_slice(&echo.id.to_be_bytes());
+                answer.extend_from_slice(&echo.payload);
+                self.keys[&echo.dest].armor(&mut answer, Suite::Salsa);
+                self.core.datagram(now, echo.socket.unwrap_or(SocketId(0)), echo.to, &mut answer);
+            }
+        }
+    }
+
+    fn take_output(&mut self) {
         let output = drain(&mut self.core);
         self.sent.extend(open(&output.datagrams, &self.keys));
         self.frames.extend(output.frames.into_iter().map(|(_, frame)| frame));
@@ -63,7 +94,7 @@ impl Side {
     fn pass_time(&mut self, now: i64) {
         if self.core.next_deadline() <= now {
             self.core.tick(now);
-            self.collect();
+            self.collect(now);
         }
     }
 
@@ -149,8 +180,10 @@ fn open_sides(record: &Value, now: i64) -> BTreeMap<String, Side> {
             messages: Vec::new(),
             requests: Vec::new(),
             groups: Vec::new(),
+            heard: BTreeSet::new(),
+            answered: 0,
         };
-        side.collect();
+        side.collect(now);
         sides.insert(name.to_owned(), side);
     }
     sides
@@ -175,7 +208,7 @@ fn skip_the_start(record: &Value, sides: &mut BTreeMap<String, Side>, now: i64) 
         {
             super::Other::new(secret, side.secret.identity(), *at).meet(&mut side.core, now);
         }
-        side.collect();
+        side.collect(now);
         if side.secret.address() == network.controller() {
             continue;
         }
@@ -205,7 +238,7 @@ fn skip_the_start(record: &Value, sides: &mut BTreeMap<String, Side>, now: i64) 
         config.rules.push(Rule::new(Kind::Accept));
         let dictionary = config.to_dictionary();
         assert!(side.core.join(now, network, (!pushed).then_some(dictionary.as_bytes())));
-        side.collect();
+        side.collect(now);
     }
 }
 
@@ -223,6 +256,9 @@ impl Replay<'_> {
             side.adapt(&bytes(described, "plaintext"), suite, described["hops"].as_u64().unwrap_or(0) as u8)
         });
         let socket = side.socket(to);
+        if let Some(source) = described["zt_source"].as_str() {
+            side.heard.insert((source.parse().unwrap(), from));
+        }
         match adapted {
             Some(packet) => packet::datagrams(&packet, packet::DEFAULT_MTU, Split::Fill, |head, data| {
                 side.core.datagram(now, socket, from, &mut [head, data].concat());
@@ -232,7 +268,7 @@ impl Replay<'_> {
                 1
             }
         };
-        side.collect();
+        side.collect(now);
     }
 
     /// Lets our controller's node send what the recorded controller decided.
@@ -277,7 +313,7 @@ impl Replay<'_> {
             _ => true,
         };
         side.core.controller_action(now, action);
-        side.collect();
+        side.collect(now);
         if !requested {
             self.fail(entry, "the request did not reach the controller");
         }
@@ -333,7 +369,7 @@ impl Replay<'_> {
             // Sending messages, controlling and making worlds are not the core's; their datagrams follow.
             _ => {}
         }
-        side.collect();
+        side.collect(now);
     }
 
     fn output(&mut self, entry: &Value) {

@@ -1,3 +1,6 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use super::super::path::SocketId;
 use super::*;
 
 const PEER: Address = Address::from_u64(0x0102030405);

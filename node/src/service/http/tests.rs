@@ -19,8 +19,9 @@ use super::server::Lasting;
 use crate::core::event::Event;
 use crate::core::{Core, CoreConfig};
 use crate::service::clock::Clock;
-use crate::service::engine::EngineEvent;
+use crate::service::engine::{EngineEvent, Sinks};
 use crate::service::home::Home;
+use crate::service::identities::IdentityChecks;
 use crate::service::local_conf::LocalConf;
 use crate::service::shared::{Order, Shared, State, Tokens};
 use crate::service::{controlling, engine};
@@ -57,7 +58,13 @@ fn fixture() -> Fixture {
     let config = CoreConfig { identity, planet, seed: [7; 32], settings: conf.core_settings() };
     let core = Core::new(config, clock.now());
     let sink = controller.clone();
-    let (engine, mut events, _) = engine::start(core, clock, Box::new(move |r| sink.request(r)), 0).unwrap();
+    let (engine, mut events, _) = engine::start(
+        core,
+        clock,
+        Sinks { requests: Box::new(move |r| sink.request(r)), checks: IdentityChecks::default() },
+        0,
+    )
+    .unwrap();
     controller.connect(engine.clone());
     let (orders, mut received) = mpsc::channel(4);
     let tokens = Tokens { api: Zeroizing::new("secret".into()), metrics: Zeroizing::new("numbers".into()) };
