@@ -60,6 +60,12 @@ impl Buckets {
         allowed
     }
 
+    /// [`Gate::is_open`] for the gate of `key`.
+    pub(super) fn is_open(&self, key: &impl Hash, now: i64, interval: i64, burst: i64) -> bool {
+        let at = (self.hash.of(key) % self.gates.len() as u64) as usize;
+        Gate::from_raw(self.gates[at]).is_open(now, interval, burst)
+    }
+
     /// Lets the next event of `key` through.
     pub(super) fn forget(&mut self, key: &impl Hash) {
         let at = (self.hash.of(key) % self.gates.len() as u64) as usize;

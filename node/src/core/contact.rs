@@ -149,12 +149,15 @@ impl Core {
         let rendezvous = Rendezvous::parse(incoming.payload)?;
         let (peer, endpoint) = (rendezvous.peer, rendezvous.endpoint);
         if self.topology.is_upstream(incoming.source)
-            && self.topology.peers.contains_key(&peer)
+            && peer != self.address()
             && self.path_allowed(peer, endpoint)
             && self.may_probe(endpoint)
         {
-            let junk: [u8; 4] = self.rng.random();
-            self.put(now, Some(incoming.via.socket), endpoint, Some(PUNCH_TTL), &junk);
+            if self.topology.peers.contains_key(&peer) {
+                let junk: [u8; 4] = self.rng.random();
+                self.put(now, Some(incoming.via.socket), endpoint, Some(PUNCH_TTL), &junk);
+            }
+            // An introduction may come before we have been told who that is; then later knocks help.
             self.knock(now, peer, Some(incoming.via.socket), endpoint, true);
         }
         Ok(Handled::Credit)

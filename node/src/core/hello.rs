@@ -15,6 +15,7 @@ use super::Core;
 use super::path::{PathKey, SocketId};
 use super::peer::{OwedWorlds, RemoteVersion};
 use super::receive::{Handled, Incoming};
+use super::surface::Word;
 
 /// Lowest protocol version spoken to; older nodes agree on keys differently.
 const MIN_PROTOCOL: u8 = 4;
@@ -131,6 +132,7 @@ impl Core {
             id: packet::id(data),
             hops,
             fresh: false,
+            waited: false,
             payload: &data[packet::HEADER_LEN..],
         };
         // The question whether it is there goes before the answer, so that the path is known when the sender makes use of the
@@ -271,8 +273,14 @@ impl Core {
     }
 
     fn surface_reported(&mut self, now: i64, peer: Address, via: PathKey, surface: SocketAddr) {
-        let trusted = self.topology.is_upstream(peer);
-        let Some((scope, v4)) = self.surfaces.report(now, peer, via, surface, trusted) else { return };
+        let word = if self.topology.is_upstream(peer) {
+            Word::Root
+        } else if self.topology.peers.get(&peer).is_some_and(|peer| peer.is_trusted(now)) {
+            Word::Member
+        } else {
+            return;
+        };
+        let Some((scope, v4)) = self.surfaces.report(now, peer, via, surface, word) else { return };
         // Our outside address changed: every path of that kind has to prove itself again.
         let stale: Vec<(Address, PathKey)> = self
             .topology

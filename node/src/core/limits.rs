@@ -30,6 +30,8 @@ pub const MAX_EXPECTED: usize = 65_536;
 pub const EXPECTED_LIFETIME: i64 = 30_000;
 /// Surface addresses remembered.
 pub const MAX_SURFACES: usize = 1_024;
+/// Of these, told by one /24 or /48.
+pub const MAX_SURFACES_PER_SOURCE: usize = 32;
 /// Address pairs remembered by a relay.
 pub const MAX_PAIRS: usize = 65_536;
 /// Of these, of one source.
@@ -40,10 +42,14 @@ pub const REASSEMBLY_SLOTS: usize = 256;
 pub const MAX_NETWORKS: usize = 256;
 /// Membership records of one network.
 pub const MAX_MEMBERS: usize = 65_536;
-/// (Network, group) entries of the multicast directory.
-pub const MAX_MULTICAST_GROUPS: usize = 65_536;
-/// Subscribers of one group.
-pub const MAX_GROUP_MEMBERS: usize = 65_536;
+/// Subscriptions in the multicast directory: so many groups of one member of one network each.
+pub const MAX_SUBSCRIPTIONS: usize = 262_144;
+/// Of these, from one /24 or /48, and of all who were only heard through relays.
+pub const MAX_SUBSCRIPTIONS_PER_SOURCE: usize = 16_384;
+/// Of these, of one member.
+pub const MAX_SUBSCRIPTIONS_PER_MEMBER: usize = 1_024;
+/// Groups that frames of our own wait or have waited for.
+pub const MAX_SENT_GROUPS: usize = 4_096;
 /// Own subscriptions of one network.
 pub const MAX_OWN_GROUPS: usize = 1_024;
 /// Multicasts of one group waiting for more receivers.
@@ -168,8 +174,24 @@ pub const UNKNOWN_SOURCE_GATE: i64 = 10;
 pub const UNKNOWN_SOURCE_BURST: i64 = 500;
 /// Fetching a fresh network configuration.
 pub const CONFIG_REFRESH: i64 = 60_000;
-/// Credentials accepted from one peer.
-pub const CREDENTIALS_GATE: i64 = 1_000;
+/// Credentials of one peer that are forged, outdated or of an unknown signer (each costs up to 60 µs): sustained spacing …
+pub const FORGERY_GATE: i64 = 1_000;
+/// … and at once, of a stranger …
+pub const FORGERY_BURST: i64 = 4;
+/// … and of a fellow member.
+pub const MEMBER_FORGERY_BURST: i64 = 16;
+/// The same of all strangers of one /24 or /48: sustained spacing …
+pub const SOURCE_FORGERY_GATE: i64 = 250;
+/// … and at once.
+pub const SOURCE_FORGERY_BURST: i64 = 32;
+/// The same of all strangers that come through relays: sustained spacing …
+pub const RELAYED_FORGERY_GATE: i64 = 10;
+/// … and at once.
+pub const RELAYED_FORGERY_BURST: i64 = 256;
+/// Credentials of one peer that are known already: sustained spacing …
+pub const REPEAT_GATE: i64 = 10;
+/// … and at once: who puts out hundreds of revocations at a time has every member pass on every one.
+pub const REPEAT_BURST: i64 = 2_048;
 /// Own credentials are pushed again to a peer in use after this, even without change.
 pub const CREDENTIALS_PUSH: i64 = 500_000;
 /// Announcement of multicast groups.

@@ -113,6 +113,9 @@ pub struct Core {
     unknown_sources: Gate,
     /// Gates for ERRORs, by receiver, network and code.
     errors: Buckets,
+    /// Gates for credentials of strangers that are not genuine, by prefix, and for all that come through relays.
+    forgeries: Buckets,
+    relayed_forgeries: Gate,
     /// Gates for handing on what addresses write to themselves.
     reflecting: Buckets,
     unproven: Unproven,
@@ -170,6 +173,8 @@ impl Core {
             newcomers: Newcomers::new(hash),
             unknown_sources: Gate::default(),
             errors: Buckets::new(GATE_BUCKETS, hash),
+            forgeries: Buckets::new(GATE_BUCKETS, hash),
+            relayed_forgeries: Gate::default(),
             reflecting: Buckets::new(GATE_BUCKETS, hash),
             unproven: Unproven::new(hash),
             pairs: Table::new(MAX_PAIRS, MAX_PAIRS_PER_SOURCE),

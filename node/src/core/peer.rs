@@ -99,8 +99,10 @@ pub struct Peer {
     pub echo: Gate,
     /// Gate for introducing it to others.
     pub introductions: Gate,
-    /// Gate for credentials from it.
-    pub credentials: Gate,
+    /// Gate for credentials from it that are not genuine or of no use.
+    pub forgeries: Gate,
+    /// Gate for credentials from it that are known.
+    pub repeats: Gate,
     /// Gate for telling it our multicast groups again.
     pub announcements: Gate,
     /// Gate for trying hints.
@@ -129,7 +131,8 @@ impl Peer {
             whois: Gate::default(),
             echo: Gate::default(),
             introductions: Gate::default(),
-            credentials: Gate::default(),
+            forgeries: Gate::default(),
+            repeats: Gate::default(),
             announcements: Gate::default(),
             hints: Gate::default(),
             owed_worlds: None,

@@ -28,6 +28,8 @@ pub(super) struct Incoming<'a> {
     /// Whether it is certain that the sender has just sent it: it cannot be the repetition of an older packet. Only that keeps a
     /// peer or a path alive.
     pub(super) fresh: bool,
+    /// Whether it has waited for something, and been handled in vain before.
+    pub(super) waited: bool,
     /// What follows the verb byte.
     pub(super) payload: &'a [u8],
 }
@@ -212,12 +214,13 @@ impl Core {
             hops: packet::hops(data),
             // An OK is handled only if it answers what we asked.
             fresh: known == Some(Verb::Ok),
+            waited: since.is_some(),
             payload: &data[packet::HEADER_LEN..],
         };
         // A malformed payload says nothing about the sender and changes nothing.
         let handled = match known {
             None => Ok(Handled::Credit),
-            Some(verb) => self.handle(now, verb, &incoming, since.is_some()),
+            Some(verb) => self.handle(now, verb, &incoming),
         };
         match handled {
             Ok(Handled::Credit) => self.credit(now, &incoming, known, false),

@@ -6,6 +6,8 @@
 
 use std::net::IpAddr;
 
+use rand::{Rng, RngExt};
+
 /// A /24 of IPv4 or a /48 of IPv6.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct Source([u8; 7]);
@@ -29,6 +31,16 @@ impl Source {
 
     /// Those of whom no physical address is known, all together: who was only heard through a relay.
     pub(super) const RELAYED: Self = Self([0; 7]);
+
+    /// Comes after all others.
+    pub(super) const LAST: Self = Self([0xff; 7]);
+
+    /// Any, to begin a round of all of them anywhere.
+    pub(super) fn random(rng: &mut impl Rng) -> Self {
+        let mut key: [u8; 7] = rng.random();
+        key[0] = if key[0] & 1 == 0 { 4 } else { 6 };
+        Self(key)
+    }
 
     /// The wider prefix that owners of many prefixes have: /16 of IPv4, /32 of IPv6.
     pub(super) fn wide(self) -> Self {

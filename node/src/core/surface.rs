@@ -2,14 +2,38 @@
 //!
 //! Specification: VL1 behaviour, "self-awareness".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use protocol::inet::Scope;
 use protocol::{Address, scope};
 
-use super::limits::{MAX_SURFACES, SURFACE_EXPIRY};
+use super::limits::{MAX_SURFACES, MAX_SURFACES_PER_SOURCE, SURFACE_EXPIRY};
 use super::path::{PathKey, SocketId};
+use super::sources::Source;
+use super::table::{Share, Table};
+
+/// Whose word it is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Word {
+    /// A root's, which is believed alone.
+    Root,
+    /// That of a member of a common network, which is believed when another prefix says the same.
+    Member,
+}
+
+/// Who is answerable for a report.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Prefix {
+    word: Word,
+    source: Source,
+}
+
+impl Share for Prefix {
+    fn rank(&self) -> u8 {
+        self.word as u8
+    }
+}
 
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 struct Reporter {
@@ -22,13 +46,19 @@ struct Reporter {
 struct Report {
     surface: SocketAddr,
     at: i64,
-    trusted: bool,
+    by: Prefix,
 }
 
-/// What reporters said.
-#[derive(Debug, Default)]
+/// What reporters said. Roots always have room; strangers are not asked.
+#[derive(Debug)]
 pub(super) struct Surfaces {
-    reports: BTreeMap<Reporter, Report>,
+    reports: Table<Reporter, Prefix, Report>,
+}
+
+impl Default for Surfaces {
+    fn default() -> Self {
+        Self { reports: Table::new(MAX_SURFACES, MAX_SURFACES_PER_SOURCE) }
+    }
 }
 
 impl Surfaces {
@@ -40,7 +70,7 @@ impl Surfaces {
         peer: Address,
         via: PathKey,
         surface: SocketAddr,
-        trusted: bool,
+        word: Word,
     ) -> Option<(Scope, bool)> {
         let surface_scope = scope(surface.ip());
         if surface_scope != scope(via.remote.ip())
@@ -49,40 +79,76 @@ impl Surfaces {
             return None;
         }
         let reporter = Reporter { peer, socket: via.socket, endpoint: via.remote };
-        let report = Report { surface, at: now, trusted };
+        let by = Prefix { word, source: Source::of(via.remote.ip()) };
         let known = self.reports.get(&reporter).copied();
-        let moved = trusted
+        let moved = word == Word::Root
             && known.is_some_and(|old| now - old.at < SURFACE_EXPIRY && old.surface.ip() != surface.ip());
         if moved {
             self.reports
                 .retain(|r, old| scope(old.surface.ip()) != surface_scope || r.endpoint == via.remote);
         }
-        if known.is_none() && self.reports.len() >= MAX_SURFACES {
-            self.expire(now);
-            if self.reports.len() >= MAX_SURFACES {
-                return None;
-            }
-        }
-        self.reports.insert(reporter, report);
+        self.reports.insert(now, by, reporter, Report { surface, at: now, by });
         moved.then_some((surface_scope, surface.is_ipv4()))
     }
 
     /// Drops old reports.
     pub(super) fn expire(&mut self, now: i64) {
-        self.reports.retain(|_, report| now - report.at < SURFACE_EXPIRY);
+        self.reports.expire(now - SURFACE_EXPIRY);
     }
 
-    /// The addresses worth telling others: those an upstream reported, and those two reporters agree on, so that a single peer
-    /// cannot make us advertise somebody else's address.
+    /// The addresses worth telling others: those a root reported, and those that reporters of two prefixes agree on, so that nobody
+    /// alone can make us advertise somebody else's address.
     pub(super) fn advertised(&self) -> Vec<SocketAddr> {
-        let mut seen: BTreeMap<SocketAddr, (bool, Vec<Address>)> = BTreeMap::new();
-        for (reporter, report) in &self.reports {
-            let (trusted, peers) = seen.entry(report.surface).or_default();
-            *trusted |= report.trusted;
-            if !peers.contains(&reporter.peer) {
-                peers.push(reporter.peer);
-            }
+        let mut seen: BTreeMap<SocketAddr, BTreeSet<Prefix>> = BTreeMap::new();
+        for (_, report) in self.reports.iter() {
+            seen.entry(report.surface).or_default().insert(report.by);
         }
-        seen.into_iter().filter(|(_, (trusted, peers))| *trusted || peers.len() > 1).map(|(a, _)| a).collect()
+        let believed = |by: &BTreeSet<Prefix>| by.len() > 1 || by.iter().any(|by| by.word == Word::Root);
+        seen.into_iter().filter(|(_, by)| believed(by)).map(|(surface, _)| surface).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn via(ip: [u8; 4], port: u16) -> PathKey {
+        PathKey { socket: SocketId(0), remote: SocketAddr::from((ip, port)) }
+    }
+
+    #[test]
+    fn one_machine_with_many_ports_and_identities_makes_nobody_believe_anything() {
+        let mut surfaces = Surfaces::default();
+        let (ours, theirs) =
+            (SocketAddr::from(([198, 51, 100, 9], 9)), SocketAddr::from(([203, 0, 113, 66], 1)));
+        for n in 0..5_000u16 {
+            let liar = Address::from_u64(1 + u64::from(n % 7));
+            surfaces.report(0, liar, via([192, 0, 2, n as u8], 1_000 + n), theirs, Word::Member);
+        }
+        assert_eq!(surfaces.advertised(), []);
+        assert!(surfaces.reports.len() <= MAX_SURFACES_PER_SOURCE);
+        surfaces.report(0, Address::from_u64(99), via([198, 18, 0, 1], 1), ours, Word::Root);
+        assert_eq!(surfaces.advertised(), [ours]);
+        surfaces.report(0, Address::from_u64(98), via([198, 51, 100, 1], 1), theirs, Word::Member);
+        assert_eq!(surfaces.advertised(), [ours, theirs], "two prefixes");
+    }
+
+    #[test]
+    fn roots_have_room_however_many_report() {
+        let mut surfaces = Surfaces::default();
+        let surface = SocketAddr::from(([198, 51, 100, 9], 9));
+        surfaces.report(0, Address::from_u64(99), via([198, 18, 0, 1], 1), surface, Word::Root);
+        for n in 0..20_000u32 {
+            let [_, a, b, c] = n.to_be_bytes();
+            let member = Address::from_u64(1 + u64::from(n));
+            surfaces.report(
+                1,
+                member,
+                via([11, a, b, c], 1),
+                SocketAddr::from(([1, a, b, c], 1)),
+                Word::Member,
+            );
+        }
+        assert_eq!(surfaces.advertised(), [surface]);
     }
 }

@@ -18,6 +18,7 @@ pub(super) trait Share: Ord + Copy {
 
 impl Share for () {}
 impl Share for protocol::Address {}
+impl Share for protocol::NetworkId {}
 impl Share for super::sources::Source {}
 
 #[derive(Debug)]

@@ -18,14 +18,8 @@ const MAX_WHOIS_ANSWERS: usize = 19;
 const MAX_ECHO: usize = 1_200;
 
 impl Core {
-    /// Dispatches one authenticated packet. `retry` means that it has waited before and must not meet a rate gate twice.
-    pub(super) fn handle(
-        &mut self,
-        now: i64,
-        verb: Verb,
-        incoming: &Incoming<'_>,
-        retry: bool,
-    ) -> Result<Handled> {
+    /// Dispatches one authenticated packet.
+    pub(super) fn handle(&mut self, now: i64, verb: Verb, incoming: &Incoming<'_>) -> Result<Handled> {
         match verb {
             Verb::Hello => Ok(Handled::Ignore),
             Verb::Nop | Verb::RemoteTrace => Ok(Handled::Credit),
@@ -43,7 +37,7 @@ impl Core {
             Verb::MulticastLike => self.receive_likes(now, incoming),
             Verb::MulticastGather => self.answer_gather(now, incoming),
             Verb::MulticastFrame => self.receive_multicast(now, incoming),
-            Verb::NetworkCredentials => self.receive_credentials(now, incoming, retry),
+            Verb::NetworkCredentials => self.receive_credentials(now, incoming),
             Verb::NetworkConfigRequest => self.config_requested(now, incoming),
             Verb::NetworkConfig => self.config_pushed(now, incoming),
         }

@@ -199,13 +199,24 @@ impl Membership {
         add_numbered(&mut self.coos, MAX_COOS, &self.thresholds, coo, &lookup)
     }
 
-    /// Offers a revocation. Unlike in the reference implementation, revoking a tag, capability or certificate of ownership
+    /// Offers a revocation; one that is lower than what is known is redundant, genuine or not. Unlike in the reference implementation, revoking a tag, capability or certificate of ownership
     /// does not cut off the member itself.
     pub fn add_revocation(
         &mut self,
         revocation: &Revocation,
         lookup: impl Fn(Address) -> Option<Identity>,
     ) -> Added {
+        // What would change nothing is not worth looking at its signature.
+        let known = match revocation.kind {
+            kind::COM => self.com_threshold,
+            kind::CAPABILITY | kind::TAG | kind::COO => {
+                self.thresholds.get(&(revocation.kind, revocation.credential_id)).copied().unwrap_or(0)
+            }
+            _ => return Added::Rejected,
+        };
+        if revocation.threshold <= known {
+            return Added::Redundant;
+        }
         match revocation.verify(lookup) {
             Verification::Invalid => return Added::Rejected,
             Verification::UnknownSigner(signer) => return Added::UnknownSigner(signer),
@@ -227,9 +238,6 @@ impl Membership {
             }
             _ => return Added::Rejected,
         };
-        if revocation.threshold <= *threshold {
-            return Added::Redundant;
-        }
         *threshold = revocation.threshold;
         Added::New
     }

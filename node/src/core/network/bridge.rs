@@ -8,32 +8,30 @@ use protocol::multicast_group::MulticastGroup;
 use protocol::{Address, Mac};
 
 use super::super::limits::{BRIDGE_EXPIRY, MAX_BRIDGED_MACS, MAX_OWN_GROUPS};
+use super::super::table::Table;
 
 /// Routes to foreign MAC addresses of one network.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct BridgeTable {
-    routes: BTreeMap<Mac, (Address, i64)>,
+    routes: Table<Mac, Address, Address>,
     groups: BTreeMap<MulticastGroup, i64>,
+}
+
+impl Default for BridgeTable {
+    fn default() -> Self {
+        Self { routes: Table::new(MAX_BRIDGED_MACS, MAX_BRIDGED_MACS), groups: BTreeMap::new() }
+    }
 }
 
 impl BridgeTable {
     /// Notes that `mac` was seen behind `bridge`. At the cap the bridge with the most addresses pays.
     pub(super) fn learn(&mut self, now: i64, mac: Mac, bridge: Address) {
-        if self.routes.len() >= MAX_BRIDGED_MACS && !self.routes.contains_key(&mac) {
-            let mut owned: BTreeMap<Address, usize> = BTreeMap::new();
-            for (owner, _) in self.routes.values() {
-                *owned.entry(*owner).or_default() += 1;
-            }
-            if let Some(greediest) = owned.into_iter().max_by_key(|(_, n)| *n).map(|(a, _)| a) {
-                self.routes.retain(|_, (owner, _)| *owner != greediest);
-            }
-        }
-        self.routes.insert(mac, (bridge, now));
+        self.routes.insert(now, bridge, mac, bridge);
     }
 
     /// Behind whom `mac` was last seen.
     pub(super) fn route(&self, mac: Mac) -> Option<Address> {
-        self.routes.get(&mac).map(|(bridge, _)| *bridge)
+        self.routes.get(&mac).copied()
     }
 
     /// Notes a group used behind our own bridge; true when it was not known.
@@ -56,7 +54,7 @@ impl BridgeTable {
 
     /// Forgets what has not been seen for long.
     pub(super) fn expire(&mut self, now: i64) {
-        self.routes.retain(|_, (_, seen)| now - *seen < BRIDGE_EXPIRY);
+        self.routes.expire(now - BRIDGE_EXPIRY);
         self.groups.retain(|_, seen| now - *seen < BRIDGE_EXPIRY);
     }
 }

@@ -193,7 +193,7 @@ impl Core {
         let id = packet.network;
         let Some(ours) = self.networks.get(&id).map(|n| n.mac) else { return Ok(Handled::Credit) };
         if let Some(com) = &packet.com {
-            self.offer_com(now, id, com.clone());
+            self.offer_com(now, incoming, id, com.clone());
         }
         if !self.gate(now, id, incoming.source) {
             return Ok(self.refuse(now, incoming, Verb::ExtFrame, id));
@@ -275,9 +275,11 @@ impl Core {
         }
     }
 
-    /// Tells a sender that we need its certificate; the packet waits for it.
+    /// Tells a sender that we need its certificate, once; the packet waits for it.
     pub(super) fn refuse(&mut self, now: i64, incoming: &Incoming<'_>, verb: Verb, id: NetworkId) -> Handled {
-        self.answer_error(now, incoming, verb, error_code::NEED_MEMBERSHIP_CERTIFICATE, id);
+        if !incoming.waited {
+            self.answer_error(now, incoming, verb, error_code::NEED_MEMBERSHIP_CERTIFICATE, id);
+        }
         Handled::Wait
     }
 }

@@ -3,19 +3,22 @@
 //! Specification: VL2 credentials.
 
 use protocol::credential::membership::Added;
-use protocol::credential::{Com, Membership, kind};
+use protocol::credential::{Capability, Com, Coo, Membership, Tag, kind};
 use protocol::verb::Verb;
 use protocol::verbs::NetworkCredentials;
 use protocol::{Address, Identity, NetworkId, Result, SecretIdentity, packet};
 
 use super::super::Core;
-use super::super::limits::{CREDENTIALS_GATE, CREDENTIALS_PUSH, MAX_MEMBERS, TRUST};
+use super::super::limits::{
+    CREDENTIALS_PUSH, FORGERY_BURST, FORGERY_GATE, MEMBER_FORGERY_BURST, RELAYED_FORGERY_BURST,
+    RELAYED_FORGERY_GATE, REPEAT_BURST, REPEAT_GATE, SOURCE_FORGERY_BURST, SOURCE_FORGERY_GATE, TRUST,
+};
 use super::super::receive::{Handled, Incoming};
+use super::super::sources::Source;
+use super::super::table::Share;
 use super::super::topology::Topology;
 use super::Network;
 
-/// Packets of credentials taken from one peer in a row before the rate gate closes.
-const CREDENTIALS_BURST: i64 = 4;
 /// Bytes of payload of one credentials packet.
 const MAX_CREDENTIALS: usize = 9_000;
 /// Certificates pushed when asked for: at most one a second per member.
@@ -37,6 +40,21 @@ pub(super) struct Member {
     changed: i64,
 }
 
+/// Which records go first when there are too many: those of whom nothing was ever proven.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) enum Standing {
+    /// Its controller has signed something about it.
+    Credentials,
+    /// It was merely heard, on a public network, or is one we send to.
+    Heard,
+}
+
+impl Share for Standing {
+    fn rank(&self) -> u8 {
+        *self as u8
+    }
+}
+
 impl Member {
     /// Whether forgetting the record could let something revoked in again.
     pub(super) fn is_memorable(&self, now: i64) -> bool {
@@ -45,25 +63,53 @@ impl Member {
 }
 
 impl Network {
-    /// The record of a member, made if need be. At the cap the one unchanged for longest makes room.
-    pub(super) fn member(&mut self, address: Address) -> &mut Member {
-        if self.members.len() >= MAX_MEMBERS
-            && !self.members.contains_key(&address)
-            && let Some(oldest) = self.members.iter().min_by_key(|(_, m)| m.changed).map(|(a, _)| *a)
-        {
-            self.members.remove(&oldest);
-            self.rules.credentials_changed(oldest);
+    /// The record of a member, made if need be. At the cap one of whom nothing was proven makes room, else the one unchanged for
+    /// longest.
+    pub(super) fn member(&mut self, now: i64, address: Address) -> Option<&mut Member> {
+        if !self.members.contains_key(&address) {
+            self.keep_record(now, address, Standing::Heard, Member::default());
         }
-        self.members.entry(address).or_default()
+        self.members.get_mut(&address)
+    }
+
+    fn keep_record(&mut self, now: i64, address: Address, standing: Standing, member: Member) {
+        if let Some((gone, _)) = self.members.insert(now, standing, address, member) {
+            self.rules.credentials_changed(gone);
+        }
+    }
+
+    /// Offers something about a member to its record. Nothing is remembered of somebody before something about him has proven
+    /// genuine.
+    pub(super) fn offer(
+        &mut self,
+        now: i64,
+        subject: Address,
+        add: impl FnOnce(&mut Membership) -> Added,
+    ) -> Added {
+        if let Some(member) = self.members.get_mut(&subject) {
+            let added = add(&mut member.record);
+            if added == Added::New
+                && let Some(member) = self.members.remove(&subject)
+            {
+                self.keep_record(now, subject, Standing::Credentials, member);
+                self.note(now, subject);
+            }
+            return added;
+        }
+        let mut member = Member::default();
+        let added = add(&mut member.record);
+        if added == Added::New {
+            self.keep_record(now, subject, Standing::Credentials, member);
+            self.note(now, subject);
+        }
+        added
     }
 
     /// Whether `peer` may be on this network with us.
-    pub(super) fn allows(&mut self, peer: &Identity) -> bool {
+    pub(super) fn allows(&mut self, now: i64, peer: &Identity) -> bool {
         let Some(config) = self.config.as_ref() else { return false };
         if config.public {
-            if !self.members.contains_key(&peer.address) {
-                self.member(peer.address);
-            }
+            self.member(now, peer.address);
             return true;
         }
         let epoch = self.epoch;
@@ -95,7 +141,7 @@ impl Core {
         else {
             return false;
         };
-        if !network.allows(&known.identity) {
+        if !network.allows(now, &known.identity) {
             return false;
         }
         self.announce_to_member(now, id, peer);
@@ -103,15 +149,11 @@ impl Core {
     }
 
     /// A certificate that came inside another packet.
-    pub(super) fn offer_com(&mut self, now: i64, id: NetworkId, com: Com) -> Added {
-        let lookup = known(&self.topology, &self.secret);
-        let Some(network) = self.networks.get_mut(&id).filter(|_| com.network() == id) else {
-            return Added::Rejected;
-        };
-        let subject = com.issued_to();
-        let added = network.member(subject).record.add_com(com, lookup);
-        network.note(now, subject, added);
-        added
+    pub(super) fn offer_com(&mut self, now: i64, incoming: &Incoming<'_>, id: NetworkId, com: Com) {
+        if com.network() == id && self.may_offer(now, incoming) {
+            let subject = com.issued_to();
+            self.offer(now, incoming, id, subject, |record, lookup| record.add_com(com, lookup));
+        }
     }
 
     /// NETWORK_CREDENTIALS: certificates, capabilities, tags, revocations, ownership; of anybody, for any network.
@@ -119,61 +161,103 @@ impl Core {
         &mut self,
         now: i64,
         incoming: &Incoming<'_>,
-        retry: bool,
     ) -> Result<Handled> {
         let set = NetworkCredentials::parse(incoming.payload)?;
-        let only_revocations = !set.revocations.is_empty()
-            && set.coms.is_empty()
-            && set.tags.is_empty()
-            && set.capabilities.is_empty()
-            && set.coos.is_empty();
-        let gate = self.topology.peers.get_mut(&incoming.source).map(|p| &mut p.credentials);
-        if !retry
-            && !only_revocations
-            && !gate.is_some_and(|gate| gate.allow(now, CREDENTIALS_GATE, CREDENTIALS_BURST))
-        {
-            return Ok(Handled::Ignore);
-        }
-        let mut accepted = false;
-        for com in set.coms {
-            match self.offer_com(now, com.network(), com) {
-                Added::UnknownSigner(signer) => return Ok(self.await_signer(now, signer)),
-                added => accepted |= added.is_accepted(),
-            }
-        }
+        // Only what was issued to the sender makes it somebody to talk to: anybody can pass on what others have.
+        let mut trusted = false;
         macro_rules! offer {
-            ($items:expr, $subject:expr, $add:ident) => {
+            ($items:expr, $network:expr, $subject:expr, $add:expr) => {
                 for item in $items {
-                    let lookup = known(&self.topology, &self.secret);
-                    let Some(network) = self.networks.get_mut(&item.network) else { continue };
-                    let subject: Address = $subject(&item);
-                    let added = network.member(subject).record.$add(item, lookup);
-                    network.note(now, subject, added);
+                    if !self.may_offer(now, incoming) {
+                        return Ok(Handled::Ignore);
+                    }
+                    let (network, subject): (NetworkId, Address) = ($network(&item), $subject(&item));
+                    let added = self
+                        .offer(now, incoming, network, subject, |record, known| $add(record, item, known));
                     match added {
                         Added::UnknownSigner(signer) => return Ok(self.await_signer(now, signer)),
-                        added => accepted |= added.is_accepted(),
+                        added => trusted |= added.is_accepted() && subject == incoming.source,
                     }
                 }
             };
         }
-        offer!(set.capabilities, |c: &protocol::credential::Capability| c.issued_to(), add_capability);
-        offer!(set.tags, |t: &protocol::credential::Tag| t.issued_to, add_tag);
+        offer!(set.coms, Com::network, Com::issued_to, Membership::add_com);
+        offer!(
+            set.capabilities,
+            |c: &Capability| c.network,
+            Capability::issued_to,
+            Membership::add_capability
+        );
+        offer!(set.tags, |t: &Tag| t.network, |t: &Tag| t.issued_to, Membership::add_tag);
         for revocation in set.revocations {
-            let lookup = known(&self.topology, &self.secret);
-            let Some(network) = self.networks.get_mut(&revocation.network) else { continue };
-            let added = network.member(revocation.target).record.add_revocation(&revocation, lookup);
-            network.note(now, revocation.target, added);
+            if !self.may_offer(now, incoming) {
+                return Ok(Handled::Ignore);
+            }
+            let (network, target) = (revocation.network, revocation.target);
+            let added = self.offer(now, incoming, network, target, |record, known| {
+                record.add_revocation(&revocation, known)
+            });
             match added {
                 Added::UnknownSigner(signer) => return Ok(self.await_signer(now, signer)),
-                added => accepted |= added.is_accepted(),
-            }
-            if added == Added::New && revocation.fast_propagate() {
-                let except = [incoming.source, revocation.signer];
-                self.propagate_revocation(now, &revocation, &except);
+                Added::New if revocation.fast_propagate() => {
+                    self.propagate_revocation(now, &revocation, &[incoming.source, revocation.signer]);
+                }
+                _ => {}
             }
         }
-        offer!(set.coos, |c: &protocol::credential::Coo| c.issued_to, add_coo);
-        Ok(if accepted { Handled::Trust } else { Handled::Credit })
+        offer!(set.coos, |c: &Coo| c.network, |c: &Coo| c.issued_to, Membership::add_coo);
+        Ok(if trusted { Handled::Trust } else { Handled::Credit })
+    }
+
+    /// Whether one more credential of a sender is looked at: not when those before were forged or known too often. Who brings
+    /// new and genuine ones is never held up.
+    fn may_offer(&mut self, now: i64, incoming: &Incoming<'_>) -> bool {
+        let source = Source::of(incoming.via.remote.ip());
+        let Some(peer) = self.topology.peers.get(&incoming.source) else { return false };
+        let burst = if peer.is_trusted(now) { MEMBER_FORGERY_BURST } else { FORGERY_BURST };
+        peer.repeats.is_open(now, REPEAT_GATE, REPEAT_BURST)
+            && peer.forgeries.is_open(now, FORGERY_GATE, burst)
+            && (peer.is_trusted(now)
+                || if incoming.hops == 0 {
+                    self.forgeries.is_open(&source, now, SOURCE_FORGERY_GATE, SOURCE_FORGERY_BURST)
+                } else {
+                    self.relayed_forgeries.is_open(now, RELAYED_FORGERY_GATE, RELAYED_FORGERY_BURST)
+                })
+    }
+
+    /// Offers a credential to the record of whom it is about, and charges its sender unless it was new and genuine.
+    fn offer(
+        &mut self,
+        now: i64,
+        incoming: &Incoming<'_>,
+        id: NetworkId,
+        subject: Address,
+        add: impl FnOnce(&mut Membership, &dyn Fn(Address) -> Option<Identity>) -> Added,
+    ) -> Added {
+        let added = match self.networks.get_mut(&id) {
+            Some(network) => {
+                let known = known(&self.topology, &self.secret);
+                network.offer(now, subject, |record| add(record, &known))
+            }
+            None => Added::Rejected,
+        };
+        let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return added };
+        match added {
+            Added::New => {}
+            Added::Redundant => drop(peer.repeats.allow(now, REPEAT_GATE, REPEAT_BURST)),
+            // A packet that has waited was charged when it came.
+            Added::Rejected | Added::UnknownSigner(_) if incoming.waited => {}
+            Added::Rejected | Added::UnknownSigner(_) => {
+                peer.forgeries.allow(now, FORGERY_GATE, MEMBER_FORGERY_BURST);
+                if !peer.is_trusted(now) && incoming.hops == 0 {
+                    let source = Source::of(incoming.via.remote.ip());
+                    self.forgeries.allow(&source, now, SOURCE_FORGERY_GATE, SOURCE_FORGERY_BURST);
+                } else if !peer.is_trusted(now) {
+                    self.relayed_forgeries.allow(now, RELAYED_FORGERY_GATE, RELAYED_FORGERY_BURST);
+                }
+            }
+        }
+        added
     }
 
     fn await_signer(&mut self, now: i64, signer: Address) -> Handled {
@@ -224,7 +308,7 @@ impl Core {
         let Some(network) = self.networks.get_mut(&id) else { return };
         let changed = network.last_update;
         let Some(config) = network.config.clone() else { return };
-        let member = network.member(to);
+        let Some(member) = network.member(now, to) else { return };
         if member.last_push != 0 && member.last_push >= changed && now - member.last_push < interval {
             return;
         }
@@ -241,12 +325,8 @@ impl Core {
 }
 
 impl Network {
-    /// Notes what became of a credential or revocation offered for a member's record. What was derived from the record before
-    /// is not valid any more.
-    pub(super) fn note(&mut self, now: i64, address: Address, added: Added) {
-        if added != Added::New {
-            return;
-        }
+    /// Something new is known about a member. What was derived from its record before is not valid any more.
+    fn note(&mut self, now: i64, address: Address) {
         self.rules.credentials_changed(address);
         let Some(member) = self.members.get_mut(&address) else { return };
         member.agreed_in = None;

@@ -23,7 +23,7 @@ mod multicast;
 mod rules;
 mod serve;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use protocol::multicast_group::MulticastGroup;
@@ -34,12 +34,13 @@ use zeroize::Zeroizing;
 use super::Core;
 use super::event::{Event, Object};
 use super::info::{FrameCounters, NetworkInfo, NetworkStatus};
-use super::limits::{MAX_NETWORKS, MAX_OWN_GROUPS};
+use super::limits::{MAX_MEMBERS, MAX_NETWORKS, MAX_OWN_GROUPS};
+use super::table::Table;
 use crate::dataplane::vnet::Offloads;
 use bridge::BridgeTable;
 use config::{Assembly, Requests};
 pub(super) use directory::Directory;
-use membership::Member;
+use membership::{Member, Standing};
 use multicast::Repeats;
 use rules::Rules;
 
@@ -66,7 +67,7 @@ pub(super) struct Network {
     reported: NetworkStatus,
     requests: Requests,
     assembly: Assembly,
-    members: BTreeMap<Address, Member>,
+    members: Table<Address, Standing, Member>,
     /// Groups the operating system listens to on the port.
     port_groups: BTreeSet<MulticastGroup>,
     bridges: BridgeTable,
@@ -94,7 +95,7 @@ impl Network {
             reported: NetworkStatus::RequestingConfiguration,
             requests: Requests::starting(now),
             assembly: Assembly::default(),
-            members: BTreeMap::new(),
+            members: Table::new(MAX_MEMBERS, MAX_MEMBERS),
             port_groups: BTreeSet::new(),
             bridges: BridgeTable::default(),
             rules: Rules::default(),

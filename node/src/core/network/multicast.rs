@@ -10,12 +10,14 @@ use protocol::reader::Reader;
 use protocol::verb::Verb;
 use protocol::verbs::{Gathered, MulticastFrame, MulticastGather, MulticastLike, OkGather, OkMulticastFrame};
 use protocol::{Address, Mac, NetworkId, Result, packet};
-use rand::seq::{IndexedRandom, SliceRandom};
+use rand::seq::SliceRandom;
 
 use super::super::Core;
 use super::super::limits::{ANNOUNCE, ANNOUNCE_AGAIN, ANNOUNCE_REPEATS, GATHER, PATH_EXPIRY};
+use super::super::path::PathKey;
 use super::super::receive::{Handled, Incoming};
-use super::directory::Pending;
+use super::super::sources::Source;
+use super::directory::{Announcer, Group, Pending};
 use super::filter::Ethernet;
 
 /// Announcements in one packet, so that it needs no more fragments than a frame does.
@@ -70,7 +72,7 @@ impl Core {
                     self.send_likes(now, id, to, &groups);
                 }
             }
-            for to in self.members_allowed(id) {
+            for to in self.members_allowed(now, id) {
                 self.announce_to_member(now, id, to);
             }
         }
@@ -98,7 +100,7 @@ impl Core {
 
     fn announce_to_all(&mut self, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
         let mut to = self.directories_of(id);
-        to.extend(self.members_allowed(id));
+        to.extend(self.members_allowed(now, id));
         for to in to {
             self.send_likes(now, id, to, groups);
         }
@@ -146,13 +148,13 @@ impl Core {
     }
 
     /// Members with a record that may talk to us.
-    fn members_allowed(&mut self, id: NetworkId) -> Vec<Address> {
+    fn members_allowed(&mut self, now: i64, id: NetworkId) -> Vec<Address> {
         let Some(network) = self.networks.get_mut(&id) else { return Vec::new() };
         let known: Vec<Address> = network.members.keys().copied().collect();
         known
             .into_iter()
             .filter(|address| {
-                self.topology.peers.get(address).is_some_and(|peer| network.allows(&peer.identity))
+                self.topology.peers.get(address).is_some_and(|peer| network.allows(now, &peer.identity))
             })
             .collect()
     }
@@ -178,7 +180,7 @@ impl Core {
             };
             judged = Some((id, allowed));
             if allowed {
-                self.add_subscriber(now, id, group, incoming.source);
+                self.add_subscriber(now, id, group, incoming.source, incoming.via);
             }
         }
         Ok(Handled::Credit)
@@ -188,9 +190,37 @@ impl Core {
         self.gate(now, id, peer) || self.topology.am_root || self.directory.is_authorized(now, id, peer)
     }
 
-    /// Notes a subscriber; a new one gets the multicasts that wait for it.
-    fn add_subscriber(&mut self, now: i64, id: NetworkId, group: MulticastGroup, member: Address) {
-        if member == self.address() || member.is_reserved() || !self.directory.add(now, id, group, member) {
+    /// Who is answerable for a subscription that was told on a path: members of our own networks go before strangers, of whom
+    /// one prefix is one.
+    fn announcer(&mut self, now: i64, id: NetworkId, member: Address, via: PathKey) -> Announcer {
+        let known = self.topology.peers.get(&member);
+        let is_member = self.directory.is_authorized(now, id, member)
+            || known.is_some_and(|peer| {
+                self.networks.get_mut(&id).is_some_and(|network| network.allows(now, &peer.identity))
+            });
+        let source =
+            if self.is_proven(now, &via) && known.is_some_and(|p| p.paths.iter().any(|p| p.key == via)) {
+                Source::of(via.remote.ip())
+            } else {
+                Source::RELAYED
+            };
+        Announcer { stranger: !is_member, source }
+    }
+
+    /// Notes a subscriber told of on a path; a new one gets the multicasts that wait for it.
+    fn add_subscriber(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        group: MulticastGroup,
+        member: Address,
+        via: PathKey,
+    ) {
+        if member == self.address() || member.is_reserved() {
+            return;
+        }
+        let announcer = self.announcer(now, id, member, via);
+        if !self.directory.add(now, id, group, member, announcer) {
             return;
         }
         let Some(entry) = self.directory.group_mut(id, group) else { return };
@@ -248,11 +278,15 @@ impl Core {
             return;
         }
         let limit = config.multicast_limit as usize;
-        let mut members: Vec<Address> =
-            self.directory.group(id, group).map(|g| g.members.keys().copied().collect()).unwrap_or_default();
+        let known = self.directory.group(id, group).map_or(0, Group::len);
+        let enough = known >= limit;
+        let gather_limit = if enough { 1 } else { limit - known + 1 };
+        let mut members = Vec::new();
+        if let Some(group) = self.directory.group(id, group) {
+            // One more than are wanted, should the frame's origin be among them.
+            group.sample(limit.saturating_add(1), origin.unwrap_or(us), &mut self.rng, &mut members);
+        }
         members.shuffle(&mut self.rng);
-        let enough = members.len() >= limit;
-        let gather_limit = if enough { 1 } else { limit - members.len() + 1 };
         if !enough {
             self.gather(now, id, group, gather_limit);
         }
@@ -285,7 +319,7 @@ impl Core {
     }
 
     /// The closest designated replicator that can be reached directly.
-    fn nearest_replicator(&self, now: i64, id: NetworkId) -> Option<(Address, super::super::path::PathKey)> {
+    fn nearest_replicator(&self, now: i64, id: NetworkId) -> Option<(Address, PathKey)> {
         let config = self.networks.get(&id)?.config.as_deref()?;
         config
             .replicators()
@@ -342,7 +376,7 @@ impl Core {
         let interval = if self.settings.low_bandwidth { 3 * GATHER } else { GATHER };
         let Some(entry) = self.directory.group_mut(id, group) else { return };
         // With nobody known ask again soon, but not once per frame of a burst.
-        let pause = if entry.members.is_empty() { interval.min(1_000) } else { interval };
+        let pause = if entry.is_empty() { interval.min(1_000) } else { interval };
         if entry.last_gather != 0 && now - entry.last_gather < pause {
             return;
         }
@@ -372,7 +406,7 @@ impl Core {
     pub(in super::super) fn answer_gather(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let asked = MulticastGather::parse(incoming.payload)?;
         if let Some(com) = asked.com {
-            self.offer_com(now, asked.network, com);
+            self.offer_com(now, incoming, asked.network, com);
         }
         if asked.limit > 0 && self.may_use_directory(now, asked.network, incoming.source) {
             let gathered =
@@ -402,28 +436,26 @@ impl Core {
     ) -> Gathered {
         let limit = limit.min(MAX_GATHERED);
         let ours = self.networks.get(&id).is_some_and(|n| n.is_subscribed(&group));
-        let others: Vec<Address> = self
-            .directory
-            .group(id, group)
-            .map(|g| g.members.keys().copied().filter(|m| *m != asker).collect())
-            .unwrap_or_default();
-        let total = u32::try_from(others.len() + usize::from(ours)).unwrap_or(u32::MAX);
         let mut members: Vec<Address> = ours.then_some(self.address()).into_iter().collect();
-        members.extend(others.sample(&mut self.rng, limit.saturating_sub(members.len())).copied());
-        Gathered { total, members }
+        let mut total = members.len();
+        if let Some(group) = self.directory.group(id, group) {
+            total += group.len() - usize::from(group.contains(asker));
+            group.sample(limit.saturating_sub(members.len()), asker, &mut self.rng, &mut members);
+        }
+        Gathered { total: u32::try_from(total).unwrap_or(u32::MAX), members }
     }
 
     /// The answer to a gather of ours.
     pub(in super::super) fn ok_gather(
         &mut self,
         now: i64,
-        _incoming: &Incoming<'_>,
+        incoming: &Incoming<'_>,
         body: &[u8],
     ) -> Result<Handled> {
         let ok = OkGather::parse(body)?;
         if self.networks.contains_key(&ok.network) {
             for member in ok.members {
-                self.add_subscriber(now, ok.network, ok.group, member);
+                self.add_subscriber(now, ok.network, ok.group, member, incoming.via);
             }
         }
         Ok(Handled::Credit)
@@ -433,16 +465,16 @@ impl Core {
     pub(in super::super) fn ok_multicast_frame(
         &mut self,
         now: i64,
-        _: &Incoming<'_>,
+        incoming: &Incoming<'_>,
         body: &[u8],
     ) -> Result<Handled> {
         let ok = OkMulticastFrame::parse(body)?;
         if let Some(com) = ok.com {
-            self.offer_com(now, ok.network, com);
+            self.offer_com(now, incoming, ok.network, com);
         }
         if self.networks.contains_key(&ok.network) {
             for member in ok.gathered.into_iter().flat_map(|g| g.members) {
-                self.add_subscriber(now, ok.network, ok.group, member);
+                self.add_subscriber(now, ok.network, ok.group, member, incoming.via);
             }
         }
         Ok(Handled::Credit)
@@ -458,7 +490,7 @@ impl Core {
         let (id, from) = (packet.network, incoming.source);
         let Some(ours) = self.networks.get(&id).map(|n| n.mac) else { return Ok(Handled::Credit) };
         if let Some(com) = packet.com {
-            self.offer_com(now, id, com);
+            self.offer_com(now, incoming, id, com);
         }
         if !self.gate(now, id, from) {
             return Ok(self.refuse(now, incoming, Verb::MulticastFrame, id));

@@ -123,8 +123,7 @@ impl Core {
         for revocation in &set.revocations {
             if let Some(network) = self.networks.get_mut(&revocation.network) {
                 let known = known(&self.topology, &self.secret);
-                let added = network.member(revocation.target).record.add_revocation(revocation, known);
-                network.note(now, revocation.target, added);
+                network.offer(now, revocation.target, |record| record.add_revocation(revocation, known));
             }
         }
     }
