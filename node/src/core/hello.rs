@@ -122,9 +122,6 @@ impl Core {
             self.topology.peers.get(&source)?.keys.mask_hello(data, from);
             moons = Hello::parse_tail(data.get(from..)?).ok()?;
         }
-        if let Some(peer) = self.topology.peers.get_mut(&source) {
-            peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
-        }
         self.path_mtus.distrust(now, source);
         let incoming = Incoming {
             via,
@@ -139,6 +136,9 @@ impl Core {
         // answer.
         self.credit(now, &incoming, Some(Verb::Hello), false);
         self.answer_hello(now, via, incoming.id, &hello, &moons);
+        if let Some(peer) = self.topology.peers.get_mut(&source) {
+            peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
+        }
         self.retry_sending(now, Some(source));
         self.announce_to_greeter(now, source);
         Some(())
