@@ -22,7 +22,7 @@ use protocol::packet::{self, HEADER_LEN, SessionKeys, Split, Suite};
 use protocol::verb::Verb;
 use protocol::verbs;
 use protocol::world::World;
-use protocol::{Address, MulticastGroup, NetworkId, SecretIdentity};
+use protocol::{Address, Identity, MulticastGroup, NetworkId, SecretIdentity};
 
 use super::bad_packets::ethernet;
 use super::support::{Value, bytes, endpoint, folder, hex, id, list, load, number, text};
@@ -55,7 +55,7 @@ impl Side {
     /// Takes out what the core has done, and has its ECHOs answered by those who were heard where they went.
     fn collect(&mut self, now: i64) {
         loop {
-            super::check_identities(&mut self.core, now);
+            super::check_identities(&mut self.core, now, Identity::locally_valid);
             self.take_output();
             let echoes: Vec<Opened> = self.sent[self.answered..]
                 .iter()
