@@ -51,8 +51,14 @@ pub enum Event {
         /// Its new status.
         status: crate::core::info::NetworkStatus,
     },
-    /// A root says that another node owns our address: the identity has to be replaced.
-    IdentityCollision,
+    /// A root answered a HELLO of ours with OK: our address is ours to it. Told once.
+    Accepted,
+    /// A root says that another node owns our address. It may be true of an identity that no root ever accepted; of any other
+    /// it is a mistake or a trick.
+    IdentityCollision {
+        /// Which root.
+        root: Address,
+    },
     /// A member (or this node itself) asks our controller for a configuration.
     ConfigRequest(controller::Request),
     /// The verdict on a frame of a network that is being traced.

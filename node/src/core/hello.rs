@@ -11,6 +11,7 @@ use protocol::{Address, Result};
 use rand::RngExt;
 
 use super::Core;
+use super::event::Event;
 use super::limits::{IDENTITY_BURST, IDENTITY_BURST_ALL, IDENTITY_GATE, IDENTITY_GATE_ALL};
 use super::path::{PathKey, SocketId};
 use super::peer::RemoteVersion;
@@ -227,6 +228,10 @@ impl Core {
             if let Some(surface) = ok.seen_as {
                 self.surface_reported(now, source, incoming.via, surface);
             }
+        }
+        if upstream && !self.accepted {
+            self.accepted = true;
+            self.outbox.events.push_back(Event::Accepted);
         }
         if let Some(peer) = self.topology.peers.get_mut(&source) {
             peer.version = version_of(ok.protocol, ok.major, ok.minor, ok.revision);

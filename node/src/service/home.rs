@@ -5,6 +5,7 @@
 //! damaged identity, planet or setting ends the start with one line instead of being replaced.
 
 mod files;
+mod own_identity;
 
 use std::fs::{self, File};
 use std::io;
@@ -45,9 +46,6 @@ pub const CONTROLLER_FOLDER: &str = "controller.d";
 
 const IDENTITY_SECRET: &str = "identity.secret";
 const IDENTITY_PUBLIC: &str = "identity.public";
-const RETIRED_IDENTITY: &str = "identity.secret.saved_after_collision";
-/// What an identity given up for a clone is called, with its address behind.
-const FORMER_IDENTITY: &str = "identity.secret.old-";
 /// The machine the identity belongs to: address and keyed hash.
 const MACHINE: &str = "identity.machine";
 const PLANET: &str = "planet";
@@ -61,7 +59,8 @@ const LEGACY_CONTROLLER: &str = "controller.db";
 pub(super) const STATE_NAMES: &[&str] = &[
     IDENTITY_SECRET,
     IDENTITY_PUBLIC,
-    RETIRED_IDENTITY,
+    own_identity::FORMERLY_RETIRED,
+    own_identity::NEW,
     MACHINE,
     PLANET,
     NETWORKS,
@@ -300,6 +299,7 @@ impl Home {
                     return Err(StartError::new("the identity appeared just now", place, "start again"));
                 }
                 let identity = SecretIdentity::generate();
+                self.mark_new(identity.address())?;
                 let text = identity.to_secret_string();
                 self.put(IDENTITY_SECRET, text.as_bytes(), 0o600)?;
                 tracing::info!(address = %identity.address(), "made a new identity");
@@ -498,58 +498,6 @@ impl Home {
     pub fn write_network_settings(&self, network: NetworkId, text: &str) -> io::Result<()> {
         fs::create_dir_all(self.path(NETWORKS))?;
         write_atomically(&self.network_settings_path(network), text.as_bytes(), 0o666, Durability::Durable)
-    }
-
-    /// Puts the identity away because another node owns its address; the next start makes a new one. Returns where the old
-    /// one is.
-    ///
-    /// # Errors
-    /// It cannot be renamed; it is then still in place.
-    pub fn retire_identity(&self) -> io::Result<PathBuf> {
-        let saved = self.path(RETIRED_IDENTITY);
-        fs::rename(self.path(IDENTITY_SECRET), &saved)?;
-        files::remove(&self.path(IDENTITY_PUBLIC));
-        Ok(saved)
-    }
-
-    /// Puts the identity away because another machine has it too; the next start makes a new one. Returns where it is.
-    ///
-    /// # Errors
-    /// It cannot be renamed; it is then still in place.
-    pub fn give_up_identity(&self, address: Address) -> io::Result<PathBuf> {
-        let saved = self.path(format!("{FORMER_IDENTITY}{address}"));
-        files::restrict(&self.path(IDENTITY_SECRET));
-        fs::rename(self.path(IDENTITY_SECRET), &saved)?;
-        files::remove(&self.path(IDENTITY_PUBLIC));
-        Ok(saved)
-    }
-
-    /// Addresses given up that way, in order.
-    pub fn former_addresses(&self) -> Vec<Address> {
-        let entries = fs::read_dir(&self.root).into_iter().flatten();
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut found: Vec<Address> =
-            names.filter_map(|name| name.strip_prefix(FORMER_IDENTITY)?.parse().ok()).collect();
-        found.sort_unstable();
-        found
-    }
-
-    /// The hash of the machine that the identity of `address` belongs to, if that was noted.
-    pub fn bound_machine(&self, address: Address) -> Option<[u8; 16]> {
-        let bytes = self.read(MACHINE).ok().flatten()?;
-        let text = String::from_utf8(bytes).ok()?;
-        let (bound, hash) = text.trim().split_once(' ')?;
-        let hash = u128::from_str_radix(hash, 16).ok().filter(|_| hash.len() == 32)?;
-        (bound.parse() == Ok(address)).then(|| hash.to_be_bytes())
-    }
-
-    /// Notes which machine the identity of `address` belongs to.
-    ///
-    /// # Errors
-    /// It cannot be written; the old note is still there.
-    pub fn bind_machine(&self, address: Address, hash: [u8; 16]) -> io::Result<()> {
-        let text = format!("{address} {:032x}\n", u128::from_be_bytes(hash));
-        write_atomically(&self.path(MACHINE), text.as_bytes(), 0o600, Durability::Durable)
     }
 
     /// Keeps a state object; unchanged content is not written again.

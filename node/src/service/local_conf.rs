@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 
 use super::clones::Policy as ClonePolicy;
 use super::clouds;
+use super::collision::Policy as CollisionPolicy;
 use super::home::StartError;
 use super::lanes_setting::LanesSetting;
 use crate::core::event::{Cipher, PhysicalNetwork, Settings as CoreSettings, VirtualPeer};
@@ -112,6 +113,8 @@ pub struct Settings {
     pub profile: clouds::Wanted,
     /// What to do when another machine runs with the same identity: `new`, `warn` or `stop`.
     pub clones: ClonePolicy,
+    /// What to do when a root says that another node owns this address: `warn` or `replace-new`.
+    pub collision: CollisionPolicy,
     /// Fewer keepalives.
     #[serde(deserialize_with = "truth")]
     pub low_bandwidth_mode: bool,
@@ -498,6 +501,8 @@ mod tests {
             ("{\"virtual\":{\"feedbeef01\":{\"try\":[\"1.2.3.4\"]}}}", ":1:", "192.0.2.1/9993"),
             ("{\"settings\":{\"policies\":{\"a\":{}}}}", ":1:", "basePolicy"),
             ("{\"settings\":{\"tap\":\"fast\"}}", ":1:", "`auto` or `plain`"),
+            ("{\"settings\":{\"collision\":\"replace\"}}", ":1:", "`warn` or `replace-new`"),
+            ("{\"settings\":{\"collision\":true}}", ":1:", "expected"),
             ("{\"settings\":{\"cipher\":\"none\"}}", ":1:", "`auto`, `aes-gmac-siv`, `salsa20`"),
             ("{\"settings\":{\"lanes\":17}}", ":1:", "`lanes` is 17, not \"auto\" or a number from 0 to 16"),
             ("{\"settings\":{\"lanes\":\"all\"}}", ":1:", "from 0 to 16"),

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::clock::Clock;
 use super::clones;
 use super::clouds::Profile;
+use super::collision;
 use super::controlling::ControllerHandle;
 use super::engine::EngineHandle;
 use super::home::Home;
@@ -74,6 +75,8 @@ pub struct State {
     pub profile: Profile,
     /// Whether the identity belongs to this machine, and who else has it.
     pub clones: clones::View,
+    /// What roots said of other owners of our address.
+    pub collision: collision::View,
     /// This machine's interfaces: which carry our packets, and why others do not.
     pub interfaces: Vec<InterfaceUse>,
     /// Joined networks.

@@ -113,6 +113,8 @@ struct Daemon {
     settings_seen: Option<(SystemTime, u64)>,
     packets: Option<JoinHandle<()>>,
     controlling: Option<JoinHandle<()>>,
+    /// The identity was made here, and no root accepted it yet.
+    new: bool,
     /// The identity was put away: start again with a new one.
     collided: bool,
     /// Another machine has the identity, and we are to stop.
@@ -176,6 +178,7 @@ impl Daemon {
         let changes = Changes::subscribe().ok();
         let mut daemon = Daemon {
             own,
+            new: shared.home.is_new(own),
             ports: Ports::new(shared.clone(), netlink.clone(), own),
             binder: Binder::new(netlink),
             settings_seen: stamp(&settings_path),
@@ -409,7 +412,8 @@ impl Daemon {
                 report(network, status);
                 self.shared.waits.tell();
             }
-            Event::IdentityCollision => self.retire_identity(),
+            Event::Accepted => self.accepted(),
+            Event::IdentityCollision { root } => self.collided(root).await,
             // The packet thread hands these to the controller itself.
             Event::ConfigRequest(_) => {}
             Event::RuleTrace(trace) => self.shared.traces.show(*trace),
