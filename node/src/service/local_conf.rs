@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use protocol::Address;
 use protocol::crypto::gmac_siv::GmacSiv;
@@ -19,7 +19,7 @@ use serde_json::{Map, Value};
 use super::clones::Policy as ClonePolicy;
 use super::clouds;
 use super::collision::Policy as CollisionPolicy;
-use super::home::StartError;
+use super::home::{CONTROLLER_FOLDER, Home, StartError};
 use super::lanes_setting::LanesSetting;
 use crate::core::event::{Cipher, PhysicalNetwork, Settings as CoreSettings, VirtualPeer};
 
@@ -292,6 +292,12 @@ impl LocalConf {
     pub fn blacklisted(&self) -> Vec<Prefix> {
         let listed = self.typed.physical.iter().filter(|(k, v)| v.blacklist && k.0.bits > 0);
         listed.map(|(k, _)| k.0).collect()
+    }
+
+    /// The folder of the controller's database.
+    pub fn controller_folder(&self, home: &Home) -> PathBuf {
+        let named = self.typed.settings.controller_db_path.as_deref().filter(|path| path.starts_with('/'));
+        named.map_or_else(|| home.path(CONTROLLER_FOLDER), PathBuf::from)
     }
 
     /// Secondary and tertiary UDP ports asked for: 0 = a random one.
