@@ -17,7 +17,7 @@ const VICTIM: usize = 1;
 /// ERROR(IDENTITY_COLLISION) about a packet, as host `from` would seal it.
 fn error(world: &World, from: usize, in_re: Verb, id: u64) -> Vec<u8> {
     let secret = sim::identity(from);
-    let keys = SessionKeys::new(&*secret.agree(sim::identity(VICTIM).identity()).unwrap());
+    let keys = SessionKeys::new(&secret.agree(sim::identity(VICTIM).identity()).unwrap());
     let mut sealed = Vec::new();
     packet::start(&mut sealed, id ^ 0x55, world.address(VICTIM), secret.address(), Verb::Error);
     sealed.push(in_re as u8);
