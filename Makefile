@@ -5,9 +5,11 @@ CARGO ?= cargo
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 # Seconds for every fuzz target in `make test`.
 FUZZ_SECONDS ?= 2
+# The same in `make audit`; those that lead through unsafe code get ten times as many.
+AUDIT_SECONDS ?= 10
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
-.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc licences fuzz bench bench-lanes bench-micro bench-instructions install
+.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
@@ -44,7 +46,7 @@ test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd ipr
 test-packages: root requirements packages ## Install, break and remove the packages in a booted Debian (as root)
 	@packaging/tests/run.sh
 
-test: requirements fmt clippy unit doc licences fuzz ## Everything CI runs
+test: requirements fmt clippy unit doc deny fuzz ## Everything CI runs
 
 fmt:
 	$(CARGO) fmt --all --check
@@ -59,11 +61,15 @@ unit:
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
 
-licences:
-	@.ci/licences
+deny: ## Dependencies: licences, bans, sources, advisories (cargo-deny, installed if need be)
+	@.ci/deny
 
 fuzz: ## A short run of every fuzz target (FUZZ_SECONDS each)
 	@fuzz/run.sh $(FUZZ_SECONDS)
+
+audit: LAB_PACKAGES += xz-utils
+audit: root requirements ## Sanitizers: longer fuzzing, os/ and dataplane (address), engine and lanes (thread); cargo-deny (as root, AUDIT_SECONDS a target)
+	@.ci/audit $(AUDIT_SECONDS)
 
 # What `ztbench` measures with, and with PEERS=1 other systems that Debian has, to measure beside.
 bench: LAB_PACKAGES += iperf3 ethtool util-linux $(if $(PEERS),wireguard-go wireguard-tools nebula tinc n2n)

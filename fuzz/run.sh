@@ -1,12 +1,14 @@
 #!/bin/sh
 # Builds the fuzz targets and runs each for a number of seconds: ./run.sh SECONDS [TARGET…]
-# Without names it takes every target but the controller's, which needs minutes to compile.
+# Without names it takes every target but the controller's and the node's, which need minutes to compile.
 set -eu
 cd "$(dirname "$0")"
 seconds=$1
 shift
-[ $# -gt 0 ] || set -- $(cd fuzz_targets && ls | sed 's/\.rs$//' | grep -v '^controller')
-case " $* " in *" controller"*) features=controller ;; *) features= ;; esac
+[ $# -gt 0 ] || set -- $(cd fuzz_targets && ls | sed 's/\.rs$//' | grep -v '^controller\|^node_')
+features=
+case " $* " in *" controller"*) features=controller ;; esac
+case " $* " in *" node_"*) features="$features node" ;; esac
 
 triple=$(rustc -vV | sed -n 's/^host: //p')
 target=${CARGO_TARGET_DIR:-target}

@@ -51,7 +51,10 @@ fn resolved(cluster: &mut Cluster) -> Result<()> {
         copy.log_tail(60).contains("this home was moved or copied here"),
         "the copy did not notice the move"
     );
-    let kept = copy.home().join(format!("identity.secret.old-{old}"));
+    let kept = std::fs::read_dir(copy.home())?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.to_string_lossy().contains(&format!("/identity.secret.old-{old}.")))
+        .context("the old identity is gone")?;
     ensure!(kept.metadata()?.permissions().mode() & 0o777 == 0o600, "the old identity is not private");
     let new = copy.status()?["address"].as_str().context("no address")?.to_owned();
     ensure!(new != old, "the copy kept the address");

@@ -14,6 +14,9 @@ pub const SOCKET_NAME: &str = "ztnode.sock";
 /// The home of an installed package.
 pub const PACKAGED_HOME: &str = "/var/lib/ztnode";
 
+/// The port of a node unless its settings say otherwise.
+const USUAL_PORT: u16 = 9993;
+
 /// Longest port or token file worth reading, in bytes.
 const SMALL_FILE: u64 = 4096;
 
@@ -31,9 +34,13 @@ pub fn default_home() -> PathBuf {
     }
 }
 
-/// The port the daemon wrote at its last start; `None` when the file is absent, unreadable or no port.
+/// The port the daemon wrote at its last start; `None` when the file is absent or no port. Who may not look into the home, and
+/// has a token of his own, is given the usual one.
 pub fn read_port(home: &Path) -> Option<u16> {
-    let text = read_small(&home.join("zerotier-one.port")).ok()?;
+    let text = match read_small(&home.join("zerotier-one.port")) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => return Some(USUAL_PORT),
+        other => other.ok()?,
+    };
     text.trim().parse().ok().filter(|port| *port != 0)
 }
 

@@ -53,6 +53,8 @@ pub enum Unreachable {
     Refused,
     /// No answer in time.
     TimedOut,
+    /// Something answers there, and closed the connection before it answered us.
+    Closed,
     /// Something else; the text says what.
     Other(String),
 }
@@ -62,6 +64,9 @@ impl fmt::Display for Unreachable {
         match self {
             Self::Refused => f.write_str("connection failed"),
             Self::TimedOut => f.write_str("timed out"),
+            Self::Closed => {
+                f.write_str("connection failed (the service closed the connection without an answer)")
+            }
             Self::Other(reason) => write!(f, "connection failed ({reason})"),
         }
     }
@@ -117,6 +122,11 @@ impl Client {
     /// Why there is only the Unix socket: the failure to report if the daemon does not accept us there.
     pub fn missing(&self) -> Option<&Failure> {
         self.missing.as_ref()
+    }
+
+    /// Whether requests go by the Unix socket first.
+    pub fn by_socket(&self) -> bool {
+        self.unix.is_some()
     }
 
     /// Another limit for one request than the usual 60 s.
@@ -312,8 +322,12 @@ where
 }
 
 fn unreadable(error: &hyper::Error) -> Unreachable {
-    if error.is_incomplete_message() {
-        Unreachable::Other("the service closed the connection without an answer".into())
+    let reset = || {
+        let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<io::Error>());
+        source.is_some_and(|source| source.kind() == io::ErrorKind::ConnectionReset)
+    };
+    if error.is_incomplete_message() || reset() {
+        Unreachable::Closed
     } else {
         Unreachable::Other(format!("no valid HTTP reply: {error}"))
     }

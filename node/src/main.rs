@@ -27,6 +27,7 @@ fn main() -> ExitCode {
 }
 
 fn run(options: &Options) -> ExitCode {
+    keep_memory_private();
     if options.background
         && let Err(error) = nix::unistd::daemon(true, true)
     {
@@ -41,6 +42,8 @@ fn run(options: &Options) -> ExitCode {
     if let Err(error) = privileges::give_up(options) {
         return fatal(&error.to_string());
     }
+    // A change of user undoes it.
+    keep_memory_private();
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fatal(&format!("no event loop: {error}: raise the limit on open files")),
@@ -55,6 +58,13 @@ fn run(options: &Options) -> ExitCode {
             }
             Err(error) => return fatal(&error.to_string()),
         }
+    }
+}
+
+/// No core dumps and no debuggers but root's: this process holds the node's keys.
+fn keep_memory_private() {
+    if let Err(error) = nix::sys::prctl::set_dumpable(false) {
+        eprintln!("ztnode: cannot keep other processes out of this one's memory: {error}");
     }
 }
 

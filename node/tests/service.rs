@@ -32,6 +32,11 @@ struct Node {
 impl Node {
     /// Starts it with a network to join on disk; `None` = this machine has no namespaces for us.
     fn start(arguments: &[&str], watchdog: Option<Duration>) -> Option<Self> {
+        Self::start_by(&[], arguments, watchdog)
+    }
+
+    /// The same by another program, which is given the daemon's command line.
+    fn start_by(starter: &[&str], arguments: &[&str], watchdog: Option<Duration>) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let home = folder.path().join("home");
@@ -55,7 +60,7 @@ impl Node {
             ip link set d1 up; ip link set d0 up; ip addr add 10.9.9.1/24 dev d0
             mount -t tmpfs none /dev/net && mknod -m 600 /dev/net/tun c 10 200
             exec \"$@\"";
-        unshare.args(["sh", "-c", script, "sh", env!("CARGO_BIN_EXE_ztnode"), "--home"]);
+        unshare.args(["sh", "-c", script, "sh"]).args(starter).args([env!("CARGO_BIN_EXE_ztnode"), "--home"]);
         unshare.arg(&home).args(arguments).stderr(Stdio::null());
         unshare.env("NOTIFY_SOCKET", folder.path().join("notify"));
         unshare.env_remove("WATCHDOG_PID").env_remove("ZEROTIER_HOME");
@@ -246,6 +251,29 @@ fn root_is_given_up_and_the_home_with_it() {
     let networks = node.ask("/network");
     assert_eq!(networks[0]["status"], "REQUESTING_CONFIGURATION", "{networks}");
     assert_ne!(networks[0]["portDeviceName"], "");
+    node.stop();
+}
+
+#[test]
+fn no_core_is_dumped_and_the_home_is_closed() {
+    if !Uid::effective().is_root() {
+        eprintln!("skipped: only root can start it as somebody else");
+        return;
+    }
+    // The kernel gives the files of a process to root when no core may be dumped of it, and to its user otherwise. A change of
+    // user would do it by itself.
+    let other = [
+        "sh",
+        "-c",
+        "chown -R 65534:65534 \"$2\"; exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$0\" \"$@\"",
+    ];
+    let Some(node) = Node::start_by(&other, &[], None) else { return };
+    node.hear_until("READY=1");
+    assert!(node.process_status("Uid").starts_with("65534 65534"));
+    let memory = fs::metadata(format!("/proc/{}/mem", node.pid())).unwrap();
+    assert_eq!(memory.uid(), 0, "a core could be dumped");
+    // It was made by hand, with whatever the umask left.
+    assert_eq!(fs::metadata(&node.home).unwrap().mode() & 0o777, 0o700);
     node.stop();
 }
 

@@ -28,7 +28,7 @@ checked_says() {
     check "$1" says "$2"
     printf '     %s ms after the second one served\n' "$took"
 }
-kept_aside() { inside sh -c "grep -q '^$was:' $home/identity.secret.old-$was && stat -c %a $home/identity.secret.old-$was | grep -qx 600"; }
+kept_aside() { inside sh -c "grep -q '^$was:' $home/identity.secret.old-$was.* && stat -c %a $home/identity.secret.old-$was.* | grep -qx 600"; }
 another_address() { now=$(address) && [ ${#now} = 10 ] && [ "$now" != "$was" ]; }
 asks_as() { lab -j member list "$network" | jq -e --arg address "$1" 'any(.address == $address)'; }
 

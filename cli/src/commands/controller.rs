@@ -44,6 +44,18 @@ fn backup(session: &Session, file: &Path) -> Result<(), Failure> {
         let place = format!("{}: cannot {what} {}", session.program, path.display());
         move |error: std::io::Error| Failure::error(format!("{place}: {error}"))
     };
+    // The rename at the end would take the place of whatever has that name.
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    if let (Some(folder), Some(home)) = (real(folder), real(&session.common.home()))
+        && folder.starts_with(&home)
+    {
+        return Err(Failure::error(format!(
+            "{}: {} is in the node's home, where a backup could take the place of one of its files; name a file elsewhere",
+            session.program,
+            text::printable(&file.display().to_string())
+        )));
+    }
     let mut answer = session.stream("/controller/backup")?;
     // Whole or not at all, and for nobody else: it says who is let in.
     let part = file.with_added_extension("part");

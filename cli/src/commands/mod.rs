@@ -267,9 +267,18 @@ impl Session {
                 "Is the service running? Start it with `systemctl start ztnode` or `ztnode {home}`; it then answers \
                  on TCP port {port} of {host}."
             ),
+            Unreachable::TimedOut if self.client.by_socket() => format!(
+                "Something holds {home}/ztnode.sock but does not answer; restart the service with `systemctl restart \
+                 ztnode`."
+            ),
             Unreachable::TimedOut => format!(
-                "Something holds TCP port {port} of {host} (or {home}/ztnode.sock) but does not answer; restart the \
-                 service with `systemctl restart ztnode`."
+                "Something holds TCP port {port} of {host} but does not answer. By {home}/ztnode.sock the service answers \
+                 whatever happens at that port: try again as root. If it does not, restart it with `systemctl restart \
+                 ztnode`."
+            ),
+            Unreachable::Closed => format!(
+                "The service had to make room for other connections to TCP port {port} of {host}: try again, or as root, \
+                 by {home}/ztnode.sock."
             ),
             Unreachable::Other(_) => {
                 format!(
@@ -293,6 +302,12 @@ impl Session {
             quoted(&reply.text())
         ));
         match reply.status {
+            503 if reply.body.is_empty() => failure.hint(format!(
+                "{}: all connections that the service has by TCP are busy; try again, or as root, by {}/{}",
+                self.program,
+                self.common.home().display(),
+                crate::home::SOCKET_NAME
+            )),
             401 => failure.hint(format!(
                 "{}: the service does not accept this caller; run it as root, join the group that owns {}/{}, or \
                  give the token of that service with --token",

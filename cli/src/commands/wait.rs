@@ -342,6 +342,9 @@ impl Wait<'_> {
 
     /// The result on standard output: a line when all is well, with `-j` an object in any case.
     fn report(&self, lack: Option<&Lack>, io: &mut Io<'_>) -> Outcome {
+        if let Some(note) = self.state.get("collision").and_then(text::info::collision) {
+            writeln!(io.err, "{}: {}: {note}", self.program, self.network)?;
+        }
         if self.common.json {
             let of = |name| self.state.get(name).cloned().unwrap_or(Value::Null);
             let result = json!({
@@ -357,6 +360,7 @@ impl Wait<'_> {
                 "portDeviceName": of("portDeviceName"),
                 "addresses": of("addresses"),
                 "authenticationURL": of("authenticationURL"),
+                "collision": of("collision"),
             });
             return super::node::print_json(&result, io);
         }

@@ -61,6 +61,14 @@ pub fn examine(status: &Value, networks: &[Value], peers: &[Value]) -> Vec<Findi
             "let UDP through this machine's firewall and its cloud's security group; `ztnode-cli firewall` prints the rules",
         )
     });
+    findings.extend(super::info::collision(&status["collision"]["seen"]).map(|text| {
+        finding(
+            Level::Note,
+            "identity",
+            text,
+            "while the node is online it is no harm; if it stays offline, ask that root's operator which node has the address",
+        )
+    }));
     let settings = &status["config"]["settings"];
     findings.extend(buffers(&settings["udpBuffers"]));
     findings.extend(offloads(&settings["udpOffloads"]));
@@ -224,7 +232,7 @@ mod tests {
 
     #[test]
     fn each_trouble_has_a_remedy() {
-        let status = json!({"online": false, "config": {"settings": {
+        let status = json!({"online": false, "collision": {"seen": {"root": "a11c3411ce", "count": 1}}, "config": {"settings": {
             "udpBuffers": {"wanted": 4194304, "receive": 212992, "send": 212992, "dropped": 7,
                 "limits": {"net.core.rmem_max": 212992, "net.core.wmem_max": null}},
             "udpOffloads": {"segment": false, "merge": false}}}});
@@ -242,6 +250,7 @@ mod tests {
         let text = report(&findings);
         assert!(text.contains("(net.core.rmem_max is 212992, net.core.wmem_max unknown)\n      `sysctl -w net.core.rmem_max=4194304"));
         assert!(text.contains("dropped 7 datagrams"));
+        assert!(text.contains("note  identity: the root a11c3411ce said once that another node"));
         assert!(text.contains("bad   port zt0: not granted: TCP segments, UDP segments, checksums;"));
         assert!(text.contains("note  path to 0102030405: datagrams of 1232 octets (default 1432), by way of 192.0.2.1/9993\n      something"));
         assert!(text.contains("datagrams of 8952 octets (default"));

@@ -16,7 +16,27 @@ pub fn line(status: &Value) -> String {
     format!("200 info {} {} {state}\n", json::text(status, "address"), json::text(status, "version"))
 }
 
-/// What somebody should know besides, one line each: clones, a moved home, refused addresses and routes.
+/// One line about a root that says another node owns our address, from `collision.seen` of a status; `None` if none did.
+pub fn collision(seen: &Value) -> Option<String> {
+    let root = seen.get("root")?.as_str().map(super::printable)?;
+    let why = match seen["keptBecause"].as_str().unwrap_or_default() {
+        "accepted" => "it is no new one",
+        "moved" => "it came from another machine",
+        "joined" => "it has joined a network",
+        "controls" => "it controls a network",
+        "setting" => "settings.collision is \"warn\"",
+        _ => "it cannot be put away",
+    };
+    let times = match json::int(seen, "count") {
+        1 => "once".to_owned(),
+        n => format!("{n} times"),
+    };
+    Some(format!(
+        "the root {root} said {times} that another node owns this node's address; the identity was kept, since {why}"
+    ))
+}
+
+/// What somebody should know besides, one line each: clones, collisions, a moved home, refused addresses and routes.
 pub fn notes(status: &Value) -> Vec<String> {
     let mut notes = Vec::new();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
@@ -41,9 +61,10 @@ pub fn notes(status: &Value) -> Vec<String> {
     for address in list(&clones["formerAddresses"]).iter().filter_map(Value::as_str) {
         let address = super::printable(address);
         notes.push(format!(
-            "this node was {address} until another machine was seen with that identity (kept in identity.secret.old-{address})"
+            "this node was {address} until another machine was seen with that identity (kept in identity.secret.old-{address}.*)"
         ));
     }
+    notes.extend(collision(&status["collision"]["seen"]));
     for refused in list(&status["refused"]) {
         let text = |name| super::printable(&json::text(&refused, name));
         notes.push(format!(
@@ -68,6 +89,7 @@ mod tests {
         let status = json!({
             "clones": {"machine": "moved", "formerAddresses": ["0123456789"], "seen": [
                 {"addresses": ["192.0.2.1/9993"], "sameMachineId": false, "givesWay": "this"}]},
+            "collision": {"policy": "warn", "seen": {"root": "a11c3411ce", "count": 3, "keptBecause": "joined"}},
             "refused": [{"network": "37f2b7c94f000001", "kind": "route", "target": "10.0.0.0/8", "reason": "so"}],
         });
         let notes = notes(&status);
@@ -75,7 +97,12 @@ mod tests {
             notes[0],
             "another machine runs with this identity (192.0.2.1/9993); this one should give way"
         );
-        assert_eq!(notes.len(), 4);
-        assert_eq!(notes[3], "network 37f2b7c94f000001: the managed route 10.0.0.0/8 is not used: so");
+        assert_eq!(notes.len(), 5);
+        assert_eq!(
+            notes[3],
+            "the root a11c3411ce said 3 times that another node owns this node's address; the identity was kept, since it \
+             has joined a network"
+        );
+        assert_eq!(notes[4], "network 37f2b7c94f000001: the managed route 10.0.0.0/8 is not used: so");
     }
 }

@@ -51,8 +51,14 @@ pub enum Event {
         /// Its new status.
         status: crate::core::info::NetworkStatus,
     },
-    /// A root says that another node owns our address: the identity has to be replaced.
-    IdentityCollision,
+    /// A root answered a HELLO of ours with OK: our address is ours to it. Told once.
+    Accepted,
+    /// A root says that another node owns our address. It may be true of an identity that no root ever accepted; of any other
+    /// it is a mistake or a trick.
+    IdentityCollision {
+        /// Which root.
+        root: Address,
+    },
     /// Find out whether an address belongs to a key ([`Identity::locally_valid`], some 20 ms, or what is known of earlier times)
     /// and tell it by [`Core::identity_checked`](crate::core::Core::identity_checked). The most urgent first; when too many wait
     /// the least urgent may be dropped: whoever needs the answer asks again.

@@ -12,6 +12,7 @@ use protocol::{Address, Result};
 use rand::RngExt;
 
 use super::Core;
+use super::event::Event;
 use super::path::{PathKey, SocketId};
 use super::peer::{OwedWorlds, RemoteVersion};
 use super::receive::{Handled, Incoming};
@@ -265,6 +266,10 @@ impl Core {
             if let Some(surface) = ok.seen_as {
                 self.surface_reported(now, source, incoming.via, surface);
             }
+        }
+        if upstream && !self.accepted {
+            self.accepted = true;
+            self.outbox.events.push_back(Event::Accepted);
         }
         if let Some(peer) = self.topology.peers.get_mut(&source) {
             peer.version = version_of(ok.protocol, ok.major, ok.minor, ok.revision);

@@ -28,6 +28,8 @@ pub const QUEUE_LIFETIME: i64 = 5_000;
 pub const MAX_EXPECTED: usize = 65_536;
 /// How long a reply is awaited.
 pub const EXPECTED_LIFETIME: i64 = 30_000;
+/// Reports of roots that another node owns our address are passed on no more often than this.
+pub const COLLISION_PAUSE: i64 = 10_000;
 /// Surface addresses remembered.
 pub const MAX_SURFACES: usize = 1_024;
 /// Of these, told by one /24 or /48.

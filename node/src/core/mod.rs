@@ -128,6 +128,10 @@ pub struct Core {
     networks: BTreeMap<NetworkId, Network>,
     directory: Directory,
     online: bool,
+    /// Whether a root was told of that accepted us.
+    accepted: bool,
+    /// When a root's report of a collision was passed on last.
+    collision_told: Option<i64>,
     /// Contact checks since a root was last heard.
     greetings: u32,
     counters: Counters,
@@ -184,6 +188,8 @@ impl Core {
             networks: BTreeMap::new(),
             directory: Directory::default(),
             online: false,
+            accepted: false,
+            collision_told: None,
             greetings: 0,
             counters: Counters::default(),
             next_ping: now,

@@ -4,11 +4,11 @@
 
 use protocol::verb::Verb;
 use protocol::verbs::{self, OkHeader, OkWhois, UserMessage, Whois, error_code};
-use protocol::{NetworkId, Result};
+use protocol::{Address, NetworkId, Result};
 
 use super::Core;
 use super::event::Event;
-use super::limits::{ECHO_BURST, ECHO_GATE, ERROR_GATE, WHOIS_GATE};
+use super::limits::{COLLISION_PAUSE, ECHO_BURST, ECHO_GATE, ERROR_GATE, WHOIS_GATE};
 use super::path_mtu;
 use super::receive::{Handled, Incoming};
 
@@ -83,9 +83,7 @@ impl Core {
                     self.config_refused(now, network, error.code, error.body);
                 }
             }
-            error_code::IDENTITY_COLLISION if self.topology.is_upstream(incoming.source) => {
-                self.outbox.events.push_back(Event::IdentityCollision);
-            }
+            error_code::IDENTITY_COLLISION => self.collision_reported(now, incoming.source, &error),
             error_code::NEED_MEMBERSHIP_CERTIFICATE => {
                 if let Some(network) = error.network {
                     self.credentials_wanted(now, network, incoming.source);
@@ -99,6 +97,19 @@ impl Core {
             _ => {}
         }
         Ok(Handled::Credit)
+    }
+
+    /// A root says that another node owns our address. It counts only as the answer to a HELLO of ours, and proves nothing even
+    /// then: a HELLO that somebody else sends in our name may quote any packet ID, and a root of another make answers it under
+    /// the key it shares with us.
+    fn collision_reported(&mut self, now: i64, from: Address, error: &verbs::Error<'_>) {
+        let answers = error.in_re_verb == Verb::Hello as u8
+            && self.topology.is_upstream(from)
+            && self.expected.sent_at(now, error.in_re_id, from).is_some();
+        if answers && self.collision_told.is_none_or(|told| now - told >= COLLISION_PAUSE) {
+            self.collision_told = Some(now);
+            self.outbox.events.push_back(Event::IdentityCollision { root: from });
+        }
     }
 
     fn answer_whois(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {

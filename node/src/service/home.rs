@@ -5,11 +5,14 @@
 //! damaged identity, planet or setting ends the start with one line instead of being replaced.
 
 pub(crate) mod files;
+mod own_identity;
+mod peers;
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 use protocol::netconf::NetworkConfig;
@@ -19,6 +22,7 @@ use rand::RngExt;
 use zeroize::Zeroizing;
 
 pub use files::{Durability, write_atomically};
+pub use peers::MAX_PEER_FILES;
 
 use crate::core::event::Object;
 
@@ -45,9 +49,6 @@ pub const CONTROLLER_FOLDER: &str = "controller.d";
 
 const IDENTITY_SECRET: &str = "identity.secret";
 const IDENTITY_PUBLIC: &str = "identity.public";
-const RETIRED_IDENTITY: &str = "identity.secret.saved_after_collision";
-/// What an identity given up for a clone is called, with its address behind.
-const FORMER_IDENTITY: &str = "identity.secret.old-";
 /// The machine the identity belongs to: address and keyed hash.
 const MACHINE: &str = "identity.machine";
 const PLANET: &str = "planet";
@@ -61,7 +62,8 @@ const LEGACY_CONTROLLER: &str = "controller.db";
 pub(super) const STATE_NAMES: &[&str] = &[
     IDENTITY_SECRET,
     IDENTITY_PUBLIC,
-    RETIRED_IDENTITY,
+    own_identity::FORMERLY_RETIRED,
+    own_identity::NEW,
     MACHINE,
     PLANET,
     NETWORKS,
@@ -80,7 +82,6 @@ pub(super) const STATE_NAMES: &[&str] = &[
 ];
 
 const TOKEN_LENGTH: usize = 24;
-const PEER_RECORD_LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// Why the node cannot start: what, where, and what to do, in one line.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +147,7 @@ pub struct Contents {
 pub struct Home {
     root: PathBuf,
     lock: Option<Flock<File>>,
+    peer_files: Mutex<peers::Index>,
 }
 
 impl Home {
@@ -154,7 +156,7 @@ impl Home {
     /// # Errors
     /// Another node uses it; it is no directory or not readable.
     pub fn claim(root: &Path) -> Result<Self, StartError> {
-        let mut home = Home { root: root.to_owned(), lock: None };
+        let mut home = Home { root: root.to_owned(), lock: None, peer_files: Mutex::default() };
         if root.exists() {
             home.lock()?;
         }
@@ -202,6 +204,10 @@ impl Home {
     /// The directory.
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    fn peer_files(&self) -> MutexGuard<'_, peers::Index> {
+        self.peer_files.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The path of a file or folder in it.
@@ -285,10 +291,14 @@ impl Home {
     /// The directory or a file in it cannot be written, or another process was faster.
     pub fn prepare(&mut self, identity: Option<SecretIdentity>) -> Result<SecretIdentity, StartError> {
         if self.lock.is_none() {
-            fs::create_dir_all(&self.root)
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&self.root)
                 .map_err(|e| StartError::io("make the home directory", &self.root, &e))?;
             self.lock()?;
         }
+        self.seclude();
         let identity = match identity {
             Some(identity) => {
                 files::restrict(&self.path(IDENTITY_SECRET));
@@ -300,6 +310,7 @@ impl Home {
                     return Err(StartError::new("the identity appeared just now", place, "start again"));
                 }
                 let identity = SecretIdentity::generate();
+                self.mark_new(identity.address())?;
                 let text = identity.to_secret_string();
                 self.put(IDENTITY_SECRET, text.as_bytes(), 0o600)?;
                 tracing::info!(address = %identity.address(), "made a new identity");
@@ -308,6 +319,36 @@ impl Home {
         };
         self.put(IDENTITY_PUBLIC, identity.identity().to_string().as_bytes(), 0o666)?;
         Ok(identity)
+    }
+
+    /// Keeps others out of our own home. A group that may look into it stays: its members may use the control API.
+    fn seclude(&self) {
+        let Ok(meta) = fs::metadata(&self.root) else { return };
+        let mode = meta.permissions().mode() & 0o7777;
+        let narrow = if mode & 0o007 != 0 { mode & !0o077 } else { mode & !0o022 };
+        if narrow == mode || meta.uid() != nix::unistd::Uid::effective().as_raw() {
+            return;
+        }
+        let home = self.root.display();
+        if !self.looks_like_a_home() {
+            tracing::warn!(%home, "others may look into the home directory, and it holds more than a node's files; give the node one of its own with --home");
+            return;
+        }
+        match fs::set_permissions(&self.root, fs::Permissions::from_mode(narrow)) {
+            Ok(()) => {
+                tracing::info!(%home, from = format!("{mode:04o}"), to = format!("{narrow:04o}"), "the home directory was open to others; 0750 lets its group in");
+            }
+            Err(error) => {
+                tracing::warn!(%home, %error, "others may look into the home directory; set its mode to 0700");
+            }
+        }
+    }
+
+    /// Whether the directory is empty or has what a node would have put there: a slip of the keyboard must not lock up one of
+    /// the system's directories.
+    pub(super) fn looks_like_a_home(&self) -> bool {
+        let empty = fs::read_dir(&self.root).is_ok_and(|mut entries| entries.next().is_none());
+        empty || STATE_NAMES.iter().any(|name| fs::symlink_metadata(self.root.join(name)).is_ok())
     }
 
     fn put(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), StartError> {
@@ -433,22 +474,29 @@ impl Home {
             .collect()
     }
 
-    /// The cached peer records; those older than 30 days are deleted.
-    pub fn peers(&self) -> Vec<Vec<u8>> {
-        let now = SystemTime::now();
-        let found = self.list(PEERS, 10, ".peer");
+    /// The moons that were ordered and have not come yet: ID, and whom to ask.
+    pub fn awaited_moons(&self) -> Vec<(u64, Address)> {
+        let found = self.list(MOONS, 16, ".seed");
         found
             .into_iter()
-            .filter_map(|(_, name)| {
-                let path = Path::new(PEERS).join(name);
-                let written = fs::metadata(self.path(&path)).and_then(|m| m.modified()).ok()?;
-                if now.duration_since(written).is_ok_and(|age| age > PEER_RECORD_LIFE) {
-                    files::remove(&self.path(&path));
-                    return None;
-                }
-                self.read(path).ok().flatten()
+            .filter_map(|(id, name)| {
+                let bytes = self.read(Path::new(MOONS).join(name)).ok().flatten()?;
+                Some((id, String::from_utf8_lossy(&bytes).trim().parse().ok()?))
             })
             .collect()
+    }
+
+    fn seed_path(&self, id: u64) -> PathBuf {
+        self.path(format!("{MOONS}/{id:016x}.seed"))
+    }
+
+    /// Keeps whom to ask for a moon, until its definition is stored.
+    ///
+    /// # Errors
+    /// It cannot be written; nothing is kept.
+    pub fn await_moon(&self, id: u64, seed: Address) -> io::Result<()> {
+        fs::create_dir_all(self.path(MOONS))?;
+        write_atomically(&self.seed_path(id), format!("{seed}\n").as_bytes(), 0o666, Durability::Durable)
     }
 
     /// Files of `folder` named by `digits` hex digits and `suffix`: number and file name, in order of the number.
@@ -500,78 +548,75 @@ impl Home {
         write_atomically(&self.network_settings_path(network), text.as_bytes(), 0o666, Durability::Durable)
     }
 
-    /// Puts the identity away because another node owns its address; the next start makes a new one. Returns where the old
-    /// one is.
-    ///
-    /// # Errors
-    /// It cannot be renamed; it is then still in place.
-    pub fn retire_identity(&self) -> io::Result<PathBuf> {
-        let saved = self.path(RETIRED_IDENTITY);
-        fs::rename(self.path(IDENTITY_SECRET), &saved)?;
-        files::remove(&self.path(IDENTITY_PUBLIC));
-        Ok(saved)
-    }
-
-    /// Puts the identity away because another machine has it too; the next start makes a new one. Returns where it is.
-    ///
-    /// # Errors
-    /// It cannot be renamed; it is then still in place.
-    pub fn give_up_identity(&self, address: Address) -> io::Result<PathBuf> {
-        let saved = self.path(format!("{FORMER_IDENTITY}{address}"));
-        files::restrict(&self.path(IDENTITY_SECRET));
-        fs::rename(self.path(IDENTITY_SECRET), &saved)?;
-        files::remove(&self.path(IDENTITY_PUBLIC));
-        Ok(saved)
-    }
-
-    /// Addresses given up that way, in order.
-    pub fn former_addresses(&self) -> Vec<Address> {
-        let entries = fs::read_dir(&self.root).into_iter().flatten();
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let mut found: Vec<Address> =
-            names.filter_map(|name| name.strip_prefix(FORMER_IDENTITY)?.parse().ok()).collect();
-        found.sort_unstable();
-        found
-    }
-
-    /// The hash of the machine that the identity of `address` belongs to, if that was noted.
-    pub fn bound_machine(&self, address: Address) -> Option<[u8; 16]> {
-        let bytes = self.read(MACHINE).ok().flatten()?;
-        let text = String::from_utf8(bytes).ok()?;
-        let (bound, hash) = text.trim().split_once(' ')?;
-        let hash = u128::from_str_radix(hash, 16).ok().filter(|_| hash.len() == 32)?;
-        (bound.parse() == Ok(address)).then(|| hash.to_be_bytes())
-    }
-
-    /// Notes which machine the identity of `address` belongs to.
-    ///
-    /// # Errors
-    /// It cannot be written; the old note is still there.
-    pub fn bind_machine(&self, address: Address, hash: [u8; 16]) -> io::Result<()> {
-        let text = format!("{address} {:032x}\n", u128::from_be_bytes(hash));
-        write_atomically(&self.path(MACHINE), text.as_bytes(), 0o600, Durability::Durable)
-    }
-
     /// Keeps a state object; unchanged content is not written again.
     ///
     /// # Errors
     /// It cannot be written; the old content is still there.
     pub fn store(&self, object: Object, bytes: &[u8]) -> io::Result<()> {
         let path = self.object_path(object);
-        let durability = match object {
-            Object::Peer(_) => Durability::Cache,
-            _ => Durability::Durable,
-        };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
+        if let Object::Peer(address) = object {
+            return self.store_peer(address, bytes);
+        }
         let mode = if matches!(object, Object::Token(_)) { 0o600 } else { 0o666 };
-        write_atomically(&path, bytes, mode, durability)
+        write_atomically(&path, bytes, mode, Durability::Durable)?;
+        if let Object::Moon(id) = object {
+            files::remove(&self.seed_path(id));
+        }
+        Ok(())
+    }
+
+    /// Marks a network as joined that is not, with its local settings.
+    ///
+    /// # Errors
+    /// Something cannot be written; nothing is kept, a join token included.
+    pub fn begin_network(&self, network: NetworkId, settings: &str) -> io::Result<()> {
+        if self.is_marked(network) {
+            return self.write_network_settings(network, settings);
+        }
+        let marked = self
+            .write_network_settings(network, settings)
+            .and_then(|()| self.store(Object::Network(network), b"\n"));
+        if marked.is_err() {
+            self.delete(Object::Network(network));
+        }
+        marked
+    }
+
+    /// Whether a network is marked as joined.
+    pub fn is_marked(&self, network: NetworkId) -> bool {
+        fs::symlink_metadata(self.object_path(Object::Network(network))).is_ok()
+    }
+
+    /// Takes away the file that would bring a network or a moon back at the next start.
+    ///
+    /// # Errors
+    /// It is still there.
+    pub fn unmark(&self, object: Object) -> io::Result<()> {
+        let mut paths = vec![self.object_path(object)];
+        if let Object::Moon(id) = object {
+            paths.push(self.seed_path(id));
+        }
+        for path in paths {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Removes a state object; with a network its local settings and its join token.
     pub fn delete(&self, object: Object) {
+        if let Object::Peer(address) = object {
+            self.forget_peer(address);
+        }
         files::remove(&self.object_path(object));
+        if let Object::Moon(id) = object {
+            files::remove(&self.seed_path(id));
+        }
         if let Object::Network(network) = object {
             files::remove(&self.network_settings_path(network));
             files::remove(&self.object_path(Object::Token(network)));

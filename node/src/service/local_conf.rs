@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use protocol::Address;
 use protocol::crypto::gmac_siv::GmacSiv;
@@ -18,7 +18,8 @@ use serde_json::{Map, Value};
 
 use super::clones::Policy as ClonePolicy;
 use super::clouds;
-use super::home::StartError;
+use super::collision::Policy as CollisionPolicy;
+use super::home::{CONTROLLER_FOLDER, Home, StartError};
 use super::lanes_setting::LanesSetting;
 use crate::core::event::{Cipher, PhysicalNetwork, Settings as CoreSettings, VirtualPeer};
 
@@ -112,6 +113,8 @@ pub struct Settings {
     pub profile: clouds::Wanted,
     /// What to do when another machine runs with the same identity: `new`, `warn` or `stop`.
     pub clones: ClonePolicy,
+    /// What to do when a root says that another node owns this address: `warn` or `replace-new`.
+    pub collision: CollisionPolicy,
     /// Fewer keepalives.
     #[serde(deserialize_with = "truth")]
     pub low_bandwidth_mode: bool,
@@ -289,6 +292,12 @@ impl LocalConf {
     pub fn blacklisted(&self) -> Vec<Prefix> {
         let listed = self.typed.physical.iter().filter(|(k, v)| v.blacklist && k.0.bits > 0);
         listed.map(|(k, _)| k.0).collect()
+    }
+
+    /// The folder of the controller's database.
+    pub fn controller_folder(&self, home: &Home) -> PathBuf {
+        let named = self.typed.settings.controller_db_path.as_deref().filter(|path| path.starts_with('/'));
+        named.map_or_else(|| home.path(CONTROLLER_FOLDER), PathBuf::from)
     }
 
     /// Secondary and tertiary UDP ports asked for: 0 = a random one.
@@ -498,6 +507,8 @@ mod tests {
             ("{\"virtual\":{\"feedbeef01\":{\"try\":[\"1.2.3.4\"]}}}", ":1:", "192.0.2.1/9993"),
             ("{\"settings\":{\"policies\":{\"a\":{}}}}", ":1:", "basePolicy"),
             ("{\"settings\":{\"tap\":\"fast\"}}", ":1:", "`auto` or `plain`"),
+            ("{\"settings\":{\"collision\":\"replace\"}}", ":1:", "`warn` or `replace-new`"),
+            ("{\"settings\":{\"collision\":true}}", ":1:", "expected"),
             ("{\"settings\":{\"cipher\":\"none\"}}", ":1:", "`auto`, `aes-gmac-siv`, `salsa20`"),
             ("{\"settings\":{\"lanes\":17}}", ":1:", "`lanes` is 17, not \"auto\" or a number from 0 to 16"),
             ("{\"settings\":{\"lanes\":\"all\"}}", ":1:", "from 0 to 16"),

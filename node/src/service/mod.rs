@@ -6,6 +6,7 @@ mod binder;
 pub mod clock;
 pub mod clones;
 pub mod clouds;
+pub mod collision;
 pub mod controlling;
 pub mod daemon;
 pub mod engine;

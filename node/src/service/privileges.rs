@@ -108,7 +108,7 @@ fn hand_over(root: &Path, account: &Account) -> Result<(), StartError> {
     }
     // Nobody else's home changes hands while it is in use.
     let home = Home::claim(root)?;
-    suitable(root)?;
+    suitable(&home)?;
     let changed = privileges::adopt(root, STATE_NAMES, account).map_err(failed)?;
     drop(home);
     open_device(Path::new(TUN));
@@ -134,7 +134,8 @@ fn open_device(path: &Path) {
 }
 
 /// Refuses directories that are hardly a home: a slip of the keyboard must not give away a system's directories.
-fn suitable(root: &Path) -> Result<(), StartError> {
+fn suitable(home: &Home) -> Result<(), StartError> {
+    let root = home.root();
     let refused = |what: &str| {
         let remedy = "name a directory of the node's own with --home, or go on as root with -U";
         Err(StartError::new(what, root.display().to_string(), remedy))
@@ -143,8 +144,7 @@ fn suitable(root: &Path) -> Result<(), StartError> {
     if open_to_all {
         return refused("the home directory must not be one where everybody may write");
     }
-    let empty = fs::read_dir(root).is_ok_and(|mut entries| entries.next().is_none());
-    if !empty && !STATE_NAMES.iter().any(|name| fs::symlink_metadata(root.join(name)).is_ok()) {
+    if !home.looks_like_a_home() {
         return refused("this directory has content, and none that a node would have put there");
     }
     Ok(())
@@ -169,15 +169,16 @@ mod tests {
     fn only_what_looks_like_a_home_changes_hands() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
-        assert!(suitable(root).is_ok(), "empty");
+        let judge = |path: &Path| suitable(&Home::claim(path).unwrap());
+        assert!(judge(root).is_ok(), "empty");
         fs::write(root.join("passwd"), "x").unwrap();
-        assert!(suitable(root).is_err());
+        assert!(judge(root).is_err());
         fs::create_dir(root.join("networks.d")).unwrap();
-        assert!(suitable(root).is_ok());
+        assert!(judge(root).is_ok());
         fs::set_permissions(root, fs::Permissions::from_mode(0o1777)).unwrap();
-        assert!(suitable(root).unwrap_err().to_string().contains("everybody"));
+        assert!(judge(root).unwrap_err().to_string().contains("everybody"));
         for system in ["/", "/etc", "/usr", "/tmp"] {
-            assert!(suitable(Path::new(system)).is_err(), "{system}");
+            assert!(judge(Path::new(system)).is_err(), "{system}");
         }
     }
 

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::clock::Clock;
 use super::clones;
 use super::clouds::Profile;
+use super::collision;
 use super::controlling::ControllerHandle;
 use super::engine::EngineHandle;
 use super::home::Home;
@@ -74,6 +75,8 @@ pub struct State {
     pub profile: Profile,
     /// Whether the identity belongs to this machine, and who else has it.
     pub clones: clones::View,
+    /// What roots said of other owners of our address.
+    pub collision: collision::View,
     /// This machine's interfaces: which carry our packets, and why others do not.
     pub interfaces: Vec<InterfaceUse>,
     /// Joined networks.
@@ -116,23 +119,34 @@ pub enum Order {
         changes: SettingsChange,
         /// What the controller is to let us in by.
         token: Option<Zeroizing<String>>,
-        /// Answer: whether the network is joined now, or a token that is not joined with because it cannot be kept.
+        /// Answer: whether the network is joined now; or why not, because that cannot be kept.
         reply: oneshot::Sender<Result<bool, String>>,
     },
     /// Leave a network.
     Leave {
         /// Which.
         network: NetworkId,
-        /// Answer: whether it was joined.
-        reply: oneshot::Sender<bool>,
+        /// Answer: whether it was joined; or why it still is, because its file cannot be removed.
+        reply: oneshot::Sender<Result<bool, String>>,
     },
     /// Merge into the section `settings` of the settings file.
     Settings {
         /// What to change.
         changes: Map<String, Value>,
         /// Answer: why not.
-        reply: oneshot::Sender<Result<(), String>>,
+        reply: oneshot::Sender<Result<(), NotSet>>,
     },
+}
+
+/// Why settings stay as they were.
+#[derive(Debug, thiserror::Error)]
+pub enum NotSet {
+    /// They are not right.
+    #[error("{0}")]
+    Wrong(String),
+    /// They cannot be kept.
+    #[error("{0}")]
+    NotKept(String),
 }
 
 /// Changes of a network's settings; `None` = as it is.

@@ -198,6 +198,8 @@ pub(super) struct Condition {
     pub(super) online: bool,
     /// Whether another machine runs with our identity.
     pub(super) cloned: bool,
+    /// Whether a root said that another node owns our address.
+    pub(super) collided: bool,
     /// Joined networks.
     pub(super) networks: BTreeMap<NetworkId, NetworkStatus>,
 }
@@ -208,6 +210,9 @@ impl Condition {
         let mut line = format!("{own} {}", if self.online { "ONLINE" } else { "OFFLINE" });
         if self.cloned {
             line.push_str("; another machine runs with this identity");
+        }
+        if self.collided {
+            line.push_str("; a root says another node owns this address");
         }
         if self.networks.is_empty() {
             line.push_str("; no network joined");

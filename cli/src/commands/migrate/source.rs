@@ -162,6 +162,9 @@ fn why_left(name: &str, path: &Path) -> String {
             "the new home has its own; --with-tokens takes it, for programs that keep a copy of it"
         }
         "identity.secret.saved_after_collision" => "an identity that is not in use",
+        _ if name.starts_with("identity.secret.saved.") || name.starts_with("identity.secret.old-") => {
+            "an identity that is not in use"
+        }
         "zerotier-one" | "zerotier-cli" | "zerotier-idtool" => "a program",
         "controller.db" => {
             "a controller database from before 1.4; have a zerotier-one of that time convert it first"

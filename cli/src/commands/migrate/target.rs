@@ -31,7 +31,8 @@ const OF_ONE_NODE: [&str; 10] = [
     "identity.secret",
 ];
 /// What a home may have besides.
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
+    "identity.new",
     "authtoken.secret",
     "metricstoken.secret",
     "planet.key",

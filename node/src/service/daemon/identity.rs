@@ -1,8 +1,12 @@
 //! An identity that others have too: settling in where it moved to, or giving it up.
 
+use protocol::Address;
+use serde_json::Value;
+
 use super::Daemon;
 use crate::core::event::{CloneSeen, Machine};
 use crate::service::clones::{self, Verdict};
+use crate::service::collision::{Kept, Policy};
 use crate::service::engine::Stopped;
 use crate::service::machine::{self, Belonging};
 
@@ -39,15 +43,58 @@ impl Daemon {
         self.shared.engine.post(move |core, now| core.watch_for_clones(now, Machine { id, at_home: true }))
     }
 
-    pub(super) fn retire_identity(&mut self) {
-        match self.shared.home.retire_identity() {
-            Ok(saved) => {
-                tracing::warn!(old = %saved.display(), "a root says another node owns our address; starting again with a new identity: have the new address authorized in your networks");
-                self.collided = true;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a root says another node owns our address, and the identity cannot be put away; stop this node or the other");
-            }
+    /// A root accepted us: from now on nothing but a person replaces this identity.
+    pub(super) fn accepted(&mut self) {
+        self.new = false;
+        if let Err(error) = self.shared.home.accepted() {
+            tracing::warn!(%error, "cannot note that a root accepted this identity; correct owner and mode of the home directory");
         }
+    }
+
+    /// A root says that another node owns our address.
+    pub(super) async fn collided(&mut self, root: Address) {
+        let kept = match self.irreplaceable().await {
+            Some(kept) => kept,
+            None => match self.shared.home.retire_identity(self.own) {
+                Ok(saved) => {
+                    tracing::warn!(%root, old = %saved.display(), "a root says another node owns our new address; starting again with another identity");
+                    self.collided = true;
+                    return;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "the identity cannot be put away");
+                    Kept::Failed
+                }
+            },
+        };
+        let now = self.shared.clock.now();
+        self.shared.state_mut().collision.kept(now, self.own, root, kept);
+        self.condition.collided = true;
+        self.shared.waits.tell();
+    }
+
+    /// Why the identity may not be replaced; `None` = it may.
+    async fn irreplaceable(&self) -> Option<Kept> {
+        let policy = self.shared.state().conf.typed.settings.collision;
+        if !self.new {
+            Some(Kept::Accepted)
+        } else if self.shared.state().clones.belonging == Belonging::Moved {
+            Some(Kept::Moved)
+        } else if !self.shared.state().networks.is_empty() || self.shared.home.has_networks() {
+            Some(Kept::Joined)
+        } else if policy == Policy::Warn {
+            Some(Kept::Setting)
+        } else {
+            self.controls_networks().await.then_some(Kept::Controls)
+        }
+    }
+
+    /// Whether our controller has networks of this address. One that does not answer may have some.
+    async fn controls_networks(&self) -> bool {
+        let asked = self.shared.controller.http("GET".into(), "/controller/network".into(), Vec::new());
+        let Ok(reply) = asked.await else { return true };
+        let own = self.own.to_string();
+        let is_ours = |id: &Value| id.as_str().is_none_or(|id| id.starts_with(&own));
+        reply.body.as_ref().and_then(Value::as_array).is_none_or(|ids| ids.iter().any(is_ours))
     }
 }

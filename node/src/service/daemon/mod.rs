@@ -29,9 +29,7 @@ use super::clones;
 use super::clouds::Profile;
 use super::controlling;
 use super::engine::{self, EngineEvent, EngineHandle, Sinks, Stopped};
-use super::home::{
-    self, CONTROLLER_FOLDER, Home, METRICS_TOKEN_FILE, SETTINGS_FILE, SOCKET_FILE, StartError, TOKEN_FILE,
-};
+use super::home::{self, Home, METRICS_TOKEN_FILE, SETTINGS_FILE, SOCKET_FILE, StartError, TOKEN_FILE};
 use super::http::Server;
 use super::identities::{IdentityChecks, VERIFIED_FILE};
 use super::local_conf::LocalConf;
@@ -53,6 +51,8 @@ const SYNC: Duration = Duration::from_secs(30);
 const GROUP_SCAN: Duration = Duration::from_secs(5);
 /// How often the settings file is looked at.
 const SETTINGS_CHECK: Duration = Duration::from_secs(10);
+/// Peer records that are taken up between two batches of packets.
+const RESTORED_AT_ONCE: usize = 64;
 /// What stopping may take before it is cut short.
 const STOP_TIME: Duration = Duration::from_millis(1500);
 
@@ -116,6 +116,8 @@ struct Daemon {
     controlling: Option<JoinHandle<()>>,
     checks: IdentityChecks,
     checking: Option<JoinHandle<()>>,
+    /// The identity was made here, and no root accepted it yet.
+    new: bool,
     /// The identity was put away: start again with a new one.
     collided: bool,
     /// Another machine has the identity, and we are to stop.
@@ -183,6 +185,7 @@ impl Daemon {
         let changes = Changes::subscribe().ok();
         let mut daemon = Daemon {
             own,
+            new: shared.home.is_new(own),
             ports: Ports::new(shared.clone(), netlink.clone(), own),
             binder: Binder::new(netlink),
             settings_seen: stamp(&settings_path),
@@ -260,14 +263,23 @@ impl Daemon {
         let shared = self.shared.clone();
         let peers = shared.home.peers();
         let moons = shared.home.moons();
-        shared.engine.post(move |core, now| {
-            for record in peers {
-                if let Err(error) = core.restore_peer(&record) {
-                    tracing::debug!(%error, "a cached peer record is damaged");
+        let awaited = shared.home.awaited_moons();
+        // Thousands of records: packets are not to wait for all of them.
+        for records in peers.chunks(RESTORED_AT_ONCE).map(<[_]>::to_vec) {
+            shared.engine.post(move |core, _| {
+                for record in records {
+                    if let Err(error) = core.restore_peer(&record) {
+                        tracing::debug!(%error, "a cached peer record is damaged");
+                    }
                 }
-            }
+            })?;
+        }
+        shared.engine.post(move |core, now| {
             for (id, world) in moons {
                 core.orbit(now, id, None, world);
+            }
+            for (id, seed) in awaited {
+                core.orbit(now, id, Some(seed), None);
             }
         })?;
         for (network, cached) in shared.home.networks() {
@@ -418,7 +430,8 @@ impl Daemon {
                 report(network, status);
                 self.shared.waits.tell();
             }
-            Event::IdentityCollision => self.retire_identity(),
+            Event::Accepted => self.accepted(),
+            Event::IdentityCollision { root } => self.collided(root).await,
             // The packet thread hands these to others itself.
             Event::ConfigRequest(_) | Event::CheckIdentity { .. } => {}
             Event::RuleTrace(trace) => self.shared.traces.show(*trace),
@@ -432,6 +445,10 @@ impl Daemon {
     fn store(&self, object: Object, bytes: &[u8]) {
         if let Err(error) = self.shared.home.store(object, bytes) {
             let path = self.shared.home.object_path(object);
+            if matches!(object, Object::Peer(_)) {
+                // Strangers decide how many there are, and nothing is lost that could not be learned again.
+                return tracing::debug!(path = %path.display(), %error, "cannot cache a peer's record");
+            }
             tracing::warn!(path = %path.display(), %error, "cannot save; the file keeps its old content");
         }
     }
@@ -443,11 +460,7 @@ impl Daemon {
                 let _ = reply.send(joined);
             }
             Order::Leave { network, reply } => {
-                let left = self.shared.engine.call(move |core, _| core.leave(network)).await?;
-                self.settle().await?;
-                if left {
-                    tracing::info!(%network, "left");
-                }
+                let left = self.leave(network).await?;
                 let _ = reply.send(left);
             }
             Order::Settings { changes, reply } => {
@@ -464,35 +477,72 @@ impl Daemon {
         changes: SettingsChange,
         token: Option<Zeroizing<String>>,
     ) -> Result<Result<bool, String>, Stopped> {
-        // First of all: whoever was told that the network is joined may restart the machine.
-        if let Some(token) = &token {
-            let object = Object::Token(network);
-            if let Err(error) = self.shared.home.store(object, token.as_bytes()) {
-                let path = self.shared.home.object_path(object);
-                return Ok(Err(format!("cannot keep the join token in {}: {error}", path.display())));
-            }
-        }
+        // First of all, what has to be kept: whoever was told that the network is joined may restart the machine.
         let known = self.shared.state().networks.get(&network).map(|v| v.settings.clone());
         let fresh = known.is_none();
         let mut settings = known.unwrap_or_else(|| self.read_network_settings(network));
         changes.apply(&mut settings);
-        self.shared.state_mut().networks.entry(network).or_default().settings = settings.clone();
+        let marked = self.shared.home.is_marked(network);
+        if let Err(error) = self.keep_join(network, fresh, &settings, token.as_ref()) {
+            let path = self.shared.home.object_path(Object::Network(network));
+            return Ok(Err(format!("cannot keep the network in {}: {error}", path.display())));
+        }
+        self.shared.state_mut().networks.entry(network).or_default().settings = settings;
         let joined =
             self.shared.engine.call(move |core, now| core.join_with(now, network, None, token)).await?;
         if !joined {
             self.shared.state_mut().networks.remove(&network);
-            self.shared.home.delete(Object::Token(network));
+            self.shared.home.delete(if marked { Object::Token(network) } else { Object::Network(network) });
             return Ok(Ok(false));
         }
         self.settle().await?;
         if fresh {
             tracing::info!(%network, "joined");
         }
-        if let Err(error) = self.shared.home.write_network_settings(network, &settings.format()) {
-            tracing::warn!(%network, %error, "cannot save the network's settings; they last until the next start");
-        }
         self.ports.sync(network).await;
         Ok(Ok(true))
+    }
+
+    /// Writes down what a join, or a change of a joined network, is about: all of it or nothing.
+    fn keep_join(
+        &self,
+        network: NetworkId,
+        fresh: bool,
+        settings: &NetworkSettings,
+        token: Option<&Zeroizing<String>>,
+    ) -> std::io::Result<()> {
+        let home = &self.shared.home;
+        let object = Object::Token(network);
+        let before = home.join_token(network);
+        if let Some(token) = token {
+            home.store(object, token.as_bytes())?;
+        }
+        let kept = if fresh {
+            home.begin_network(network, &settings.format())
+        } else {
+            home.write_network_settings(network, &settings.format())
+        };
+        if kept.is_err() && token.is_some() {
+            match before.filter(|_| !fresh) {
+                // The same number of octets, most likely in the same place; and if not, the core still has it.
+                Some(before) => home.store(object, before.as_bytes())?,
+                None => home.delete(object),
+            }
+        }
+        kept
+    }
+
+    async fn leave(&mut self, network: NetworkId) -> Result<Result<bool, String>, Stopped> {
+        if let Err(error) = self.shared.home.unmark(Object::Network(network)) {
+            let path = self.shared.home.object_path(Object::Network(network));
+            return Ok(Err(format!("cannot remove {}: {error}", path.display())));
+        }
+        let left = self.shared.engine.call(move |core, _| core.leave(network)).await?;
+        self.settle().await?;
+        if left {
+            tracing::info!(%network, "left");
+        }
+        Ok(Ok(left))
     }
 
     async fn stop(&mut self) {
@@ -566,8 +616,7 @@ fn new_core(identity: SecretIdentity, planet: Option<World>, conf: &LocalConf, n
 
 /// The controller's folder, made private if it is not there.
 fn controller_folder(home: &Home, conf: &LocalConf) -> Result<PathBuf, StartError> {
-    let named = conf.typed.settings.controller_db_path.as_deref().filter(|p| p.starts_with('/'));
-    let folder = named.map_or_else(|| home.path(CONTROLLER_FOLDER), PathBuf::from);
+    let folder = conf.controller_folder(home);
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(|e| {
         let place = folder.display().to_string();
         StartError::new(format!("cannot make the controller's folder ({e})"), place, "check owner and mode")

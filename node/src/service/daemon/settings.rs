@@ -11,20 +11,21 @@ use crate::service::clouds::Profile;
 use crate::service::engine::Stopped;
 use crate::service::home::{SETTINGS_FILE, StartError};
 use crate::service::local_conf::LocalConf;
+use crate::service::shared::NotSet;
 
 impl Daemon {
     pub(super) async fn change_settings(
         &mut self,
         changes: &Map<String, Value>,
-    ) -> Result<Result<(), String>, Stopped> {
+    ) -> Result<Result<(), NotSet>, Stopped> {
         let path = self.shared.home.path(SETTINGS_FILE);
         let merged = self.shared.state().conf.merged(changes, &path);
         let (conf, text) = match merged {
             Ok(merged) => merged,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return Ok(Err(NotSet::Wrong(error.to_string()))),
         };
         if let Err(error) = self.shared.home.write_settings(&text) {
-            return Ok(Err(format!("cannot write {}: {error}", path.display())));
+            return Ok(Err(NotSet::NotKept(format!("cannot write {}: {error}", path.display()))));
         }
         self.settings_seen = stamp(&path);
         self.use_settings(conf).await?;

@@ -52,6 +52,35 @@ fn a_new_home_gets_identity_and_tokens_and_keeps_them() {
 }
 
 #[test]
+fn a_home_is_for_its_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let fresh = folder.path().join("a/b");
+    drop(start(&fresh).unwrap());
+    assert_eq!(mode(&fresh), 0o700, "made by the node");
+    // Without others a group was let in on purpose: its members may use the API by its socket.
+    for (before, after) in [
+        (0o755, 0o700),
+        (0o775, 0o700),
+        (0o711, 0o700),
+        (0o701, 0o700),
+        (0o770, 0o750),
+        (0o750, 0o750),
+        (0o710, 0o710),
+        (0o700, 0o700),
+    ] {
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(before)).unwrap();
+        drop(start(&fresh).unwrap());
+        assert_eq!(mode(&fresh), after, "{before:o}");
+    }
+    let other = folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(other.join("something"), "").unwrap();
+    drop(start(&other).unwrap());
+    assert_eq!(mode(&other), 0o755, "this may be a directory of the system's");
+}
+
+#[test]
 fn newline_is_accepted_and_a_missing_public_file_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

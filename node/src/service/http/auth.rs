@@ -2,7 +2,7 @@
 //!
 //! Checked before routing, so an unknown path without a token is 401, not 404.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
@@ -13,7 +13,8 @@ use nix::unistd::{Gid, Uid, User};
 use protocol::inet::Prefix;
 use subtle::ConstantTimeEq;
 
-use super::answer::json;
+use super::answer::{failure, json};
+use super::clients::Connection;
 use crate::service::shared::Shared;
 
 /// Where a request comes from.
@@ -33,24 +34,50 @@ pub enum Caller {
 /// What a request is allowed to do.
 pub(super) async fn check(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>().copied();
-    let allowed = caller.is_some_and(|caller| {
+    let verdict = caller.map_or(Verdict::Unknown, |caller| {
         let from = {
             let state = shared.state();
             state.conf.typed.settings.allow_management_from.iter().map(|p| p.0).collect::<Vec<_>>()
         };
         let tokens = (shared.tokens.api.as_str(), shared.tokens.metrics.as_str());
-        may(caller, request.uri(), request.headers(), tokens, &from)
+        judge(caller, request.uri(), request.headers(), tokens, &from)
     });
-    if allowed { next.run(request).await } else { json(StatusCode::UNAUTHORIZED, &serde_json::json!({})) }
+    match verdict {
+        Verdict::Known => {
+            if let Some(connection) = request.extensions().get::<Connection>() {
+                connection.known();
+            }
+            next.run(request).await
+        }
+        Verdict::Open => next.run(request).await,
+        Verdict::Unknown => json(StatusCode::UNAUTHORIZED, &serde_json::json!({})),
+        Verdict::Page => failure(
+            StatusCode::FORBIDDEN,
+            "without the token: by an IP address or localhost in the Host header, without Origin, without jsonp",
+        ),
+    }
 }
 
-fn may(
+/// What a request is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict {
+    /// Its sender has a token, or is one of those whom the socket knows.
+    Known,
+    /// Anybody may ask for this.
+    Open,
+    /// Its sender has to show a token.
+    Unknown,
+    /// Anybody may ask for this, but this may be a page of somebody else's that makes a browser ask.
+    Page,
+}
+
+fn judge(
     caller: Caller,
     uri: &Uri,
     headers: &HeaderMap,
     (api, metrics): (&str, &str),
     from: &[Prefix],
-) -> bool {
+) -> Verdict {
     let path = uri.path();
     let trusted = matches!(caller, Caller::Unix { uid, gid } if is_ours(uid, gid));
     let near = match caller {
@@ -65,11 +92,48 @@ fn may(
         !secret.is_empty() && bool::from(given.as_bytes().ct_eq(secret.as_bytes()))
     };
     if path == "/metrics" {
-        // Scrapers come from anywhere; the token decides.
-        return trusted || given().is_some_and(|t| equal(&t, metrics) || equal(&t, api));
+        // Scrapers come from anywhere, by any name; the token decides.
+        let known = trusted || given().is_some_and(|t| equal(&t, metrics) || equal(&t, api));
+        return if known { Verdict::Known } else { Verdict::Unknown };
     }
     let open = matches!(path, "/health" | "/sso") || path.starts_with("/app");
-    near && (open || trusted || given().is_some_and(|t| equal(&t, api)))
+    if !near {
+        Verdict::Unknown
+    } else if trusted || given().is_some_and(|t| equal(&t, api)) {
+        Verdict::Known
+    } else if !open {
+        Verdict::Unknown
+    } else if is_for_this_machine(uri, headers) && !may_be_a_page(uri, headers) {
+        Verdict::Open
+    } else {
+        Verdict::Page
+    }
+}
+
+/// Whether the request names its server as nobody else can: a name of the page's own may have been made to lead here.
+fn is_for_this_machine(uri: &Uri, headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let named = uri.authority().is_none_or(|authority| is_address(authority.as_str()));
+    named && host.to_str().is_ok_and(is_address)
+}
+
+/// `localhost` or an IP address, with or without a port.
+fn is_address(host: &str) -> bool {
+    let is_port = |port: &str| port.parse::<u16>().is_ok() && port.bytes().all(|b| b.is_ascii_digit());
+    let bare = match host.rsplit_once(':') {
+        Some((bare, port)) if is_port(port) && (!bare.contains(':') || bare.ends_with(']')) => bare,
+        _ => host,
+    };
+    match bare.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(v6) => v6.parse::<Ipv6Addr>().is_ok(),
+        None => bare.eq_ignore_ascii_case("localhost") || bare.parse::<Ipv4Addr>().is_ok(),
+    }
+}
+
+/// Whether a page of another site may have made a browser ask, or means to read the answer as a script.
+fn may_be_a_page(uri: &Uri, headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || parameter(uri, "jsonp").is_some()
 }
 
 /// The token: the first form present decides, later ones are not tried.
@@ -143,7 +207,10 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        may(caller, &target.parse().unwrap(), &map, TOKENS, &["10.1.0.0/16".parse().unwrap()])
+        map.entry("host").or_insert("127.0.0.1:9993".parse().unwrap());
+        let verdict =
+            judge(caller, &target.parse().unwrap(), &map, TOKENS, &["10.1.0.0/16".parse().unwrap()]);
+        matches!(verdict, Verdict::Known | Verdict::Open)
     }
 
     fn tcp(ip: &str) -> Caller {
@@ -188,6 +255,73 @@ mod tests {
         let stranger = Caller::Unix { uid: 54321, gid: 54321 };
         assert!(!ask(stranger, "/status", &[]));
         assert!(ask(stranger, "/status", &[("x-zt1-auth", "apiapi")]));
+    }
+
+    #[test]
+    fn pages_of_others_read_nothing() {
+        let near = tcp("127.0.0.1");
+        let (good, bad) = (
+            [
+                "localhost",
+                "LocalHost:9993",
+                "127.0.0.1",
+                "127.9.9.9:1",
+                "[::1]:9993",
+                "[2001:db8::1]",
+                "10.1.2.3:80",
+            ],
+            [
+                "evil.example",
+                "evil.example:9993",
+                "localhost.evil.example",
+                "localhost.",
+                "127.0.0.1.evil.example",
+                "",
+                "::1",
+                "[::1",
+                "127.1",
+                "0x7f000001",
+                "2130706433",
+                "127.0.0.1:99999",
+                "127.0.0.1:",
+                "127.0.0.1:+1",
+                "user@127.0.0.1",
+                "[evil.example]",
+                "localhost:9993:1",
+            ],
+        );
+        for path in ["/health", "/sso", "/app/x"] {
+            for host in good {
+                assert!(ask(near, path, &[("host", host)]), "{path} {host}");
+                assert!(!ask(near, &format!("{path}?jsonp=f"), &[("host", host)]), "{host}");
+                assert!(!ask(near, &format!("{path}?%6asonp="), &[("host", host)]), "{host}");
+                assert!(!ask(near, path, &[("host", host), ("origin", "http://127.0.0.1:9993")]), "{host}");
+                assert!(!ask(near, path, &[("host", host), ("origin", "null")]), "{host}");
+            }
+            for host in bad {
+                assert!(!ask(near, path, &[("host", host)]), "{path} {host:?}");
+                assert!(!ask(near, path, &[("host", host), ("x-zt1-auth", "wrong")]), "a token that is none");
+                let token = [("host", host), ("x-zt1-auth", "apiapi"), ("origin", "http://evil.example")];
+                assert!(ask(near, &format!("{path}?jsonp=f"), &token), "a token is enough: {host:?}");
+                assert!(
+                    ask(near, "/metrics", &[("host", host), ("authorization", "Bearer metrics")]),
+                    "{host:?}"
+                );
+            }
+            assert!(!ask(near, path, &[("host", "localhost"), ("host", "evil.example")]), "two names");
+            assert!(
+                !ask(near, &format!("http://evil.example{path}"), &[("host", "localhost")]),
+                "another one before"
+            );
+            assert!(ask(near, &format!("http://localhost:9993{path}"), &[("host", "localhost:9993")]));
+            let own = Caller::Unix { uid: 0, gid: 0 };
+            assert!(ask(own, &format!("{path}?jsonp=f"), &[("host", "x")]), "the socket is not for browsers");
+        }
+        assert_eq!(
+            judge(near, &"/health".parse().unwrap(), &HeaderMap::new(), TOKENS, &[]),
+            Verdict::Page,
+            "no name at all"
+        );
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod answer;
 mod auth;
+mod clients;
 mod metrics;
 mod ready;
 mod render;

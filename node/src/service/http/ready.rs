@@ -114,6 +114,7 @@ fn render(
         "problem": view.problem.clone().or_else(|| refused_address(view)),
         "status": info.status.name(),
         "online": online,
+        "collision": shared.state().collision.seen(),
         "portDeviceName": view.device,
         "addresses": applied.map(ToString::to_string).collect::<Vec<_>>(),
         "authenticationURL": info.authentication_url,

@@ -72,6 +72,7 @@ pub(super) fn status(status: &StatusInfo, state: &State, home: &str, now: i64) -
             "config": config,
             "profile": {"name": state.profile.name(), "reason": state.profile.reason},
             "clones": state.clones.to_json(typed.clones),
+            "collision": state.collision.to_json(typed.collision),
             "interfaces": interfaces(&state.interfaces),
             "refused": state.networks.iter().flat_map(|(id, view)| refused(view).into_iter().map(|mut entry| {
                 entry["network"] = json!(id.to_string());

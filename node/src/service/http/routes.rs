@@ -18,9 +18,10 @@ use zeroize::Zeroizing;
 use super::answer::{failure, hex, json, nothing, ok, stopped};
 use super::auth::{self, parameter};
 use super::{metrics, ready, render, rules, transfer, web};
+use crate::core::event::Object;
 use crate::core::info::{MoonInfo, NetworkInfo};
 use crate::service::home::{MAX_JOIN_TOKEN, is_join_token};
-use crate::service::shared::{Order, SettingsChange, Shared};
+use crate::service::shared::{NotSet, Order, SettingsChange, Shared};
 
 /// Octets of a request body.
 pub(super) const MAX_BODY: usize = 1 << 20;
@@ -207,8 +208,9 @@ fn join_token(body: &[u8]) -> Result<Option<Zeroizing<String>>, String> {
 async fn leave(State(shared): Api, Path(id): Path<String>) -> Response {
     let Some(id) = hex(&id, 16) else { return nothing().await };
     match order(&shared, |reply| Order::Leave { network: NetworkId(id), reply }).await {
-        Ok(true) => ok(&json!({"result": true})),
-        Ok(false) => ok(&json!({})),
+        Ok(Ok(true)) => ok(&json!({"result": true})),
+        Ok(Ok(false)) => ok(&json!({})),
+        Ok(Err(reason)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &reason),
         Err(error) => stopped(error),
     }
 }
@@ -264,14 +266,32 @@ async fn orbit(State(shared): Api, Path(id): Path<String>, body: Bytes) -> Respo
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let seed = body.get("seed").and_then(Value::as_str).and_then(|s| hex(s, 10)).filter(|s| *s != 0);
     let Some(seed) = seed.map(Address::from_u64) else { return ok(&json!({})) };
-    match shared.engine.call(move |core, now| core.orbit(now, id, Some(seed), None)).await {
-        Ok(()) => ok(&render::moon(&MoonInfo { id, world: None, seed: Some(seed) })),
+    // Before anything else: whoever was told that it is orbited may restart the machine.
+    if let Err(error) = shared.home.await_moon(id, seed) {
+        return failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot keep the moon's seed: {error}"));
+    }
+    let orbited = shared.engine.call(move |core, now| {
+        core.orbit(now, id, Some(seed), None);
+        core.moons().iter().any(|moon| moon.id == id)
+    });
+    match orbited.await {
+        Ok(true) => ok(&render::moon(&MoonInfo { id, world: None, seed: Some(seed) })),
+        Ok(false) => {
+            shared.home.delete(Object::Moon(id));
+            failure(StatusCode::INTERNAL_SERVER_ERROR, "too many moons are waited for")
+        }
         Err(error) => stopped(error),
     }
 }
 
 async fn deorbit(State(shared): Api, Path(id): Path<String>) -> Response {
     let Some(id) = hex(&id, 10) else { return nothing().await };
+    if let Err(error) = shared.home.unmark(Object::Moon(id)) {
+        return failure(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            &format!("cannot remove the moon's file: {error}"),
+        );
+    }
     match shared.engine.call(move |core, now| core.deorbit(now, id)).await {
         Ok(()) => ok(&json!({"result": true})),
         Err(error) => stopped(error),
@@ -299,7 +319,8 @@ async fn settings(State(shared): Api, body: Bytes) -> Response {
     let Ok(changes) = serde_json::from_slice::<Map<String, Value>>(&body) else { return ok(&json!({})) };
     match order(&shared, |reply| Order::Settings { changes, reply }).await {
         Ok(Ok(())) => ok(&json!({})),
-        Ok(Err(reason)) => failure(StatusCode::BAD_REQUEST, &reason),
+        Ok(Err(NotSet::Wrong(reason))) => failure(StatusCode::BAD_REQUEST, &reason),
+        Ok(Err(NotSet::NotKept(reason))) => failure(StatusCode::INTERNAL_SERVER_ERROR, &reason),
         Err(error) => stopped(error),
     }
 }

@@ -4,32 +4,36 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::http::{Request, Response};
-use hyper::body::Incoming;
+use axum::body::{Body, Bytes};
+use axum::http::{Request, Response, StatusCode};
+use axum::response::IntoResponse as _;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
 
 use super::auth::Caller;
+use super::clients::{Busy, Clients, Connection};
 use super::routes;
 use crate::service::shared::Shared;
 
-/// Connections served at once; further ones wait in the kernel's queue.
-const MAX_CLIENTS: usize = 64;
 /// A client has this long to send its request head, and may stay silent this long between requests.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 /// A whole connection may last this long, unless its answer is a stream ([`Lasting`]).
 const CONNECTION_TIME: Duration = Duration::from_secs(120);
-/// Octets of a request head.
+/// After a connection for which another had to go, the next one by that door waits so long: whoever makes many of them must not
+/// keep the control loop busy.
+const CROWDED: Duration = Duration::from_millis(2);
+/// Octets of a request head, the empty line included.
 const MAX_HEAD: usize = 32 << 10;
 /// Header lines of a request.
 const MAX_HEADERS: usize = 64;
@@ -46,7 +50,8 @@ impl Lasting {
 
 /// The listeners of the control API. Dropping it closes them and all connections.
 pub struct Server {
-    gate: Gate,
+    by_tcp: Gate,
+    by_socket: Gate,
     tcp: JoinSet<()>,
     unix: JoinSet<()>,
     port: u16,
@@ -54,46 +59,58 @@ pub struct Server {
     socket: Option<PathBuf>,
 }
 
-/// What accepting a connection needs.
+/// What accepting a connection needs, for one door.
 #[derive(Clone)]
 struct Gate {
     router: Router,
-    clients: Arc<Semaphore>,
+    clients: Clients,
     /// Open connections outlive the listener they came by, not the server.
     connections: Arc<Mutex<JoinSet<()>>>,
 }
 
 impl Gate {
-    /// Waits until another client may come.
-    async fn admit(&self) -> Option<OwnedSemaphorePermit> {
-        self.clients.clone().acquire_owned().await.ok()
+    /// Serves a connection in a task of its own. Returns when the next one may come.
+    async fn serve(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, caller: Caller) {
+        let place = self.clients.enter(caller);
+        let crowded = place.as_ref().is_none_or(|place| place.crowded);
+        {
+            let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+            while connections.try_join_next().is_some() {}
+            let router = self.router.clone();
+            match place {
+                Some(place) => connections.spawn(async move {
+                    tokio::select! {
+                        () = serve(stream, caller, place.connection.clone(), router) => {}
+                        () = place.connection.ended() => {
+                            tracing::debug!(?caller, "a connection to the control API was ended to make room");
+                        }
+                    }
+                }),
+                None => connections.spawn(refuse(stream)),
+            };
+        }
+        if crowded {
+            tokio::time::sleep(CROWDED).await;
+        }
     }
+}
 
-    fn serve(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        caller: Caller,
-        permit: OwnedSemaphorePermit,
-    ) {
-        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        while connections.try_join_next().is_some() {}
-        let router = self.router.clone();
-        connections.spawn(async move {
-            serve(stream, caller, router).await;
-            drop(permit);
-        });
-    }
+/// Says that everybody who is connected is busy.
+async fn refuse(mut stream: impl AsyncWrite + Unpin) {
+    const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    // Who is gone needs no answer.
+    let _ = tokio::time::timeout(CROWDED, stream.write_all(BUSY)).await;
 }
 
 impl Server {
     /// A server that does not listen yet.
     pub fn new(shared: Arc<Shared>, port: u16) -> Self {
+        let router = routes::router(shared);
+        let gate =
+            || Gate { router: router.clone(), clients: Clients::default(), connections: Arc::default() };
         Server {
-            gate: Gate {
-                router: routes::router(shared),
-                clients: Arc::new(Semaphore::new(MAX_CLIENTS)),
-                connections: Arc::default(),
-            },
+            by_tcp: gate(),
+            by_socket: gate(),
             tcp: JoinSet::new(),
             unix: JoinSet::new(),
             port,
@@ -135,11 +152,11 @@ impl Server {
         socket.listen(128)?;
         socket.set_nonblocking(true)?;
         let listener = TcpListener::from_std(socket.into())?;
-        let gate = self.gate.clone();
+        let gate = self.by_tcp.clone();
         self.tcp.spawn(async move {
-            while let Some(permit) = gate.admit().await {
+            loop {
                 match listener.accept().await {
-                    Ok((stream, from)) => gate.serve(stream, Caller::Tcp(from.ip()), permit),
+                    Ok((stream, from)) => gate.serve(stream, Caller::Tcp(from.ip())).await,
                     Err(error) => pause(error).await,
                 }
             }
@@ -159,13 +176,13 @@ impl Server {
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o660))?;
         self.socket = Some(path);
-        let gate = self.gate.clone();
+        let gate = self.by_socket.clone();
         self.unix.spawn(async move {
-            while let Some(permit) = gate.admit().await {
+            loop {
                 match listener.accept().await {
                     Ok((stream, _)) => {
                         let Ok(peer) = stream.peer_cred() else { continue };
-                        gate.serve(stream, Caller::Unix { uid: peer.uid(), gid: peer.gid() }, permit);
+                        gate.serve(stream, Caller::Unix { uid: peer.uid(), gid: peer.gid() }).await;
                     }
                     Err(error) => pause(error).await,
                 }
@@ -189,17 +206,65 @@ async fn pause(error: io::Error) {
     tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, caller: Caller, router: Router) {
+/// An answer on its way; the connection is busy until it is gone.
+struct Answer {
+    body: Body,
+    _busy: Busy,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Octets of a request's head as it was sent, but for blanks around values. The parser's own limit is one of its buffer, which
+/// may hold almost twice as much.
+fn head_length(request: &Request<Incoming>) -> usize {
+    const FRAME: usize = "  HTTP/1.1\r\n\r\n".len();
+    let line = request.method().as_str().len() + request.uri().to_string().len() + FRAME;
+    let headers =
+        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    line + headers.sum::<usize>()
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    caller: Caller,
+    client: Connection,
+    router: Router,
+) {
     let lasting = Lasting::default();
     let streams = lasting.clone();
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+        let busy = client.busy();
+        let too_long = head_length(&request) > MAX_HEAD;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(caller);
+        request.extensions_mut().insert(client.clone());
         request.extensions_mut().insert(streams.clone());
         let router = router.clone();
         async move {
-            let response: Response<Body> = router.oneshot(request).await?;
-            Ok::<_, std::convert::Infallible>(response)
+            let response: Response<Body> = if too_long {
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response()
+            } else {
+                router.oneshot(request).await?
+            };
+            Ok::<_, std::convert::Infallible>(response.map(|body| Answer { body, _busy: busy }))
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()

@@ -23,7 +23,7 @@ use crate::service::engine::{EngineEvent, Sinks};
 use crate::service::home::Home;
 use crate::service::identities::IdentityChecks;
 use crate::service::local_conf::LocalConf;
-use crate::service::shared::{Order, Shared, State, Tokens};
+use crate::service::shared::{NotSet, Order, Shared, State, Tokens};
 use crate::service::{controlling, engine};
 
 const ROOT: Caller = Caller::Unix { uid: 0, gid: 0 };
@@ -91,7 +91,8 @@ fn fixture() -> Fixture {
                     let _ = reply.send(Ok(joined.unwrap()));
                 }
                 Order::Leave { network, reply } => {
-                    let _ = reply.send(shared.engine.call(move |core, _| core.leave(network)).await.unwrap());
+                    let left = shared.engine.call(move |core, _| core.leave(network)).await.unwrap();
+                    let _ = reply.send(Ok(left));
                 }
                 Order::Settings { changes, reply } => {
                     let merged = shared.state().conf.merged(&changes, "local.conf".as_ref());
@@ -100,7 +101,7 @@ fn fixture() -> Fixture {
                             shared.state_mut().conf = conf;
                             Ok(())
                         }
-                        Err(error) => Err(error.to_string()),
+                        Err(error) => Err(NotSet::Wrong(error.to_string())),
                     });
                 }
             }
@@ -119,7 +120,7 @@ impl Fixture {
     ) -> (StatusCode, Option<String>, String) {
         let mut request = Request::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(path);
         request = request.extension(caller).extension(Lasting::default());
-        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let request = request.header("host", "127.0.0.1").body(Body::from(body.to_owned())).unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let kind = parts.headers.get("content-type").map(|k| k.to_str().unwrap().to_owned());
@@ -300,8 +301,8 @@ async fn the_controller_answers_and_is_saved_and_restored() {
         f.ask("POST", &format!("/controller/network/{}______", f.address), r#"{"name":"lab"}"#).await;
     assert_eq!((status, &network["name"]), (200, &json!("lab")));
     let id = network["id"].as_str().unwrap().to_owned();
-    let backup = f._folder.path().join("backup.sqlite");
-    let body = json!({"path": backup}).to_string();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let body = json!({"path": elsewhere.path().join("backup.sqlite")}).to_string();
     assert_eq!(f.ask("POST", "/controller/backup", &body).await, (200, json!({"result": true})));
     let (status, kind, text) = f.raw(ROOT, "GET", "/controller/backup", "").await;
     assert_eq!((status.as_u16(), kind.as_deref()), (200, Some("application/octet-stream")));
@@ -318,6 +319,47 @@ async fn the_controller_answers_and_is_saved_and_restored() {
     assert_eq!(f.ask("GET", "/controller/network", "").await, (200, json!([id])));
     let (status, error) = f.ask("POST", &format!("/controller/network/{id}"), "").await;
     assert_eq!((status, &error["error"]), (500, &json!(500)));
+}
+
+#[tokio::test]
+async fn a_backup_writes_over_nothing_in_the_home() {
+    let f = fixture();
+    let (home, elsewhere) = (f._folder.path(), tempfile::tempdir().unwrap());
+    let outside = elsewhere.path();
+    std::fs::create_dir(home.join("sub")).unwrap();
+    std::os::unix::fs::symlink(home, outside.join("folder")).unwrap();
+    std::os::unix::fs::symlink(home.join("identity.secret"), outside.join("file")).unwrap();
+    std::os::unix::fs::symlink(home.join("not-there"), outside.join("dangling")).unwrap();
+    let secret = std::fs::read(home.join("identity.public")).unwrap();
+    let name = home.file_name().unwrap().to_str().unwrap();
+    let beside = home.parent().unwrap();
+    for path in [
+        home.join("identity.public"),
+        home.join("new.sqlite"),
+        home.join("sub/new.sqlite"),
+        home.join("sub/../identity.public"),
+        home.to_owned(),
+        outside.join("folder/identity.public"),
+        outside.join("folder/sub/x"),
+        outside.join("file"),
+        outside.join("dangling"),
+        beside.join(format!("{name}/../{name}/identity.public")),
+        beside.join(format!("{name}/sub/../../{name}/./x")),
+    ] {
+        let (status, said) = f.ask("POST", "/controller/backup", &json!({"path": path}).to_string()).await;
+        assert!(
+            status == 400 && said["description"].as_str().unwrap().contains("home"),
+            "{path:?}: {status} {said}"
+        );
+    }
+    assert_eq!(std::fs::read(home.join("identity.public")).unwrap(), secret);
+    assert!(!home.join("new.sqlite").exists() && !home.join("not-there").exists());
+    for path in [outside.join("new.sqlite"), outside.join("x/../new.sqlite"), outside.join("none/new.sqlite")]
+    {
+        let (status, said) = f.ask("POST", "/controller/backup", &json!({"path": path}).to_string()).await;
+        let there = path == outside.join("new.sqlite");
+        assert_eq!(status, if there { 200 } else { 500 }, "{path:?}: {said}");
+    }
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ use super::routes::{Api, MAX_BODY};
 const PIECE: usize = 64 * 1024;
 /// Largest database that is taken, in octets.
 const MAX_DATABASE: u64 = 1 << 30;
+/// Links followed in the name of a file, as many as the kernel does.
+const MAX_LINKS: usize = 40;
 /// How a database is called among media types.
 const DATABASE: &str = "application/octet-stream";
 
@@ -66,10 +68,34 @@ pub(super) async fn download(State(shared): Api) -> Response {
 
 /// `POST /controller/backup` with a path.
 pub(super) async fn backup(State(shared): Api, body: Bytes) -> Response {
-    match named_file(&body) {
-        Some(path) => stored(shared.controller.backup(path).await),
-        None => no_file(),
+    let Some(path) = named_file(&body) else { return no_file() };
+    let home = shared.home.root().to_owned();
+    let controller = shared.state().conf.controller_folder(&shared.home);
+    if [home, controller].iter().any(|folder| leads_into(&path, folder)) {
+        let why =
+            "a backup in the node's home could take the place of one of its files; name a file elsewhere";
+        return failure(StatusCode::BAD_REQUEST, why);
     }
+    stored(shared.controller.backup(path).await)
+}
+
+/// Whether writing to `path` could touch something in `folder`, by whatever links. What cannot be looked at is left to whoever
+/// writes, who will fail.
+fn leads_into(path: &Path, folder: &Path) -> bool {
+    let Ok(folder) = fs::canonicalize(folder) else { return false };
+    let inside = |path: &Path| fs::canonicalize(path).is_ok_and(|real| real.starts_with(&folder));
+    let mut at = path.to_owned();
+    // A link that leads to nothing yet is followed by hand.
+    for _ in 0..MAX_LINKS {
+        if inside(&at) || at.parent().is_some_and(inside) {
+            return true;
+        }
+        match fs::read_link(&at) {
+            Ok(to) => at = at.parent().unwrap_or(Path::new("/")).join(to),
+            Err(_) => return false,
+        }
+    }
+    true
 }
 
 /// `POST /controller/restore`: with a path, or with the database itself.
