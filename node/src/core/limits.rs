@@ -40,6 +40,16 @@ pub const REASSEMBLY_SLOTS: usize = 256;
 pub const MAX_NETWORKS: usize = 256;
 /// Membership records of one network.
 pub const MAX_MEMBERS: usize = 65_536;
+/// Revocations of one network kept on disk.
+pub const MAX_REVOKED: usize = 16_384;
+/// Packets of credentials that wait because their receiver would drop them now.
+pub const MAX_CREDENTIALS_LATER: usize = 1_024;
+/// Configuration requests that wait until their sender has answered an ECHO.
+pub const MAX_UNPROVEN: usize = 1_024;
+/// Of these, directly from one /24 or /48 …
+pub const MAX_UNPROVEN_SOURCE: usize = 64;
+/// … and through the relays in one.
+pub const MAX_UNPROVEN_RELAYED: usize = 512;
 /// (Network, group) entries of the multicast directory.
 pub const MAX_MULTICAST_GROUPS: usize = 65_536;
 /// Subscribers of one group.
@@ -139,6 +149,10 @@ pub const UNKNOWN_SOURCE_BURST: i64 = 500;
 pub const CONFIG_REFRESH: i64 = 60_000;
 /// Credentials accepted from one peer.
 pub const CREDENTIALS_GATE: i64 = 1_000;
+/// A controller's packets of credentials to one zerotier-one: it drops what comes within a second of the last.
+pub const CREDENTIALS_SPACING: i64 = 1_100;
+/// How long a request waits for its sender's answer to an ECHO.
+pub const UNPROVEN_LIFETIME: i64 = 30_000;
 /// Own credentials are pushed again to a peer in use after this, even without change.
 pub const CREDENTIALS_PUSH: i64 = 500_000;
 /// Announcement of multicast groups.

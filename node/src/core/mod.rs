@@ -60,7 +60,7 @@ use limits::{
     BACKGROUND, FIRST_GREETING, HOUSEKEEPING, MAX_GATED_SOURCES, MAX_PAIRS, ONLINE_TIMEOUT, PATH_EXPIRY,
     PING_CHECK, REASSEMBLY_SLOTS,
 };
-use network::{Directory, Network};
+use network::{Directory, Later, Network, Unproven};
 use path::{PathKey, SocketId};
 use path_mtu::PathMtus;
 use punch::Knocks;
@@ -106,6 +106,10 @@ pub struct Core {
     hints: BTreeMap<Address, Vec<SocketAddr>>,
     networks: BTreeMap<NetworkId, Network>,
     directory: Directory,
+    /// Configuration requests of peers that have not answered anything yet.
+    unproven: Unproven,
+    /// Credentials whose receivers would drop them now.
+    later: Later,
     online: bool,
     /// Contact checks since a root was last heard.
     greetings: u32,
@@ -153,6 +157,8 @@ impl Core {
             hints: BTreeMap::new(),
             networks: BTreeMap::new(),
             directory: Directory::default(),
+            unproven: Unproven::default(),
+            later: Later::default(),
             online: false,
             greetings: 0,
             counters: Counters::default(),
@@ -180,6 +186,7 @@ impl Core {
             next = next.min(self.next_background);
         }
         let networks = self.networks.values().map(Network::next_deadline);
+        let networks = networks.chain(self.later.front().map(|(at, ..)| *at));
         networks.chain(self.knocks.next()).chain(self.watch.as_ref().map(Watch::next)).fold(next, i64::min)
     }
 
@@ -200,6 +207,7 @@ impl Core {
         self.call_clones(now);
         self.repeat_announcements(now);
         self.request_configs(now);
+        self.attend_to_revocations(now);
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING;
             self.housekeeping(now);
@@ -303,6 +311,7 @@ impl Core {
         self.whois.forget_idle(now);
         self.identities.forget_idle(now);
         self.pairs.forget_idle(now);
+        self.unproven.expire(now);
         self.forget_silent_peers(now);
         let mut used: Vec<PathKey> =
             self.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();

@@ -58,8 +58,17 @@ pub enum EngineEvent {
     PortLost(NetworkId),
 }
 
-/// Takes configuration requests from the packet thread; `false` = too busy, the member will ask again.
-pub type RequestSink = Box<dyn FnMut(controller::Request) -> bool + Send>;
+/// What members send to the controller.
+#[derive(Debug)]
+pub enum ToController {
+    /// A configuration is wanted.
+    Request(controller::Request),
+    /// Revocations are kept.
+    Acknowledged(controller::Acknowledgement),
+}
+
+/// Takes what members send to the controller from the packet thread; `false` = too busy, the member will send it again.
+pub type RequestSink = Box<dyn FnMut(ToController) -> bool + Send>;
 
 /// The packet thread is gone.
 #[derive(Debug, thiserror::Error)]
@@ -451,8 +460,13 @@ impl Engine {
         while let Some(event) = self.core.outbox.events.pop_front() {
             match event {
                 Event::ConfigRequest(request) => {
-                    if !(self.requests)(request) {
+                    if !(self.requests)(ToController::Request(request)) {
                         tracing::debug!("the controller is busy; a configuration request is dropped");
+                    }
+                }
+                Event::Acknowledged(word) => {
+                    if !(self.requests)(ToController::Acknowledged(word)) {
+                        tracing::debug!("the controller is busy; an acknowledgement is dropped");
                     }
                 }
                 Event::UserMessage { .. } | Event::RuleTrace(_) if self.backlog.len() >= MAX_BACKLOG => {}

@@ -211,15 +211,21 @@ impl Membership {
             Verification::UnknownSigner(signer) => return Added::UnknownSigner(signer),
             Verification::Valid => {}
         }
-        let threshold = match revocation.kind {
+        self.raise_threshold(revocation.kind, revocation.credential_id, revocation.threshold)
+    }
+
+    /// Notes that credentials of a kind with this timestamp or an earlier one are void, by a revocation that was verified
+    /// already, now or in an earlier run.
+    pub fn raise_threshold(&mut self, kind: u8, id: u32, raised: i64) -> Added {
+        let threshold = match kind {
             kind::COM => &mut self.com_threshold,
             kind::CAPABILITY | kind::TAG | kind::COO => {
-                let key = (revocation.kind, revocation.credential_id);
+                let key = (kind, id);
                 if self.thresholds.len() >= MAX_THRESHOLDS && !self.thresholds.contains_key(&key) {
                     // The lowest is the one most likely to have outlived what it revokes.
                     let lowest = self.thresholds.iter().min_by_key(|(_, t)| **t).map(|(key, t)| (*key, *t));
                     match lowest {
-                        Some((lowest, t)) if t < revocation.threshold => self.thresholds.remove(&lowest),
+                        Some((lowest, t)) if t < raised => self.thresholds.remove(&lowest),
                         _ => return Added::Rejected,
                     };
                 }
@@ -227,10 +233,10 @@ impl Membership {
             }
             _ => return Added::Rejected,
         };
-        if revocation.threshold <= *threshold {
+        if raised <= *threshold {
             return Added::Redundant;
         }
-        *threshold = revocation.threshold;
+        *threshold = raised;
         Added::New
     }
 

@@ -54,7 +54,11 @@ impl Network {
             self.members.remove(&oldest);
             self.rules.credentials_changed(oldest);
         }
-        self.members.entry(address).or_default()
+        self.members.entry(address).or_insert_with(|| {
+            let mut member = Member::default();
+            self.revoked.apply(address, &mut member.record);
+            member
+        })
     }
 
     /// Whether `peer` may be on this network with us.
@@ -161,8 +165,7 @@ impl Core {
         for revocation in set.revocations {
             let lookup = known(&self.topology, &self.secret);
             let Some(network) = self.networks.get_mut(&revocation.network) else { continue };
-            let added = network.member(revocation.target).record.add_revocation(&revocation, lookup);
-            network.note(now, revocation.target, added);
+            let added = network.add_revocation(now, &revocation, lookup);
             match added {
                 Added::UnknownSigner(signer) => return Ok(self.await_signer(now, signer)),
                 added => accepted |= added.is_accepted(),
@@ -200,6 +203,9 @@ impl Core {
 
     /// Sends a set of credentials in as many packets as it takes.
     pub(super) fn send_credentials(&mut self, now: i64, to: Address, set: &NetworkCredentials) {
+        if let Some(peer) = self.topology.peers.get_mut(&to) {
+            peer.credentials_sent = now;
+        }
         for payload in set.packets(MAX_CREDENTIALS) {
             let mut packet = self.begin(to, Verb::NetworkCredentials);
             packet.extend_from_slice(&payload);

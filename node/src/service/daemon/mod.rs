@@ -150,7 +150,7 @@ impl Daemon {
         core.watch_for_clones(clock.now(), machine);
         let sink = {
             let controller = controller.clone();
-            Box::new(move |request| controller.request(request))
+            Box::new(move |message| controller.hand_over(message))
         };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let lanes = conf.typed.settings.lanes.count(processors);
@@ -265,10 +265,19 @@ impl Daemon {
             let settings = self.read_network_settings(network);
             shared.state_mut().networks.entry(network).or_default().settings = settings;
             let token = shared.home.join_token(network);
-            let joined = shared
+            let revoked = shared.home.revocations(network);
+            let (joined, whole) = shared
                 .engine
-                .call(move |core, now| core.join_with(now, network, cached.as_deref(), token))
+                .call(move |core, now| {
+                    let joined = core.join_with(now, network, cached.as_deref(), token);
+                    let whole = revoked.is_none_or(|bytes| core.restore_revocations(now, network, &bytes));
+                    (joined, whole)
+                })
                 .await?;
+            if !whole {
+                let path = shared.home.object_path(Object::Revocations(network));
+                tracing::warn!(path = %path.display(), "the network's revocations are damaged; its controller tells them again");
+            }
             if !joined {
                 tracing::warn!(%network, "not joined: too many networks; remove some of networks.d");
             }
@@ -411,7 +420,7 @@ impl Daemon {
             }
             Event::IdentityCollision => self.retire_identity(),
             // The packet thread hands these to the controller itself.
-            Event::ConfigRequest(_) => {}
+            Event::ConfigRequest(_) | Event::Acknowledged(_) => {}
             Event::RuleTrace(trace) => self.shared.traces.show(*trace),
             Event::Clones(clones) => self.clones_seen(clones),
             Event::UserMessage { from, kind, body } => {
