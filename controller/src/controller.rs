@@ -11,12 +11,14 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracing::{debug, error, info, warn};
 
+use crate::courier::Ledger;
 use crate::grant;
 use crate::member::{Authorizer, Member};
 use crate::network::Network;
 use crate::state::{Live, NetworkState, Wants};
 use crate::store::{Store, StoreError};
 use crate::token::{self, Complaints, JoinToken, Refused};
+use crate::tombstone::Tombstone;
 
 /// A member is heard once in this time, ms; what comes sooner is dropped.
 const REQUEST_INTERVAL: i64 = 1000;
@@ -47,6 +49,8 @@ pub struct Request {
     pub packet_id: u64,
     /// Where it came from, if it came without relay.
     pub from: Option<SocketAddr>,
+    /// Timestamp of the configuration in force there, as it says; 0 for none.
+    pub held: i64,
 }
 
 /// What the node has to send on the controller's behalf.
@@ -85,6 +89,18 @@ pub enum Action {
         /// What is revoked.
         revocation: Revocation,
     },
+    /// Revocations that a member may have missed.
+    Bring {
+        /// For whom.
+        member: Address,
+        /// Of which network.
+        network: NetworkId,
+        /// What is revoked; as many as one packet holds. Nobody passes them on.
+        revocations: Vec<Revocation>,
+        /// The number that a node which acknowledges gives back; `None` for one that cannot, which gets them in a
+        /// NETWORK_CREDENTIALS packet.
+        ask: Option<u64>,
+    },
 }
 
 /// When and from where a member last asked.
@@ -106,6 +122,16 @@ pub struct Controller {
     pub(crate) pushes: BTreeSet<(NetworkId, Address)>,
     /// When whose authentication ends.
     pub(crate) expiries: BTreeSet<(i64, NetworkId, Address)>,
+    /// Revocations that stand, and who knows of them; also of networks that are gone.
+    pub(crate) revoked: BTreeMap<NetworkId, Ledger>,
+    /// When whom revocations are to be brought.
+    pub(crate) due: BTreeSet<(i64, NetworkId, Address)>,
+    /// Networks that were deleted.
+    pub(crate) tombstones: BTreeMap<NetworkId, Tombstone>,
+    /// When this process was first asked for anything.
+    pub(crate) started: Option<i64>,
+    /// When was last looked for what may be forgotten.
+    pub(crate) pruned: i64,
     heard: HashMap<(NetworkId, Address), i64>,
     complaints: Complaints,
 }
@@ -164,16 +190,30 @@ impl Controller {
                 _ => warn!(%network, token = id, "the record of a join token is damaged; it lets nobody in"),
             }
         }
-        Ok(Self {
+        let tombstones = records
+            .tombstones
+            .iter()
+            .map(|(network, record)| (*network, Tombstone::from_stored(record)))
+            .collect();
+        let mut controller = Self {
             identity,
             store,
             networks,
             random,
             pushes: BTreeSet::new(),
             expiries: BTreeSet::new(),
+            revoked: BTreeMap::new(),
+            due: BTreeSet::new(),
+            tombstones,
+            started: None,
+            pruned: 0,
             heard: HashMap::new(),
             complaints: Complaints::default(),
-        })
+        };
+        for (network, member, record) in &records.revocations {
+            controller.ledger(*network).standing.put_stored(*member, record);
+        }
+        Ok(controller)
     }
 
     /// The controller's own address: the first ten digits of its networks' IDs.
@@ -214,19 +254,28 @@ impl Controller {
     ///
     /// Nothing is answered about networks of other controllers and to requests that come too fast.
     pub fn request(&mut self, now: i64, request: Request) -> Vec<Action> {
-        let Request { network, member: identity, metadata, packet_id, from } = request;
+        let Request { network, member: identity, metadata, packet_id, from, held } = request;
         let member = identity.address;
         if network.controller() != self.address() || !self.admit(now, (network, member)) {
             return Vec::new();
         }
+        self.prune_revoked(now);
+        if let Some(actions) = self.answer_of_deleted(network, member, packet_id, held) {
+            return actions;
+        }
         let metadata = RequestMetadata::from_dictionary(&metadata);
         let answer = self.decide(now, network, &identity, Some((&metadata, from)), Wants::from(&metadata));
-        vec![match answer {
-            Ok(config) => self.config_action(member, network, Some(packet_id), config),
-            Err(Refusal { code, detail }) => {
-                Action::Refuse { member, network, in_re: packet_id, code, detail }
+        match answer {
+            Ok(config) => {
+                let mut actions = vec![self.config_action(member, network, Some(packet_id), config)];
+                self.bring_after_request(now, network, member, metadata.run);
+                actions.extend(self.bring(now));
+                actions
             }
-        }]
+            Err(Refusal { code, detail }) => {
+                vec![Action::Refuse { member, network, in_re: packet_id, code, detail }]
+            }
+        }
     }
 
     /// The rate limit. What it remembers is bounded: senders that are already free to ask again are forgotten.
@@ -291,9 +340,22 @@ impl Controller {
                 member.version.minor = number(metadata.minor);
                 member.version.revision = number(metadata.revision);
                 member.version.protocol = number(metadata.protocol);
+                member.acknowledges = metadata.run != 0;
             }
+            let started = *self.started.get_or_insert(now);
+            let mut reclaim = |state: &mut NetworkState, needed: bool| {
+                state.reclaim(self.store.as_mut(), now, started, address, needed).unwrap_or_else(|problem| {
+                    warn!(%network, "addresses of idle members stay with them: {problem}");
+                    false
+                })
+            };
+            reclaim(state, false);
             let random = &mut self.random;
-            Some(grant::build(now, &self.identity, random, state, &mut member, identity, wants))
+            let mut config = grant::build(now, &self.identity, random, state, &mut member, identity, wants);
+            if grant::lacks_address(&state.record, &member) && reclaim(state, true) {
+                config = grant::build(now, &self.identity, random, state, &mut member, identity, wants);
+            }
+            Some(config)
         } else {
             None
         };

@@ -193,7 +193,9 @@ fn addresses(
     }
 
     let room = list.len() < netconf::MAX_ADDRESSES;
-    if automatic && room && !network.pools.is_empty() {
+    let lent = member.came_by_itself();
+    let may = !lent || !member.automatic.is_empty() || state.has_auto_assign_room();
+    if automatic && room && may && !network.pools.is_empty() {
         let mut found = Vec::new();
         let taken = |ip: IpAddr| {
             state.holder(ip, member.address).is_some()
@@ -211,10 +213,22 @@ fn addresses(
             found.extend(allocation.v4());
         }
         member.ip_assignments.extend(found.iter().map(|prefix| prefix.ip));
+        if lent {
+            member.automatic.extend(found.iter().map(|prefix| prefix.ip));
+        }
         list.extend(found);
         list.truncate(netconf::MAX_ADDRESSES);
     }
     derived
+}
+
+/// Whether a member that should have an address from the pools has none.
+pub(crate) fn lacks_address(network: &Network, member: &Member) -> bool {
+    let lacks = |on: bool, v4: bool| {
+        on && network.pools.iter().any(|pool| pool.start.is_ipv4() == v4)
+            && !member.ip_assignments.iter().any(|ip| ip.is_ipv4() == v4)
+    };
+    !member.no_auto_assign_ips && (lacks(network.v4_zt, true) || lacks(network.v6.zt == Some(true), false))
 }
 
 /// The member an address belongs to by derivation, if the network derives addresses that way: a pool that overlaps

@@ -10,10 +10,12 @@ use serde_json::{Map, Value, json};
 use crate::controller::{Action, Controller, give_default_capabilities};
 use crate::member::Member;
 use crate::network::Network;
-use crate::source;
+use crate::push::was_put_out;
 use crate::state::NetworkState;
 use crate::store::{Change, StoreError};
 use crate::token::TokenId;
+use crate::tombstone::{self, Tombstone};
+use crate::{source, strict};
 
 /// Attempts at an unused network ID.
 const ID_TRIES: u32 = 100_000;
@@ -64,6 +66,8 @@ enum Route {
     Member(NetworkId, Address),
     Tokens(NetworkId),
     Token(NetworkId, TokenId),
+    Revocations(NetworkId),
+    Revocation(NetworkId, Address),
     AllNetworks,
     AllMembers(NetworkId),
 }
@@ -83,6 +87,10 @@ fn route(path: &str) -> Option<Route> {
         ["controller", "network", id, "token"] => Route::Tokens(network_id(id)?),
         ["controller", "network", id, "token", token] => {
             Route::Token(network_id(id)?, token.to_ascii_lowercase().parse().ok()?)
+        }
+        ["controller", "network", id, "revocation"] => Route::Revocations(network_id(id)?),
+        ["controller", "network", id, "revocation", member] => {
+            Route::Revocation(network_id(id)?, address(member)?)
         }
         ["unstable", "controller", "network"] => Route::AllNetworks,
         ["unstable", "controller", "network", id, "member"] => Route::AllMembers(network_id(id)?),
@@ -118,6 +126,7 @@ impl Controller {
     /// PUT is POST and HEAD is GET (the caller leaves the body out). What is no route is 404 with an empty body.
     pub fn http(&mut self, now: i64, method: &str, path: &str, body: &[u8]) -> (HttpReply, Vec<Action>) {
         let Some(route) = route(path) else { return (HttpReply::empty(404), Vec::new()) };
+        self.prune_revoked(now);
         let mut actions = Vec::new();
         let outcome = match (method, route) {
             ("GET" | "HEAD", route) => self.get(now, &route),
@@ -135,13 +144,14 @@ impl Controller {
             }
             ("POST" | "PUT", Route::Tokens(network)) => self.create_token(now, network, body),
             ("DELETE", Route::Token(network, token)) => self.revoke_token(now, network, token),
-            ("DELETE", Route::Network(id)) => self.delete_network(now, id, &mut actions),
+            ("DELETE", Route::Network(id)) => self.delete_network(now, id),
             ("DELETE", Route::Member(network, member)) => {
                 self.delete_member(now, network, member, &mut actions)
             }
             _ => Err(HttpReply::empty(404)),
         };
         actions.extend(self.drain_pushes(now));
+        actions.extend(self.bring(now));
         (outcome.unwrap_or_else(|early| early), actions)
     }
 
@@ -166,6 +176,17 @@ impl Controller {
             }
             Route::Tokens(network) => self.list_tokens(now, *network)?,
             Route::Token(network, token) => self.get_token(now, *network, *token)?,
+            Route::Revocations(network) => {
+                self.state(*network)?;
+                let standing = self.revoked.get(network).map(|ledger| &ledger.standing);
+                let members = standing.into_iter().flat_map(|standing| standing.iter());
+                let reports = members.filter_map(|(member, _)| self.revocation_report(now, *network, member));
+                HttpReply::ok(reports.collect())
+            }
+            Route::Revocation(network, member) => {
+                let report = self.revocation_report(now, *network, *member);
+                HttpReply::ok(report.ok_or_else(|| HttpReply::empty(404))?)
+            }
             Route::AllNetworks => {
                 let networks = self.networks.values().map(|state| {
                     let mut record = state.record.to_json();
@@ -198,7 +219,7 @@ impl Controller {
         for _ in 0..ID_TRIES {
             let suffix = u64::from(self.random.next_u32() & 0xff_ffff).max(1);
             let id = NetworkId(prefix | suffix);
-            if !self.networks.contains_key(&id) {
+            if !self.networks.contains_key(&id) && !self.tombstones.contains_key(&id) {
                 return self.post_network(now, id, body);
             }
         }
@@ -206,7 +227,8 @@ impl Controller {
     }
 
     fn post_network(&mut self, now: i64, id: NetworkId, body: &[u8]) -> Outcome {
-        let body = object(body)?;
+        let mut body = object(body)?;
+        strict::network(&mut body)?;
         // Before anything else: a source that is refused leaves all of the request unapplied.
         let compiled = source::compiled(&body)
             .map_err(|problem| HttpReply { status: 400, body: Some(problem), pretty: false })?
@@ -217,16 +239,19 @@ impl Controller {
                 let mut record = state.record.clone();
                 record.apply(&body);
                 record.apply(&compiled);
-                (state.save_network(store, record)?, state.record.to_json())
+                (state.save_network(store, record, Vec::new())?, state.record.to_json())
             }
             None => {
                 let mut record = Network::new(id, now);
                 record.apply(&body);
                 record.apply(&compiled);
                 let mut state = NetworkState::new(Network::new(id, now));
-                let changed = state.save_network(store, record)?;
+                let deleted = self.tombstones.contains_key(&id);
+                let also = deleted.then_some(Change::DeleteTombstone { network: id }).into_iter().collect();
+                let changed = state.save_network(store, record, also)?;
                 let record = state.record.to_json();
                 self.networks.insert(id, state);
+                self.tombstones.remove(&id);
                 (changed, record)
             }
         };
@@ -244,9 +269,9 @@ impl Controller {
         body: &[u8],
         actions: &mut Vec<Action>,
     ) -> Outcome {
-        let store = self.store.as_mut();
-        let state = self.networks.get_mut(&network).ok_or_else(|| HttpReply::empty(404))?;
-        let body = object(body)?;
+        let state = self.networks.get(&network).ok_or_else(|| HttpReply::empty(404))?;
+        let mut body = object(body)?;
+        strict::member(&mut body)?;
         let old = state.member(address).cloned();
         let mut member = old.clone().unwrap_or_else(|| Member::new(network, address, now));
         let never_authorized = !member.authorized && member.last_authorized == 0;
@@ -266,12 +291,20 @@ impl Controller {
                 return Err(HttpReply::error(409, problem));
             }
         }
-        let changed = state.save_member(store, member)?.is_some();
+        let put_out = was_put_out(old.as_ref(), &member);
+        let also = if put_out { self.revocation_changes(now, network, &[address]) } else { Vec::new() };
+        let store = self.store.as_mut();
+        let state = self.networks.get_mut(&network).ok_or_else(|| HttpReply::empty(404))?;
+        let changed = state.save_member(store, member, also)?.is_some();
         let saved = state.member(address).cloned().ok_or_else(|| HttpReply::empty(404))?;
         if changed {
             actions.extend(self.member_changed(now, old.as_ref(), &saved));
         }
-        Ok(HttpReply::ok(saved.to_json()))
+        let mut answer = saved.to_json();
+        if put_out && let Some(report) = self.revocation_report(now, network, address) {
+            answer["revocation"] = report;
+        }
+        Ok(HttpReply::ok(answer))
     }
 
     fn delete_member(
@@ -281,31 +314,57 @@ impl Controller {
         address: Address,
         actions: &mut Vec<Action>,
     ) -> Outcome {
+        let state = self.networks.get(&network).ok_or_else(|| HttpReply::empty(404))?;
+        let was_in = state.member(address).is_some_and(|member| member.authorized);
+        let also = if was_in { self.revocation_changes(now, network, &[address]) } else { Vec::new() };
         let store = self.store.as_mut();
         let state = self.networks.get_mut(&network).ok_or_else(|| HttpReply::empty(404))?;
         // The target is told as well, so ask before it is forgotten.
         let online = state.online(now);
-        let deleted = state.delete_member(store, address)?.ok_or_else(|| HttpReply::empty(404))?;
-        if deleted.authorized {
-            actions.extend(self.revoke(now, network, address, online));
+        let deleted = state.delete_member(store, address, also)?.ok_or_else(|| HttpReply::empty(404))?;
+        let mut answer = deleted.to_json();
+        if was_in {
+            self.note_revoked(now, network, &[address]);
+            actions.extend(self.tell_of(now, network, address, &online));
+            if let Some(report) = self.revocation_report(now, network, address) {
+                answer["revocation"] = report;
+            }
         }
         if deleted.active_bridge {
             self.push_network(now, network);
         }
-        Ok(HttpReply::ok(deleted.to_json()))
+        Ok(HttpReply::ok(answer))
     }
 
-    fn delete_network(&mut self, now: i64, id: NetworkId, actions: &mut Vec<Action>) -> Outcome {
-        if !self.networks.contains_key(&id) {
-            return Err(HttpReply::empty(404));
+    /// Deletes a network. Its members are told by a last configuration, now or when they ask; their certificates stay void
+    /// should it be made anew.
+    fn delete_network(&mut self, now: i64, id: NetworkId) -> Outcome {
+        let state = self.networks.get(&id).ok_or_else(|| HttpReply::empty(404))?;
+        let members: Vec<Address> = state
+            .members()
+            .values()
+            .filter(|member| member.authorized)
+            .map(|member| member.address)
+            .collect();
+        let mut changes = vec![Change::DeleteNetwork { network: id }];
+        let ours = id.controller() == self.address();
+        let tombstone = Tombstone::new(now, state.record.revision);
+        let crowded = tombstone::crowded_out(&self.tombstones).filter(|_| ours);
+        if ours {
+            changes.extend(crowded.map(|oldest| Change::DeleteTombstone { network: oldest }));
+            changes.push(Change::PutTombstone { network: id, record: tombstone.record() });
+            changes.extend(self.revocation_changes(now, id, &members));
         }
-        self.store.commit(&[Change::DeleteNetwork { network: id }])?;
+        self.store.commit(&changes)?;
+        if ours {
+            self.note_revoked(now, id, &members);
+            self.pushes.extend(members.into_iter().map(|member| (id, member)));
+            if let Some(oldest) = crowded {
+                self.tombstones.remove(&oldest);
+            }
+            self.tombstones.insert(id, tombstone);
+        }
         let state = self.networks.remove(&id).ok_or_else(|| HttpReply::empty(404))?;
-        let online = state.online(now);
-        // Who was never let in holds no certificate to revoke.
-        for member in state.members().values().filter(|member| member.authorized) {
-            actions.extend(self.revoke(now, id, member.address, online.clone()));
-        }
         Ok(HttpReply::ok(state.record.to_json()))
     }
 }

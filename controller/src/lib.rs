@@ -10,27 +10,34 @@
 
 mod coerce;
 mod controller;
+mod courier;
 mod grant;
 mod http;
+mod lease;
 mod member;
 mod network;
 mod pool;
 mod push;
+mod revoked;
 mod rule_list;
 mod source;
 mod state;
 pub mod store;
+mod strict;
 mod token;
+mod tombstone;
 
 pub use controller::{
     Action, CODE_ACCESS_DENIED, CODE_AUTHENTICATION_REQUIRED, CODE_NOT_FOUND, Controller, Request, Seen,
 };
+pub use courier::Acknowledgement;
 pub use http::HttpReply;
 pub use member::{Authorizer, Member, Version};
 pub use network::{
-    CapabilityDefinition, DEFAULT_MTU, DEFAULT_WINDOW, Dns, MTU_RANGE, Network, Pool, Route, TagDefinition,
-    V6AssignMode, WINDOW_RANGE,
+    CapabilityDefinition, DEFAULT_AUTO_ASSIGN_LIMIT, DEFAULT_MTU, DEFAULT_WINDOW, Dns, MTU_RANGE, Network,
+    Pool, Route, TagDefinition, V6AssignMode, WINDOW_RANGE,
 };
+pub use revoked::Legacy;
 pub use rule_list::RuleList;
 pub use state::MAX_STRANGERS;
 pub use store::{MemoryStore, SqliteStore, Store, StoreError};

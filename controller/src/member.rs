@@ -23,7 +23,7 @@ const DROPPED: [&str; 7] = [
 ];
 
 /// Keys rendered from the typed fields.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 29] = [
     "id",
     "address",
     "nwid",
@@ -49,6 +49,8 @@ const KNOWN: [&str; 27] = [
     "lastAuthorizedCredentialType",
     "lastAuthorizedCredential",
     "ssoExempt",
+    "acknowledges",
+    "automaticAssignments",
     "revision",
     "meta",
 ];
@@ -104,6 +106,8 @@ pub struct Member {
     pub no_auto_assign_ips: bool,
     /// Addresses it holds, without prefix, in order of assignment.
     pub ip_assignments: Vec<IpAddr>,
+    /// Those of them that it got from the pools, and may have to give back.
+    pub automatic: Vec<IpAddr>,
     /// Its tags by ID.
     pub tags: BTreeMap<u32, u32>,
     /// IDs of its capabilities.
@@ -130,6 +134,8 @@ pub struct Member {
     pub credential: Option<String>,
     /// Whether it is spared SSO.
     pub sso_exempt: bool,
+    /// Whether it acknowledges revocations, as ztnodes do.
+    pub acknowledges: bool,
     /// Saves so far.
     pub revision: u64,
     /// Fields of a stored record that mean nothing here.
@@ -147,6 +153,9 @@ impl Member {
     #[must_use]
     pub fn from_stored(network: NetworkId, address: Address, record: &Map<String, Value>, now: i64) -> Self {
         let field = |key: &str| record.get(key);
+        let ips = |key: &str| {
+            array(field(key)).unwrap_or_default().iter().filter_map(|v| coerce::ip(v.as_str()?)).collect()
+        };
         Self {
             network,
             address,
@@ -154,11 +163,8 @@ impl Member {
             authorized: boolean(field("authorized"), false),
             active_bridge: boolean(field("activeBridge"), false),
             no_auto_assign_ips: boolean(field("noAutoAssignIps"), false),
-            ip_assignments: array(field("ipAssignments"))
-                .unwrap_or_default()
-                .iter()
-                .filter_map(|v| coerce::ip(v.as_str()?))
-                .collect(),
+            ip_assignments: ips("ipAssignments"),
+            automatic: ips("automaticAssignments"),
             tags: read_tags(array(field("tags")).unwrap_or_default()),
             capabilities: array(field("capabilities"))
                 .unwrap_or_default()
@@ -181,6 +187,7 @@ impl Member {
             credential_type: optional_string(field("lastAuthorizedCredentialType")),
             credential: optional_string(field("lastAuthorizedCredential")),
             sso_exempt: boolean(field("ssoExempt"), false),
+            acknowledges: boolean(field("acknowledges"), false),
             revision: int(field("revision"), 0),
             extra: coerce::unknown(record, &KNOWN, &DROPPED),
         }
@@ -197,8 +204,12 @@ impl Member {
             Some(list) => Some(read_assignments(list)?),
             None => None,
         };
-        if let Some(list) = assignments {
+        // Many tools post the whole record back. A list that somebody changed is meant as it stands.
+        if let Some(list) = assignments
+            && list != self.ip_assignments
+        {
             self.ip_assignments = list;
+            self.automatic.clear();
         }
         if has("name") {
             self.name = Some(string(field("name"), ""));
@@ -248,6 +259,11 @@ impl Member {
         self.credential = credential;
     }
 
+    /// Whether nobody but a public network let it in.
+    pub(crate) fn came_by_itself(&self) -> bool {
+        self.authorized && self.credential_type.as_deref() == Some(Authorizer::Public.name())
+    }
+
     /// The ID of the join token that let it in, if one did and nothing else since.
     pub(crate) fn join_token(&self) -> Option<&str> {
         let by_token = self.credential_type.as_deref() == Some(Authorizer::Token.name());
@@ -291,6 +307,9 @@ impl Member {
         set("activeBridge", json!(self.active_bridge));
         set("noAutoAssignIps", json!(self.no_auto_assign_ips));
         set("ipAssignments", self.ip_assignments.iter().map(|ip| json!(ip.to_string())).collect());
+        if !self.automatic.is_empty() {
+            set("automaticAssignments", self.automatic.iter().map(|ip| json!(ip.to_string())).collect());
+        }
         set("tags", self.tags.iter().map(|(id, value)| json!([id, value])).collect());
         set("capabilities", self.capabilities.iter().map(|id| json!(id)).collect());
         set("remoteTraceTarget", json!(self.remote_trace_target));
@@ -309,6 +328,9 @@ impl Member {
         set("lastAuthorizedCredentialType", json!(self.credential_type));
         set("lastAuthorizedCredential", json!(self.credential));
         set("ssoExempt", json!(self.sso_exempt));
+        if self.acknowledges {
+            set("acknowledges", json!(true));
+        }
         set("revision", json!(self.revision));
         Value::Object(record)
     }

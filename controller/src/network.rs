@@ -18,6 +18,8 @@ pub const MTU_RANGE: std::ops::RangeInclusive<u64> = 1280..=10000;
 pub const DEFAULT_MTU: u64 = 2800;
 /// How far apart two members' certificates may be issued, ms, when the network does not say.
 pub const DEFAULT_WINDOW: u64 = 1_800_000;
+/// How many members of a public network get addresses from the pools when it does not say.
+pub const DEFAULT_AUTO_ASSIGN_LIMIT: u64 = 16_384;
 /// Limits of that window, ms.
 pub const WINDOW_RANGE: std::ops::RangeInclusive<u64> = 300_000..=7_200_000;
 
@@ -26,7 +28,7 @@ const DROPPED: [&str; 5] =
     ["clock", "authorizedMemberCount", "activeMemberCount", "totalMemberCount", "lastModified"];
 
 /// Keys rendered from the typed fields.
-const KNOWN: [&str; 27] = [
+const KNOWN: [&str; 28] = [
     "id",
     "nwid",
     "objtype",
@@ -53,6 +55,7 @@ const KNOWN: [&str; 27] = [
     "clientId",
     "authorizationEndpoint",
     "certificateTimeoutWindowSize",
+    "autoAssignLimit",
     "meta",
 ];
 
@@ -223,6 +226,9 @@ pub struct Network {
     pub authorization_endpoint: String,
     /// Certificate window, ms, if not [`DEFAULT_WINDOW`]; clamped to [`WINDOW_RANGE`] when used.
     pub certificate_window: Option<u64>,
+    /// How many members that a public network let in by itself get addresses from the pools, if not
+    /// [`DEFAULT_AUTO_ASSIGN_LIMIT`].
+    pub auto_assign_limit: Option<u64>,
     /// Fields of a stored record that mean nothing here.
     extra: Map<String, Value>,
 }
@@ -266,6 +272,7 @@ impl Network {
             client_id: string(field("clientId"), ""),
             authorization_endpoint: string(field("authorizationEndpoint"), ""),
             certificate_window: field("certificateTimeoutWindowSize").map(|v| int(Some(v), DEFAULT_WINDOW)),
+            auto_assign_limit: field("autoAssignLimit").map(|v| int(Some(v), DEFAULT_AUTO_ASSIGN_LIMIT)),
             extra: coerce::unknown(record, &KNOWN, &DROPPED),
         };
         network.read_lists(record, RuleList::from_stored_field);
@@ -325,6 +332,9 @@ impl Network {
         }
         if has("authorizationEndpoint") {
             self.authorization_endpoint = string(field("authorizationEndpoint"), "");
+        }
+        if has("autoAssignLimit") {
+            self.auto_assign_limit = Some(int(field("autoAssignLimit"), DEFAULT_AUTO_ASSIGN_LIMIT));
         }
         match field("certificateTimeoutWindowSize") {
             None => {}
@@ -413,6 +423,9 @@ impl Network {
         set("authorizationEndpoint", json!(self.authorization_endpoint));
         if let Some(window) = self.certificate_window {
             set("certificateTimeoutWindowSize", json!(window));
+        }
+        if let Some(limit) = self.auto_assign_limit {
+            set("autoAssignLimit", json!(limit));
         }
         Value::Object(record)
     }

@@ -2,9 +2,7 @@
 //!
 //! Specification: VL2 controller, change propagation.
 
-use protocol::credential::{Revocation, kind, revocation};
 use protocol::{Address, NetworkId};
-use rand::Rng;
 
 use crate::controller::{Action, Controller};
 use crate::member::Member;
@@ -17,7 +15,9 @@ impl Controller {
     /// Does what is due: waiting pushes, and revocations of members whose authentication ended. To be called at
     /// [`Controller::next_deadline`]; calling it more often does no harm.
     pub fn tick(&mut self, now: i64) -> Vec<Action> {
+        self.prune_revoked(now);
         let mut actions = self.expire(now);
+        actions.extend(self.bring(now));
         actions.extend(self.drain_pushes(now));
         actions
     }
@@ -28,7 +28,9 @@ impl Controller {
         if !self.pushes.is_empty() {
             return Some(0);
         }
-        self.expiries.first().map(|(at, _, _)| *at)
+        let expiry = self.expiries.first().map(|(at, _, _)| *at);
+        let due = self.due.first().map(|(at, _, _)| *at);
+        expiry.into_iter().chain(due).min()
     }
 
     /// Notes that all online members of a network need its new configuration.
@@ -52,6 +54,10 @@ impl Controller {
             if network.controller() != self.address() {
                 continue;
             }
+            if self.tombstones.contains_key(&network) {
+                actions.extend(self.last_config(network, member, None));
+                continue;
+            }
             let Some(state) = self.networks.get(&network) else { continue };
             let Some(live) = state.live(member).filter(|live| live.is_online(now)) else { continue };
             // A public network lets everybody in, but not by the very push that follows a deauthorization: that
@@ -68,45 +74,20 @@ impl Controller {
         actions
     }
 
-    /// The revocation of a member's certificate, for everybody who is online in its network, itself included.
-    pub(crate) fn revoke(
-        &mut self,
-        now: i64,
-        network: NetworkId,
-        member: Address,
-        to: Vec<Address>,
-    ) -> Option<Action> {
-        if to.is_empty() || network.controller() != self.address() {
-            return None;
-        }
-        let mut revocation = Revocation {
-            id: self.random.next_u32(),
-            network,
-            credential_id: 0,
-            threshold: now,
-            flags: revocation::FAST_PROPAGATE,
-            target: member,
-            signer: self.address(),
-            kind: kind::COM,
-            signature: [0; 96],
-        };
-        revocation.sign(&self.identity);
-        Some(Action::Revoke { to, revocation })
-    }
-
     /// What follows from a saved member: a push to it, to all if it became or ceased to be a bridge (they all hold
-    /// the list), and a revocation if it was authorized and is no more.
-    pub(crate) fn member_changed(&mut self, now: i64, old: Option<&Member>, new: &Member) -> Option<Action> {
+    /// the list), and word of its revocation, which was saved with it, if it was authorized and is no more.
+    pub(crate) fn member_changed(&mut self, now: i64, old: Option<&Member>, new: &Member) -> Vec<Action> {
         let network = new.network;
         self.push_member(network, new.address);
         if old.is_some_and(|old| old.active_bridge) != new.active_bridge {
             self.push_network(now, network);
         }
-        if old.is_some_and(|old| old.authorized) && !new.authorized {
-            let to = self.networks.get(&network)?.online(now);
-            return self.revoke(now, network, new.address, to);
+        if was_put_out(old, new) {
+            self.note_revoked(now, network, &[new.address]);
+            let online = self.networks.get(&network).map(|state| state.online(now)).unwrap_or_default();
+            return self.tell_of(now, network, new.address, &online);
         }
-        None
+        Vec::new()
     }
 
     fn expire(&mut self, now: i64) -> Vec<Action> {
@@ -121,10 +102,21 @@ impl Controller {
                     .member(member)
                     .is_some_and(|record| !record.sso_exempt && record.authentication_expiry <= now);
             if ended {
-                let to = state.online(now);
-                actions.extend(self.revoke(now, network, member, to));
+                let online = state.online(now);
+                let changes = self.revocation_changes(now, network, &[member]);
+                if let Err(problem) = self.store.commit(&changes) {
+                    // Who is there hears of it all the same.
+                    tracing::error!(%network, %member, "the end of an authentication is not kept: {problem}");
+                }
+                self.note_revoked(now, network, &[member]);
+                actions.extend(self.tell_of(now, network, member, &online));
             }
         }
         actions
     }
+}
+
+/// Whether a change put a member out.
+pub(crate) fn was_put_out(old: Option<&Member>, new: &Member) -> bool {
+    old.is_some_and(|old| old.authorized) && !new.authorized
 }

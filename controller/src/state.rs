@@ -29,11 +29,13 @@ pub(crate) struct Wants {
     pub(crate) rules_engine: u64,
     /// Whether it asked for the source lines of the rules.
     pub(crate) rule_lines: bool,
+    /// Which run of a node that acknowledges revocations this is; 0 = it does not.
+    pub(crate) run: u64,
 }
 
 impl From<&RequestMetadata> for Wants {
     fn from(metadata: &RequestMetadata) -> Self {
-        Self { rules_engine: metadata.rules_engine, rule_lines: metadata.rule_lines }
+        Self { rules_engine: metadata.rules_engine, rule_lines: metadata.rule_lines, run: metadata.run }
     }
 }
 
@@ -71,6 +73,10 @@ pub(crate) struct NetworkState {
     bridges: BTreeSet<Address>,
     strangers: BTreeSet<(i64, Address)>,
     authorized: usize,
+    /// Members that let themselves in and hold addresses of the pools.
+    lent: usize,
+    /// When idle members were last looked for.
+    pub(crate) reclaimed: i64,
     tokens: Tokens,
 }
 
@@ -85,6 +91,8 @@ impl NetworkState {
             bridges: BTreeSet::new(),
             strangers: BTreeSet::new(),
             authorized: 0,
+            lent: 0,
+            reclaimed: 0,
             tokens: Tokens::default(),
         }
     }
@@ -134,6 +142,11 @@ impl NetworkState {
     /// Members with `authorized`.
     pub(crate) fn authorized(&self) -> usize {
         self.authorized
+    }
+
+    /// Members that let themselves in and hold addresses of the pools.
+    pub(crate) fn lent(&self) -> usize {
+        self.lent
     }
 
     /// Members nobody but themselves ever said anything about.
@@ -192,6 +205,7 @@ impl NetworkState {
             self.strangers.insert((member.creation_time, address));
         }
         self.authorized += usize::from(member.authorized);
+        self.lent += usize::from(borrows(&member));
         self.members.insert(address, member);
     }
 
@@ -203,6 +217,7 @@ impl NetworkState {
             self.bridges.remove(&address);
             self.strangers.remove(&(old.creation_time, address));
             self.authorized -= usize::from(old.authorized);
+            self.lent -= usize::from(borrows(old));
         }
     }
 
@@ -213,13 +228,15 @@ impl NetworkState {
     }
 
     /// Saves a member: first in the store, then here, so that nobody is told what a crash could undo.
-    /// Returns the previous record if anything but the revision differs, `None` in `Some` for a new member.
+    /// Returns the previous record if anything but the revision differs, `None` in `Some` for a new member. `also` is stored
+    /// in the same step.
     pub(crate) fn save_member(
         &mut self,
         store: &mut dyn Store,
         member: Member,
+        also: Vec<Change>,
     ) -> Result<Option<Option<Member>>, StoreError> {
-        self.save_admitted(store, member, None)
+        self.save_with(store, member, None, also)
     }
 
     /// [`NetworkState::save_member`] of a member that was let in by a join token, together with that token: a use is counted
@@ -227,8 +244,18 @@ impl NetworkState {
     pub(crate) fn save_admitted(
         &mut self,
         store: &mut dyn Store,
+        member: Member,
+        token: Option<JoinToken>,
+    ) -> Result<Option<Option<Member>>, StoreError> {
+        self.save_with(store, member, token, Vec::new())
+    }
+
+    fn save_with(
+        &mut self,
+        store: &mut dyn Store,
         mut member: Member,
         token: Option<JoinToken>,
+        also: Vec<Change>,
     ) -> Result<Option<Option<Member>>, StoreError> {
         let old = self.members.get(&member.address).cloned();
         member.revision = old.as_ref().map_or(0, |old| old.revision);
@@ -240,6 +267,7 @@ impl NetworkState {
         let mut changes =
             vec![Change::PutMember { network, member: member.address, record: member.to_json() }];
         changes.extend(token.as_ref().map(|token| put_token(network, token)));
+        changes.extend(also);
         let crowded = old.is_none() && member.is_stranger() && self.strangers.len() >= MAX_STRANGERS;
         let evicted = if crowded { self.strangers.first().map(|(_, oldest)| *oldest) } else { None };
         if let Some(oldest) = evicted {
@@ -256,31 +284,37 @@ impl NetworkState {
         Ok(Some(old))
     }
 
-    /// Removes a member, first from the store.
+    /// Removes a member, first from the store. `also` is stored in the same step.
     pub(crate) fn delete_member(
         &mut self,
         store: &mut dyn Store,
         address: Address,
+        also: Vec<Change>,
     ) -> Result<Option<Member>, StoreError> {
         if !self.members.contains_key(&address) {
             return Ok(None);
         }
-        store.commit(&[Change::DeleteMember { network: self.record.id, member: address }])?;
+        let mut changes = vec![Change::DeleteMember { network: self.record.id, member: address }];
+        changes.extend(also);
+        store.commit(&changes)?;
         Ok(self.remove(address))
     }
 
-    /// Saves the network's own record; false when nothing but the revision differs.
+    /// Saves the network's own record; false when nothing but the revision differs. `also` is stored in the same step.
     pub(crate) fn save_network(
         &mut self,
         store: &mut dyn Store,
         mut record: Network,
+        also: Vec<Change>,
     ) -> Result<bool, StoreError> {
         record.revision = self.record.revision;
         if record == self.record && record.revision > 0 {
             return Ok(false);
         }
         record.revision += 1;
-        store.commit(&[Change::PutNetwork { network: record.id, record: record.to_json() }])?;
+        let mut changes = vec![Change::PutNetwork { network: record.id, record: record.to_json() }];
+        changes.extend(also);
+        store.commit(&changes)?;
         let same_rules = record.rules_source == self.record.rules_source
             && record.rules == self.record.rules
             && record.capabilities == self.record.capabilities;
@@ -294,4 +328,9 @@ impl NetworkState {
 
 fn put_token(network: NetworkId, token: &JoinToken) -> Change {
     Change::PutToken { network, token: token.id.to_string(), record: token.to_stored(network) }
+}
+
+/// Whether a member let itself in and holds addresses of the pools.
+fn borrows(member: &Member) -> bool {
+    member.came_by_itself() && !member.automatic.is_empty()
 }

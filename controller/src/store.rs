@@ -44,7 +44,23 @@ pub enum Change {
         /// The whole record.
         record: Value,
     },
-    /// Remove a network with all its members and join tokens.
+    /// Create or replace the revocation of a member, who may be gone, as the network may.
+    PutRevocation {
+        /// Its network.
+        network: NetworkId,
+        /// Whose certificate is void.
+        member: Address,
+        /// The whole record.
+        record: Value,
+    },
+    /// Note that a network was deleted.
+    PutTombstone {
+        /// Its ID.
+        network: NetworkId,
+        /// The whole record.
+        record: Value,
+    },
+    /// Remove a network with all its members and join tokens; revocations stay.
     DeleteNetwork {
         /// Its ID.
         network: NetworkId,
@@ -55,6 +71,18 @@ pub enum Change {
         network: NetworkId,
         /// Its address.
         member: Address,
+    },
+    /// Remove the revocation of one member.
+    DeleteRevocation {
+        /// Its network.
+        network: NetworkId,
+        /// Whose certificate was void.
+        member: Address,
+    },
+    /// Forget that a network was deleted.
+    DeleteTombstone {
+        /// Its ID.
+        network: NetworkId,
     },
     /// Remove one join token.
     DeleteToken {
@@ -74,6 +102,10 @@ pub struct Records {
     pub members: Vec<(NetworkId, Address, Map<String, Value>)>,
     /// All join tokens by their IDs; every network named here is among `networks`.
     pub tokens: Vec<(NetworkId, String, Map<String, Value>)>,
+    /// All revocations by whose certificates are void.
+    pub revocations: Vec<(NetworkId, Address, Map<String, Value>)>,
+    /// All deleted networks.
+    pub tombstones: Vec<(NetworkId, Map<String, Value>)>,
 }
 
 /// Keeps records. Implementations must be durable: a batch whose `commit` returned `Ok` survives a crash.

@@ -166,6 +166,7 @@ pub(crate) fn admit(
     member.tags.extend(&used.tags);
     if !used.ips.is_empty() {
         member.ip_assignments.clone_from(&used.ips);
+        member.automatic.clear();
     }
     Ok(used)
 }

@@ -20,8 +20,9 @@ pub const RULES_ENGINE_REVISION: u64 = 1;
 pub const VENDOR: u64 = 1;
 /// Longest metadata dictionary, in bytes without the NUL the reference implementation counts in.
 pub const MAX_METADATA: usize = 1023;
-/// Our own key.
+/// Our own keys.
 const RULE_LINES: &str = "ztnode.lines";
+const RUN: &str = "ztnode.run";
 
 /// Metadata of a configuration request. A controller reads absent numbers as 0.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +58,10 @@ pub struct RequestMetadata {
     /// `ztnode.lines`, our own: whether the member wants the source lines of the rules in its configuration
     /// ([`crate::netconf::RuleLines`]); not sent if not. The reference's controller passes it over.
     pub rule_lines: bool,
+    /// `ztnode.run`, our own: says that the member acknowledges revocations, and tells one run of it from another: what an
+    /// earlier run acknowledged, this one may have forgotten. 0 = it does not; not sent then. The reference's controller
+    /// passes it over.
+    pub run: u64,
 }
 
 impl RequestMetadata {
@@ -80,6 +85,7 @@ impl RequestMetadata {
             platform: platform(),
             authorization: authorization.to_owned(),
             rule_lines: true,
+            run: 0,
         }
     }
 
@@ -106,6 +112,9 @@ impl RequestMetadata {
         if self.rule_lines {
             d.push_bool(RULE_LINES, true);
         }
+        if self.run != 0 {
+            d.push_hex(RUN, self.run);
+        }
         d
     }
 
@@ -129,6 +138,7 @@ impl RequestMetadata {
             platform: d.get_str("o"),
             authorization: d.get_str("a"),
             rule_lines: d.get_str(RULE_LINES) == "1",
+            run: d.get_hex(RUN, 0),
         }
     }
 }
@@ -161,7 +171,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_key_comes_last_and_only_when_it_says_something() {
+    fn our_keys_come_last_and_only_when_they_say_something() {
+        let running = RequestMetadata { run: 0x2a, ..RequestMetadata::ours("token:x") };
+        let text = running.to_dictionary().into_bytes();
+        assert!(
+            text.ends_with(b"\nztnode.lines=1\nztnode.run=000000000000002a"),
+            "{}",
+            String::from_utf8_lossy(&text)
+        );
+        assert_eq!(RequestMetadata::from_dictionary(&text), running);
         let ours = RequestMetadata::ours("token:x");
         let text = ours.to_dictionary().into_bytes();
         assert!(text.ends_with(b"\na=token:x\nztnode.lines=1"));

@@ -13,6 +13,8 @@ struct Content {
     networks: BTreeMap<NetworkId, Map<String, Value>>,
     members: BTreeMap<(NetworkId, Address), Map<String, Value>>,
     tokens: BTreeMap<(NetworkId, String), Map<String, Value>>,
+    revocations: BTreeMap<(NetworkId, Address), Map<String, Value>>,
+    tombstones: BTreeMap<NetworkId, Map<String, Value>>,
     commits: u64,
     refuse: bool,
 }
@@ -63,6 +65,12 @@ impl Store for MemoryStore {
                 .iter()
                 .map(|((nw, token), record)| (*nw, token.clone(), record.clone()))
                 .collect(),
+            revocations: content
+                .revocations
+                .iter()
+                .map(|((nw, member), record)| (*nw, *member, record.clone()))
+                .collect(),
+            tombstones: content.tombstones.iter().map(|(id, record)| (*id, record.clone())).collect(),
         })
     }
 
@@ -94,6 +102,18 @@ impl Store for MemoryStore {
                 }
                 Change::PutToken { network, token, record } => {
                     content.tokens.insert((*network, token.clone()), object(record));
+                }
+                Change::PutRevocation { network, member, record } => {
+                    content.revocations.insert((*network, *member), object(record));
+                }
+                Change::DeleteRevocation { network, member } => {
+                    content.revocations.remove(&(*network, *member));
+                }
+                Change::PutTombstone { network, record } => {
+                    content.tombstones.insert(*network, object(record));
+                }
+                Change::DeleteTombstone { network } => {
+                    content.tombstones.remove(network);
                 }
                 Change::DeleteToken { network, token } => {
                     content.tokens.remove(&(*network, token.clone()));

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use super::{Change, ImportReport, Records, Store, StoreError, import_json_dir};
 
 /// The layout this program writes; kept in the table `schema_version`.
-pub const SCHEMA_VERSION: i64 = 2;
+pub const SCHEMA_VERSION: i64 = 3;
 
 /// "ztnC", so that `file` and a person can tell what the database is.
 const APPLICATION_ID: i32 = 0x7a74_6e43;
@@ -25,6 +25,20 @@ const TOKENS: &str = "
         id TEXT NOT NULL,
         record TEXT NOT NULL,
         PRIMARY KEY (network, id)
+    ) STRICT, WITHOUT ROWID;
+";
+
+/// What version 3 added. Neither table hangs on a network's record: what they hold outlives it.
+const REVOCATIONS: &str = "
+    CREATE TABLE revocation (
+        network TEXT NOT NULL,
+        member TEXT NOT NULL,
+        record TEXT NOT NULL,
+        PRIMARY KEY (network, member)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE tombstone (
+        network TEXT PRIMARY KEY,
+        record TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
 ";
 
@@ -152,6 +166,30 @@ impl Store for SqliteStore {
             let network_id = network.parse().map_err(|_| self.damaged(format!("network \"{network}\"")))?;
             let (id, record) = self.parse::<String>(&id, &record, "token")?;
             records.tokens.push((network_id, id, record));
+        }
+        let mut query = self
+            .connection
+            .prepare("SELECT network, member, record FROM revocation ORDER BY network, member")
+            .map_err(&failed)?;
+        let mut rows = query.query([]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let network: String = row.get(0).map_err(&failed)?;
+            let member: String = row.get(1).map_err(&failed)?;
+            let record: String = row.get(2).map_err(&failed)?;
+            let network_id = network.parse().map_err(|_| self.damaged(format!("network \"{network}\"")))?;
+            let (member, record) = self.parse::<Address>(&member, &record, "revocation")?;
+            records.revocations.push((network_id, member, record));
+        }
+        let mut query = self
+            .connection
+            .prepare("SELECT network, record FROM tombstone ORDER BY network")
+            .map_err(&failed)?;
+        let mut rows = query.query([]).map_err(&failed)?;
+        while let Some(row) = rows.next().map_err(&failed)? {
+            let network: String = row.get(0).map_err(&failed)?;
+            let record: String = row.get(1).map_err(&failed)?;
+            let (network, record) = self.parse::<NetworkId>(&network, &record, "deleted network")?;
+            records.tombstones.push((network, record));
         }
         Ok(records)
     }
@@ -293,6 +331,7 @@ fn create(path: &Path, json_dir: Option<&Path>) -> Result<Option<ImportReport>, 
     connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
     connection.execute_batch(SCHEMA).map_err(failed)?;
     connection.execute_batch(TOKENS).map_err(failed)?;
+    connection.execute_batch(REVOCATIONS).map_err(failed)?;
     connection.execute("INSERT INTO schema_version VALUES (?1)", [SCHEMA_VERSION]).map_err(failed)?;
     prepare(&connection).map_err(failed)?;
     let mut store = SqliteStore {
@@ -342,6 +381,9 @@ fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
     if version < 2 {
         transaction.execute_batch(TOKENS)?;
     }
+    if version < 3 {
+        transaction.execute_batch(REVOCATIONS)?;
+    }
     if version < SCHEMA_VERSION {
         transaction.execute("UPDATE schema_version SET version = ?1", [SCHEMA_VERSION])?;
     }
@@ -368,6 +410,24 @@ fn apply(transaction: &Connection, change: &Change) -> rusqlite::Result<()> {
                  ON CONFLICT (network, id) DO UPDATE SET record = excluded.record",
             )?
             .execute(params![network.to_string(), token, record.to_string()])?,
+        Change::PutRevocation { network, member, record } => transaction
+            .prepare_cached(
+                "INSERT INTO revocation (network, member, record) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (network, member) DO UPDATE SET record = excluded.record",
+            )?
+            .execute(params![network.to_string(), member.to_string(), record.to_string()])?,
+        Change::DeleteRevocation { network, member } => transaction
+            .prepare_cached("DELETE FROM revocation WHERE network = ?1 AND member = ?2")?
+            .execute([network.to_string(), member.to_string()])?,
+        Change::PutTombstone { network, record } => transaction
+            .prepare_cached(
+                "INSERT INTO tombstone (network, record) VALUES (?1, ?2)
+                 ON CONFLICT (network) DO UPDATE SET record = excluded.record",
+            )?
+            .execute(params![network.to_string(), record.to_string()])?,
+        Change::DeleteTombstone { network } => transaction
+            .prepare_cached("DELETE FROM tombstone WHERE network = ?1")?
+            .execute([network.to_string()])?,
         Change::DeleteToken { network, token } => transaction
             .prepare_cached("DELETE FROM token WHERE network = ?1 AND id = ?2")?
             .execute([&network.to_string(), token])?,

@@ -22,7 +22,10 @@ pub(crate) fn member(address: u64) -> Identity {
 
 pub(crate) struct Fixture {
     pub(crate) controller: Controller,
+    store: MemoryStore,
     pub(crate) now: i64,
+    /// What came with answers: revocations, the refusal behind a last configuration.
+    pub(crate) brought: Vec<Action>,
     next_packet: u64,
 }
 
@@ -51,13 +54,44 @@ impl Answer {
 
 impl Fixture {
     pub(crate) fn new() -> Self {
-        Self::over(Box::new(MemoryStore::new()))
+        let store = MemoryStore::new();
+        Self { store: store.clone(), ..Self::over(Box::new(store)) }
+    }
+
+    /// Another process over what this one kept in memory.
+    pub(crate) fn restarted(self) -> Self {
+        let Self { store, now, next_packet, .. } = self;
+        Self { store: store.clone(), now, next_packet, ..Self::over(Box::new(store)) }
+    }
+
+    /// Asks as a node that has a configuration of that age.
+    pub(crate) fn ask_holding(&mut self, who: &Identity, held: i64) -> Vec<Action> {
+        self.ask_raw(NETWORK, who, &RequestMetadata::ours(""), held)
+    }
+
+    /// Asks as a run of a node that acknowledges revocations.
+    pub(crate) fn ask_as_run(&mut self, who: &Identity, run: u64) -> Vec<Action> {
+        self.ask_raw(NETWORK, who, &RequestMetadata { run, ..RequestMetadata::ours("") }, 0)
+    }
+
+    fn ask_raw(
+        &mut self,
+        network: NetworkId,
+        who: &Identity,
+        metadata: &RequestMetadata,
+        held: i64,
+    ) -> Vec<Action> {
+        let packet_id = self.next_packet;
+        self.next_packet += 1;
+        let metadata = metadata.to_dictionary().into_bytes();
+        let request = Request { network, member: who.clone(), metadata, packet_id, from: None, held };
+        self.controller.request(self.now, request)
     }
 
     pub(crate) fn over(store: Box<dyn Store>) -> Self {
         let identity = SecretIdentity::parse(CONTROLLER).unwrap();
         let controller = Controller::open_with_seed(identity, store, [7; 32]).unwrap();
-        Self { controller, now: NOW, next_packet: 1 }
+        Self { controller, store: MemoryStore::new(), now: NOW, brought: Vec::new(), next_packet: 1 }
     }
 
     /// With [`NETWORK`] made from `settings`.
@@ -102,17 +136,10 @@ impl Fixture {
         metadata: &RequestMetadata,
     ) -> Answer {
         let packet_id = self.next_packet;
-        self.next_packet += 1;
-        let request = Request {
-            network,
-            member: who.clone(),
-            metadata: metadata.to_dictionary().into_bytes(),
-            packet_id,
-            from: None,
-        };
-        let mut actions = self.controller.request(self.now, request);
-        assert!(actions.len() <= 1);
-        match actions.pop() {
+        let mut actions = self.ask_raw(network, who, metadata, 0).into_iter();
+        let first = actions.next();
+        self.brought.extend(actions);
+        match first {
             None => Answer::Silence,
             Some(Action::Refuse { member, network: about, in_re, code, detail }) => {
                 assert_eq!((member, about, in_re), (who.address, network, packet_id));

@@ -102,8 +102,9 @@ fn network_fields() {
     let path = format!("/controller/network/{NETWORK}");
     for (field, input, want) in [
         ("name", json!(12), json!("12")),
-        ("private", json!("false"), json!(false)),
-        ("private", json!({}), json!(true)),
+        ("private", json!(false), json!(false)),
+        ("private", json!(null), json!(false)),
+        ("private", json!(true), json!(true)),
         ("enableBroadcast", json!(0), json!(false)),
         ("multicastLimit", json!("64"), json!(64)),
         ("mtu", json!(100), json!(1280)),
@@ -145,7 +146,7 @@ fn network_fields() {
         ),
         (
             "capabilities",
-            json!([{"id": 5}, {"id": "2", "default": 1, "rules": [{"type": "ACTION_ACCEPT"}]}, {"id": 5, "default": true}]),
+            json!([{"id": 5}, {"id": "2", "default": true, "rules": [{"type": "ACTION_ACCEPT"}]}, {"id": 5, "default": true}]),
             json!([
                 {"id": 2, "default": true, "rules": [{"type": "ACTION_ACCEPT"}]},
                 {"id": 5, "default": true, "rules": []},
@@ -156,8 +157,9 @@ fn network_fields() {
             json!([{"id": 7, "default": 1}, {"id": 3}, {"id": 7, "default": null}, [1]]),
             json!([{"id": 3, "default": null}, {"id": 7, "default": null}]),
         ),
-        ("authTokens", json!({"a": 0, "b": -1, "c": "5", "d": 9}), json!({"a": 0, "d": 9})),
-        ("authTokens", json!(null), json!({})),
+        ("authTokens", json!({"a": 0, "d": 9}), json!({"a": 0, "d": 9})),
+        ("authTokens", json!(null), json!({"a": 0, "d": 9})),
+        ("authTokens", json!([null]), json!({})),
         (
             "dns",
             json!({"domain": "lab", "servers": ["10.0.0.1"], "x": 1}),
@@ -186,6 +188,119 @@ fn network_fields() {
     assert_eq!(f.post(&path, json!({"mtu": 1500}))["remoteTraceLevel"], 10, "kept by a POST without it");
 }
 
+/// What decides who gets in is read strictly: one 400 that says field, value and what is wanted, and nothing is changed.
+#[test]
+fn a_wrong_type_opens_no_door() {
+    let mut f = Fixture::with(json!({"name": "kept"}));
+    let network = format!("/controller/network/{NETWORK}");
+    f.authorize(1);
+    let cases = [
+        (
+            &network,
+            "private",
+            json!("yes"),
+            "private: true or false is expected, not the text \"yes\"; nothing was changed",
+        ),
+        (
+            &network,
+            "private",
+            json!(0),
+            "private: true or false is expected, not the number 0; nothing was changed",
+        ),
+        (
+            &network,
+            "ssoEnabled",
+            json!([]),
+            "ssoEnabled: true or false is expected, not a list; nothing was changed",
+        ),
+        (
+            &network,
+            "authTokens",
+            json!("open"),
+            "authTokens: an object of tokens and the time when each expires is expected, not the text \"open\"; nothing was changed",
+        ),
+        (
+            &network,
+            "authTokens",
+            json!({"secret": "x"}),
+            "authTokens[token of 6 bytes]: the time when it expires, ms since the epoch (0 = never), is expected, not the text \"x\"; nothing was changed",
+        ),
+        (
+            &network,
+            "certificateTimeoutWindowSize",
+            json!("600000"),
+            "certificateTimeoutWindowSize: a whole number of at least 0 is expected, not the text \"600000\"; nothing was changed",
+        ),
+        (
+            &network,
+            "capabilities",
+            json!([{"id": 1, "default": "no"}]),
+            "capabilities[0].default: true or false is expected, not the text \"no\"; nothing was changed",
+        ),
+        (
+            &network,
+            "rules",
+            json!("none"),
+            "rules: a list is expected, not the text \"none\"; nothing was changed",
+        ),
+        (
+            &member_path(1),
+            "authorized",
+            json!("false"),
+            "authorized: true or false is expected, not the text \"false\"; nothing was changed",
+        ),
+        (
+            &member_path(1),
+            "activeBridge",
+            json!(1),
+            "activeBridge: true or false is expected, not the number 1; nothing was changed",
+        ),
+        (
+            &member_path(1),
+            "noAutoAssignIps",
+            json!({}),
+            "noAutoAssignIps: true or false is expected, not an object; nothing was changed",
+        ),
+        (
+            &member_path(1),
+            "ssoExempt",
+            json!("x".repeat(41)),
+            "ssoExempt: true or false is expected, not a longer text; nothing was changed",
+        ),
+        (
+            &member_path(1),
+            "authenticationExpiryTime",
+            json!(-1),
+            "authenticationExpiryTime: a whole number of at least 0 is expected, not the number -1; nothing was changed",
+        ),
+        (
+            &member_path(1),
+            "capabilities",
+            json!([1, "x"]),
+            "capabilities[1]: a number of 32 bits is expected, not the text \"x\"; nothing was changed",
+        ),
+        (
+            &member_path(2),
+            "authorized",
+            json!("true"),
+            "authorized: true or false is expected, not the text \"true\"; nothing was changed",
+        ),
+    ];
+    for (path, field, value, complaint) in cases {
+        let before = f.http("GET", path, "").0;
+        let (reply, actions) = f.http("POST", path, &json!({"name": "other", field: value}).to_string());
+        assert_eq!(reply.status, 400, "{field} {value}");
+        assert_eq!(reply.body, Some(json!({"error": 400, "description": complaint})));
+        assert!(actions.is_empty());
+        assert_eq!(f.http("GET", path, "").0, before, "{field} {value}");
+    }
+    // `null` is not given: it neither opens nor closes anything.
+    f.post(&member_path(1), json!({"authorized": null, "name": "one"}));
+    assert_eq!(f.get(&member_path(1))["authorized"], true);
+    f.post(&network, json!({"private": null, "ssoEnabled": null, "rules": null}));
+    assert_eq!(f.get(&network)["private"], true);
+}
+
 #[test]
 fn member_fields() {
     let mut f = Fixture::with(json!({}));
@@ -194,8 +309,8 @@ fn member_fields() {
         path.replace("CONTROLLER", "controller").replace("NETWORK", "network").replace("MEMBER", "member");
     for (field, input, want) in [
         ("name", json!("laptop"), json!("laptop")),
-        ("authorized", json!("t"), json!(true)),
-        ("activeBridge", json!(1), json!(true)),
+        ("authorized", json!(true), json!(true)),
+        ("activeBridge", json!(true), json!(true)),
         ("noAutoAssignIps", json!(true), json!(true)),
         (
             "ipAssignments",
@@ -277,9 +392,13 @@ proptest! {
         let body = Value::Object(fields.into_iter().collect());
         let network = format!("/controller/network/{NETWORK}");
         let (reply, _) = f.http("POST", &network, &body.to_string());
-        prop_assert_eq!(reply.status, 200);
+        prop_assert!(matches!(reply.status, 200 | 400));
+        if reply.status == 400 {
+            prop_assert_eq!(f.http("GET", &network, "").0.status, 404, "nothing was made");
+            f.post(&network, json!({}));
+        }
         let (reply, _) = f.http("POST", &member_path(9), &body.to_string());
-        prop_assert!(matches!(reply.status, 200 | 500));
+        prop_assert!(matches!(reply.status, 200 | 400 | 500));
         f.ask(&member(9));
         let record = f.get(&network);
         let again = controller::Network::from_stored(NETWORK, record.as_object().unwrap(), 0).to_json();

@@ -5,7 +5,9 @@
 mod allocation;
 mod common;
 mod http;
+mod leases;
 mod requests;
+mod revocations;
 mod rules;
 mod store;
 mod tokens;

@@ -222,19 +222,57 @@ fn deauthorizing_on_a_public_network_lasts_until_the_next_request() {
 }
 
 #[test]
-fn deleting_a_network_revokes_everybody() {
+fn a_deleted_network_has_a_last_configuration() {
     let mut f = lab();
     for who in [ALICE, BOB] {
         f.authorize(who);
         f.ask(&member(who)).config();
     }
     let path = format!("/controller/network/{NETWORK}");
+    f.now += 2000;
     let (reply, actions) = f.http("DELETE", &path, "");
     assert_eq!((reply.status, actions.len()), (200, 2));
+    for (action, who) in actions.into_iter().zip([ALICE, BOB]) {
+        let (to, _, in_re, config) = last(action);
+        assert_eq!((to, in_re, config.timestamp), (Address::from_u64(who), None, f.now));
+    }
     assert_eq!(f.http("GET", &path, "").0.status, 404);
     assert_eq!(f.http("GET", &member_path(ALICE), "").0.status, 404);
+    assert_eq!(f.get("/controller/network"), json!([]));
+    // Who was not there gets it when it asks, for thirty days and through restarts; who has it is told no more than that.
+    f.now += 29 * 86_400_000;
+    let mut f = f.restarted();
+    let actions = f.ask_holding(&member(ALICE), NOW);
+    let [config, Action::Refuse { code: 0x03, .. }] = &actions[..] else { panic!("{actions:?}") };
+    assert!(last(config.clone()).2.is_some());
     f.now += 2000;
-    assert_eq!(f.ask(&member(ALICE)).code(), 0x03);
+    let actions = f.ask_holding(&member(ALICE), NOW + 2000);
+    assert!(matches!(&actions[..], [Action::Refuse { code: 0x03, .. }]), "{actions:?}");
+    // Made anew, it is a network again, and old certificates stay void.
+    f.post(&path, json!({"name": "again"}));
+    assert_eq!(f.get(&path)["name"], "again");
+    f.now += 2000;
+    assert_eq!(f.ask(&member(ALICE)).code(), 0x07);
+    let mut f = f.restarted();
+    f.now += 2000;
+    assert_eq!(f.ask(&member(BOB)).code(), 0x07, "also after a restart");
+
+    f.http("DELETE", &path, "");
+    f.now += 30 * 86_400_000;
+    let actions = f.ask_holding(&member(ALICE), NOW);
+    assert!(matches!(&actions[..], [Action::Refuse { code: 0x03, .. }]), "thirty days are over: {actions:?}");
+}
+
+/// A deleted network's configuration: nobody can talk by it.
+fn last(action: Action) -> (Address, NetworkId, Option<u64>, protocol::netconf::NetworkConfig) {
+    let Action::Config { member, network, in_re, dictionary, .. } = action else { panic!("{action:?}") };
+    let config = protocol::netconf::NetworkConfig::from_dictionary(&dictionary).unwrap();
+    assert!(
+        config.addresses.is_empty() && config.routes.is_empty() && config.com.is_none() && !config.public
+    );
+    assert_eq!(config.rules, [flowrules::Rule::new(flowrules::rule::Kind::Drop)]);
+    assert_eq!((config.issued_to, config.network), (member, network));
+    (member, network, in_re, config)
 }
 
 #[test]

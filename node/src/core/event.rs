@@ -70,6 +70,8 @@ pub enum Event {
     },
     /// A member (or this node itself) asks our controller for a configuration.
     ConfigRequest(controller::Request),
+    /// A member keeps what our controller brought it.
+    Acknowledged(controller::Acknowledgement),
     /// The verdict on a frame of a network that is being traced.
     RuleTrace(Box<RuleTrace>),
     /// Other machines that run with our identity, all there are now; empty: none any more. Repeated while they are heard.
@@ -166,6 +168,8 @@ pub enum Object {
     /// The join token that a network's controller has not accepted yet (`networks.d/<16 hex>.token`), a secret. The core never
     /// hands it out to be stored: whoever gave it keeps it.
     Token(NetworkId),
+    /// A network's revocations (`networks.d/<16 hex>.revoked`).
+    Revocations(NetworkId),
     /// A peer's cache record (`peers.d/<10 hex>.peer`).
     Peer(Address),
 }

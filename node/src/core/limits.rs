@@ -52,6 +52,14 @@ pub const MAX_SUBSCRIPTIONS_PER_SOURCE: usize = 16_384;
 pub const MAX_SUBSCRIPTIONS_PER_MEMBER: usize = 1_024;
 /// Groups that frames of our own wait or have waited for.
 pub const MAX_SENT_GROUPS: usize = 4_096;
+/// Revocations of one network kept on disk.
+pub const MAX_REVOKED: usize = 16_384;
+/// Packets of credentials that wait because their receiver would drop them now.
+pub const MAX_CREDENTIALS_LATER: usize = 1_024;
+/// Configuration requests that wait until their sender has answered an ECHO.
+pub const MAX_REQUESTERS: usize = 1_024;
+/// Of these, directly from one /24 or /48, or through the relays in one.
+pub const MAX_REQUESTERS_PER_SOURCE: usize = 512;
 /// Own subscriptions of one network.
 pub const MAX_OWN_GROUPS: usize = 1_024;
 /// Multicasts of one group waiting for more receivers.
@@ -194,6 +202,10 @@ pub const RELAYED_FORGERY_BURST: i64 = 256;
 pub const REPEAT_GATE: i64 = 10;
 /// … and at once: who puts out hundreds of revocations at a time has every member pass on every one.
 pub const REPEAT_BURST: i64 = 2_048;
+/// A controller's packets of credentials to one zerotier-one: it drops what comes within a second of the last.
+pub const CREDENTIALS_SPACING: i64 = 1_100;
+/// How long a request waits for its sender's answer to an ECHO.
+pub const REQUESTER_LIFETIME: i64 = 30_000;
 /// Own credentials are pushed again to a peer in use after this, even without change.
 pub const CREDENTIALS_PUSH: i64 = 500_000;
 /// Announcement of multicast groups.

@@ -67,7 +67,7 @@ use limits::{
     BACKGROUND, FIRST_GREETING, GATE_BUCKETS, HOUSEKEEPING, INTRODUCE_GATE, MAX_PAIRS, MAX_PAIRS_PER_SOURCE,
     ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK, REASSEMBLY_SLOTS,
 };
-use network::{Directory, Network};
+use network::{Directory, Later, Network, Requesters};
 use newcomers::Newcomers;
 use path::{PathKey, SocketId};
 use path_mtu::PathMtus;
@@ -127,6 +127,10 @@ pub struct Core {
     restored: BTreeMap<Address, Restored>,
     networks: BTreeMap<NetworkId, Network>,
     directory: Directory,
+    /// Configuration requests of peers that have not answered anything yet.
+    requesters: Requesters,
+    /// Credentials whose receivers would drop them now.
+    later: Later,
     online: bool,
     /// Whether a root was told of that accepted us.
     accepted: bool,
@@ -187,6 +191,8 @@ impl Core {
             restored: BTreeMap::new(),
             networks: BTreeMap::new(),
             directory: Directory::default(),
+            requesters: Requesters::default(),
+            later: Later::default(),
             online: false,
             accepted: false,
             collision_told: None,
@@ -217,6 +223,7 @@ impl Core {
             next = next.min(self.next_background);
         }
         let networks = self.networks.values().map(Network::next_deadline);
+        let networks = networks.chain(self.later.front().map(|(at, ..)| *at));
         networks.chain(self.knocks.next()).chain(self.watch.as_ref().map(Watch::next)).fold(next, i64::min)
     }
 
@@ -237,6 +244,7 @@ impl Core {
         self.call_clones(now);
         self.repeat_announcements(now);
         self.request_configs(now);
+        self.attend_to_revocations(now);
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING;
             self.housekeeping(now);
@@ -339,6 +347,7 @@ impl Core {
         self.reflections.expire(now);
         self.newcomers.expire(now);
         self.pairs.expire(now - INTRODUCE_GATE);
+        self.requesters.expire(now);
         self.forget_silent_peers(now);
         let mut used: Vec<PathKey> =
             self.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();

@@ -93,6 +93,10 @@ pub struct Peer {
     pub last_push: i64,
     /// When the peer was made.
     pub since: i64,
+    /// Whether it has ever answered something of ours: it is where it says, or behind a relay that reaches it.
+    pub answered: bool,
+    /// When credentials were last sent to it.
+    pub credentials_sent: i64,
     /// Gate for WHOIS from it.
     pub whois: Gate,
     /// Gate for ECHO from it.
@@ -128,6 +132,8 @@ impl Peer {
             last_attempt: 0,
             last_push: 0,
             since: now,
+            answered: false,
+            credentials_sent: 0,
             whois: Gate::default(),
             echo: Gate::default(),
             introductions: Gate::default(),

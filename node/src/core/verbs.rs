@@ -48,6 +48,7 @@ impl Core {
         let Some(sent_at) = self.expected.sent_at(now, ok.in_re_id, incoming.source) else {
             return Ok(Handled::Ignore);
         };
+        self.has_answered(incoming.source);
         match Verb::from_byte(ok.in_re_verb) {
             Some(Verb::Hello) => self.ok_hello(now, incoming, ok.body, sent_at),
             Some(Verb::Whois) => {
@@ -156,6 +157,10 @@ impl Core {
         let message = UserMessage::parse(incoming.payload);
         if let Ok(UserMessage { kind: super::clones::CARRY, body }) = message {
             self.hand_on(now, incoming, body);
+        } else if let Ok(UserMessage { kind: super::network::BRING, body }) = message {
+            return self.revocations_brought(now, incoming, body);
+        } else if let Ok(UserMessage { kind: super::network::KEPT, body }) = message {
+            return self.revocations_kept(incoming, body);
         } else if let Ok(message) = message
             && message.kind != SOFTWARE_UPDATE
         {

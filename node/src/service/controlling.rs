@@ -6,12 +6,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use controller::store::{self, SqliteStore};
-use controller::{Action, Controller, HttpReply, Request, StoreError};
+use controller::{Action, Controller, HttpReply, StoreError};
 use protocol::SecretIdentity;
 use tokio::sync::oneshot;
 
 use super::clock::Clock;
-use super::engine::EngineHandle;
+use super::engine::{EngineHandle, ToController};
 use super::supervisor::Pulse;
 
 /// Requests that may wait; a member whose request is dropped asks again.
@@ -24,7 +24,7 @@ const DATABASE: &str = "controller.sqlite";
 
 enum Job {
     Engine(EngineHandle),
-    Request(Request),
+    Message(ToController),
     Http {
         method: String,
         path: String,
@@ -57,9 +57,9 @@ pub struct ControllerHandle {
 pub struct Unavailable;
 
 impl ControllerHandle {
-    /// Hands over a member's request; `false` = the queue is full.
-    pub fn request(&self, request: Request) -> bool {
-        self.jobs.try_send(Job::Request(request)).is_ok()
+    /// Hands over what a member sent; `false` = the queue is full.
+    pub fn hand_over(&self, message: ToController) -> bool {
+        self.jobs.try_send(Job::Message(message)).is_ok()
     }
 
     /// Tells where to send what the controller decides.
@@ -190,9 +190,14 @@ impl Thread {
         let now = self.clock.now();
         match job {
             Job::Engine(engine) => self.engine = Some(engine),
-            Job::Request(request) => {
+            Job::Message(ToController::Request(request)) => {
                 let actions = self.controller.as_mut().map(|c| c.request(now, request));
                 self.carry_out(actions.unwrap_or_default());
+            }
+            Job::Message(ToController::Acknowledged(word)) => {
+                if let Some(controller) = &mut self.controller {
+                    controller.acknowledged(now, word);
+                }
             }
             Job::Http { method, path, body, reply } => {
                 let Some(controller) = &mut self.controller else { return };
@@ -211,11 +216,16 @@ impl Thread {
     }
 
     fn restore(&mut self, from: &Path) -> Result<(), StoreError> {
-        // The database is locked while it is open.
-        self.controller = None;
+        // The database is locked while it is open. Whom it put out stays out.
+        let legacy = self.controller.take().map(Controller::into_legacy);
         let replaced = store::restore(from, &self.folder.join(DATABASE));
         match open(&self.identity, &self.folder) {
-            Ok(controller) => self.controller = Some(controller),
+            Ok(mut controller) => {
+                if let Err(error) = controller.inherit(&legacy.unwrap_or_default()) {
+                    tracing::error!(%error, "revocations that are younger than the backup are lost");
+                }
+                self.controller = Some(controller);
+            }
             Err(error) => {
                 tracing::error!(%error, "the controller's database cannot be opened again");
                 return replaced.and(Err(error));

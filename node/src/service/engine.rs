@@ -59,8 +59,17 @@ pub enum EngineEvent {
     PortLost(NetworkId),
 }
 
-/// Takes configuration requests from the packet thread; `false` = too busy, the member will ask again.
-pub type RequestSink = Box<dyn FnMut(controller::Request) -> bool + Send>;
+/// What members send to the controller.
+#[derive(Debug)]
+pub enum ToController {
+    /// A configuration is wanted.
+    Request(controller::Request),
+    /// Revocations are kept.
+    Acknowledged(controller::Acknowledgement),
+}
+
+/// Takes what members send to the controller from the packet thread; `false` = too busy, the member will send it again.
+pub type RequestSink = Box<dyn FnMut(ToController) -> bool + Send>;
 
 /// What the packet thread hands to other threads, past the control side.
 pub struct Sinks {
@@ -460,8 +469,13 @@ impl Engine {
         while let Some(event) = self.core.outbox.events.pop_front() {
             match event {
                 Event::ConfigRequest(request) => {
-                    if !(self.sinks.requests)(request) {
+                    if !(self.sinks.requests)(ToController::Request(request)) {
                         tracing::debug!("the controller is busy; a configuration request is dropped");
+                    }
+                }
+                Event::Acknowledged(word) => {
+                    if !(self.sinks.requests)(ToController::Acknowledged(word)) {
+                        tracing::debug!("the controller is busy; an acknowledgement is dropped");
                     }
                 }
                 Event::CheckIdentity { identity, urgency } => self.sinks.checks.check(identity, urgency),

@@ -432,6 +432,20 @@ impl Home {
             .collect()
     }
 
+    /// What an earlier run kept of a network's revocations.
+    pub fn revocations(&self, network: NetworkId) -> Option<Vec<u8>> {
+        let path = self.object_path(Object::Revocations(network));
+        match fs::read(&path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                if error.kind() != io::ErrorKind::NotFound {
+                    tracing::warn!(path = %path.display(), %error, "cannot read the network's revocations; its controller tells them again");
+                }
+                None
+            }
+        }
+    }
+
     /// The join token that a network's controller has not accepted yet.
     pub fn join_token(&self, network: NetworkId) -> Option<Zeroizing<String>> {
         let path = self.object_path(Object::Token(network));
@@ -530,6 +544,7 @@ impl Home {
             Object::Moon(id) => format!("{MOONS}/{id:016x}.moon"),
             Object::Network(id) => format!("{NETWORKS}/{id}.conf"),
             Object::Token(id) => format!("{NETWORKS}/{id}.token"),
+            Object::Revocations(id) => format!("{NETWORKS}/{id}.revoked"),
             Object::Peer(address) => peer_name(address),
         })
     }
@@ -608,7 +623,7 @@ impl Home {
         Ok(())
     }
 
-    /// Removes a state object; with a network its local settings and its join token.
+    /// Removes a state object; with a network its local settings, its join token and its revocations.
     pub fn delete(&self, object: Object) {
         if let Object::Peer(address) = object {
             self.forget_peer(address);
@@ -620,6 +635,7 @@ impl Home {
         if let Object::Network(network) = object {
             files::remove(&self.network_settings_path(network));
             files::remove(&self.object_path(Object::Token(network)));
+            files::remove(&self.object_path(Object::Revocations(network)));
         }
     }
 }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use controller::{Controller, MemoryStore};
-use node::core::event::{CloneSeen, Event, Settings};
+use node::core::event::{CloneSeen, Event, Object, Settings};
 use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
@@ -69,6 +69,9 @@ pub struct Host {
     pub received: Vec<(NetworkId, Vec<u8>)>,
     /// The latest status of each network.
     pub status: BTreeMap<NetworkId, NetworkStatus>,
+    /// What the node keeps on disk: cached configurations, and revocations.
+    pub configs: BTreeMap<NetworkId, Vec<u8>>,
+    pub revocations: BTreeMap<NetworkId, Vec<u8>>,
     /// What the node says of other machines with its identity.
     pub clones: Vec<CloneSeen>,
     /// Where datagrams were sent to, hole punching included.
@@ -96,6 +99,10 @@ pub struct World {
     pub now: i64,
     pub hosts: Vec<Host>,
     pub weather: Weather,
+    /// Hosts that no datagram reaches.
+    pub deaf: BTreeSet<usize>,
+    /// What the controller on host 0 has stored.
+    store: MemoryStore,
     /// Pairs of hosts that cannot reach each other directly.
     pub cut: BTreeSet<(usize, usize)>,
     /// Pairs of hosts between which no datagram larger than this passes whole.
@@ -145,6 +152,8 @@ impl World {
             now: START,
             hosts: Vec::new(),
             weather,
+            deaf: BTreeSet::new(),
+            store: MemoryStore::new(),
             cut: BTreeSet::new(),
             narrow: BTreeMap::new(),
             congested: BTreeSet::new(),
@@ -163,7 +172,7 @@ impl World {
         };
         let root = world.add_host(None);
         let identity = identity(0);
-        let controller = Controller::open_with_seed(identity, Box::new(MemoryStore::new()), [9; 32])
+        let controller = Controller::open_with_seed(identity, Box::new(world.store.clone()), [9; 32])
             .expect("an empty store opens");
         world.hosts[root].controller = Some(controller);
         world
@@ -219,6 +228,8 @@ impl World {
             nat,
             received: Vec::new(),
             status: BTreeMap::new(),
+            configs: BTreeMap::new(),
+            revocations: BTreeMap::new(),
             clones: Vec::new(),
             contacted: BTreeSet::new(),
             up: true,
@@ -287,6 +298,33 @@ impl World {
         self.settle(host);
     }
 
+    /// Starts the node with the controller anew: its store and its records of peers are all that is left of it.
+    pub fn restart_controller(&mut self) {
+        self.hosts[0].core.save_peers(self.now);
+        let outbox = std::mem::take(&mut self.hosts[0].core.outbox);
+        self.restart_as_stranger(0);
+        for event in outbox.events {
+            if let Event::Store { object: Object::Peer(_), bytes } = event {
+                self.hosts[0].core.restore_peer(&bytes).expect("what was saved is good");
+            }
+        }
+        let controller = Controller::open_with_seed(identity(0), Box::new(self.store.clone()), [8; 32]);
+        self.hosts[0].controller = Some(controller.expect("its store opens"));
+    }
+
+    /// Starts host 0 anew with its controller as it is: it knows no peers.
+    pub fn restart_as_stranger(&mut self, host: usize) {
+        self.restart(host, host);
+        let settings = Settings { controller: host == 0, ..Settings::default() };
+        self.hosts[host].core.set_settings(settings);
+    }
+
+    /// Puts an empty controller in place of the one on host 0, which is given back.
+    pub fn forget_networks(&mut self) -> Controller {
+        let empty = Controller::open_with_seed(identity(0), Box::new(MemoryStore::new()), [7; 32]);
+        self.hosts[0].controller.replace(empty.expect("an empty store opens")).expect("there was one")
+    }
+
     /// Moves a host behind another NAT.
     pub fn move_to(&mut self, host: usize, nat: usize) {
         self.hosts[host].nat = Some(nat);
@@ -341,10 +379,21 @@ impl World {
         } else if let Some((_, host)) = self.deadlines.pop_first() {
             if self.hosts[host].up {
                 self.hosts[host].core.tick(self.now);
+                self.tick_controller(host);
             }
             self.settle(host);
         }
         true
+    }
+
+    fn tick_controller(&mut self, host: usize) {
+        let now = self.now;
+        let Some(controller) = &mut self.hosts[host].controller else { return };
+        if controller.next_deadline().is_some_and(|at| at <= now) {
+            for action in controller.tick(now) {
+                self.hosts[host].core.controller_action(now, action);
+            }
+        }
     }
 
     /// Carries out what a host's core asks for.
@@ -374,7 +423,8 @@ impl World {
         }
         let h = &mut self.hosts[host];
         self.deadlines.remove(&(h.deadline, host));
-        h.deadline = h.core.next_deadline().max(self.now + 1);
+        let controller = h.controller.as_ref().and_then(Controller::next_deadline);
+        h.deadline = controller.into_iter().fold(h.core.next_deadline(), i64::min).max(self.now + 1);
         if h.up {
             self.deadlines.insert((h.deadline, host));
         }
@@ -398,6 +448,20 @@ impl World {
                     genuine.insert(identity.to_string());
                 }
                 self.hosts[host].core.identity_checked(now, &identity, valid);
+            }
+            Event::Acknowledged(word) => {
+                if let Some(controller) = &mut self.hosts[host].controller {
+                    controller.acknowledged(now, word);
+                }
+            }
+            Event::Store { object: Object::Revocations(network), bytes } => {
+                self.hosts[host].revocations.insert(network, bytes);
+            }
+            Event::Delete { object: Object::Revocations(network) | Object::Network(network) } => {
+                self.hosts[host].revocations.remove(&network);
+            }
+            Event::Store { object: Object::Network(network), bytes } => {
+                self.hosts[host].configs.insert(network, bytes);
             }
             Event::Clones(clones) => self.hosts[host].clones = clones,
             Event::NetworkStatus { network, status } => {
@@ -507,7 +571,7 @@ impl World {
             let largest = self.largest.entry((sender, host)).or_default();
             *largest = data.len().max(*largest);
         }
-        if !self.hosts[host].up {
+        if !self.hosts[host].up || self.deaf.contains(&host) {
             return;
         }
         self.delivered += 1;

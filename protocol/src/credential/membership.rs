@@ -199,38 +199,33 @@ impl Membership {
         add_numbered(&mut self.coos, MAX_COOS, &self.thresholds, coo, &lookup)
     }
 
-    /// Offers a revocation; one that is lower than what is known is redundant, genuine or not. Unlike in the reference implementation, revoking a tag, capability or certificate of ownership
+    /// Offers a revocation. Unlike in the reference implementation, revoking a tag, capability or certificate of ownership
     /// does not cut off the member itself.
     pub fn add_revocation(
         &mut self,
         revocation: &Revocation,
         lookup: impl Fn(Address) -> Option<Identity>,
     ) -> Added {
-        // What would change nothing is not worth looking at its signature.
-        let known = match revocation.kind {
-            kind::COM => self.com_threshold,
-            kind::CAPABILITY | kind::TAG | kind::COO => {
-                self.thresholds.get(&(revocation.kind, revocation.credential_id)).copied().unwrap_or(0)
-            }
-            _ => return Added::Rejected,
-        };
-        if revocation.threshold <= known {
-            return Added::Redundant;
-        }
         match revocation.verify(lookup) {
             Verification::Invalid => return Added::Rejected,
             Verification::UnknownSigner(signer) => return Added::UnknownSigner(signer),
             Verification::Valid => {}
         }
-        let threshold = match revocation.kind {
+        self.raise_threshold(revocation.kind, revocation.credential_id, revocation.threshold)
+    }
+
+    /// Notes that credentials of a kind with this timestamp or an earlier one are void, by a revocation that was verified
+    /// already, now or in an earlier run.
+    pub fn raise_threshold(&mut self, kind: u8, id: u32, raised: i64) -> Added {
+        let threshold = match kind {
             kind::COM => &mut self.com_threshold,
             kind::CAPABILITY | kind::TAG | kind::COO => {
-                let key = (revocation.kind, revocation.credential_id);
+                let key = (kind, id);
                 if self.thresholds.len() >= MAX_THRESHOLDS && !self.thresholds.contains_key(&key) {
                     // The lowest is the one most likely to have outlived what it revokes.
                     let lowest = self.thresholds.iter().min_by_key(|(_, t)| **t).map(|(key, t)| (*key, *t));
                     match lowest {
-                        Some((lowest, t)) if t < revocation.threshold => self.thresholds.remove(&lowest),
+                        Some((lowest, t)) if t < raised => self.thresholds.remove(&lowest),
                         _ => return Added::Rejected,
                     };
                 }
@@ -238,7 +233,10 @@ impl Membership {
             }
             _ => return Added::Rejected,
         };
-        *threshold = revocation.threshold;
+        if raised <= *threshold {
+            return Added::Redundant;
+        }
+        *threshold = raised;
         Added::New
     }
 

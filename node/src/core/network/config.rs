@@ -125,6 +125,7 @@ impl Core {
 
     fn request_config(&mut self, now: i64, id: NetworkId) {
         let us = self.secret.identity().clone();
+        let run = self.run_of(id);
         let Some(network) = self.networks.get_mut(&id) else { return };
         network.requests.asked(now, network.config.is_some());
         if id.is_adhoc() {
@@ -138,6 +139,7 @@ impl Core {
         }
         let token = network.token.as_ref().map(|token| Zeroizing::new(format!("token:{}", **token)));
         let mut said = RequestMetadata::ours(token.as_ref().map_or("", |token| token));
+        said.run = run;
         let metadata = Zeroizing::new(said.to_dictionary().into_bytes());
         said.authorization.zeroize();
         let (revision, timestamp) = network.config.as_ref().map_or((0, 0), |c| (c.revision, c.timestamp));
@@ -149,6 +151,7 @@ impl Core {
                     metadata: metadata.to_vec(),
                     packet_id: u64::MAX,
                     from: None,
+                    held: timestamp,
                 };
                 self.outbox.events.push_back(Event::ConfigRequest(request));
             } else {

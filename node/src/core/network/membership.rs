@@ -67,9 +67,17 @@ impl Network {
     /// longest.
     pub(super) fn member(&mut self, now: i64, address: Address) -> Option<&mut Member> {
         if !self.members.contains_key(&address) {
-            self.keep_record(now, address, Standing::Heard, Member::default());
+            let member = self.fresh_record(address);
+            self.keep_record(now, address, Standing::Heard, member);
         }
         self.members.get_mut(&address)
+    }
+
+    /// A record of a member of whom none is kept. What an earlier run kept as revoked is so from the beginning.
+    fn fresh_record(&self, address: Address) -> Member {
+        let mut member = Member::default();
+        self.revoked.apply(address, &mut member.record);
+        member
     }
 
     fn keep_record(&mut self, now: i64, address: Address, standing: Standing, member: Member) {
@@ -86,19 +94,15 @@ impl Network {
         subject: Address,
         add: impl FnOnce(&mut Membership) -> Added,
     ) -> Added {
-        if let Some(member) = self.members.get_mut(&subject) {
+        let (added, member) = if let Some(member) = self.members.get_mut(&subject) {
             let added = add(&mut member.record);
-            if added == Added::New
-                && let Some(member) = self.members.remove(&subject)
-            {
-                self.keep_record(now, subject, Standing::Credentials, member);
-                self.note(now, subject);
-            }
-            return added;
-        }
-        let mut member = Member::default();
-        let added = add(&mut member.record);
-        if added == Added::New {
+            (added, if added == Added::New { self.members.remove(&subject) } else { None })
+        } else {
+            let mut member = self.fresh_record(subject);
+            let added = add(&mut member.record);
+            (added, (added == Added::New).then_some(member))
+        };
+        if let Some(member) = member {
             self.keep_record(now, subject, Standing::Credentials, member);
             self.note(now, subject);
         }
@@ -193,10 +197,13 @@ impl Core {
             if !self.may_offer(now, incoming) {
                 return Ok(Handled::Ignore);
             }
-            let (network, target) = (revocation.network, revocation.target);
-            let added = self.offer(now, incoming, network, target, |record, known| {
-                record.add_revocation(&revocation, known)
-            });
+            let added = match self.networks.get_mut(&revocation.network) {
+                Some(network) => {
+                    network.add_revocation(now, &revocation, known(&self.topology, &self.secret))
+                }
+                None => Added::Rejected,
+            };
+            self.charge(now, incoming, added);
             match added {
                 Added::UnknownSigner(signer) => return Ok(self.await_signer(now, signer)),
                 Added::New if revocation.fast_propagate() => {
@@ -225,7 +232,7 @@ impl Core {
                 })
     }
 
-    /// Offers a credential to the record of whom it is about, and charges its sender unless it was new and genuine.
+    /// Offers a credential to the record of whom it is about.
     fn offer(
         &mut self,
         now: i64,
@@ -241,7 +248,13 @@ impl Core {
             }
             None => Added::Rejected,
         };
-        let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return added };
+        self.charge(now, incoming, added);
+        added
+    }
+
+    /// Charges a sender for a credential that was not new and genuine.
+    fn charge(&mut self, now: i64, incoming: &Incoming<'_>, added: Added) {
+        let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return };
         match added {
             Added::New => {}
             Added::Redundant => drop(peer.repeats.allow(now, REPEAT_GATE, REPEAT_BURST)),
@@ -257,7 +270,6 @@ impl Core {
                 }
             }
         }
-        added
     }
 
     fn await_signer(&mut self, now: i64, signer: Address) -> Handled {
@@ -284,6 +296,9 @@ impl Core {
 
     /// Sends a set of credentials in as many packets as it takes.
     pub(super) fn send_credentials(&mut self, now: i64, to: Address, set: &NetworkCredentials) {
+        if let Some(peer) = self.topology.peers.get_mut(&to) {
+            peer.credentials_sent = now;
+        }
         for payload in set.packets(MAX_CREDENTIALS) {
             let mut packet = self.begin(to, Verb::NetworkCredentials);
             packet.extend_from_slice(&payload);

@@ -10,6 +10,8 @@
 //! | `burst` | frames for one member, many at once |
 //! | `multicast`, `directory` | groups, subscribers, sending to many |
 //! | `bridge` | MAC addresses behind members that bridge |
+//! | `revoked` | what was revoked, on disk too; what a controller wants acknowledged |
+//! | `proof` | requests to our own controller wait until who asks has answered |
 //! | `serve` | our own controller's answers on their way out |
 
 mod bridge;
@@ -20,6 +22,8 @@ mod filter;
 mod frames;
 mod membership;
 mod multicast;
+mod proof;
+mod revoked;
 mod rules;
 mod serve;
 
@@ -42,6 +46,9 @@ use config::{Assembly, Requests};
 pub(super) use directory::Directory;
 use membership::{Member, Standing};
 use multicast::Repeats;
+pub(super) use proof::Requesters;
+use revoked::Revoked;
+pub(super) use revoked::{BRING, KEPT, Later};
 use rules::Rules;
 
 /// Why the controller did not give us a configuration last time.
@@ -68,6 +75,7 @@ pub(super) struct Network {
     requests: Requests,
     assembly: Assembly,
     members: Table<Address, Standing, Member>,
+    revoked: Revoked,
     /// Groups the operating system listens to on the port.
     port_groups: BTreeSet<MulticastGroup>,
     bridges: BridgeTable,
@@ -96,6 +104,7 @@ impl Network {
             requests: Requests::starting(now),
             assembly: Assembly::default(),
             members: Table::new(MAX_MEMBERS, MAX_MEMBERS),
+            revoked: Revoked::default(),
             port_groups: BTreeSet::new(),
             bridges: BridgeTable::default(),
             rules: Rules::default(),
@@ -137,7 +146,7 @@ impl Network {
 
     /// When there is something to do for the network by the clock.
     pub(super) fn next_deadline(&self) -> i64 {
-        self.repeats.due().into_iter().fold(self.requests.next(), i64::min)
+        self.repeats.due().into_iter().chain(self.revoked.due()).fold(self.requests.next(), i64::min)
     }
 
     /// What people see of it.
@@ -268,6 +277,7 @@ impl Core {
         let peers = &self.topology.peers;
         for network in self.networks.values_mut() {
             network.bridges.expire(now);
+            network.revoked.expire(now);
             // A record with a revocation outlives the peer: forgetting it would let a revoked certificate in again.
             let Network { members, rules, .. } = network;
             members.retain(|address, member| {

@@ -9,7 +9,6 @@ use protocol::verbs::{ConfigRequest, NetworkCredentials, error_code};
 use protocol::{NetworkId, Reader, Result, packet};
 
 use super::super::Core;
-use super::super::event::Event;
 use super::super::receive::{Handled, Incoming};
 use super::Failure;
 use super::membership::known;
@@ -32,13 +31,15 @@ impl Core {
         if asked.network.controller() == self.address()
             && let Some(peer) = self.topology.peers.get(&incoming.source)
         {
-            self.outbox.events.push_back(Event::ConfigRequest(Request {
+            let request = Request {
                 network: asked.network,
                 member: peer.identity.clone(),
                 metadata: asked.metadata.to_vec(),
                 packet_id: incoming.id,
                 from: (incoming.hops == 0).then_some(incoming.via.remote),
-            }));
+                held: asked.timestamp.map_or(0, |at| i64::try_from(at).unwrap_or(0)),
+            };
+            self.request_arrived(now, incoming, request);
         }
         Ok(Handled::Credit)
     }
@@ -106,6 +107,18 @@ impl Core {
                     }
                 }
             }
+            Action::Bring { member, network, revocations, ask } => match ask {
+                Some(number) => self.bring_revocations(now, member, network, number, &revocations),
+                None => {
+                    // What a member needs of us to talk to us goes first.
+                    let known = self.networks.get(&network).is_some_and(|n| n.has_met(member));
+                    if known {
+                        self.push_credentials_if_due(now, network, member);
+                    }
+                    let set = NetworkCredentials { revocations, ..NetworkCredentials::default() };
+                    self.send_credentials_spaced(now, member, set);
+                }
+            },
         }
     }
 
@@ -122,8 +135,7 @@ impl Core {
     fn revoked_by_ourselves(&mut self, now: i64, set: &NetworkCredentials) {
         for revocation in &set.revocations {
             if let Some(network) = self.networks.get_mut(&revocation.network) {
-                let known = known(&self.topology, &self.secret);
-                network.offer(now, revocation.target, |record| record.add_revocation(revocation, known));
+                network.add_revocation(now, revocation, known(&self.topology, &self.secret));
             }
         }
     }

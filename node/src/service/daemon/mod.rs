@@ -155,7 +155,7 @@ impl Daemon {
         core.watch_for_clones(clock.now(), machine);
         let sink = {
             let controller = controller.clone();
-            Box::new(move |request| controller.request(request))
+            Box::new(move |message| controller.hand_over(message))
         };
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let lanes = conf.typed.settings.lanes.count(processors);
@@ -286,10 +286,19 @@ impl Daemon {
             let settings = self.read_network_settings(network);
             shared.state_mut().networks.entry(network).or_default().settings = settings;
             let token = shared.home.join_token(network);
-            let joined = shared
+            let revoked = shared.home.revocations(network);
+            let (joined, whole) = shared
                 .engine
-                .call(move |core, now| core.join_with(now, network, cached.as_deref(), token))
+                .call(move |core, now| {
+                    let joined = core.join_with(now, network, cached.as_deref(), token);
+                    let whole = revoked.is_none_or(|bytes| core.restore_revocations(now, network, &bytes));
+                    (joined, whole)
+                })
                 .await?;
+            if !whole {
+                let path = shared.home.object_path(Object::Revocations(network));
+                tracing::warn!(path = %path.display(), "the network's revocations are damaged; its controller tells them again");
+            }
             if !joined {
                 tracing::warn!(%network, "not joined: too many networks; remove some of networks.d");
             }
@@ -433,7 +442,7 @@ impl Daemon {
             Event::Accepted => self.accepted(),
             Event::IdentityCollision { root } => self.collided(root).await,
             // The packet thread hands these to others itself.
-            Event::ConfigRequest(_) | Event::CheckIdentity { .. } => {}
+            Event::ConfigRequest(_) | Event::CheckIdentity { .. } | Event::Acknowledged(_) => {}
             Event::RuleTrace(trace) => self.shared.traces.show(*trace),
             Event::Clones(clones) => self.clones_seen(clones),
             Event::UserMessage { from, kind, body } => {

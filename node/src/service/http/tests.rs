@@ -61,7 +61,7 @@ fn fixture() -> Fixture {
     let (engine, mut events, _) = engine::start(
         core,
         clock,
-        Sinks { requests: Box::new(move |r| sink.request(r)), checks: IdentityChecks::default() },
+        Sinks { requests: Box::new(move |r| sink.hand_over(r)), checks: IdentityChecks::default() },
         0,
     )
     .unwrap();

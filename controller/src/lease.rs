@@ -1,0 +1,81 @@
+//! Addresses of the pools of public networks are lent: whoever knows the ID of such a network gets one for asking, so one
+//! who is gone must not keep it.
+//!
+//! It concerns members that a public network let in by itself, and of their addresses only those from the pools. What a
+//! person or a join token assigned stays, and so does what is shown in records of earlier releases, which do not tell the
+//! one from the other.
+
+use protocol::Address;
+
+use crate::network::DEFAULT_AUTO_ASSIGN_LIMIT;
+use crate::revoked::GRACE;
+use crate::state::NetworkState;
+use crate::store::{Change, Store, StoreError};
+
+/// A member that has not asked for this long gives its addresses back, ms: a day …
+pub(crate) const IDLE: i64 = 86_400_000;
+/// … and when there are no more, for this long, ms: an hour.
+pub(crate) const IDLE_WHEN_FULL: i64 = 3_600_000;
+/// How often a network's members are looked through for a need, and without one, ms.
+const AGAIN_WHEN_FULL: i64 = 60_000;
+const AGAIN: i64 = 3_600_000;
+
+impl NetworkState {
+    /// Whether one more member that let itself in may have addresses from the pools.
+    pub(crate) fn has_auto_assign_room(&self) -> bool {
+        let limit = self.record.auto_assign_limit.unwrap_or(DEFAULT_AUTO_ASSIGN_LIMIT);
+        (self.lent() as u64) < limit
+    }
+
+    /// Takes the addresses of idle members back, those of `except` not; whether there were any. `started` is when this
+    /// process began: nobody can have been heard before. The members are looked through once in a while only.
+    pub(crate) fn reclaim(
+        &mut self,
+        store: &mut dyn Store,
+        now: i64,
+        started: i64,
+        except: Address,
+        needed: bool,
+    ) -> Result<bool, StoreError> {
+        let (pause, idle) = if needed {
+            // A certificate that says who owns an address must have ended before another gets that.
+            let window = i64::try_from(self.record.window()).unwrap_or(i64::MAX).saturating_add(GRACE);
+            (AGAIN_WHEN_FULL, IDLE_WHEN_FULL.max(window))
+        } else {
+            (AGAIN, IDLE)
+        };
+        if self.record.private || self.lent() == 0 || (0..pause).contains(&now.saturating_sub(self.reclaimed))
+        {
+            return Ok(false);
+        }
+        self.reclaimed = now;
+        let mut changes = Vec::new();
+        let mut members = Vec::new();
+        for member in self.members().values() {
+            let heard = self.live(member.address).map_or(started, |live| live.last_request);
+            if member.automatic.is_empty()
+                || !member.came_by_itself()
+                || member.address == except
+                || now.saturating_sub(heard) < idle
+            {
+                continue;
+            }
+            let mut member = member.clone();
+            let lent = std::mem::take(&mut member.automatic);
+            member.ip_assignments.retain(|ip| !lent.contains(ip));
+            member.revision += 1;
+            let network = self.record.id;
+            changes.push(Change::PutMember { network, member: member.address, record: member.to_json() });
+            members.push(member);
+        }
+        if members.is_empty() {
+            return Ok(false);
+        }
+        store.commit(&changes)?;
+        tracing::info!(network = %self.record.id, members = members.len(), "addresses of idle members are free again");
+        for member in members {
+            self.put(member);
+        }
+        Ok(true)
+    }
+}

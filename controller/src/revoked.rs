@@ -1,0 +1,292 @@
+//! Whose certificates are void.
+//!
+//! A revocation that a member missed lets somebody in who was put out, for as long as the last certificate of theirs agrees
+//! with the member's own: the network's window. So the controller keeps every revocation on disk for that time and
+//! [`GRACE`], one threshold a member (a later one replaces an earlier one), through restarts, backups, and the end of the
+//! network itself.
+//!
+//! Each has a serial number, by which members' knowledge is kept ([`crate::courier`]). Serial numbers are of this run only
+//! and begin at random, so that an acknowledgement from before a restart fits nothing.
+
+use std::collections::BTreeMap;
+
+use protocol::credential::{Revocation, kind};
+use protocol::{Address, NetworkId, SecretIdentity};
+use serde_json::{Map, Value, json};
+
+use crate::coerce;
+use crate::controller::Controller;
+use crate::courier::Ledger;
+use crate::network::WINDOW_RANGE;
+use crate::store::{Change, StoreError};
+use crate::tombstone::Tombstone;
+
+/// How much longer than certificates could be used a revocation is kept, ms.
+pub(crate) const GRACE: i64 = 10 * 60_000;
+
+/// Most revocations of a network; the oldest is forgotten for a new one.
+pub(crate) const MAX_REVOKED: usize = 65_536;
+
+/// Revocations in one message. They fit a packet over the smallest path.
+pub(crate) const PER_MESSAGE: usize = 48;
+
+/// One member's.
+#[derive(Clone, Debug)]
+pub(crate) struct Revoked {
+    /// Certificates issued then or earlier are void, ms since the epoch.
+    pub(crate) threshold: i64,
+    /// The network's window then, ms.
+    window: i64,
+    pub(crate) serial: u64,
+    /// Signed for those who missed it: nobody passes that on.
+    repeat: Option<Revocation>,
+}
+
+impl Revoked {
+    /// When it is of no more use. A window that was widened since reaches farther back.
+    pub(crate) fn until(&self, window: i64) -> i64 {
+        self.threshold.saturating_add(self.window.max(window)).saturating_add(GRACE)
+    }
+
+    /// As the store keeps it.
+    pub(crate) fn record(threshold: i64, window: i64) -> Value {
+        json!({"threshold": threshold, "window": window})
+    }
+}
+
+/// The revocations of one network that stand.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    by_member: BTreeMap<Address, Revoked>,
+    by_serial: BTreeMap<u64, Address>,
+    newest: u64,
+}
+
+impl Standing {
+    /// None yet; `base` is random.
+    pub(crate) fn new(base: u64) -> Self {
+        Self { by_member: BTreeMap::new(), by_serial: BTreeMap::new(), newest: base >> 2 }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_member.is_empty()
+    }
+
+    pub(crate) fn get(&self, member: Address) -> Option<&Revoked> {
+        self.by_member.get(&member)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Address, &Revoked)> {
+        self.by_member.iter().map(|(member, revoked)| (*member, revoked))
+    }
+
+    /// The serial number given last.
+    pub(crate) fn newest(&self) -> u64 {
+        self.newest
+    }
+
+    /// Whether none stands between two serial numbers, both excluded.
+    pub(crate) fn none_between(&self, after: u64, before: u64) -> bool {
+        after >= before || self.by_serial.range(after + 1..before).next().is_none()
+    }
+
+    /// The one to be forgotten for `member`'s, at the cap.
+    pub(crate) fn crowded_out(&self, member: Address) -> Option<Address> {
+        let full = self.by_member.len() >= MAX_REVOKED && !self.by_member.contains_key(&member);
+        self.by_serial.first_key_value().filter(|_| full).map(|(_, oldest)| *oldest)
+    }
+
+    /// The threshold to be kept when `member` is put out at `now`: a clock that was set back lets nobody in again.
+    pub(crate) fn threshold(&self, member: Address, now: i64) -> i64 {
+        self.get(member).map_or(now, |old| old.threshold.max(now))
+    }
+
+    /// Takes one in, in place of an earlier one of the same member.
+    pub(crate) fn put(&mut self, member: Address, threshold: i64, window: i64) {
+        self.remove(member);
+        self.newest += 1;
+        let serial = self.newest;
+        self.by_serial.insert(serial, member);
+        self.by_member.insert(member, Revoked { threshold, window, serial, repeat: None });
+    }
+
+    /// One as stored.
+    pub(crate) fn put_stored(&mut self, member: Address, record: &Map<String, Value>) {
+        let window = coerce::signed(record.get("window"), *WINDOW_RANGE.end() as i64);
+        self.put(member, coerce::signed(record.get("threshold"), 0), window);
+    }
+
+    pub(crate) fn remove(&mut self, member: Address) {
+        if let Some(old) = self.by_member.remove(&member) {
+            self.by_serial.remove(&old.serial);
+        }
+    }
+
+    /// Those that are of no more use.
+    pub(crate) fn over(&self, now: i64, window: i64) -> Vec<Address> {
+        self.iter().filter(|(_, revoked)| revoked.until(window) <= now).map(|(member, _)| member).collect()
+    }
+
+    /// The next few after a serial number, oldest first, and the last one's number.
+    pub(crate) fn after(
+        &mut self,
+        serial: u64,
+        network: NetworkId,
+        signer: &SecretIdentity,
+    ) -> Option<(Vec<Revocation>, u64)> {
+        let next = self.by_serial.range(serial.saturating_add(1)..).take(PER_MESSAGE);
+        let next: Vec<(u64, Address)> = next.map(|(serial, member)| (*serial, *member)).collect();
+        self.signed(&next, network, signer)
+    }
+
+    /// The next few before a serial number, latest first, and the last one's number.
+    pub(crate) fn before(
+        &mut self,
+        serial: u64,
+        network: NetworkId,
+        signer: &SecretIdentity,
+    ) -> Option<(Vec<Revocation>, u64)> {
+        let next = self.by_serial.range(..serial).rev().take(PER_MESSAGE);
+        let next: Vec<(u64, Address)> = next.map(|(serial, member)| (*serial, *member)).collect();
+        self.signed(&next, network, signer)
+    }
+
+    fn signed(
+        &mut self,
+        list: &[(u64, Address)],
+        network: NetworkId,
+        signer: &SecretIdentity,
+    ) -> Option<(Vec<Revocation>, u64)> {
+        let last = list.last()?.0;
+        let revocations = list.iter().filter_map(|(serial, member)| {
+            let revoked = self.by_member.get_mut(member)?;
+            let threshold = revoked.threshold;
+            let make = || sign(signer, network, *member, threshold, *serial as u32, 0);
+            Some(revoked.repeat.get_or_insert_with(make).clone())
+        });
+        Some((revocations.collect(), last))
+    }
+}
+
+/// A signed revocation of a member's certificate.
+pub(crate) fn sign(
+    signer: &SecretIdentity,
+    network: NetworkId,
+    target: Address,
+    threshold: i64,
+    id: u32,
+    flags: u64,
+) -> Revocation {
+    let mut revocation = Revocation {
+        id,
+        network,
+        credential_id: 0,
+        threshold,
+        flags,
+        target,
+        signer: signer.identity().address,
+        kind: kind::COM,
+        signature: [0; 96],
+    };
+    revocation.sign(signer);
+    revocation
+}
+
+/// What a controller leaves to the one that takes its place over a restored backup: word that is out stays true.
+#[derive(Debug, Default)]
+pub struct Legacy {
+    revocations: Vec<(NetworkId, Address, i64, i64)>,
+    tombstones: Vec<(NetworkId, Tombstone)>,
+}
+
+impl Controller {
+    /// Ends this controller and closes its store.
+    #[must_use]
+    pub fn into_legacy(self) -> Legacy {
+        let of = |(network, ledger): (&NetworkId, &Ledger)| {
+            let network = *network;
+            let one = |(member, r): (Address, &Revoked)| (network, member, r.threshold, r.window);
+            ledger.standing.iter().map(one).collect::<Vec<_>>()
+        };
+        Legacy {
+            revocations: self.revoked.iter().flat_map(of).collect(),
+            tombstones: self.tombstones.iter().map(|(network, tombstone)| (*network, *tombstone)).collect(),
+        }
+    }
+
+    /// Takes over the revocations, and the deleted networks that are not there again.
+    ///
+    /// # Errors
+    /// What the store says; nothing is taken over then.
+    pub fn inherit(&mut self, legacy: &Legacy) -> Result<(), StoreError> {
+        let known = |network: &NetworkId, member: Address| {
+            self.revoked
+                .get(network)
+                .and_then(|ledger| ledger.standing.get(member))
+                .map_or(i64::MIN, |r| r.threshold)
+        };
+        let news: Vec<_> = legacy
+            .revocations
+            .iter()
+            .copied()
+            .filter(|(network, member, threshold, _)| known(network, *member) < *threshold)
+            .collect();
+        let gone: Vec<_> = legacy
+            .tombstones
+            .iter()
+            .copied()
+            .filter(|(network, _)| {
+                !self.networks.contains_key(network) && !self.tombstones.contains_key(network)
+            })
+            .collect();
+        let revocation = |(network, member, threshold, window): &(NetworkId, Address, i64, i64)| {
+            let record = Revoked::record(*threshold, *window);
+            Change::PutRevocation { network: *network, member: *member, record }
+        };
+        let tombstone = |(network, tombstone): &(NetworkId, Tombstone)| Change::PutTombstone {
+            network: *network,
+            record: tombstone.record(),
+        };
+        let changes: Vec<Change> = news.iter().map(revocation).chain(gone.iter().map(tombstone)).collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(&changes)?;
+        for (network, member, threshold, window) in news {
+            self.ledger(network).standing.put(member, threshold, window);
+        }
+        self.tombstones.extend(gone);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_one_replaces_an_earlier_one_and_a_clock_set_back_does_not() {
+        let member = Address::from_u64(1);
+        let mut standing = Standing::new(40);
+        standing.put(member, standing.threshold(member, 100), 1_800_000);
+        let first = standing.newest();
+        standing.put(member, standing.threshold(member, 50), 1_800_000);
+        assert_eq!((standing.iter().count(), standing.newest()), (1, first + 1));
+        let kept = standing.get(member).unwrap();
+        assert_eq!((kept.threshold, kept.until(0)), (100, 100 + 1_800_000 + GRACE));
+        assert_eq!(kept.until(7_200_000), 100 + 7_200_000 + GRACE);
+        assert!(standing.over(100 + 1_800_000 + GRACE - 1, 0).is_empty());
+        assert_eq!(standing.over(100 + 1_800_000 + GRACE, 0), [member]);
+    }
+
+    #[test]
+    fn a_full_table_forgets_the_oldest() {
+        let mut standing = Standing::new(0);
+        for n in 0..MAX_REVOKED as u64 {
+            assert_eq!(standing.crowded_out(Address::from_u64(n)), None);
+            standing.put(Address::from_u64(n), 1, 1);
+        }
+        assert_eq!(standing.crowded_out(Address::from_u64(7)), None, "it has its place");
+        assert_eq!(standing.crowded_out(Address::from_u64(1 << 30)), Some(Address::from_u64(0)));
+    }
+}

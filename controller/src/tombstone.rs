@@ -1,0 +1,115 @@
+//! What is left of a deleted network.
+//!
+//! Its members have a configuration that would go on until their certificates no longer agree, and a node takes no network
+//! down only because its controller does not know it: a controller restored from an old backup would end networks that
+//! live. So a deleted network has a last configuration, without addresses, routes and certificate, whose rules drop
+//! everything. It is pushed to every member, and given to whoever asks, for [`KEPT`]. Making the network anew ends that.
+
+use std::collections::BTreeMap;
+
+use flowrules::{Rule, rule::Kind};
+use protocol::netconf::NetworkConfig;
+use protocol::{Address, NetworkId};
+use serde_json::{Map, Value, json};
+
+use crate::coerce;
+use crate::controller::{Action, CODE_NOT_FOUND, Controller};
+use crate::network::DEFAULT_WINDOW;
+use crate::store::Change;
+
+/// How long a deleted network is remembered, ms: thirty days.
+pub(crate) const KEPT: i64 = 30 * 86_400_000;
+/// Most deleted networks remembered; the one deleted first is forgotten for a new one.
+const MAX_TOMBSTONES: usize = 16_384;
+
+/// A deleted network.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Tombstone {
+    /// When it was deleted, ms since the epoch.
+    pub(crate) deleted: i64,
+    /// Revision of its last configuration.
+    revision: u64,
+}
+
+impl Tombstone {
+    pub(crate) fn new(deleted: i64, last_revision: u64) -> Self {
+        Self { deleted, revision: last_revision + 1 }
+    }
+
+    /// One as stored.
+    pub(crate) fn from_stored(record: &Map<String, Value>) -> Self {
+        let deleted = coerce::signed(record.get("deletionTime"), 0);
+        Self { deleted, revision: coerce::int(record.get("revision"), 1) }
+    }
+
+    /// As the store keeps it.
+    pub(crate) fn record(self) -> Value {
+        json!({"deletionTime": self.deleted, "revision": self.revision})
+    }
+
+    /// The last configuration of a member.
+    fn config(self, network: NetworkId, member: Address) -> NetworkConfig {
+        let mut config = NetworkConfig::new(network, member, self.deleted);
+        config.revision = self.revision;
+        config.public = false;
+        config.credential_window = i64::try_from(DEFAULT_WINDOW).unwrap_or(i64::MAX);
+        config.rules = vec![Rule::new(Kind::Drop)];
+        config
+    }
+}
+
+/// The deleted networks to be forgotten for one more.
+pub(crate) fn crowded_out(tombstones: &BTreeMap<NetworkId, Tombstone>) -> Option<NetworkId> {
+    let full = tombstones.len() >= MAX_TOMBSTONES;
+    let oldest = tombstones.iter().filter(|_| full).min_by_key(|(_, tombstone)| tombstone.deleted);
+    oldest.map(|(network, _)| *network)
+}
+
+impl Controller {
+    /// The answer to a member of a deleted network: its last configuration, unless it has that already (the configuration
+    /// in force there is `held` ms old, 0 for none known), and that the network is no more.
+    pub(crate) fn answer_of_deleted(
+        &mut self,
+        network: NetworkId,
+        member: Address,
+        packet_id: u64,
+        held: i64,
+    ) -> Option<Vec<Action>> {
+        let tombstone = *self.tombstones.get(&network)?;
+        let mut actions = Vec::new();
+        if held < tombstone.deleted {
+            actions.extend(self.last_config(network, member, Some(packet_id)));
+        }
+        let refusal =
+            Action::Refuse { member, network, in_re: packet_id, code: CODE_NOT_FOUND, detail: None };
+        actions.push(refusal);
+        Some(actions)
+    }
+
+    /// The last configuration of a deleted network, as an answer or as a push.
+    pub(crate) fn last_config(
+        &mut self,
+        network: NetworkId,
+        member: Address,
+        in_re: Option<u64>,
+    ) -> Option<Action> {
+        let tombstone = *self.tombstones.get(&network)?;
+        let dictionary = tombstone.config(network, member).to_dictionary().into_bytes();
+        Some(self.config_action(member, network, in_re, dictionary))
+    }
+
+    /// Forgets the networks deleted long ago.
+    pub(crate) fn prune_tombstones(&mut self, now: i64) {
+        let over = |tombstone: &Tombstone| now.saturating_sub(tombstone.deleted) >= KEPT;
+        let networks: Vec<NetworkId> =
+            self.tombstones.iter().filter(|(_, t)| over(t)).map(|(network, _)| *network).collect();
+        let changes: Vec<Change> =
+            networks.iter().map(|network| Change::DeleteTombstone { network: *network }).collect();
+        if changes.is_empty() || self.store.commit(&changes).is_err() {
+            return;
+        }
+        for network in networks {
+            self.tombstones.remove(&network);
+        }
+    }
+}
