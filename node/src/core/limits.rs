@@ -14,7 +14,7 @@ pub const MAX_MEASURED_PATHS: usize = 4_096;
 pub const MAX_SEND_QUEUE: usize = 1024;
 /// Of these, for one destination.
 pub const MAX_SEND_QUEUE_PER_PEER: usize = 64;
-/// Copies made by rules among the packets waiting for a destination; ordinary ones push them out.
+/// Copies made by rules waiting for a destination besides.
 pub const MAX_WAITING_COPIES: usize = 128;
 /// Of these, for one destination.
 pub const MAX_WAITING_COPIES_PER_PEER: usize = 32;
@@ -40,6 +40,8 @@ pub const MAX_PAIRS: usize = 65_536;
 pub const MAX_PAIRS_PER_SOURCE: usize = 1_024;
 /// Packets being put together from fragments.
 pub const REASSEMBLY_SLOTS: usize = 256;
+/// The same for datagrams that came by paths on which nobody is known.
+pub const STRANGER_REASSEMBLY_SLOTS: usize = 64;
 /// Networks joined at once.
 pub const MAX_NETWORKS: usize = 256;
 /// Membership records of one network.

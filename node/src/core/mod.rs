@@ -65,7 +65,7 @@ use gate::Gate;
 use info::Counters;
 use limits::{
     BACKGROUND, FIRST_GREETING, GATE_BUCKETS, HOUSEKEEPING, INTRODUCE_GATE, MAX_PAIRS, MAX_PAIRS_PER_SOURCE,
-    ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK, REASSEMBLY_SLOTS,
+    ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS,
 };
 use network::{Directory, Later, Network, Requesters};
 use newcomers::Newcomers;
@@ -108,6 +108,8 @@ pub struct Core {
     sending: Queue,
     parked: Queue,
     reassembler: Reassembler<PathKey>,
+    /// The same for datagrams that came by a path nobody is known on.
+    stranger_parts: Reassembler<PathKey>,
     whois: Buckets,
     newcomers: Newcomers,
     unknown_sources: Gate,
@@ -177,6 +179,7 @@ impl Core {
             sending: Queue::sending(),
             parked: Queue::parking(),
             reassembler: Reassembler::new(REASSEMBLY_SLOTS).joining_marks(ecn::join),
+            stranger_parts: Reassembler::new(STRANGER_REASSEMBLY_SLOTS).joining_marks(ecn::join),
             whois: Buckets::new(GATE_BUCKETS, hash),
             newcomers: Newcomers::new(hash),
             unknown_sources: Gate::default(),

@@ -3,12 +3,14 @@
 //! One knock is rarely enough: both NATs must have been opened before either lets a knock through, a datagram may be lost, and a
 //! root's introduction may come before we know who the peer is. The reference knocks once and waits for the next introduction.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use protocol::Address;
 
 use super::Core;
 use super::path::SocketId;
+use super::table::Table;
 
 /// Addresses knocked at, at once, for all peers together.
 const MAX_KNOCKS: usize = 512;
@@ -20,23 +22,62 @@ const PAUSES: [i64; 6] = [0, 300, 700, 2_000, 6_000, 12_000];
 /// An address to try for a peer.
 #[derive(Clone, Copy, Debug)]
 struct Knock {
-    peer: Address,
     socket: Option<SocketId>,
-    endpoint: SocketAddr,
     due: i64,
     tries: usize,
 }
 
+/// Whom to try where.
+type Door = (Address, SocketAddr);
+
 /// The addresses being tried.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Knocks {
-    knocks: Vec<Knock>,
+    knocks: Table<Door, Address, Knock>,
+    by_due: BTreeSet<(i64, Door)>,
+}
+
+impl Default for Knocks {
+    fn default() -> Self {
+        Self { knocks: Table::new(MAX_KNOCKS, MAX_KNOCKS_PER_PEER), by_due: BTreeSet::new() }
+    }
 }
 
 impl Knocks {
     /// When the next knock is due.
     pub(super) fn next(&self) -> Option<i64> {
-        self.knocks.iter().map(|k| k.due).min()
+        self.by_due.first().map(|(due, _)| *due)
+    }
+
+    /// Begins, or does so again at once where an address is being tried already.
+    fn begin(&mut self, now: i64, door: Door, socket: Option<SocketId>) {
+        if let Some(known) = self.knocks.get_mut(&door) {
+            self.by_due.remove(&(known.due, door));
+            known.due = now;
+        } else if self.knocks.len() >= MAX_KNOCKS || self.knocks.share_len(door.0) >= MAX_KNOCKS_PER_PEER {
+            // What is being tried is tried to its end.
+            return;
+        } else {
+            self.knocks.insert(now, door.0, door, Knock { socket, due: now, tries: 0 });
+        }
+        self.by_due.insert((now, door));
+    }
+
+    /// Takes out one that is due.
+    fn take_due(&mut self, now: i64) -> Option<(Door, Knock)> {
+        let (due, door) = *self.by_due.first().filter(|(due, _)| *due <= now)?;
+        self.by_due.remove(&(due, door));
+        self.knocks.remove(&door).map(|knock| (door, knock))
+    }
+
+    /// Waits for the next try, if there is one.
+    fn again(&mut self, now: i64, door: Door, knock: Knock) {
+        let tries = knock.tries + 1;
+        if let Some(pause) = PAUSES.get(tries) {
+            let due = now + pause;
+            self.knocks.insert(now, door.0, door, Knock { due, tries, ..knock });
+            self.by_due.insert((due, door));
+        }
     }
 }
 
@@ -55,40 +96,18 @@ impl Core {
             self.contact(now, peer, socket, endpoint);
             return;
         }
-        let knocks = &mut self.knocks.knocks;
-        if let Some(known) = knocks.iter_mut().find(|k| k.peer == peer && k.endpoint == endpoint) {
-            known.due = now;
-            self.knock_where_due(now);
-            return;
-        }
-        let of_peer = knocks.iter().filter(|k| k.peer == peer).count();
-        if knocks.len() < MAX_KNOCKS && of_peer < MAX_KNOCKS_PER_PEER {
-            knocks.push(Knock { peer, socket, endpoint, due: now, tries: 0 });
-        }
+        self.knocks.begin(now, (peer, endpoint), socket);
         self.knock_where_due(now);
     }
 
     /// Knocks where it is due; gives up where a direct path has been found or patience has ended.
     pub(super) fn knock_where_due(&mut self, now: i64) {
-        let mut knocks = std::mem::take(&mut self.knocks.knocks);
-        knocks.retain_mut(|knock| {
-            if knock.due > now {
-                return true;
+        while let Some((door, knock)) = self.knocks.take_due(now) {
+            let direct = self.topology.direct_path(now, door.0).is_some_and(|(_, alive)| alive);
+            if !direct || knock.tries == 0 {
+                self.contact(now, door.0, knock.socket, door.1);
+                self.knocks.again(now, door, knock);
             }
-            let direct = self.topology.direct_path(now, knock.peer).is_some_and(|(_, alive)| alive);
-            if direct && knock.tries > 0 {
-                return false;
-            }
-            self.contact(now, knock.peer, knock.socket, knock.endpoint);
-            knock.tries += 1;
-            match PAUSES.get(knock.tries) {
-                Some(pause) => knock.due = now + pause,
-                None => return false,
-            }
-            true
-        });
-        // Contacting somebody does not begin to knock, so nothing was added meanwhile.
-        debug_assert!(self.knocks.knocks.is_empty());
-        self.knocks.knocks = knocks;
+        }
     }
 }

@@ -3,8 +3,6 @@
 //!
 //! Specification: VL1 behaviour, "sending by address, queues, WHOIS".
 
-use std::collections::VecDeque;
-
 use protocol::Address;
 
 use super::limits::{
@@ -12,6 +10,7 @@ use super::limits::{
     MAX_WAITING_COPIES_PER_PEER, QUEUE_LIFETIME,
 };
 use super::path::PathKey;
+use super::table::Table;
 
 /// A waiting packet.
 #[derive(Debug)]
@@ -30,14 +29,14 @@ pub(super) struct Waiting {
     pub(super) packet: Vec<u8>,
 }
 
-/// A bounded waiting room; the oldest makes room, and nobody may fill it alone. Copies have a few places for themselves while
-/// there are free ones, and are the first to go.
+/// A bounded waiting room, in which each peer has a share: who has most packets waiting makes room by the oldest of them. Copies have
+/// a small room of their own, from which nothing is pushed out.
 #[derive(Debug)]
 pub(super) struct Queue {
-    waiting: VecDeque<Waiting>,
-    capacity: usize,
-    per_peer: usize,
-    copies: usize,
+    waiting: Table<u64, Address, Waiting>,
+    copies: Table<u64, Address, Waiting>,
+    /// Counts all that ever waited, so that they leave in the order in which they came.
+    serial: u64,
     /// Copies that waited in vain since somebody last asked.
     lost_copies: u64,
 }
@@ -54,41 +53,29 @@ impl Queue {
     }
 
     fn new(capacity: usize, per_peer: usize) -> Self {
-        Self { waiting: VecDeque::new(), capacity, per_peer, copies: 0, lost_copies: 0 }
+        Self {
+            waiting: Table::new(capacity, per_peer),
+            copies: Table::new(MAX_WAITING_COPIES, MAX_WAITING_COPIES_PER_PEER),
+            serial: 0,
+            lost_copies: 0,
+        }
     }
 
     /// Lets a packet wait. A copy that finds no free place is lost.
     pub(super) fn push(&mut self, item: Waiting) {
-        if item.copy {
-            if self.has_room_for_copy(item.peer) {
-                self.copies += 1;
-                self.waiting.push_back(item);
-            } else {
-                self.lost_copies += 1;
-            }
-            return;
+        self.serial += 1;
+        if !item.copy {
+            self.waiting.insert(item.since, item.peer, self.serial, item);
+        } else if self.has_room_for_copy(item.peer) {
+            self.copies.insert(item.since, item.peer, self.serial, item);
+        } else {
+            self.lost_copies += 1;
         }
-        let peers = self.waiting.iter().filter(|w| w.peer == item.peer && !w.copy).count();
-        if peers >= self.per_peer {
-            if let Some(oldest) = self.waiting.iter().position(|w| w.peer == item.peer && !w.copy) {
-                self.waiting.remove(oldest);
-            }
-        } else if self.waiting.len() >= self.capacity {
-            let copy = if self.copies > 0 { self.waiting.iter().position(|w| w.copy) } else { None };
-            if copy.is_some() {
-                self.copies -= 1;
-                self.lost_copies += 1;
-            }
-            self.waiting.remove(copy.unwrap_or(0));
-        }
-        self.waiting.push_back(item);
     }
 
     /// Whether a copy for `peer` could wait now.
     pub(super) fn has_room_for_copy(&self, peer: Address) -> bool {
-        self.copies < MAX_WAITING_COPIES
-            && self.waiting.len() < self.capacity
-            && self.waiting.iter().filter(|w| w.peer == peer && w.copy).count() < MAX_WAITING_COPIES_PER_PEER
+        self.copies.len() < MAX_WAITING_COPIES && self.copies.share_len(peer) < MAX_WAITING_COPIES_PER_PEER
     }
 
     /// How many copies have waited in vain since the last call.
@@ -98,28 +85,28 @@ impl Queue {
 
     /// Takes out what waits for `peer` (or for anybody) and is not too old, in order.
     pub(super) fn take(&mut self, now: i64, peer: Option<Address>) -> Vec<Waiting> {
-        let lost = &mut self.lost_copies;
-        self.waiting.retain(|w| {
-            let fresh = now - w.since < QUEUE_LIFETIME;
-            *lost += u64::from(w.copy && !fresh);
-            fresh
-        });
-        let all = std::mem::take(&mut self.waiting);
-        let (taken, left): (VecDeque<_>, VecDeque<_>) =
-            all.into_iter().partition(|w| peer.is_none_or(|p| p == w.peer));
-        self.waiting = left;
-        self.copies = self.waiting.iter().filter(|w| w.copy).count();
-        taken.into()
+        let mut taken: Vec<(u64, Waiting)> = Vec::new();
+        for room in [&mut self.waiting, &mut self.copies] {
+            let keys: Vec<u64> = match peer {
+                Some(peer) => room.of_share(peer).collect(),
+                None => room.keys().copied().collect(),
+            };
+            taken.extend(keys.into_iter().filter_map(|key| Some((key, room.remove(&key)?))));
+        }
+        taken.sort_unstable_by_key(|(serial, _)| *serial);
+        let fresh = |waiting: &Waiting| now - waiting.since < QUEUE_LIFETIME;
+        self.lost_copies += taken.iter().filter(|(_, w)| w.copy && !fresh(w)).count() as u64;
+        taken.into_iter().map(|(_, waiting)| waiting).filter(fresh).collect()
     }
 
     /// Whether something waits for `peer`.
     pub(super) fn waits_for(&self, peer: Address) -> bool {
-        self.waiting.iter().any(|w| w.peer == peer)
+        self.waiting.share_len(peer) + self.copies.share_len(peer) > 0
     }
 
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.copies.is_empty()
     }
 }
 
@@ -132,21 +119,18 @@ mod tests {
     }
 
     #[test]
-    fn copies_take_no_place_from_others_and_give_theirs() {
+    fn copies_take_no_place_from_others() {
         let mut queue = Queue::sending();
         for n in 0..200 {
             queue.push(waiting(1_000 + n % 5, true));
         }
-        assert_eq!((queue.copies, queue.waiting.len()), (MAX_WAITING_COPIES, MAX_WAITING_COPIES));
-        for n in 0..MAX_SEND_QUEUE as u64 {
+        for n in 0..2 * MAX_SEND_QUEUE as u64 {
             queue.push(waiting(1 + n % 100, false));
         }
-        assert_eq!((queue.copies, queue.waiting.len()), (0, MAX_SEND_QUEUE));
-        assert!(queue.waiting.iter().all(|w| !w.copy));
-        queue.push(waiting(7, true));
-        assert_eq!((queue.copies, queue.waiting.len()), (0, MAX_SEND_QUEUE));
-        assert_eq!(queue.take_lost_copies(), 201);
-        assert_eq!(queue.take(1, None).len(), MAX_SEND_QUEUE);
+        assert_eq!((queue.copies.len(), queue.waiting.len()), (MAX_WAITING_COPIES, MAX_SEND_QUEUE));
+        assert_eq!(queue.take_lost_copies(), 200 - MAX_WAITING_COPIES as u64);
+        assert_eq!(queue.take(1, None).len(), MAX_SEND_QUEUE + MAX_WAITING_COPIES);
+        assert!(queue.is_empty());
     }
 
     #[test]
@@ -155,10 +139,30 @@ mod tests {
         for _ in 0..200 {
             queue.push(waiting(1_000, true));
         }
-        assert_eq!(queue.copies, MAX_WAITING_COPIES_PER_PEER);
+        assert_eq!(queue.copies.len(), MAX_WAITING_COPIES_PER_PEER);
         assert!(queue.has_room_for_copy(Address::from_u64(1_001)));
         queue.push(waiting(1_000, false));
         assert_eq!(queue.take(QUEUE_LIFETIME, None).len(), 0);
-        assert_eq!((queue.copies, queue.take_lost_copies()), (0, 200));
+        assert_eq!(queue.take_lost_copies(), 200);
+    }
+
+    #[test]
+    fn a_flood_for_many_does_not_push_out_the_only_packet_of_one() {
+        let mut queue = Queue::parking();
+        queue.push(waiting(7, false));
+        for n in 0..10_000 {
+            queue.push(waiting(1_000 + n % 40, false));
+        }
+        assert_eq!(queue.take(0, Some(Address::from_u64(7))).len(), 1);
+    }
+
+    #[test]
+    fn what_waits_leaves_in_order() {
+        let mut queue = Queue::sending();
+        for (peer, copy) in [(1, false), (2, false), (1, true), (1, false)] {
+            queue.push(waiting(peer, copy));
+        }
+        let copies: Vec<bool> = queue.take(0, Some(Address::from_u64(1))).iter().map(|w| w.copy).collect();
+        assert_eq!(copies, [false, true, false]);
     }
 }

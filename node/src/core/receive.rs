@@ -5,7 +5,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use protocol::Address;
-use protocol::packet::{self, Datagram};
+use protocol::packet::{self, Datagram, Reassembler};
 use protocol::verb::Verb;
 
 use super::Core;
@@ -115,9 +115,7 @@ impl Core {
         match packet::classify(data) {
             Datagram::Beacon | Datagram::Junk => {}
             Datagram::Fragment if packet::dest(data) == self.address() => {
-                self.reassembler.set_mark(self.ecn);
-                let whole = self.reassembler.insert_fragment(now, via, data);
-                self.reassembled(now, via, whole);
+                self.assemble(now, via, |room| room.insert_fragment(now, via, data));
             }
             Datagram::Fragment => self.relay_fragment(now, via, data),
             Datagram::Packet if packet::source(data) == self.address() => {
@@ -126,21 +124,29 @@ impl Core {
             }
             Datagram::Packet if packet::dest(data) != self.address() => self.relay_packet(now, via, data),
             Datagram::Packet if packet::is_fragmented(data) => {
-                self.reassembler.set_mark(self.ecn);
-                let whole = self.reassembler.insert_head(now, via, data);
-                self.reassembled(now, via, whole);
+                self.assemble(now, via, |room| room.insert_head(now, via, data));
             }
             Datagram::Packet => self.packet(now, via, data, false, None),
         }
     }
 
-    /// A datagram may have completed a packet.
-    fn reassembled(&mut self, now: i64, via: PathKey, whole: Option<Vec<u8>>) {
-        let Some(mut whole) = whole else { return };
-        let ecn = std::mem::replace(&mut self.ecn, self.reassembler.mark());
+    /// Adds a datagram to the packet it is a part of, and handles that if it is complete. Strangers have a room of their own, so
+    /// that their fragments push out nobody's who is known.
+    fn assemble(
+        &mut self,
+        now: i64,
+        via: PathKey,
+        insert: impl FnOnce(&mut Reassembler<PathKey>) -> Option<Vec<u8>>,
+    ) {
+        let known = self.topology.paths.get(&via).is_some();
+        let room = if known { &mut self.reassembler } else { &mut self.stranger_parts };
+        room.set_mark(self.ecn);
+        let Some(mut whole) = insert(room) else { return };
+        let ecn = std::mem::replace(&mut self.ecn, room.mark());
         self.packet(now, via, &mut whole, false, None);
         self.ecn = ecn;
-        self.reassembler.recycle(whole);
+        let room = if known { &mut self.reassembler } else { &mut self.stranger_parts };
+        room.recycle(whole);
     }
 
     /// Handles a whole packet addressed to us. `open` means that it is authenticated and decrypted already; `since` when it

@@ -259,7 +259,7 @@ impl Core {
             Added::New => {}
             Added::Redundant => drop(peer.repeats.allow(now, REPEAT_GATE, REPEAT_BURST)),
             // A packet that has waited was charged when it came.
-            Added::Rejected | Added::UnknownSigner(_) if incoming.waited => {}
+            Added::UnknownSigner(_) if incoming.waited => {}
             Added::Rejected | Added::UnknownSigner(_) => {
                 peer.forgeries.allow(now, FORGERY_GATE, MEMBER_FORGERY_BURST);
                 if !peer.is_trusted(now) && incoming.hops == 0 {

@@ -172,15 +172,18 @@ impl Core {
 
     /// MULTICAST_LIKE: a peer listens to groups.
     pub(in super::super) fn receive_likes(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
-        let mut judged: Option<(NetworkId, bool)> = None;
+        let mut judged: Option<(NetworkId, Option<Announcer>)> = None;
         for (id, group) in MulticastLike::parse(incoming.payload)?.iter() {
-            let allowed = match judged {
-                Some((network, allowed)) if network == id => allowed,
-                _ => self.may_use_directory(now, id, incoming.source),
+            let announcer = match judged {
+                Some((network, announcer)) if network == id => announcer,
+                _ if self.may_use_directory(now, id, incoming.source) => {
+                    Some(self.announcer(now, id, incoming.source, incoming.via))
+                }
+                _ => None,
             };
-            judged = Some((id, allowed));
-            if allowed {
-                self.add_subscriber(now, id, group, incoming.source, incoming.via);
+            judged = Some((id, announcer));
+            if let Some(announcer) = announcer {
+                self.add_subscriber(now, id, group, incoming.source, announcer);
             }
         }
         Ok(Handled::Credit)
@@ -207,20 +210,19 @@ impl Core {
         Announcer { stranger: !is_member, source }
     }
 
-    /// Notes a subscriber told of on a path; a new one gets the multicasts that wait for it.
+    /// Notes a subscriber; a new one gets the multicasts that wait for it.
     fn add_subscriber(
         &mut self,
         now: i64,
         id: NetworkId,
         group: MulticastGroup,
         member: Address,
-        via: PathKey,
+        announcer: Announcer,
     ) {
-        if member == self.address() || member.is_reserved() {
-            return;
-        }
-        let announcer = self.announcer(now, id, member, via);
-        if !self.directory.add(now, id, group, member, announcer) {
+        if member == self.address()
+            || member.is_reserved()
+            || !self.directory.add(now, id, group, member, announcer)
+        {
             return;
         }
         let Some(entry) = self.directory.group_mut(id, group) else { return };
@@ -455,7 +457,8 @@ impl Core {
         let ok = OkGather::parse(body)?;
         if self.networks.contains_key(&ok.network) {
             for member in ok.members {
-                self.add_subscriber(now, ok.network, ok.group, member, incoming.via);
+                let announcer = self.announcer(now, ok.network, member, incoming.via);
+                self.add_subscriber(now, ok.network, ok.group, member, announcer);
             }
         }
         Ok(Handled::Credit)
@@ -474,7 +477,8 @@ impl Core {
         }
         if self.networks.contains_key(&ok.network) {
             for member in ok.gathered.into_iter().flat_map(|g| g.members) {
-                self.add_subscriber(now, ok.network, ok.group, member, incoming.via);
+                let announcer = self.announcer(now, ok.network, member, incoming.via);
+                self.add_subscriber(now, ok.network, ok.group, member, announcer);
             }
         }
         Ok(Handled::Credit)
