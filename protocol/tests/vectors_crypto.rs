@@ -210,7 +210,7 @@ fn aes_gmac_siv_vectors() {
                 assert_eq!(hex(&data), text(case, "ciphertext"), "{name}");
             }
             let mut data = bytes(case, "ciphertext");
-            assert_eq!(siv.open(&tag, &aad, &mut data), flag(case, "decrypt_ok"), "{name}");
+            assert_eq!(siv.open(&tag, &aad, &mut data).is_some(), flag(case, "decrypt_ok"), "{name}");
             if case["plaintext"].is_string() && flag(case, "decrypt_ok") {
                 assert_eq!(hex(&data), text(case, "plaintext"), "{name}");
             }

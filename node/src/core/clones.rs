@@ -33,13 +33,13 @@ use super::path::PathKey;
 use super::receive::Incoming;
 
 /// Type of the message, far from the reserved ones: `ztnodeTW`.
-const KIND: u64 = 0x7a74_6e6f_6465_5457;
+pub(super) const KIND: u64 = 0x7a74_6e6f_6465_5457;
 /// Type of the message that asks to hand a sealed packet on: `ztnodeCA`.
 pub(super) const CARRY: u64 = 0x7a74_6e6f_6465_4341;
 /// What a sealed packet is addressed to: reserved, so nobody has it and nobody relays to it.
 const OURSELVES: [u8; 5] = [0xff, 0x7a, 0x74, 0x6e, 0x64];
 /// Longest sealed packet handed on, bytes.
-const MAX_SEALED: usize = 512;
+pub(super) const MAX_SEALED: usize = 512;
 /// Form of the message.
 const FORM: u8 = 1;
 /// Pauses before the first calls, ms; the last repeats.

@@ -172,6 +172,9 @@ pub enum Object {
     Revocations(NetworkId),
     /// A peer's cache record (`peers.d/<10 hex>.peer`).
     Peer(Address),
+    /// From where the next run has to count its packets (`counts`), so that no number is used again although the clock was set
+    /// back.
+    Counts,
 }
 
 /// How the node should treat one physical network (`local.conf` → `physical`).

@@ -16,6 +16,7 @@ use super::event::Event;
 use super::path::{PathKey, SocketId};
 use super::peer::{OwedWorlds, RemoteVersion};
 use super::receive::{Handled, Incoming};
+use super::replay::Greeting;
 use super::surface::Word;
 
 /// Lowest protocol version spoken to; older nodes agree on keys differently.
@@ -45,7 +46,7 @@ impl Core {
         let id = self.rng.random();
         let Some(keys) = self.topology.peers.get(&to).map(|peer| peer.keys.clone()) else { return };
         let packet = self.hello_packet(now, id, to, endpoint, &moons, &keys);
-        self.expected.insert(now, packet::id(&packet), to);
+        self.expected.insert(now, packet::id(&packet), to, Verb::Hello as u8);
         self.put(now, socket, endpoint, None, &packet);
         self.scratch = packet;
     }
@@ -113,8 +114,12 @@ impl Core {
             return None;
         }
         let hops = packet::hops(data);
+        let greeting = self.judge_greeting(now, via, data, source, hello.timestamp);
+        if greeting == Greeting::Replay {
+            return None;
+        }
         self.counters.packets_in[Verb::Hello as usize] += 1;
-        if let Some(surface) = hello.sent_to.filter(|_| hops == 0) {
+        if let Some(surface) = hello.sent_to.filter(|_| hops == 0 && greeting != Greeting::Old) {
             self.surface_reported(now, source, via, surface);
         }
         let mut moons = Vec::new();
@@ -123,20 +128,27 @@ impl Core {
             self.topology.peers.get(&source)?.keys.mask_hello(data, from);
             moons = Hello::parse_tail(data.get(from..)?).ok()?;
         }
+        let id = packet::id(data);
+        if greeting == Greeting::Old {
+            self.confirm(now, source, via);
+            self.answer_hello(now, via, id, &hello, &moons);
+            return Some(());
+        }
         self.path_mtus.distrust(now, source);
         let incoming = Incoming {
             via,
             source,
-            id: packet::id(data),
+            id,
             hops,
-            fresh: false,
+            fresh: greeting == Greeting::New,
             waited: false,
+            chosen: None,
             payload: &data[packet::HEADER_LEN..],
         };
         // The question whether it is there goes before the answer, so that the path is known when the sender makes use of the
         // answer.
         self.credit(now, &incoming, Some(Verb::Hello), false);
-        self.answer_hello(now, via, incoming.id, &hello, &moons);
+        self.answer_hello(now, via, id, &hello, &moons);
         if let Some(peer) = self.topology.peers.get_mut(&source) {
             peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
         }
@@ -274,6 +286,7 @@ impl Core {
         if let Some(peer) = self.topology.peers.get_mut(&source) {
             peer.version = version_of(ok.protocol, ok.major, ok.minor, ok.revision);
         }
+        self.recognize(now, source, false);
         Ok(Handled::Credit)
     }
 

@@ -30,6 +30,14 @@ pub const MAX_EXPECTED: usize = 65_536;
 pub const EXPECTED_LIFETIME: i64 = 30_000;
 /// Reports of roots that another node owns our address are passed on no more often than this.
 pub const COLLISION_PAUSE: i64 = 10_000;
+/// Answers to one request that count: a large configuration comes in as many pieces.
+pub const MAX_ANSWERS: u16 = 256;
+/// Octets that the large windows of all peers have together: each is 8 KiB. The one idle for longest gives back first.
+pub const MAX_WINDOWS: usize = 4_096 * 8_192;
+/// Octets that the tables of packet IDs of all peers have together. The greediest gives back first.
+pub const MAX_RECENT: usize = 64 << 20;
+/// A large window, or table of packet IDs, of a peer not heard for this long is given back.
+pub const REPLAY_IDLE: i64 = 60_000;
 /// Surface addresses remembered.
 pub const MAX_SURFACES: usize = 1_024;
 /// Of these, told by one /24 or /48.

@@ -15,6 +15,8 @@
 //! | `clones` | noticing other machines with our identity |
 //! | `contact` | keeping in touch and finding direct paths |
 //! | `path_mtu` | how large a datagram each path takes |
+//! | [`replay`] | recorded packets have no effect |
+//! | [`extension`] | what we say to ztnodes alone |
 //! | `network/` | VL2: joining, configurations, credentials, frames, multicast, bridging |
 //!
 //! Times are milliseconds since the Unix epoch and must not run backwards.
@@ -24,6 +26,7 @@ mod clones;
 mod contact;
 pub mod event;
 mod expected;
+pub mod extension;
 mod gate;
 mod hello;
 pub mod info;
@@ -39,6 +42,7 @@ mod queries;
 mod queue;
 mod receive;
 mod relay;
+pub mod replay;
 mod send;
 mod sources;
 mod surface;
@@ -65,7 +69,8 @@ use gate::Gate;
 use info::Counters;
 use limits::{
     BACKGROUND, FIRST_GREETING, GATE_BUCKETS, HOUSEKEEPING, INTRODUCE_GATE, MAX_PAIRS, MAX_PAIRS_PER_SOURCE,
-    ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS,
+    MAX_RECENT, MAX_WINDOWS, ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK, REASSEMBLY_SLOTS,
+    STRANGER_REASSEMBLY_SLOTS,
 };
 use network::{Directory, Later, Network, Requesters};
 use newcomers::Newcomers;
@@ -74,6 +79,7 @@ use path_mtu::PathMtus;
 use peer_cache::Restored;
 use punch::Knocks;
 use queue::Queue;
+use replay::budget::Budget;
 use surface::Surfaces;
 use table::Table;
 use topology::{Accepted, Topology};
@@ -100,6 +106,8 @@ pub struct Core {
     surfaces: Surfaces,
     expected: Expected,
     path_mtus: PathMtus,
+    window_budget: Budget,
+    recent_budget: Budget,
     knocks: Knocks,
     watch: Option<Watch>,
     reflections: Reflections,
@@ -172,6 +180,8 @@ impl Core {
             surfaces: Surfaces::default(),
             expected: Expected::default(),
             path_mtus: PathMtus::default(),
+            window_budget: Budget::new(MAX_WINDOWS, false),
+            recent_budget: Budget::new(MAX_RECENT, true),
             knocks: Knocks::default(),
             watch: None,
             reflections: Reflections::default(),
@@ -242,6 +252,7 @@ impl Core {
             self.next_ping = now + self.ping_interval();
             self.announce_groups(now);
         }
+        self.reserve_counts(now);
         self.measure_paths(now);
         self.knock_where_due(now);
         self.call_clones(now);
@@ -348,6 +359,7 @@ impl Core {
     fn housekeeping(&mut self, now: i64) {
         self.surfaces.expire(now);
         self.reflections.expire(now);
+        self.expire_replay_memory(now);
         self.newcomers.expire(now);
         self.pairs.expire(now - INTRODUCE_GATE);
         self.requesters.expire(now);

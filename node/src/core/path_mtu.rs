@@ -12,12 +12,13 @@
 //!
 //! Specification: VL1 verbs, "ECHO"; packet format, "the 1500-byte receive limit". RFC 8899.
 
-use protocol::packet::{self, DEFAULT_MTU, HEADER_LEN, MAX_MTU, max_packet};
+use protocol::packet::{self, DEFAULT_MTU, HEADER_LEN, max_packet};
 use protocol::verb::Verb;
 use protocol::{Address, Result};
 use std::collections::BTreeMap;
 
 use super::Core;
+use super::extension::{self, PROBE};
 use super::limits::{
     MAX_MEASURED_PATHS, PATH_MTU_CHECK, PATH_MTU_CHECK_LARGE, PATH_MTU_FORGET, PATH_MTU_PAUSE,
     PATH_MTU_PROBES, PATH_MTU_SEARCH, PATH_MTU_TRIES,
@@ -36,13 +37,6 @@ const LADDER: [usize; 7] = [FLOOR, 1_352, 1_412, DEFAULT_MTU, 2_896, 4_544, 8_95
 fn above(size: usize) -> Option<usize> {
     LADDER.into_iter().find(|larger| *larger > size)
 }
-
-/// Begins the payload of a probe; zeros follow.
-const PROBE: [u8; 8] = *b"ztnodePM";
-/// Begins a ztnode's answer; the largest datagram it takes follows, two bytes, and what else it can do, one byte.
-const ANSWER: [u8; 8] = *b"ztnodePA";
-/// It hands on to frames what the ECN bits of datagrams say.
-const HANDS_ON_ECN: u8 = 0x01;
 
 /// Who answered a probe.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -288,28 +282,14 @@ impl PathMtus {
         let first = (peer, PathKey::FIRST);
         let mut paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
         let Some((_, measure)) = paths.find(|(_, measure)| measure.tries.contains(&id)) else { return false };
-        let kind = match body.split_first_chunk::<8>() {
-            Some((&ANSWER, &[high, low, can, ..])) => Kind::Ours {
-                room: usize::from(u16::from_be_bytes([high, low])),
-                ecn: can & HANDS_ON_ECN != 0,
-            },
-            _ => Kind::Other,
+        let kind = match extension::read_answer(body) {
+            Some((room, can)) => Kind::Ours { room, ecn: can.hands_on_ecn() },
+            None => Kind::Other,
         };
         measure.passed(now, kind);
         self.next = self.next.min(measure.due);
         true
     }
-}
-
-/// What a ztnode answers to an ECHO with this payload, if it is a probe.
-pub(super) fn answer(payload: &[u8]) -> Option<[u8; 11]> {
-    payload.starts_with(&PROBE).then(|| {
-        let mut answer = [0; 11];
-        answer[..8].copy_from_slice(&ANSWER);
-        answer[8..10].copy_from_slice(&(MAX_MTU as u16).to_be_bytes());
-        answer[10] = HANDS_ON_ECN;
-        answer
-    })
 }
 
 impl Core {
@@ -342,18 +322,18 @@ impl Core {
     }
 
     /// Sends an ECHO that fills one datagram; gives its packet ID.
-    fn probe(&mut self, now: i64, dest: Address, path: PathKey, size: usize) -> Option<u64> {
+    pub(super) fn probe(&mut self, now: i64, dest: Address, path: PathKey, size: usize) -> Option<u64> {
         if !self.topology.peers.contains_key(&dest) {
             return None;
         }
         let mut packet = self.begin(dest, Verb::Echo);
         packet.extend_from_slice(&PROBE);
         packet.resize(size.max(HEADER_LEN + PROBE.len()), 0);
-        if let Some(peer) = self.topology.peers.get(&dest) {
-            peer.keys.armor(&mut packet, peer.suite(self.settings.cipher));
+        if let Some(peer) = self.topology.peers.get_mut(&dest) {
+            peer.seal(&mut packet, self.settings.cipher);
         }
         let id = packet::id(&packet);
-        self.expected.insert(now, id, dest);
+        self.expected.insert(now, id, dest, Verb::Echo as u8);
         self.counters.packets_out[Verb::Echo as usize] += 1;
         self.counters.bytes_out += packet.len() as u64;
         self.topology.paths.sent(&path, now);
@@ -370,7 +350,8 @@ impl Core {
         id: u64,
         body: &[u8],
     ) -> Result<Handled> {
-        self.path_mtus.answered(now, incoming.source, id, body);
+        let measured = self.path_mtus.answered(now, incoming.source, id, body);
+        self.recognized(incoming.source, incoming.chosen, id, body, measured);
         Ok(Handled::Credit)
     }
 }

@@ -11,11 +11,14 @@ use protocol::verbs::MoonEntry;
 use protocol::{Identity, scope};
 
 use super::event::Cipher;
+use super::extension::Extensions;
 use super::gate::Gate;
 use super::limits::{
     MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT, PUSH_BURST, PUSH_WINDOW, TRUST,
 };
 use super::path::{PathKey, Paths, SocketId};
+use super::replay::Replay;
+use super::replay::counter::Counter;
 
 /// Latency that stands for "unknown" in comparisons, ms.
 const UNKNOWN_LATENCY: i64 = 65_535;
@@ -75,6 +78,12 @@ pub struct Peer {
     pub identity: Identity,
     /// The key we share.
     pub keys: Arc<SessionKeys>,
+    /// Numbers the packets to it.
+    pub sent: Counter,
+    /// What is remembered of its packets, so that none has its effect twice.
+    pub replay: Replay,
+    /// Whether it is a ztnode, and what it can do.
+    pub extensions: Extensions,
     /// What it told about itself.
     pub version: RemoteVersion,
     /// Where it was reached.
@@ -119,10 +128,13 @@ pub struct Peer {
 
 impl Peer {
     /// A peer just learned of.
-    pub fn new(identity: Identity, keys: SessionKeys, now: i64) -> Self {
+    pub fn new(identity: Identity, keys: SessionKeys, now: i64, sent: Counter) -> Self {
         Self {
             identity,
             keys: Arc::new(keys),
+            sent,
+            replay: Replay::default(),
+            extensions: Extensions::default(),
             version: RemoteVersion::default(),
             paths: Vec::new(),
             last_received: 0,

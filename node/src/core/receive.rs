@@ -5,13 +5,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use protocol::Address;
-use protocol::packet::{self, Datagram, Reassembler};
+use protocol::packet::{self, Datagram, Opened, Reassembler};
 use protocol::verb::Verb;
 
 use super::Core;
 use super::limits::{CONFIRM_GATE, PATH_EXPIRY};
 use super::path::{PathKey, SocketId};
 use super::queue::Waiting;
+use super::replay::Judged;
 use crate::dataplane::ecn;
 
 /// An authenticated, decrypted packet on its way to its handler.
@@ -26,10 +27,12 @@ pub(super) struct Incoming<'a> {
     /// How often it was relayed.
     pub(super) hops: u8,
     /// Whether it is certain that the sender has just sent it: it cannot be the repetition of an older packet. Only that keeps a
-    /// peer or a path alive.
+    /// peer or a path alive. See [`Judged::fresh`].
     pub(super) fresh: bool,
     /// Whether it has waited for something, and been handled in vain before.
     pub(super) waited: bool,
+    /// See [`Judged::chosen`].
+    pub(super) chosen: Option<u64>,
     /// What follows the verb byte.
     pub(super) payload: &'a [u8],
 }
@@ -153,6 +156,7 @@ impl Core {
     /// began to wait, if it did.
     pub(super) fn packet(&mut self, now: i64, via: PathKey, data: &mut [u8], open: bool, since: Option<i64>) {
         let source = packet::source(data);
+        let mut judged = Judged::default();
         if !open {
             let suite = packet::suite(data);
             let verb = packet::verb_byte(data) & 0x1f;
@@ -167,21 +171,22 @@ impl Core {
                 }
                 return;
             };
-            let authentic = match suite {
+            let opened = match suite {
                 // Clear text is for HELLO and the two bonding verbs alone; everything else has to be encrypted.
-                0 if verb != Verb::QosMeasurement as u8 && verb != Verb::PathNegotiationRequest as u8 => {
-                    false
-                }
+                0 if verb != Verb::QosMeasurement as u8 && verb != Verb::PathNegotiationRequest as u8 => None,
                 2 => {
                     let id = packet::trusted_path_id(data);
-                    id.is_some() && id == self.settings.trusted_path(via.remote.ip())
+                    let trusted = id.is_some() && id == self.settings.trusted_path(via.remote.ip());
+                    trusted.then_some(Opened { chosen: None })
                 }
-                _ => peer.keys.dearmor(data),
+                _ => peer.keys.open(data),
             };
-            if !authentic {
+            let accepted = opened.and_then(|o| self.judge_packet(now, via, data, source, suite, o.chosen));
+            let Some(accepted) = accepted else {
                 self.counters.dropped += 1;
                 return;
-            }
+            };
+            judged = accepted;
         }
         let verb = packet::verb_byte(data);
         self.counters.packets_in[usize::from(verb & 0x1f)] += 1;
@@ -190,13 +195,13 @@ impl Core {
             inflated.clear();
             inflated.extend_from_slice(data);
             if packet::decompress(&mut inflated).is_ok() {
-                self.dispatch(now, via, &mut inflated, since);
+                self.dispatch(now, via, &mut inflated, judged, since);
             } else {
                 self.counters.dropped += 1;
             }
             self.inflated = inflated;
         } else {
-            self.dispatch(now, via, data, since);
+            self.dispatch(now, via, data, judged, since);
         }
     }
 
@@ -206,7 +211,7 @@ impl Core {
         self.parked.push(Waiting { since, peer, via: Some(via), open, copy: false, packet: data.to_vec() });
     }
 
-    fn dispatch(&mut self, now: i64, via: PathKey, data: &mut [u8], since: Option<i64>) {
+    fn dispatch(&mut self, now: i64, via: PathKey, data: &mut [u8], judged: Judged, since: Option<i64>) {
         let verb = packet::verb_byte(data) & 0x1f;
         if verb == Verb::Hello as u8 {
             self.receive_hello(now, via, data, true);
@@ -218,9 +223,9 @@ impl Core {
             source: packet::source(data),
             id: packet::id(data),
             hops: packet::hops(data),
-            // An OK is handled only if it answers what we asked.
-            fresh: known == Some(Verb::Ok),
+            fresh: judged.fresh,
             waited: since.is_some(),
+            chosen: judged.chosen,
             payload: &data[packet::HEADER_LEN..],
         };
         // A malformed payload says nothing about the sender and changes nothing.

@@ -138,11 +138,11 @@ impl Core {
         mut packet: Vec<u8>,
     ) {
         let dest = packet::dest(&packet);
-        if let Some(peer) = self.topology.peers.get(&dest) {
+        if let Some(peer) = self.topology.peers.get_mut(&dest) {
             let verb = packet::verb_byte(&packet) & packet::VERB_MASK;
-            peer.keys.armor(&mut packet, peer.suite(self.settings.cipher));
+            peer.seal(&mut packet, self.settings.cipher);
             if wants_reply(verb) {
-                self.expected.insert(now, packet::id(&packet), dest);
+                self.expected.insert(now, packet::id(&packet), dest, verb);
             }
             self.count_out(verb);
             self.put(now, socket, to, None, &packet);
@@ -170,7 +170,7 @@ impl Core {
     fn emit(&mut self, now: i64, packet: &mut [u8], key: PathKey, way: Way) {
         let dest = packet::dest(packet);
         let mtu = self.datagram_size(now, dest, &key, packet.len());
-        let Some(peer) = self.topology.peers.get(&dest) else { return };
+        let Some(peer) = self.topology.peers.get_mut(&dest) else { return };
         let ip = key.remote.ip();
         let copy = way == Way::Copy;
         if packet.len() > packet::max_packet(mtu) {
@@ -186,10 +186,10 @@ impl Core {
         packet::set_fragmented(packet, packet.len() > mtu);
         match self.settings.trusted_path(ip).filter(|_| way != Way::Back) {
             Some(id) => packet::mark_trusted(packet, id),
-            None => peer.keys.armor(packet, peer.suite(self.settings.cipher)),
+            None => peer.seal(packet, self.settings.cipher),
         }
         if wants_reply(verb) {
-            self.expected.insert(now, packet::id(packet), dest);
+            self.expected.insert(now, packet::id(packet), dest, verb);
         }
         self.count_out(verb);
         self.topology.paths.sent(&key, now);

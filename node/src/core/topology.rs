@@ -13,6 +13,7 @@ use super::info::Role;
 use super::limits::{MAX_PATHS, MAX_PEERS, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT};
 use super::path::{PathKey, Paths};
 use super::peer::Peer;
+use super::replay::counter::{Counter, Origin};
 
 /// Moons orbited or awaited at once.
 const MAX_MOONS: usize = 64;
@@ -47,6 +48,8 @@ pub(super) struct Topology {
     /// From where on the next peer to forget is looked for.
     hand: Address,
     us: Identity,
+    /// Where the numbers of packets to a new peer begin.
+    pub(super) origin: Origin,
 }
 
 impl Topology {
@@ -62,6 +65,7 @@ impl Topology {
             am_root: false,
             hand: Address::from_u64(0),
             us: secret.identity().clone(),
+            origin: Origin::default(),
         };
         topology.recompute_upstreams(secret, now);
         topology
@@ -85,7 +89,8 @@ impl Topology {
         if self.peers.len() >= MAX_PEERS {
             self.make_room(now);
         }
-        self.peers.insert(identity.address, Peer::new(identity, keys, now));
+        let sent = Counter::new(self.us.address, identity.address, self.origin.at(now));
+        self.peers.insert(identity.address, Peer::new(identity, keys, now, sent));
     }
 
     /// Forgets the peer silent for longest among a few that the hand comes by, so that it costs the same however many there are.

@@ -8,8 +8,8 @@ use protocol::{Address, NetworkId, Result};
 
 use super::Core;
 use super::event::Event;
+use super::extension;
 use super::limits::{COLLISION_PAUSE, ECHO_BURST, ECHO_GATE, ERROR_GATE, WHOIS_GATE};
-use super::path_mtu;
 use super::receive::{Handled, Incoming};
 
 /// Identities in one OK(WHOIS), so that the answer stays one datagram of the default size.
@@ -45,10 +45,14 @@ impl Core {
 
     fn ok(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let ok = OkHeader::parse(incoming.payload)?;
-        let Some(sent_at) = self.expected.sent_at(now, ok.in_re_id, incoming.source) else {
+        let Some(sent_at) = self.expected.sent_at(now, ok.in_re_id, incoming.source, ok.in_re_verb) else {
             return Ok(Handled::Ignore);
         };
         self.has_answered(incoming.source);
+        if self.settle_clock(incoming.source, incoming.via, sent_at) {
+            // What it is now, its answer tells.
+            self.say_hello(now, incoming.source, Some(incoming.via.socket), incoming.via.remote);
+        }
         match Verb::from_byte(ok.in_re_verb) {
             Some(Verb::Hello) => self.ok_hello(now, incoming, ok.body, sent_at),
             Some(Verb::Whois) => {
@@ -73,6 +77,12 @@ impl Core {
         let error = verbs::Error::parse(incoming.payload)?;
         let from_controller = error.network.filter(|n| n.controller() == incoming.source);
         let asked_config = error.in_re_verb == Verb::NetworkConfigRequest as u8;
+        // Frames are not kept in mind, and to send credentials once more changes nothing. Everything else has to answer us: one
+        // recorded earlier does not.
+        let awaited = self.expected.sent_at(now, error.in_re_id, incoming.source, error.in_re_verb).is_some();
+        if !awaited && error.code != error_code::NEED_MEMBERSHIP_CERTIFICATE {
+            return Ok(Handled::Ignore);
+        }
         match error.code {
             error_code::OBJECT_NOT_FOUND | error_code::UNSUPPORTED_OPERATION if asked_config => {
                 if let Some(network) = from_controller {
@@ -106,7 +116,7 @@ impl Core {
     fn collision_reported(&mut self, now: i64, from: Address, error: &verbs::Error<'_>) {
         let answers = error.in_re_verb == Verb::Hello as u8
             && self.topology.is_upstream(from)
-            && self.expected.sent_at(now, error.in_re_id, from).is_some();
+            && self.expected.sent_at(now, error.in_re_id, from, Verb::Hello as u8).is_some();
         if answers && self.collision_told.is_none_or(|told| now - told >= COLLISION_PAUSE) {
             self.collision_told = Some(now);
             self.outbox.events.push_back(Event::IdentityCollision { root: from });
@@ -139,7 +149,7 @@ impl Core {
 
     fn answer_echo(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return Ok(Handled::Ignore) };
-        let probe = path_mtu::answer(incoming.payload);
+        let probe = extension::answer(incoming.payload);
         if !peer.echo.allow(now, ECHO_GATE, ECHO_BURST)
             || (probe.is_none() && incoming.payload.len() > MAX_ECHO)
         {
@@ -148,6 +158,9 @@ impl Core {
         let mut packet = self.begin_ok(incoming, Verb::Echo);
         packet.extend_from_slice(probe.as_ref().map_or(incoming.payload, |answer| answer));
         self.reply(now, incoming.via, packet);
+        if probe.is_some() {
+            self.probed_by(now, incoming.source);
+        }
         Ok(Handled::Credit)
     }
 

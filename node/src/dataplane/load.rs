@@ -42,6 +42,8 @@ pub struct Load {
 #[derive(Debug)]
 struct Outgoing {
     orders: usize,
+    /// The first of its numbers.
+    first: u64,
     what: What,
 }
 
@@ -63,7 +65,12 @@ struct Incoming {
 
 impl Load {
     /// Adds frames for a member. The buffer of a super-frame has to be given right afterwards: [`Self::give`].
-    pub(super) fn send(&mut self, orders: &Orders<&Arc<SessionKeys>>, parts: &Parts<'_>) -> Amount {
+    pub(super) fn send(
+        &mut self,
+        orders: &Orders<&Arc<SessionKeys>>,
+        first: u64,
+        parts: &Parts<'_>,
+    ) -> Amount {
         let amount = orders.amount(parts);
         if amount.packets > 0 {
             if !self.orders.last().is_some_and(|last| orders.is(last)) {
@@ -73,7 +80,7 @@ impl Load {
                 Parts::One(payload) => What::One(self.lay(&[payload])),
                 Parts::Cut(cut) => What::Cut(cut.how(), ETHERNET + cut.body().len()),
             };
-            self.outgoing.push(Outgoing { orders: self.orders.len() - 1, what });
+            self.outgoing.push(Outgoing { orders: self.orders.len() - 1, first, what });
             self.octets_out += amount.octets as usize;
             self.packets += amount.packets;
         }
@@ -140,18 +147,18 @@ impl Load {
     ) {
         let mut supers = self.supers.iter();
         datagrams.clear();
-        for Outgoing { orders, what } in &self.outgoing {
+        for Outgoing { orders, first, what } in &self.outgoing {
             let orders = &self.orders[*orders];
             match what {
                 What::One(range) => {
-                    orders.carry_out(&Parts::One(&self.bytes[range.clone()]), rng, datagrams);
+                    orders.carry_out(&Parts::One(&self.bytes[range.clone()]), *first, rng, datagrams);
                 }
                 What::Cut(how, length) => {
                     // A buffer that was not given has nothing to be cut.
                     let given = supers.next();
                     let body = given.and_then(|(buffer, start)| buffer.get(start + ETHERNET..start + length));
                     if let Some(body) = body {
-                        orders.carry_out(&Parts::Cut(&how.of(body)), rng, datagrams);
+                        orders.carry_out(&Parts::Cut(&how.of(body)), *first, rng, datagrams);
                     }
                 }
             }

@@ -118,8 +118,21 @@ impl<K: AsRef<SessionKeys>> Orders<K> {
         amount
     }
 
-    /// Writes all frames where their datagrams leave from, each protected under a packet ID that `rng` draws.
-    pub fn carry_out(&self, parts: &Parts<'_>, rng: &mut impl Rng, datagrams: &mut DatagramBatch) -> Amount {
+    /// Whether each packet takes a number, which goes over the wire as ciphertext. Others have a packet ID that anybody reads.
+    pub fn are_numbered(&self) -> bool {
+        self.suite == Suite::AesGmacSiv && self.trusted.is_none()
+    }
+
+    /// Writes all frames where their datagrams leave from, each protected under the next number from `first` on, or, if they are
+    /// not numbered, under a packet ID that `rng` draws.
+    pub fn carry_out(
+        &self,
+        parts: &Parts<'_>,
+        first: u64,
+        rng: &mut impl Rng,
+        datagrams: &mut DatagramBatch,
+    ) -> Amount {
+        let numbered = self.are_numbered();
         let longest = packet::max_packet(self.mtu);
         let keys = self.keys.as_ref();
         let mut amount = Amount::default();
@@ -129,7 +142,7 @@ impl<K: AsRef<SessionKeys>> Orders<K> {
                 amount.too_long += 1;
                 continue;
             }
-            let packet_id: u64 = rng.random();
+            let packet_id = if numbered { first + index as u64 } else { rng.random() };
             let octets =
                 datagrams.push_packet(self.socket, self.remote, self.mtu, self.ecn, |buffer, start| {
                     buffer.extend_from_slice(&self.head);
@@ -180,7 +193,7 @@ mod tests {
         #[test]
         fn what_leaves_is_what_was_said(
             shape in shape(), data in prop::collection::vec(any::<u8>(), 1..9_000), size in 100u16..3_000,
-            mtu in 1400usize..3_000, clear: bool, seed: u64,
+            mtu in 1400usize..3_000, clear: bool, seed: u64, number in 0..u64::MAX / 2,
         ) {
             let keys = Arc::new(SessionKeys::new(&[7; 48]));
             let suite = if clear { Suite::Clear } else { Suite::AesGmacSiv };
@@ -194,7 +207,7 @@ mod tests {
             let mut datagrams = DatagramBatch::default();
             let kept = orders.kept();
             prop_assert!(orders.is(&kept));
-            let amount = kept.carry_out(&parts, &mut StdRng::seed_from_u64(seed), &mut datagrams);
+            let amount = kept.carry_out(&parts, number, &mut StdRng::seed_from_u64(seed), &mut datagrams);
             prop_assert_eq!(amount, orders.amount(&parts));
             prop_assert_eq!((amount.packets, amount.octets), (cut.count() as u64, datagrams.buffer().len() as u64));
             // Opened and put together again, it is the segments in their order.
@@ -205,7 +218,8 @@ mod tests {
                 let first = sizes.next().unwrap();
                 let used = first + sizes.by_ref().take(pieces - 1).sum::<usize>();
                 let length = join_in_place(&mut rest[..used], first).map_or(used, |(length, _)| length);
-                prop_assert!(keys.dearmor(&mut rest[..length]));
+                let opened = keys.open(&mut rest[..length]).unwrap();
+                prop_assert_eq!(opened.chosen, (!clear).then_some(number + index as u64));
                 let mut expected = Vec::new();
                 cut.write(index, &mut expected);
                 prop_assert_eq!(&rest[HEAD..length], &expected[..]);
@@ -224,7 +238,8 @@ mod tests {
             Orders { head: [0; HEAD], keys: &keys, suite, trusted: None, socket, remote, mtu: 1400, ecn: 0 };
         let payload = vec![1; packet::max_packet(1400) - HEAD + 1];
         let mut datagrams = DatagramBatch::default();
-        let amount = orders.carry_out(&Parts::One(&payload), &mut StdRng::seed_from_u64(1), &mut datagrams);
+        let amount =
+            orders.carry_out(&Parts::One(&payload), 0, &mut StdRng::seed_from_u64(1), &mut datagrams);
         assert_eq!(amount, Amount { packets: 0, octets: 0, too_long: 1 });
         assert_eq!(orders.amount(&Parts::One(&payload)), amount);
         assert!(datagrams.is_empty());

@@ -37,15 +37,21 @@ impl Staging {
     }
 
     /// Lays frames for a member to those of their flow. Of a super-frame only the description is kept: whoever has its buffer
-    /// gives it right afterwards ([`Self::adopt`]), or it is lost.
-    pub fn send(&mut self, ethertype: u16, orders: &Orders<&Arc<SessionKeys>>, parts: &Parts<'_>) -> Amount {
+    /// gives it right afterwards ([`Self::adopt`]), or it is lost. `first`: see [`Orders::carry_out`].
+    pub fn send(
+        &mut self,
+        ethertype: u16,
+        orders: &Orders<&Arc<SessionKeys>>,
+        first: u64,
+        parts: &Parts<'_>,
+    ) -> Amount {
         self.fill_gap(|| (Box::default(), 0));
         let payload = match parts {
             Parts::One(payload) => payload,
             Parts::Cut(cut) => cut.body(),
         };
         let lane = share(self.leaving.of(ethertype, payload), self.loads.len());
-        let amount = self.loads[lane].send(orders, parts);
+        let amount = self.loads[lane].send(orders, first, parts);
         if amount.packets > 0 && matches!(parts, Parts::Cut(_)) {
             self.awaiting = Some(lane);
         }

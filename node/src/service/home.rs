@@ -52,6 +52,8 @@ const IDENTITY_PUBLIC: &str = "identity.public";
 /// The machine the identity belongs to: address and keyed hash.
 const MACHINE: &str = "identity.machine";
 const PLANET: &str = "planet";
+/// From where the next run counts its packets.
+const COUNTS: &str = "counts";
 const NETWORKS: &str = "networks.d";
 const MOONS: &str = "moons.d";
 const PEERS: &str = "peers.d";
@@ -69,6 +71,7 @@ pub(super) const STATE_NAMES: &[&str] = &[
     NETWORKS,
     MOONS,
     PEERS,
+    COUNTS,
     DEVICE_MAP,
     PORT_FILE,
     PID_FILE,
@@ -531,6 +534,11 @@ impl Home {
         found
     }
 
+    /// From where this run counts its packets, as an earlier one kept it.
+    pub fn counts(&self) -> Option<Vec<u8>> {
+        self.read(COUNTS).ok().flatten()
+    }
+
     /// The interface name the legacy `devicemap` gives to a network.
     pub fn mapped_device(&self, network: NetworkId) -> Option<String> {
         let bytes = self.read(DEVICE_MAP).ok().flatten()?;
@@ -546,6 +554,7 @@ impl Home {
             Object::Token(id) => format!("{NETWORKS}/{id}.token"),
             Object::Revocations(id) => format!("{NETWORKS}/{id}.revoked"),
             Object::Peer(address) => peer_name(address),
+            Object::Counts => COUNTS.into(),
         })
     }
 

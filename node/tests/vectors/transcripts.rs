@@ -107,18 +107,15 @@ impl Side {
         self.sent.iter().rev().find(|p| p.verb as u8 == verb && p.dest == to).map(|p| p.id)
     }
 
-    /// An OK of the record as an answer to our own request; `None` if it needs no change or there was no such request.
+    /// An OK or ERROR of the record as an answer to our own request; `None` if it needs no change or there was no such request.
     fn adapt(&self, plaintext: &[u8], suite: u8, hops: u8) -> Option<Vec<u8>> {
-        let is_ok = plaintext.len() >= HEADER_LEN + 9
-            && packet::dest(plaintext) == self.secret.address()
-            && packet::verb(plaintext) == Some(Verb::Ok);
-        if !is_ok {
-            return None;
-        }
+        let for_us = plaintext.len() >= HEADER_LEN + 9 && packet::dest(plaintext) == self.secret.address();
+        let verb = for_us.then(|| packet::verb(plaintext)).flatten()?;
+        let verb = Some(verb).filter(|v| matches!(v, Verb::Ok | Verb::Error))?;
         let source = packet::source(plaintext);
         let ours = self.request(plaintext[HEADER_LEN], source)?;
         let mut adapted = Vec::new();
-        packet::start(&mut adapted, packet::id(plaintext), packet::dest(plaintext), source, Verb::Ok);
+        packet::start(&mut adapted, packet::id(plaintext), packet::dest(plaintext), source, verb);
         adapted.push(plaintext[HEADER_LEN]);
         adapted.extend_from_slice(&ours.to_be_bytes());
         adapted.extend_from_slice(&plaintext[HEADER_LEN + 9..]);

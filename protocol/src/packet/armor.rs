@@ -28,6 +28,14 @@ pub enum Suite {
 /// Number of the suite of trusted paths.
 const TRUSTED: u8 = 2;
 
+/// What an authentic packet tells its receiver besides its contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Opened {
+    /// In suite 3 what its sender had in the place of the packet ID before it armored the packet. On the wire it is
+    /// ciphertext. `None` in other suites, whose packet ID anybody can read.
+    pub chosen: Option<u64>,
+}
+
 /// Everything derived from the session key of one peer. Overwritten when dropped.
 #[derive(Clone)]
 pub struct SessionKeys {
@@ -105,8 +113,15 @@ impl SessionKeys {
     /// means drop: not authentic, of another suite, or too short. The buffer may then hold garbage.
     #[must_use]
     pub fn dearmor(&self, packet: &mut [u8]) -> bool {
+        self.open(packet).is_some()
+    }
+
+    /// [`Self::dearmor`] that tells what only the receiver learns of an authentic packet.
+    #[inline]
+    #[must_use]
+    pub fn open(&self, packet: &mut [u8]) -> Option<Opened> {
         if packet.len() < HEADER_LEN {
-            return false;
+            return None;
         }
         let number = suite(packet);
         let (header, payload) = split(packet);
@@ -116,19 +131,20 @@ impl SessionKeys {
                 let mut ahead = Ahead::new();
                 let cipher = self.salsa(&mut ahead, header, payload, encrypted);
                 let tag = self.poly.tag(&cipher.authenticator(), payload);
-                let authentic = tag[..8].ct_eq(&header[MAC..VERB]).into();
+                let authentic: bool = tag[..8].ct_eq(&header[MAC..VERB]).into();
                 if authentic && encrypted {
                     cipher.apply(payload);
                 }
-                authentic
+                authentic.then_some(Opened { chosen: None })
             }
             3 => {
                 let mut tag = [0; 16];
                 tag[..8].copy_from_slice(&header[..8]);
                 tag[8..].copy_from_slice(&header[MAC..VERB]);
-                self.siv.open(&tag, &associated(header), payload)
+                let id = self.siv.open(&tag, &associated(header), payload)?;
+                Some(Opened { chosen: Some(u64::from_be_bytes(id)) })
             }
-            _ => false,
+            _ => None,
         }
     }
 

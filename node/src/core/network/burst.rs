@@ -93,7 +93,7 @@ impl Core {
         let key = if to == us { None } else { self.route(now, to) };
         let length = HEAD + parts.longest();
         let mtu = key.map_or(0, |key| self.datagram_size(now, to, &key, length));
-        let (Some(key), Some(peer)) = (key, self.topology.peers.get(&to)) else {
+        let (Some(key), Some(peer)) = (key, self.topology.peers.get_mut(&to)) else {
             for index in 0..parts.count() {
                 let mut packet = self.begin(to, Verb::Frame);
                 Frame { network: id, ethertype, payload: &[] }.write(&mut packet);
@@ -123,9 +123,10 @@ impl Core {
             ecn,
         };
         self.scratch = head;
+        let first = if orders.are_numbered() { peer.sent.take(parts.count()) } else { 0 };
         let amount = match &mut self.outbox.staging {
-            Some(staging) => staging.send(ethertype, &orders, parts),
-            None => orders.carry_out(parts, &mut self.rng, &mut self.outbox.datagrams),
+            Some(staging) => staging.send(ethertype, &orders, first, parts),
+            None => orders.carry_out(parts, first, &mut self.rng, &mut self.outbox.datagrams),
         };
         self.counters.dropped += amount.too_long;
         self.counters.bytes_out += amount.octets;

@@ -1,10 +1,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use super::super::extension::answer;
 use super::super::path::SocketId;
 use super::*;
 
 const PEER: Address = Address::from_u64(0x0102030405);
-const OURS: &[u8] = b"ztnodePA\x28\x54\x01";
+const OURS: &[u8] = b"ztnodePA\x28\x54\x03";
 /// What another implementation answers: the payload.
 const ECHOED: &[u8] = b"ztnodePM\0\0\0\0";
 

@@ -152,6 +152,7 @@ impl Daemon {
             tracing::warn!(address = %own, "this home was moved or copied here from another machine; is the other one still running with this identity? That is looked for now");
         }
         let mut core = new_core(identity, contents.planet, &conf, clock.now());
+        core.resume_counting(clock.now(), &home.counts().unwrap_or_default());
         core.watch_for_clones(clock.now(), machine);
         let sink = {
             let controller = controller.clone();

@@ -96,10 +96,10 @@ fn order_inside_a_flow_is_kept() {
             let whole = shape.frame(&data);
             sent += count;
             if count == 1 {
-                staging.send(0x0800, &orders, &Parts::One(&whole[14..]));
+                staging.send(0x0800, &orders, 0, &Parts::One(&whole[14..]));
             } else {
                 let (unfinished, offload) = shape.unfinished(whole, 200, true);
-                staging.send(0x0800, &orders, &Parts::Cut(&Cut::new(&offload, &unfinished).unwrap()));
+                staging.send(0x0800, &orders, 0, &Parts::Cut(&Cut::new(&offload, &unfinished).unwrap()));
                 let mut buffer = [&[0; 3], &unfinished[..]].concat().into_boxed_slice();
                 staging.adopt(&mut buffer, 3);
                 assert!(buffer.len() > unfinished.len(), "another buffer");
@@ -124,7 +124,7 @@ fn what_was_replaced_is_let_go() {
     let payload = Shape::default().frame(&[1; 100]);
     let send = |lanes: &mut Lanes, staging: &mut Staging| {
         for _ in 0..50 {
-            staging.send(0x0800, &orders(&keys, there.local()), &Parts::One(&payload[14..]));
+            staging.send(0x0800, &orders(&keys, there.local()), 0, &Parts::One(&payload[14..]));
         }
         lanes.hand_over(staging)
     };
@@ -151,7 +151,7 @@ fn ends_with_work_under_way() {
     let payload = Shape::default().frame(&[1; 1300]);
     for _ in 0..LOADS {
         for _ in 0..60 {
-            staging.send(0x0800, &orders(&keys, there.local()), &Parts::One(&payload[14..]));
+            staging.send(0x0800, &orders(&keys, there.local()), 0, &Parts::One(&payload[14..]));
         }
         lanes.hand_over(&mut staging);
     }

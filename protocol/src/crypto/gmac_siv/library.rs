@@ -9,6 +9,8 @@ use ghash::GHash;
 use ghash::universal_hash::UniversalHash;
 use zeroize::Zeroize;
 
+use super::Opened;
+
 /// Keystream blocks made at a time: what the widest back end (AVX-512 with VAES) takes in one go. Half of it makes
 /// the cipher fall back to a narrower one.
 const BATCH: usize = 64;
@@ -99,16 +101,16 @@ impl Keys {
         tag
     }
 
-    /// Decrypts `payload` in place and returns how the tag found differs from the one that came: zero if it is
-    /// authentic.
+    /// Decrypts `payload` in place.
     #[inline]
-    pub(super) fn open(&self, tag: &[u8; 16], aad: &[u8], payload: &mut [u8]) -> u64 {
+    pub(super) fn open(&self, tag: &[u8; 16], aad: &[u8], payload: &mut [u8]) -> Opened {
         self.ctr(tag, payload);
         let mut opened: Block = (*tag).into();
         self.k1.decrypt_block(&mut opened);
         let (mut id, mut expected) = ([0; 8], [0; 8]);
         id.copy_from_slice(&opened[..8]);
         expected.copy_from_slice(&opened[8..]);
-        u64::from_le_bytes(self.gmac8(&id, aad, payload)) ^ u64::from_le_bytes(expected)
+        let difference = u64::from_le_bytes(self.gmac8(&id, aad, payload)) ^ u64::from_le_bytes(expected);
+        Opened { difference, id }
     }
 }

@@ -13,6 +13,7 @@
 
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use super::Opened;
 use crate::crypto::x86::{Avx2, Avx512, Blocks, Job, Sse};
 
 /// The reduction constant of POLYVAL: x¹²⁷ + x¹²⁶ + x¹²¹ in the upper half, of which the lowest bit is x⁶⁴.
@@ -443,15 +444,16 @@ struct Open<'a> {
 }
 
 impl Job for Open<'_> {
-    type Output = u64;
+    type Output = Opened;
 
     #[inline(always)]
-    fn run<S: Blocks, const GROUP: usize>(self, simd: S) -> u64 {
+    fn run<S: Blocks, const GROUP: usize>(self, simd: S) -> Opened {
         let Self { keys, tag, associated, payload } = self;
         let opened = decrypt(simd.single(), &keys.k1_inverse, tag);
         let counter = Some(Counter::new(simd, tag));
         let hash = Pass { simd, keys, counter }.hash::<GROUP>(associated, payload);
-        half_tag(simd.single(), keys, opened as u64, hash) ^ (opened >> 64) as u64
+        let difference = half_tag(simd.single(), keys, opened as u64, hash) ^ (opened >> 64) as u64;
+        Opened { difference, id: (opened as u64).to_le_bytes() }
     }
 }
 
@@ -478,10 +480,9 @@ impl Width {
         .to_le_bytes()
     }
 
-    /// Decrypts `payload` in place and returns how the tag found differs from the one that came: zero if it is
-    /// authentic.
+    /// Decrypts `payload` in place.
     #[inline]
-    pub(super) fn open(self, keys: &Keys, tag: &[u8; 16], associated: &[u8], payload: &mut [u8]) -> u64 {
+    pub(super) fn open(self, keys: &Keys, tag: &[u8; 16], associated: &[u8], payload: &mut [u8]) -> Opened {
         let (tag, associated) = (u128::from_le_bytes(*tag), Associated::new(self, keys, associated));
         let job = Open { keys, tag, associated, payload };
         match self {

@@ -1,0 +1,224 @@
+//! What we say to ztnodes and nobody else needs to understand: one list of all of it, and how a ztnode is recognized.
+//!
+//! `docs/extensions.md` is the specification. Everything of ours travels in messages that any implementation takes without harm
+//! (ECHO, USER_MESSAGE) and is marked by eight octets of ASCII that begin with `ztnode`. New messages get a line in
+//! [`MESSAGES`]; a new ability gets a bit in [`Abilities`].
+
+use protocol::Address;
+use protocol::packet::MAX_MTU;
+use protocol::verb::Verb;
+
+use super::Core;
+
+/// Begins the payload of a probe; zeros may follow.
+pub(super) const PROBE: [u8; 8] = *b"ztnodePM";
+/// Begins a ztnode's answer; the largest datagram it takes follows, two octets, and what else it can do, one octet.
+pub(super) const ANSWER: [u8; 8] = *b"ztnodePA";
+
+/// Who may send a message of ours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Sender {
+    /// Anybody whose identity we know.
+    Peer,
+    /// Whoever was asked.
+    Asked,
+    /// Ourselves, on another machine.
+    Ourselves,
+}
+
+/// One kind of message of ours.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Message {
+    /// The octets that mark it.
+    pub mark: [u8; 8],
+    /// The verb it travels in.
+    pub verb: Verb,
+    /// Who may send it.
+    pub sender: Sender,
+    /// Octets after the mark at most.
+    pub size: usize,
+    /// Whether it is sent to nodes that have not shown that they are ztnodes.
+    pub to_unknown: bool,
+    /// The fuzz target that tries its parser.
+    pub fuzz: &'static str,
+}
+
+/// Everything there is. Marks are never used again for something else.
+pub const MESSAGES: [Message; 4] = [
+    // Answered by everybody: with ANSWER by a ztnode, with its own payload by others. One to each peer, and those that measure paths.
+    Message {
+        mark: PROBE,
+        verb: Verb::Echo,
+        sender: Sender::Peer,
+        size: MAX_MTU,
+        to_unknown: true,
+        fuzz: "datagram",
+    },
+    Message {
+        mark: ANSWER,
+        verb: Verb::Ok,
+        sender: Sender::Asked,
+        size: 3,
+        to_unknown: false,
+        fuzz: "datagram",
+    },
+    // A sealed message to ourselves, which the receiver hands on. Others drop it without a word.
+    Message {
+        mark: super::clones::CARRY.to_be_bytes(),
+        verb: Verb::UserMessage,
+        sender: Sender::Peer,
+        size: super::clones::MAX_SEALED,
+        to_unknown: true,
+        fuzz: "datagram",
+    },
+    Message {
+        mark: super::clones::KIND.to_be_bytes(),
+        verb: Verb::UserMessage,
+        sender: Sender::Ourselves,
+        size: super::clones::MAX_SEALED,
+        to_unknown: true,
+        fuzz: "datagram",
+    },
+];
+
+/// What a ztnode can do, as its answer to a probe says. Unknown bits are left alone.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Abilities(u8);
+
+impl Abilities {
+    /// It hands on to frames what the ECN bits of datagrams say.
+    const HANDS_ON_ECN: u8 = 0x01;
+    /// Its packets of suite 3 are numbered: see `core/replay`.
+    const COUNTS: u8 = 0x02;
+    /// What we can do.
+    pub const OURS: Self = Self(Self::HANDS_ON_ECN | Self::COUNTS);
+
+    /// Whether it hands on the ECN bits of datagrams.
+    pub fn hands_on_ecn(self) -> bool {
+        self.0 & Self::HANDS_ON_ECN != 0
+    }
+
+    /// Whether its packets of suite 3 are numbered.
+    pub fn counts(self) -> bool {
+        self.0 & Self::COUNTS != 0
+    }
+}
+
+/// What a ztnode answers to an ECHO with this payload, if it is a probe.
+pub(super) fn answer(payload: &[u8]) -> Option<[u8; 11]> {
+    payload.starts_with(&PROBE).then(|| {
+        let mut answer = [0; 11];
+        answer[..8].copy_from_slice(&ANSWER);
+        answer[8..10].copy_from_slice(&(MAX_MTU as u16).to_be_bytes());
+        answer[10] = Abilities::OURS.0;
+        answer
+    })
+}
+
+/// What the answer to a probe says: the largest datagram a ztnode takes and what it can do; `None` if it is no ztnode's.
+pub(super) fn read_answer(body: &[u8]) -> Option<(usize, Abilities)> {
+    match body.split_first_chunk::<8>() {
+        Some((&ANSWER, &[high, low, can, ..])) => {
+            Some((usize::from(u16::from_be_bytes([high, low])), Abilities(can)))
+        }
+        _ => None,
+    }
+}
+
+/// What is known about a peer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Known {
+    /// Nothing.
+    #[default]
+    Unknown,
+    /// It is a ztnode.
+    Ztnode(Abilities),
+    /// It is something else.
+    Other,
+}
+
+/// Probes that may still be answered, per peer.
+const PROBES: usize = 4;
+/// Pause after a probe that found what was expected, and after the first of those without an answer, which doubles …
+const PAUSE: i64 = 1_000;
+/// … so often.
+const DOUBLINGS: u32 = 3;
+
+/// How far a peer is recognized.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Extensions {
+    pub(super) known: Known,
+    /// IDs of probes, the oldest first.
+    asked: [u64; PROBES],
+    /// When the last went out, and how many have since the last answer.
+    last: i64,
+    tries: u32,
+}
+
+impl Extensions {
+    /// Whether it may be asked now.
+    fn may_ask(&self, now: i64) -> bool {
+        self.tries == 0 && self.last == 0
+            || now - self.last >= PAUSE << self.tries.saturating_sub(1).min(DOUBLINGS)
+    }
+
+    fn asked(&mut self, now: i64, id: u64) {
+        self.asked.rotate_left(1);
+        self.asked[PROBES - 1] = id;
+        (self.last, self.tries) = (now, self.tries.saturating_add(1));
+    }
+
+    /// Whether `id` is a probe that has not been answered. Those before it are not awaited any more: an answer that was held back
+    /// says how things were.
+    fn take_answer(&mut self, id: u64) -> bool {
+        let Some(at) = self.asked.iter().position(|asked| *asked == id && id != 0) else { return false };
+        self.asked[..=at].fill(0);
+        self.tries = 0;
+        true
+    }
+}
+
+impl Core {
+    /// Finds out whether a peer is a ztnode and what it can do, unless that is known. `again`: although it is known, for what
+    /// came from it does not fit.
+    pub(super) fn recognize(&mut self, now: i64, source: Address, again: bool) {
+        let Some(peer) = self.topology.peers.get(&source) else { return };
+        let wanted = again || peer.extensions.known == Known::Unknown;
+        if !wanted || !peer.version.answers_echo() || !peer.extensions.may_ask(now) {
+            return;
+        }
+        // Never to where something came from just now: anybody can send from anywhere.
+        let Some(path) = self.route(now, source) else { return };
+        let Some(id) = self.probe(now, source, path, 0) else { return };
+        if let Some(peer) = self.topology.peers.get_mut(&source) {
+            peer.extensions.asked(now, id);
+            peer.replay.asking();
+        }
+    }
+
+    /// A peer sent a probe: it is a ztnode, and if we took it for something else it is another program by now.
+    pub(super) fn probed_by(&mut self, now: i64, source: Address) {
+        let Some(peer) = self.topology.peers.get(&source) else { return };
+        // Two that know each other to count do not ask each other in turn.
+        let again = !matches!(peer.extensions.known, Known::Ztnode(can) if can.counts());
+        self.recognize(now, source, again);
+    }
+
+    /// An ECHO of ours was answered for the first time; `measured`: it was a probe that measures a path.
+    pub(super) fn recognized(
+        &mut self,
+        source: Address,
+        chosen: Option<u64>,
+        id: u64,
+        body: &[u8],
+        measured: bool,
+    ) {
+        let Some(peer) = self.topology.peers.get_mut(&source) else { return };
+        if !peer.extensions.take_answer(id) && !measured {
+            return;
+        }
+        let can = read_answer(body).map(|(_, can)| can);
+        peer.extensions.known = can.map_or(Known::Other, Known::Ztnode);
+        self.hold_to_answer(source, chosen, can);
+    }
+}
