@@ -36,6 +36,7 @@ fn made_up(secret: &SecretIdentity, address: u64) -> SecretIdentity {
 #[derive(Clone)]
 struct Other {
     secret: SecretIdentity,
+    us: Address,
     keys: SessionKeys,
     at: SocketAddr,
     next_id: u64,
@@ -197,7 +198,7 @@ impl Other {
     fn new(scene: &Scene, secret: SecretIdentity, at: SocketAddr) -> Self {
         let us = scene.core.status().identity;
         let keys = SessionKeys::new(&secret.agree(&us).unwrap());
-        Self { secret, keys, at, next_id: rand::random() }
+        Self { secret, us: us.address, keys, at, next_id: rand::random() }
     }
 
     fn address(&self) -> Address {
@@ -219,7 +220,7 @@ impl Other {
     }
 
     fn seal(&mut self, verb: Verb, payload: &[u8]) -> Vec<u8> {
-        self.seal_for(identity(0).address(), verb, payload)
+        self.seal_for(self.us, verb, payload)
     }
 
     fn hello(&mut self, us: Address, planet: Option<(u64, u64)>) -> Vec<u8> {
@@ -435,8 +436,8 @@ fn an_unconfirmed_address_is_not_relayed_for() {
 #[test]
 fn nobody_is_introduced_in_anothers_name_and_a_flood_of_pairs_hides_no_introduction() {
     let (mut scene, mut liar) = root_with(1, endpoint(192, 0, 2, 1, 9993));
-    let mut x = Other::new(&scene, identity(2), endpoint(198, 51, 100, 1, 9993));
-    let mut y = Other::new(&scene, identity(3), endpoint(198, 51, 101, 1, 9993));
+    let mut x = Other::new(&scene, identity(2), endpoint(100, 65, 0, 1, 9993));
+    let mut y = Other::new(&scene, identity(3), endpoint(100, 66, 0, 1, 9993));
     for other in [&mut x, &mut y] {
         scene.introduce(other.secret.identity());
         greet(&mut scene, other);

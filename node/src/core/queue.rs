@@ -19,7 +19,8 @@ pub(super) struct Waiting {
     pub(super) since: i64,
     /// Whom it waits for: destination of an outgoing packet, source of an incoming one.
     pub(super) peer: Address,
-    /// Where an incoming packet came from.
+    /// Where an incoming packet came from; of an outgoing one, where its request came from, if it waits until that or another path
+    /// has proven itself.
     pub(super) via: Option<PathKey>,
     /// Whether an incoming packet is already authenticated and decrypted.
     pub(super) open: bool,

@@ -124,9 +124,31 @@ impl Core {
             self.emit(now, &mut packet, via, Way::Back);
             self.scratch = packet;
         } else {
-            self.confirm(now, packet::dest(&packet), via);
-            self.send(now, packet);
+            let dest = packet::dest(&packet);
+            self.confirm(now, dest, via);
+            if let Some(key) = self.live_route(now, dest) {
+                self.emit(now, &mut packet, key, Way::ByAddress);
+                self.scratch = packet;
+            } else {
+                self.sending.push(Waiting {
+                    since: now,
+                    peer: dest,
+                    via: Some(via),
+                    open: false,
+                    copy: false,
+                    packet,
+                });
+            }
         }
+    }
+
+    /// A path to `dest` on which answers come, direct or by the best root.
+    fn live_route(&self, now: i64, dest: Address) -> Option<PathKey> {
+        let direct = self.topology.direct_path(now, dest).filter(|(_, alive)| *alive).map(|(key, _)| key);
+        direct.or_else(|| {
+            let relay = self.topology.relay_path(now).filter(|(root, _, alive)| *alive && *root != dest);
+            relay.map(|(_, key, _)| key)
+        })
     }
 
     /// Sends to an explicit endpoint, from one socket or from all.
@@ -298,7 +320,10 @@ impl Core {
     /// Tries again to send what waits for `peer`, or for anybody.
     pub(super) fn retry_sending(&mut self, now: i64, peer: Option<Address>) {
         for mut waiting in self.sending.take(now, peer) {
-            if let Some(key) = self.route(now, waiting.peer) {
+            let is_answer = waiting.via.is_some();
+            let key =
+                if is_answer { self.live_route(now, waiting.peer) } else { self.route(now, waiting.peer) };
+            if let Some(key) = key {
                 let way = if waiting.copy { Way::Copy } else { Way::ByAddress };
                 self.emit(now, &mut waiting.packet, key, way);
             } else {
