@@ -60,6 +60,24 @@ impl Side {
         }
     }
 
+    /// Answers the ECHO by which our controller's node makes sure that who asks it can be reached; the recorded one did not
+    /// ask, so the record has no answer.
+    fn answer_echoes(&mut self, now: i64, socket: SocketId, from: SocketAddr) {
+        let own = self.secret.address();
+        let asked = self.sent.iter().filter(|p| p.verb == Verb::Echo && p.payload.is_empty());
+        let asked: Vec<(Address, u64)> = asked.map(|p| (p.dest, p.id)).collect();
+        self.sent.retain(|p| p.verb != Verb::Echo || !p.payload.is_empty());
+        for (peer, id) in asked {
+            let mut answer = Vec::new();
+            packet::start(&mut answer, id ^ 1, own, peer, Verb::Ok);
+            answer.push(Verb::Echo as u8);
+            answer.extend_from_slice(&id.to_be_bytes());
+            self.keys[&peer].armor(&mut answer, Suite::Salsa);
+            self.core.datagram(now, socket, from, &mut answer);
+        }
+        self.collect();
+    }
+
     fn pass_time(&mut self, now: i64) {
         if self.core.next_deadline() <= now {
             self.core.tick(now);
@@ -233,6 +251,7 @@ impl Replay<'_> {
             }
         };
         side.collect();
+        side.answer_echoes(now, socket, from);
     }
 
     /// Lets our controller's node send what the recorded controller decided.

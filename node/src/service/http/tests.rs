@@ -57,7 +57,8 @@ fn fixture() -> Fixture {
     let config = CoreConfig { identity, planet, seed: [7; 32], settings: conf.core_settings() };
     let core = Core::new(config, clock.now());
     let sink = controller.clone();
-    let (engine, mut events, _) = engine::start(core, clock, Box::new(move |r| sink.request(r)), 0).unwrap();
+    let (engine, mut events, _) =
+        engine::start(core, clock, Box::new(move |r| sink.hand_over(r)), 0).unwrap();
     controller.connect(engine.clone());
     let (orders, mut received) = mpsc::channel(4);
     let tokens = Tokens { api: Zeroizing::new("secret".into()), metrics: Zeroizing::new("numbers".into()) };
