@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Cluster, Plan, Seat, testing, tool, traffic};
+use lab::{Access, Cluster, NatKind, Plan, Seat, testing, tool, traffic};
 use serde_json::{Value, json};
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -147,5 +147,44 @@ fn a_deleted_network_ends_for_everybody() {
         cluster.members[1].start()?;
         cluster.members[1].wait_ready()?;
         ended(cluster, 1).context("one that was away")
+    });
+}
+
+/// A zerotier-one keeps nothing of revocations over a restart: it is told again with the configuration it asks for.
+#[test]
+fn a_zerotier_one_that_restarts_is_told_again() {
+    let access = Access::Nat(NatKind::PortRestricted);
+    let plan =
+        Plan::new().controller(Seat::Ours).member("aws", Seat::Reference, access).cloud("gcp").cloud("azu");
+    testing::run("a_zerotier_one_that_restarts_is_told_again", &plan, |cluster| {
+        for (from, to) in [(0, 1), (1, 2), (2, 0)] {
+            cluster.ping(from, to, LIMIT)?;
+        }
+        cluster.authorize(1, false)?;
+        let (theirs, ours) = (cluster.members[0].address.clone(), cluster.members[2].address.clone());
+        tool::wait_for("word of how far it got", LIMIT, Duration::from_millis(100), || {
+            let seen = revocation(cluster, 1)?;
+            let all = seen["sent"] == json!([theirs]) && seen["acknowledged"] == json!([ours]);
+            Ok(all.then_some(()))
+        })?;
+        cluster.members[0].stop()?;
+        cluster.members[0].start()?;
+        cluster.members[0].wait_ready()?;
+        cluster.ping(2, 0, Duration::from_secs(75)).context("the others reach it")?;
+        let namespace = cluster.members[1].host.namespace.clone();
+        let target = IpAddr::V4(cluster.fixed(0));
+        tool::wait_for("the end of the traffic", LIMIT, Duration::from_millis(100), || {
+            Ok(traffic::ping(&namespace, target, Duration::from_millis(500))?.is_none().then_some(()))
+        })?;
+        let received = gets_through(cluster, 1, 0)?;
+        ensure!(received == 0, "{received} of 20 pings of a deauthorized member came through");
+
+        let path = format!("/controller/network/{}", cluster.network);
+        cluster.controller().request("DELETE", &path, None)?;
+        let network = cluster.network.clone();
+        tool::wait_for("the last configuration", LIMIT, Duration::from_millis(200), || {
+            let seen = cluster.members[0].get(&format!("/network/{network}"))?;
+            Ok(seen["assignedAddresses"].as_array().is_some_and(Vec::is_empty).then_some(()))
+        })
     });
 }

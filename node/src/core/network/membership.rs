@@ -9,7 +9,7 @@ use protocol::verbs::NetworkCredentials;
 use protocol::{Address, Identity, NetworkId, Result, SecretIdentity, packet};
 
 use super::super::Core;
-use super::super::limits::{CREDENTIALS_GATE, CREDENTIALS_PUSH, MAX_MEMBERS, TRUST};
+use super::super::limits::{CREDENTIALS_GATE, CREDENTIALS_PUSH, CREDENTIALS_SPACING, MAX_MEMBERS, TRUST};
 use super::super::receive::{Handled, Incoming};
 use super::super::topology::Topology;
 use super::Network;
@@ -59,6 +59,11 @@ impl Network {
             self.revoked.apply(address, &mut member.record);
             member
         })
+    }
+
+    /// Whether our own certificates went to a member within the time in which a zerotier-one takes no others.
+    pub(super) fn has_just_pushed(&self, now: i64, member: Address) -> bool {
+        self.members.get(&member).is_some_and(|m| m.last_push != 0 && now - m.last_push < CREDENTIALS_SPACING)
     }
 
     /// Whether `peer` may be on this network with us.
