@@ -68,6 +68,8 @@ pub enum Action {
         chunks: Vec<Vec<u8>>,
         /// The same, uncut: for delivery to this very node.
         dictionary: Vec<u8>,
+        /// The last one of a deleted network: it makes nobody a member.
+        last: bool,
     },
     /// ERROR(NETWORK_CONFIG_REQUEST).
     Refuse {
@@ -411,7 +413,7 @@ impl Controller {
     ) -> Action {
         let update_id = self.random.next_u64().max(1);
         let chunks = config_chunk::cut(network, &dictionary, 0, update_id, &self.identity);
-        Action::Config { member, network, in_re, chunks, dictionary }
+        Action::Config { member, network, in_re, chunks, dictionary, last: false }
     }
 }
 

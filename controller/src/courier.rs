@@ -392,16 +392,31 @@ impl Controller {
             };
             list.push(recipient.address.to_string());
         }
-        Some(json!({
+        let mut report = self.shown(network, target, revoked);
+        for (field, list) in [
+            ("acknowledged", acknowledged),
+            ("sent", sent),
+            ("waiting", waiting),
+            ("unreachable", unreachable),
+        ] {
+            report[field] = json!(list);
+        }
+        Some(report)
+    }
+
+    /// The revocations of a network that stand. Whom each has reached is told of one at a time: there may be many of both.
+    pub(crate) fn revocation_list(&self, network: NetworkId) -> Value {
+        let standing = self.revoked.get(&network).into_iter().flat_map(|ledger| ledger.standing.iter());
+        standing.map(|(target, revoked)| self.shown(network, target, revoked)).collect()
+    }
+
+    fn shown(&self, network: NetworkId, target: Address, revoked: &Revoked) -> Value {
+        json!({
             "nwid": network.to_string(),
             "address": target.to_string(),
             "objtype": "revocation",
             "threshold": revoked.threshold,
             "until": revoked.until(self.window(network)),
-            "acknowledged": acknowledged,
-            "sent": sent,
-            "waiting": waiting,
-            "unreachable": unreachable,
-        }))
+        })
     }
 }

@@ -178,10 +178,7 @@ impl Controller {
             Route::Token(network, token) => self.get_token(now, *network, *token)?,
             Route::Revocations(network) => {
                 self.state(*network)?;
-                let standing = self.revoked.get(network).map(|ledger| &ledger.standing);
-                let members = standing.into_iter().flat_map(|standing| standing.iter());
-                let reports = members.filter_map(|(member, _)| self.revocation_report(now, *network, member));
-                HttpReply::ok(reports.collect())
+                HttpReply::ok(self.revocation_list(*network))
             }
             Route::Revocation(network, member) => {
                 let report = self.revocation_report(now, *network, *member);

@@ -95,7 +95,11 @@ impl Controller {
     ) -> Option<Action> {
         let tombstone = *self.tombstones.get(&network)?;
         let dictionary = tombstone.config(network, member).to_dictionary().into_bytes();
-        Some(self.config_action(member, network, in_re, dictionary))
+        let mut action = self.config_action(member, network, in_re, dictionary);
+        if let Action::Config { last, .. } = &mut action {
+            *last = true;
+        }
+        Some(action)
     }
 
     /// Forgets the networks deleted long ago.

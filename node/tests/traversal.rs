@@ -52,7 +52,7 @@ fn every_pair_of_nats_talks_and_goes_direct_where_that_is_possible() {
 fn a_direct_path_outlives_the_root() {
     let (mut world, network) = pair(Nat::PortRestricted, Nat::PortRestricted, CALM);
     assert!(reaches(&mut world, network, 1, 2, 5_000));
-    assert!(world.run_until(30_000, |w| is_direct(w, 1, 2) && is_direct(w, 2, 1)));
+    assert!(world.run_until(70_000, |w| is_direct(w, 1, 2) && is_direct(w, 2, 1)));
     world.stop(0);
     for _ in 0..20 {
         world.run(30_000);
@@ -77,7 +77,7 @@ fn without_a_direct_way_the_root_relays() {
 fn a_direct_way_that_breaks_falls_back_to_the_root_within_the_life_of_a_path() {
     let (mut world, network) = pair(Nat::FullCone, Nat::PortRestricted, CALM);
     assert!(reaches(&mut world, network, 1, 2, 5_000));
-    assert!(world.run_until(30_000, |w| is_direct(w, 1, 2) && is_direct(w, 2, 1)));
+    assert!(world.run_until(70_000, |w| is_direct(w, 1, 2) && is_direct(w, 2, 1)));
     world.cut.insert((1, 2));
     assert!(reaches(&mut world, network, 1, 2, 25_000), "relayed after the direct path died");
     world.cut.clear();

@@ -36,7 +36,10 @@ pub enum MemberCommand {
         settings: MemberSettings,
     },
     /// Put a node out; its traffic is cut off at once
-    #[command(after_help = "Example:\n  ztnode-cli member deauthorize demo.lab aws")]
+    #[command(
+        after_help = "Example:\n  ztnode-cli member deauthorize demo.lab aws\n\nSays who of the other members has \
+        acknowledged it (waits up to 5 s for that). Who cannot be reached is told when it asks the controller again."
+    )]
     Deauthorize {
         /// The member
         #[command(flatten)]

@@ -1,5 +1,7 @@
 //! `member …`: who belongs to the networks of this node's controller.
 
+use std::time::{Duration, Instant};
+
 use flowrules::cases::Vocabulary;
 use hyper::Method;
 use serde_json::{Map, Value, json};
@@ -9,6 +11,11 @@ use super::controller::{all_members, member_address, network_id, print, request}
 use crate::args::member::{MemberCommand, MemberSettings, Which};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
+
+/// How long members that acknowledge are waited for, and how often is looked: the controller takes who is silent for 5 s for
+/// out of reach.
+const ANSWERS: Duration = Duration::from_secs(7);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Runs one of the member commands.
 ///
@@ -40,7 +47,14 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
         }
         MemberCommand::Deauthorize { which } => {
             let body = Map::from_iter([("authorized".to_owned(), Value::from(false))]);
-            change(session, &which, &body, "deauthorized on", io)
+            let (_, path) = locate(session, &which)?;
+            let mut record = request(session, Method::POST, &path, Some(&Value::Object(body)))?;
+            follow(session, &path, &mut record)?;
+            if session.common.json {
+                return print(&record, io);
+            }
+            write!(io.out, "{}", text::controller::member_line(&record, "deauthorized on"))?;
+            Ok(write!(io.out, "{}", text::controller::revocation(&record["revocation"]))?)
         }
         MemberCommand::Set { which, settings, no_ips } => {
             let mut body = body(session, &which, &settings)?;
@@ -57,14 +71,29 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
         }
         MemberCommand::Delete { which } => {
             let (network, path) = locate(session, &which)?;
-            let record = request(session, Method::DELETE, &path, None)?;
+            let mut record = request(session, Method::DELETE, &path, None)?;
+            follow(session, &path, &mut record)?;
             if session.common.json {
                 return print(&record, io);
             }
             let address = path.rsplit('/').next().unwrap_or_default();
-            Ok(writeln!(io.out, "member {address} deleted from {network}")?)
+            writeln!(io.out, "member {address} deleted from {network}")?;
+            Ok(write!(io.out, "{}", text::controller::revocation(&record["revocation"]))?)
         }
     }
+}
+
+/// Waits a little while members acknowledge the revocation that a changed record tells of, and puts into the record what came
+/// of it. A controller that tells of none is let be.
+fn follow(session: &Session, member: &str, record: &mut Value) -> Result<(), Failure> {
+    let path = member.replace("/member/", "/revocation/");
+    let end = Instant::now() + ANSWERS;
+    while !text::json::items(&record["revocation"], "waiting").is_empty() && Instant::now() < end {
+        // The controller has no event for this that a request could wait for.
+        std::thread::sleep(LOOK);
+        record["revocation"] = request(session, Method::GET, &path, None)?;
+    }
+    Ok(())
 }
 
 fn locate(session: &Session, which: &Which) -> Result<(String, String), Failure> {

@@ -155,6 +155,28 @@ pub fn member_line(member: &Value, done: &str) -> String {
     line + "\n"
 }
 
+/// How far the word has got that a member was put out; nothing if the controller does not say.
+pub fn revocation(revocation: &Value) -> String {
+    if !revocation.is_object() {
+        return String::new();
+    }
+    let members = |field| -> Vec<String> {
+        json::items(revocation, field).iter().filter_map(Value::as_str).map(printable).collect()
+    };
+    let mut missing = members("unreachable");
+    missing.extend(members("waiting"));
+    let mut line = format!("the other members: acknowledged by {}", members("acknowledged").len());
+    let sent = members("sent");
+    if !sent.is_empty() {
+        let _ = write!(line, ", sent to {} (zerotier-one cannot confirm)", sent.len());
+    }
+    let _ = write!(line, ", not reachable {}", missing.len());
+    if !missing.is_empty() {
+        let _ = write!(line, ": {} (told when they ask again)", missing.join(", "));
+    }
+    line + "\n"
+}
+
 fn id(network: &Value) -> String {
     json::text(network, "id")
 }

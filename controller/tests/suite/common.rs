@@ -161,7 +161,9 @@ pub(crate) fn member_path(member: u64) -> String {
 
 /// What a member makes of a configuration: reassembled from its chunks, all signatures checked.
 pub(crate) fn open(action: Action) -> (Address, NetworkId, Option<u64>, NetworkConfig) {
-    let Action::Config { member, network, in_re, chunks, dictionary } = action else { panic!("{action:?}") };
+    let Action::Config { member, network, in_re, chunks, dictionary, last: false } = action else {
+        panic!("{action:?}")
+    };
     let signer = SecretIdentity::parse(CONTROLLER).unwrap().identity().clone();
     let mut assembled = Vec::new();
     let mut update = None;

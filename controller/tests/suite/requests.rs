@@ -265,7 +265,9 @@ fn a_deleted_network_has_a_last_configuration() {
 
 /// A deleted network's configuration: nobody can talk by it.
 fn last(action: Action) -> (Address, NetworkId, Option<u64>, protocol::netconf::NetworkConfig) {
-    let Action::Config { member, network, in_re, dictionary, .. } = action else { panic!("{action:?}") };
+    let Action::Config { member, network, in_re, dictionary, last: true, .. } = action else {
+        panic!("{action:?}")
+    };
     let config = protocol::netconf::NetworkConfig::from_dictionary(&dictionary).unwrap();
     assert!(
         config.addresses.is_empty() && config.routes.is_empty() && config.com.is_none() && !config.public

@@ -283,6 +283,7 @@ impl Replay<'_> {
                 in_re: Some(id(fields, "in_re_packet_id")),
                 chunks: vec![payload[9..].to_vec()],
                 dictionary: Vec::new(),
+                last: false,
             },
             "NETWORK_CONFIG" => Action::Config {
                 member,
@@ -290,6 +291,7 @@ impl Replay<'_> {
                 in_re: None,
                 chunks: vec![payload.to_vec()],
                 dictionary: Vec::new(),
+                last: false,
             },
             "ERROR" if asked => {
                 let error = verbs::Error::parse(payload).unwrap();

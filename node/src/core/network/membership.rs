@@ -10,8 +10,9 @@ use protocol::{Address, Identity, NetworkId, Result, SecretIdentity, packet};
 
 use super::super::Core;
 use super::super::limits::{
-    CREDENTIALS_PUSH, FORGERY_BURST, FORGERY_GATE, MEMBER_FORGERY_BURST, RELAYED_FORGERY_BURST,
-    RELAYED_FORGERY_GATE, REPEAT_BURST, REPEAT_GATE, SOURCE_FORGERY_BURST, SOURCE_FORGERY_GATE, TRUST,
+    CREDENTIALS_PUSH, CREDENTIALS_SPACING, FORGERY_BURST, FORGERY_GATE, MEMBER_FORGERY_BURST,
+    RELAYED_FORGERY_BURST, RELAYED_FORGERY_GATE, REPEAT_BURST, REPEAT_GATE, SOURCE_FORGERY_BURST,
+    SOURCE_FORGERY_GATE, TRUST,
 };
 use super::super::receive::{Handled, Incoming};
 use super::super::sources::Source;
@@ -107,6 +108,11 @@ impl Network {
             self.note(now, subject);
         }
         added
+    }
+
+    /// Whether our own certificates went to a member within the time in which a zerotier-one takes no others.
+    pub(super) fn has_just_pushed(&self, now: i64, member: Address) -> bool {
+        self.members.get(&member).is_some_and(|m| m.last_push != 0 && now - m.last_push < CREDENTIALS_SPACING)
     }
 
     /// Whether `peer` may be on this network with us.

@@ -121,7 +121,7 @@ impl Revoked {
             match read_line(line) {
                 // Ends beyond any window are damage, or of a clock that was wrong.
                 Some((key, threshold, until)) if until > now => {
-                    self.keep(key, threshold, until.min(now + LONGEST))
+                    self.keep(key, threshold, until.min(now + LONGEST));
                 }
                 Some(_) => {}
                 None => whole = false,

@@ -47,8 +47,10 @@ impl Core {
     /// Carries out what the controller decided.
     pub fn controller_action(&mut self, now: i64, action: Action) {
         match action {
-            Action::Config { member, network, in_re, chunks, dictionary } => {
-                self.directory.authorize(now, network, member);
+            Action::Config { member, network, in_re, chunks, dictionary, last } => {
+                if !last {
+                    self.directory.authorize(now, network, member);
+                }
                 if member == self.address() {
                     if let Ok(config) = NetworkConfig::from_dictionary(&dictionary)
                         && config.network == network
@@ -97,13 +99,20 @@ impl Core {
             }
             Action::Revoke { to, revocation } => {
                 let us = self.address();
+                let network = revocation.network;
                 let set =
                     NetworkCredentials { revocations: vec![revocation], ..NetworkCredentials::default() };
                 for member in to {
                     if member == us {
                         self.revoked_by_ourselves(now, &set);
                     } else {
+                        // A zerotier-one drops it when our own certificate has just gone there.
+                        let pushed =
+                            self.networks.get(&network).is_some_and(|n| n.has_just_pushed(now, member));
                         self.send_credentials(now, member, &set);
+                        if pushed {
+                            self.send_credentials_spaced(now, member, set.clone());
+                        }
                     }
                 }
             }

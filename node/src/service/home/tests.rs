@@ -183,6 +183,8 @@ fn a_join_token_is_kept_for_this_node_only() {
     assert_eq!(home.join_token(network), None);
     home.store(Object::Network(network), b"\n").unwrap();
     home.store(Object::Token(network), b"ztt_x").unwrap();
+    home.store(Object::Revocations(network), b"revoked").unwrap();
+    assert_eq!(home.revocations(network).as_deref(), Some(&b"revoked"[..]));
     assert_eq!(mode(&path), 0o600);
     assert_eq!(home.join_token(network).unwrap().as_str(), "ztt_x");
     assert_eq!(home.networks().len(), 1, "it is no network of its own");
@@ -192,6 +194,7 @@ fn a_join_token_is_kept_for_this_node_only() {
     }
     home.delete(Object::Network(network));
     assert!(!path.exists(), "it goes with the network");
+    assert_eq!(home.revocations(network), None, "and so do its revocations");
 }
 
 #[test]
