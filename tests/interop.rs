@@ -1,6 +1,8 @@
 //! ztnode and zerotier-one side by side: each of root, controller and two members held by either, all 16 combinations;
 //! and flow rules with each of controller, two members and an observer held by either, again 16.
 //!
+//! Besides, an older ztnode, from the folder that `ZTNODE_OLD` names, in every role beside the present one (`p` in codes).
+//!
 //! Runs when `ZEROTIER_ONE` names a zerotier-one 1.14.1 binary. `ZTNODE_INTEROP=ozzo` picks one combination (root,
 //! controller, A, B: `o` is ours, `z` is zerotier-one), `ZTNODE_INTEROP_RULES=ozoo` one of the rules (controller, A, B,
 //! observer). The tables for docs/interop.md are printed, and written to the files that `ZTNODE_INTEROP_TABLE` and
@@ -36,7 +38,12 @@ const COLUMNS: [&str; 9] = [
 ];
 
 fn seats(code: &str) -> Vec<Seat> {
-    code.chars().map(|c| if c == 'z' { Seat::Reference } else { Seat::Ours }).collect()
+    let seat = |c| match c {
+        'z' => Seat::Reference,
+        'p' => Seat::Older,
+        _ => Seat::Ours,
+    };
+    code.chars().map(seat).collect()
 }
 
 fn both(mut step: impl FnMut(usize, usize) -> Result<()>) -> Result<()> {
@@ -254,14 +261,82 @@ fn shown(cluster: &Cluster, member: usize, mut check: impl FnMut(Duration) -> Re
 
 #[test]
 fn sixteen_combinations() {
-    let outcome = run_all("interop", "ZTNODE_INTEROP", combination);
+    let outcome = run_all("interop", "ZTNODE_INTEROP", &of_two('z'), combination);
     report(outcome, ["root", "controller", "A", "B"], &COLUMNS, "ZTNODE_INTEROP_TABLE");
 }
 
 #[test]
 fn rules_in_sixteen_combinations() {
-    let outcome = run_all("interop of rules", "ZTNODE_INTEROP_RULES", rules_combination);
+    let outcome = run_all("interop of rules", "ZTNODE_INTEROP_RULES", &of_two('z'), rules_combination);
     report(outcome, ["controller", "A", "B", "observer"], &RULE_COLUMNS, "ZTNODE_INTEROP_RULES_TABLE");
+}
+
+/// Who may sit where: us or `other`.
+fn of_two(other: char) -> Vec<String> {
+    let seat = |bits: u8, seat: u8| if bits >> (3 - seat) & 1 == 1 { other } else { 'o' };
+    (0..16u8).map(|bits| (0..4).map(|n| seat(bits, n)).collect()).collect()
+}
+
+/// Nothing, and said aloud, where the older programs are missing.
+fn older_is_there(name: &str) -> bool {
+    if !testing::ready(name) {
+        return false;
+    }
+    let there = binaries::older().is_some_and(|program| program.is_file());
+    if !there {
+        testing::say(&format!(
+            "SKIPPED {name}: set ZTNODE_OLD to a folder with the ztnode of an earlier release to run it"
+        ));
+    }
+    there
+}
+
+#[test]
+fn an_older_ztnode_in_every_role() {
+    const NAME: &str = "interop with an older ztnode";
+    if !older_is_there(NAME) {
+        return;
+    }
+    // Each role once alone among the present ones, once alone among the older ones, and all three makes together.
+    let codes = ["pooo", "opoo", "oopo", "ooop", "oppp", "popp", "ppop", "pppo", "zpop", "pzpo"];
+    let there = |code: &&str| !code.contains('z') || binaries::reference().is_some();
+    let codes: Vec<String> = codes.into_iter().filter(there).map(str::to_owned).collect();
+    let outcome = run_all(NAME, "ZTNODE_INTEROP_OLD", &codes, combination);
+    report(outcome, ["root", "controller", "A", "B"], &COLUMNS, "ZTNODE_INTEROP_OLD_TABLE");
+}
+
+#[test]
+fn a_member_is_upgraded_and_downgraded_while_the_other_goes_on() {
+    const NAME: &str = "upgrade and downgrade of a member";
+    if !older_is_there(NAME) {
+        return;
+    }
+    let plan = Plan::new().member("a", Seat::Ours, Access::Nat(NatKind::PortRestricted)).member(
+        "b",
+        Seat::Older,
+        Access::Nat(NatKind::PortRestricted),
+    );
+    testing::run(NAME, &plan, |cluster| {
+        for seat in [Seat::Older, Seat::Ours, Seat::Older, Seat::Ours] {
+            if cluster.members[B].seat != seat {
+                cluster.members[B].stop()?;
+                let home = cluster.members[B].home().to_owned();
+                cluster.members[B].seat_on(seat, &home)?;
+                cluster.members[B].start()?;
+                cluster.members[B].wait_ready()?;
+            }
+            let start = std::time::Instant::now();
+            both(|from, to| cluster.ping(from, to, LIMIT).map(drop)).context(seat.name())?;
+            let pinged = start.elapsed();
+            both(|from, to| cluster.tcp(from, to, 1 << 20).map(drop)).context(seat.name())?;
+            testing::say(&format!(
+                "{NAME}: {}: pings after {pinged:?}, TCP after {:?}",
+                seat.name(),
+                start.elapsed()
+            ));
+        }
+        Ok(())
+    });
 }
 
 /// The cells of each combination that was run, and why it failed.
@@ -271,6 +346,7 @@ type Results = BTreeMap<String, (Vec<String>, Option<String>)>;
 fn run_all(
     name: &str,
     picked: &str,
+    codes: &[String],
     combination: impl Fn(&str, &mut Vec<String>) -> Result<()> + Sync,
 ) -> Option<Results> {
     // Both tests at once would be more than a small machine can do in time.
@@ -279,17 +355,16 @@ fn run_all(
     if !testing::ready(name) {
         return None;
     }
-    if binaries::reference().is_none() {
+    if codes.iter().any(|code| code.contains('z')) && binaries::reference().is_none() {
         testing::say(&format!("SKIPPED {name}: set ZEROTIER_ONE to a zerotier-one 1.14.1 binary to run it"));
         return None;
     }
     binaries::ours().expect("our programs can be found or built");
     let only = std::env::var(picked).ok();
-    let codes: Vec<String> = (0..16u8)
-        .map(|bits| {
-            (0..4).map(|seat| if bits >> (3 - seat) & 1 == 1 { 'z' } else { 'o' }).collect::<String>()
-        })
-        .filter(|code| only.as_ref().is_none_or(|only| only.split(',').any(|one| one == code)))
+    let codes: Vec<String> = codes
+        .iter()
+        .cloned()
+        .filter(|code| only.as_ref().is_none_or(|only| only.split(',').any(|one| one == code.as_str())))
         .collect();
     let queue = Mutex::new(codes.iter());
     let results = Mutex::new(BTreeMap::new());

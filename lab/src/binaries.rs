@@ -76,6 +76,12 @@ fn build(cargo: &Path, folder: &Path) -> Result<()> {
     Ok(())
 }
 
+/// An older version of our daemon: `ZTNODE_OLD` names the folder of its programs.
+pub fn older() -> Option<PathBuf> {
+    let folder = std::env::var_os("ZTNODE_OLD").filter(|path| !path.is_empty())?;
+    Some(PathBuf::from(folder).join("ztnode"))
+}
+
 /// The reference implementation: `ZEROTIER_ONE` names its binary.
 pub fn reference() -> Option<PathBuf> {
     std::env::var_os("ZEROTIER_ONE").filter(|path| !path.is_empty()).map(PathBuf::from)

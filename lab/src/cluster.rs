@@ -370,7 +370,7 @@ impl Cluster {
         };
         let step = Duration::from_millis(50);
         match member.seat {
-            Seat::Ours => crate::tool::wait_for(&what, JOIN_LIMIT, step, seen),
+            Seat::Ours | Seat::Older => crate::tool::wait_for(&what, JOIN_LIMIT, step, seen),
             // It looks every 5 s, but shows the list as it was at the last change of the configuration.
             Seat::Reference => {
                 let _ = crate::tool::wait_for(&what, Duration::from_secs(6), step, seen);

@@ -29,6 +29,8 @@ const STEP: Duration = Duration::from_millis(25);
 pub enum Seat {
     /// `ztnode`
     Ours,
+    /// An older `ztnode`, from the folder that `ZTNODE_OLD` names.
+    Older,
     /// `zerotier-one`, the binary that `ZEROTIER_ONE` names.
     Reference,
 }
@@ -38,6 +40,7 @@ impl Seat {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ours => "ztnode",
+            Self::Older => "older ztnode",
             Self::Reference => "zerotier-one",
         }
     }
@@ -45,8 +48,14 @@ impl Seat {
     fn program(self) -> Result<PathBuf> {
         match self {
             Self::Ours => Ok(binaries::ours()?.ztnode.clone()),
+            Self::Older => binaries::older().context("ZTNODE_OLD names no folder"),
             Self::Reference => binaries::reference().context("ZEROTIER_ONE names no binary"),
         }
+    }
+
+    /// Whether it is a ztnode of any version.
+    pub fn is_ztnode(self) -> bool {
+        self != Self::Reference
     }
 }
 
@@ -235,7 +244,7 @@ impl Daemon {
         let program = self.seat.program()?;
         let log = File::options().create(true).append(true).open(&self.log)?;
         let mut command = self.host.namespace.command(&program.to_string_lossy());
-        if self.seat == Seat::Ours {
+        if self.seat.is_ztnode() {
             command.arg("--machine-id").arg(&self.machine_id);
         }
         command.arg("-U").arg(&self.home);
@@ -320,7 +329,7 @@ impl Daemon {
             bail!("{} ignored SIGTERM for 10 s\n{}", self.name(), self.log_tail(20));
         };
         // The reference as a controller aborts at the end of an orderly stop.
-        if !status.success() && self.seat == Seat::Ours {
+        if !status.success() && self.seat.is_ztnode() {
             bail!("{} ended with {status}\n{}", self.name(), self.log_tail(20));
         }
         Ok(start.elapsed())

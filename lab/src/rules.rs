@@ -129,7 +129,7 @@ impl Cluster {
     /// When the controller refuses, or a member has not got it after 10 s.
     pub fn set_rules(&self, source: &str) -> Result<Duration> {
         let body = match self.controller().seat {
-            Seat::Ours => json!({"rulesSource": source}),
+            Seat::Ours | Seat::Older => json!({"rulesSource": source}),
             Seat::Reference => compiled(source)?,
         };
         let start = Instant::now();

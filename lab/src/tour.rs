@@ -192,7 +192,7 @@ impl Tour {
         }
         self.cluster.root.wait_ready()?;
         match self.seat {
-            Seat::Ours => {
+            Seat::Ours | Seat::Older => {
                 self.create_by_cli(show)?;
                 for index in 0..self.cluster.members.len() {
                     authorize_by_cli(show, &self.cluster, index)?;

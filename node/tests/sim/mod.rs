@@ -77,6 +77,8 @@ pub struct Host {
     /// Where datagrams were sent to, hole punching included.
     pub contacted: BTreeSet<SocketAddr>,
     pub up: bool,
+    /// How far its clock is ahead of the world's.
+    pub ahead: i64,
     deadline: i64,
 }
 
@@ -116,6 +118,8 @@ pub struct World {
     /// From one host to another: datagrams sent that had to be fragmented, and the largest that arrived.
     pub fragmented: BTreeMap<(usize, usize), u64>,
     pub largest: BTreeMap<(usize, usize), usize>,
+    /// What arrived, if it is recorded: at which host, from where.
+    pub recorded: Option<Vec<(usize, SocketAddr, Vec<u8>)>>,
     nats: Vec<NatBox>,
     flying: BinaryHeap<InFlight>,
     deadlines: BTreeSet<(i64, usize)>,
@@ -161,6 +165,7 @@ impl World {
             fragments_pass: true,
             fragmented: BTreeMap::new(),
             largest: BTreeMap::new(),
+            recorded: None,
             nats: Vec::new(),
             flying: BinaryHeap::new(),
             deadlines: BTreeSet::new(),
@@ -233,6 +238,7 @@ impl World {
             clones: Vec::new(),
             contacted: BTreeSet::new(),
             up: true,
+            ahead: 0,
             deadline: self.now,
         });
         index
@@ -263,14 +269,16 @@ impl World {
 
     /// Lets a host join.
     pub fn join(&mut self, host: usize, network: NetworkId) {
-        self.hosts[host].core.join(self.now, network, None);
+        let now = self.time(host);
+        self.hosts[host].core.join(now, network, None);
         self.settle(host);
     }
 
     /// Lets a host join with a join token.
     pub fn join_with(&mut self, host: usize, network: NetworkId, token: &str) {
         let token = Some(zeroize::Zeroizing::new(token.to_owned()));
-        self.hosts[host].core.join_with(self.now, network, None, token);
+        let now = self.time(host);
+        self.hosts[host].core.join_with(now, network, None, token);
         self.settle(host);
     }
 
@@ -284,15 +292,32 @@ impl World {
         self.hosts[host].up = false;
     }
 
+    /// What the clock of a host shows.
+    pub fn time(&self, host: usize) -> i64 {
+        self.now + self.hosts[host].ahead
+    }
+
+    /// Hands a host a datagram that somebody recorded.
+    pub fn inject(&mut self, host: usize, from: SocketAddr, data: &[u8]) {
+        let now = self.time(host);
+        self.hosts[host].core.datagram(now, SOCKET, from, &mut data.to_vec());
+        self.settle(host);
+    }
+
     /// Starts a host anew: the same identity and place, nothing remembered.
     pub fn restart(&mut self, host: usize, number: usize) {
+        self.restart_with(host, number, Settings::default());
+    }
+
+    /// The same with other settings.
+    pub fn restart_with(&mut self, host: usize, number: usize, settings: Settings) {
+        let now = self.time(host);
         let h = &mut self.hosts[host];
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&(self.now as u64).to_be_bytes());
-        let settings = Settings::default();
         let config = CoreConfig { identity: identity(number), planet: planet(), seed, settings };
-        h.core = Core::new(config, self.now);
-        h.core.set_local_addresses(self.now, vec![(SOCKET, h.inside)]);
+        h.core = Core::new(config, now);
+        h.core.set_local_addresses(now, vec![(SOCKET, h.inside)]);
         h.up = true;
         h.clones.clear();
         self.settle(host);
@@ -340,7 +365,8 @@ impl World {
 
     /// Sends an Ethernet frame from the port of one host.
     pub fn send_frame(&mut self, host: usize, network: NetworkId, frame: &[u8]) {
-        self.hosts[host].core.frame(self.now, network, frame);
+        let now = self.time(host);
+        self.hosts[host].core.frame(now, network, frame);
         self.settle(host);
     }
 
@@ -378,7 +404,8 @@ impl World {
             self.arrive(datagram);
         } else if let Some((_, host)) = self.deadlines.pop_first() {
             if self.hosts[host].up {
-                self.hosts[host].core.tick(self.now);
+                let now = self.time(host);
+                self.hosts[host].core.tick(now);
                 self.tick_controller(host);
             }
             self.settle(host);
@@ -424,14 +451,15 @@ impl World {
         let h = &mut self.hosts[host];
         self.deadlines.remove(&(h.deadline, host));
         let controller = h.controller.as_ref().and_then(Controller::next_deadline);
-        h.deadline = controller.into_iter().fold(h.core.next_deadline(), i64::min).max(self.now + 1);
+        h.deadline =
+            controller.into_iter().fold(h.core.next_deadline() - h.ahead, i64::min).max(self.now + 1);
         if h.up {
             self.deadlines.insert((h.deadline, host));
         }
     }
 
     fn event(&mut self, host: usize, event: Event) {
-        let now = self.now;
+        let now = self.time(host);
         match event {
             Event::ConfigRequest(request) => {
                 if let Some(controller) = &mut self.hosts[host].controller {
@@ -579,7 +607,11 @@ impl World {
             (self.trace.rotate_left(7) ^ (self.now as u64) ^ ((host as u64) << 32) ^ data.len() as u64)
                 .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let length = data.len();
-        self.hosts[host].core.marked_datagrams(self.now, SOCKET, from, &mut data, length, ecn);
+        if let Some(recorded) = &mut self.recorded {
+            recorded.push((host, from, data.clone()));
+        }
+        let now = self.time(host);
+        self.hosts[host].core.marked_datagrams(now, SOCKET, from, &mut data, length, ecn);
         self.settle(host);
     }
 }

@@ -100,6 +100,12 @@ impl Replay {
         self.exact = true;
     }
 
+    /// Whether it is held to its numbers by a small window.
+    #[inline]
+    fn is_narrow(&self) -> bool {
+        self.exact && self.window.as_ref().is_some_and(|window| !window.is_wide())
+    }
+
     /// Whether a protected packet without a number of our form may be taken.
     fn takes_unnumbered(&self, chosen: Option<u64>) -> bool {
         !self.is_exact() || (self.other_suite && chosen.is_none())
@@ -167,22 +173,23 @@ impl Core {
         chosen: Option<u64>,
     ) -> Option<Judged> {
         let verb = packet::verb_byte(data) & packet::VERB_MASK;
-        let us = self.secret.identity().address;
-        let peer = self.topology.peers.get_mut(&source)?;
-        let number = chosen.and_then(|chosen| counter::count(chosen, source, us));
         if verb == Verb::Ok as u8 || verb == Verb::Error as u8 {
             return self.judge_answer(now, via, data, source, chosen);
+        }
+        let us = self.secret.identity().address;
+        let mut peer = self.topology.peers.get_mut(&source)?;
+        let number = chosen.and_then(|chosen| counter::count(chosen, source, us));
+        if carries_frames(verb) && peer.replay.is_narrow() {
+            // Before the first number is taken: what lies between it and the last one is known not to have been here.
+            self.widen(now, source);
+            peer = self.topology.peers.get_mut(&source)?;
         }
         if let Some(number) = number
             && let Some(place) = peer.replay.enter(number)
         {
             if place == Place::New {
-                let narrow = peer.replay.window.as_ref().is_some_and(|window| !window.is_wide());
-                let may_widen = narrow && carries_frames(verb);
                 peer.replay.used = now;
-                if may_widen {
-                    self.widen(now, source);
-                } else if verb == Verb::Echo as u8 {
+                if verb == Verb::Echo as u8 {
                     peer.remember(now, via, packet::id(data));
                 } else if peer.replay.other_suite {
                     self.ask_again(now, source);
