@@ -4,7 +4,7 @@
 //! on purpose: roots get a heartbeat of their own instead of an accidental WHOIS every five seconds, and a heartbeat that stays
 //! unanswered is followed by a HELLO at the next check, so that a restarted root knows us again within seconds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use protocol::inet::Scope;
@@ -173,8 +173,13 @@ impl Core {
         }
         let fellow = self.topology.peers.get(&incoming.source).is_some_and(|peer| peer.is_trusted(now));
         let mut tried: BTreeMap<(Scope, bool), usize> = BTreeMap::new();
+        let mut told = BTreeSet::new();
         for path in pushed.0 {
             let endpoint = path.endpoint;
+            // Each once: a list of one address is not to make us its pest.
+            if !told.insert(endpoint) {
+                continue;
+            }
             if path.flags & FORGET != 0
                 || !self.path_allowed(incoming.source, endpoint)
                 || !self.may_probe(endpoint)

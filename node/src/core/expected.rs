@@ -3,17 +3,20 @@
 //! Specification: VL1 behaviour, "expected replies". The reference remembers half of the packet ID and nothing else; we keep
 //! the whole ID, what we asked and whom, and for how long, so that one peer cannot answer for another.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 
 use protocol::Address;
 use protocol::verb::Verb;
 
-use super::limits::{EXPECTED_LIFETIME, MAX_ANSWERS, MAX_EXPECTED};
+use super::limits::{EXPECTED_LIFETIME, MAX_ANSWERS, MAX_EXPECTED, MAX_EXPECTED_PER_PEER};
+use super::table::Table;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     peer: Address,
+    /// Where it was sent.
+    to: SocketAddr,
     verb: u8,
     sent: i64,
     /// Answers so far.
@@ -33,28 +36,40 @@ pub(super) enum Answer {
     Again,
 }
 
-/// The requests that may still be answered, and the answers that came.
-#[derive(Debug, Default)]
+/// The requests that may still be answered, and the answers that came. Whoever is asked most makes room for others.
+#[derive(Debug)]
 pub(super) struct Expected {
-    by_id: BTreeMap<u64, Asked>,
-    order: VecDeque<(i64, u64)>,
+    asked: Table<u64, Address, Asked>,
     /// Who answered with which packet; and by which path, mixed with the packet ID.
-    seen: BTreeSet<(Address, u64)>,
-    seen_order: VecDeque<(i64, Address, u64)>,
+    seen: Table<(Address, u64), Address, ()>,
+}
+
+impl Default for Expected {
+    fn default() -> Self {
+        Self {
+            asked: Table::new(MAX_EXPECTED, MAX_EXPECTED_PER_PEER),
+            seen: Table::new(2 * MAX_EXPECTED, 2 * MAX_EXPECTED_PER_PEER),
+        }
+    }
 }
 
 impl Expected {
-    /// Remembers that packet `id` (as on the wire) was sent to `peer` at `now`.
-    pub(super) fn insert(&mut self, now: i64, id: u64, peer: Address, verb: u8) {
-        while let Some(&(sent, old)) = self.order.front() {
-            if self.order.len() < MAX_EXPECTED && now - sent < EXPECTED_LIFETIME {
-                break;
-            }
-            self.order.pop_front();
-            self.by_id.remove(&old);
-        }
-        self.by_id.insert(id, Asked { peer, verb, sent: now, answers: 0 });
-        self.order.push_back((now, id));
+    /// Remembers that packet `id` (as on the wire) was sent to `peer` at `now`, to this endpoint.
+    pub(super) fn insert(&mut self, now: i64, id: u64, peer: Address, verb: u8, to: SocketAddr) {
+        self.asked.insert(now, peer, id, Asked { peer, to, verb, sent: now, answers: 0 });
+    }
+
+    /// Whether packet `id` was sent to `peer` at this very endpoint, so that an answer from there shows that the peer is there. An
+    /// answer that comes from elsewhere shows nothing: anybody can write any sender's address on it.
+    pub(super) fn was_asked_at(&self, now: i64, id: u64, peer: Address, endpoint: SocketAddr) -> bool {
+        self.get(now, id, peer).is_some_and(|asked| asked.to == endpoint)
+    }
+
+    /// Forgets requests that nobody will answer any more.
+    pub(super) fn expire(&mut self, now: i64) {
+        self.asked.expire(now - EXPECTED_LIFETIME);
+        // Twice as long as a request lives: whatever one answers, its answers are remembered at least as long.
+        self.seen.expire(now - 2 * EXPECTED_LIFETIME);
     }
 
     /// When packet `id` was sent to `peer`, if its answer is still welcome and it asked what `verb` answers. Not consumed: one
@@ -64,7 +79,7 @@ impl Expected {
     }
 
     fn get(&self, now: i64, id: u64, peer: Address) -> Option<&Asked> {
-        self.by_id.get(&id).filter(|asked| asked.peer == peer && now - asked.sent < EXPECTED_LIFETIME)
+        self.asked.get(&id).filter(|asked| asked.peer == peer && now - asked.sent < EXPECTED_LIFETIME)
     }
 
     /// Packet `answer` of `peer`, which came by `path`, says that it answers packet `id`.
@@ -75,24 +90,16 @@ impl Expected {
         if !self.note(now, peer, answer ^ path) {
             return Answer::Again;
         }
-        if let Some(asked) = self.by_id.get_mut(&id) {
+        if let Some(asked) = self.asked.get_mut(&id) {
             asked.answers += 1;
         }
         if self.note(now, peer, answer) { Answer::First } else { Answer::Elsewhere }
     }
 
     fn note(&mut self, now: i64, peer: Address, what: u64) -> bool {
-        while let Some(&(at, peer, old)) = self.seen_order.front() {
-            // Twice as long as a request lives: whatever one answers, its answers are remembered at least as long.
-            if self.seen_order.len() < 2 * MAX_EXPECTED && now - at < 2 * EXPECTED_LIFETIME {
-                break;
-            }
-            self.seen_order.pop_front();
-            self.seen.remove(&(peer, old));
-        }
-        let new = self.seen.insert((peer, what));
+        let new = !self.seen.contains_key(&(peer, what));
         if new {
-            self.seen_order.push_back((now, peer, what));
+            self.seen.insert(now, peer, (peer, what), ());
         }
         new
     }
@@ -113,7 +120,9 @@ mod tests {
         let (peer, other) = (Address::from_u64(0x0102030405), Address::from_u64(0x0102030406));
         let mut expected = Expected::default();
         let [one, two] = [1 << 40, 1 << 41];
-        expected.insert(1_000, 7, peer, Verb::Whois as u8);
+        expected.insert(1_000, 7, peer, Verb::Whois as u8, at("192.0.2.1:9993"));
+        assert!(expected.was_asked_at(1_000, 7, peer, at("192.0.2.1:9993")));
+        assert!(!expected.was_asked_at(1_000, 7, peer, at("192.0.2.1:9994")));
         assert_eq!(expected.answered(1_000, 8, peer, 100, one), Answer::Unasked);
         assert_eq!(expected.answered(1_000, 7, other, 100, one), Answer::Unasked);
         assert_eq!(expected.answered(1_000, 7, peer, 100, one), Answer::First);
@@ -131,16 +140,24 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_capped() {
-        let peer = Address::from_u64(0x0102030405);
+    fn answers_are_capped_and_one_peer_leaves_room_for_others() {
+        let (peer, other) = (Address::from_u64(0x0102030405), Address::from_u64(0x0102030406));
         let mut expected = Expected::default();
-        for id in 0..600 {
-            expected.insert(1_000, id, peer, Verb::Echo as u8);
-            for answer in 0..2 * u64::from(MAX_ANSWERS) {
+        expected.insert(1_000, u64::MAX, other, Verb::Echo as u8, at("192.0.2.2:9993"));
+        for id in 0..2 * MAX_EXPECTED as u64 {
+            expected.insert(1_000, id, peer, Verb::Echo as u8, at("192.0.2.1:9993"));
+            for answer in 0..u64::from(MAX_ANSWERS).min(4) {
                 expected.answered(1_000, id, peer, id << 32 | answer, 1 << 60);
             }
         }
-        assert_eq!(expected.seen.len(), 2 * MAX_EXPECTED);
-        assert_eq!(expected.seen_order.len(), 2 * MAX_EXPECTED);
+        assert!(expected.seen.len() <= 2 * MAX_EXPECTED_PER_PEER);
+        assert_eq!(expected.asked.len(), 1 + MAX_EXPECTED_PER_PEER);
+        assert!(expected.sent_at(1_000, u64::MAX, other, Verb::Echo as u8).is_some());
+        expected.expire(1_000 + 3 * EXPECTED_LIFETIME);
+        assert!(expected.asked.is_empty() && expected.seen.is_empty());
+    }
+
+    fn at(endpoint: &str) -> SocketAddr {
+        endpoint.parse().unwrap()
     }
 }

@@ -46,7 +46,7 @@ impl Core {
         let id = self.rng.random();
         let Some(keys) = self.topology.peers.get(&to).map(|peer| peer.keys.clone()) else { return };
         let packet = self.hello_packet(now, id, to, endpoint, &moons, &keys);
-        self.expected.insert(now, packet::id(&packet), to, Verb::Hello as u8);
+        self.expected.insert(now, packet::id(&packet), to, Verb::Hello as u8, endpoint);
         self.put(now, socket, endpoint, None, &packet);
         self.scratch = packet;
     }
@@ -141,6 +141,7 @@ impl Core {
             id,
             hops,
             fresh: greeting == Greeting::New,
+            proves: false,
             waited: false,
             chosen: None,
             payload: &data[packet::HEADER_LEN..],
@@ -272,8 +273,9 @@ impl Core {
         if incoming.hops == 0 {
             // Our own clock at sending, not the echoed one: a peer cannot lie about it.
             let rtt = u32::try_from((now - sent_at).clamp(1, 65_534)).unwrap_or(1);
-            if self.path_allowed(source, incoming.via.remote) {
-                self.topology.paths.entry(incoming.via).sample_latency(rtt);
+            // A path that is not known yet is measured the next time.
+            if let Some(path) = self.topology.paths.get_mut(&incoming.via) {
+                path.sample_latency(rtt);
             }
             if let Some(surface) = ok.seen_as {
                 self.surface_reported(now, source, incoming.via, surface);

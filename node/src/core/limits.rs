@@ -26,6 +26,8 @@ pub const MAX_PARKED_PER_PEER: usize = 16;
 pub const QUEUE_LIFETIME: i64 = 5_000;
 /// Replies awaited at once.
 pub const MAX_EXPECTED: usize = 65_536;
+/// Of these, of one peer.
+pub const MAX_EXPECTED_PER_PEER: usize = 4_096;
 /// How long a reply is awaited.
 pub const EXPECTED_LIFETIME: i64 = 30_000;
 /// Reports of roots that another node owns our address are passed on no more often than this.

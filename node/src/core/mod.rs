@@ -360,6 +360,7 @@ impl Core {
         self.surfaces.expire(now);
         self.reflections.expire(now);
         self.expire_replay_memory(now);
+        self.expected.expire(now);
         self.newcomers.expire(now);
         self.pairs.expire(now - INTRODUCE_GATE);
         self.requesters.expire(now);

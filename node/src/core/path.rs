@@ -30,6 +30,8 @@ impl PathKey {
 pub struct Path {
     /// When something last arrived that cannot be a repetition.
     pub last_in: i64,
+    /// When an answer last came from where it was asked, which shows that whoever is there wants what we send.
+    pub proven_at: i64,
     /// When something was last sent, 0 for never.
     pub last_out: i64,
     /// When a packet of a common network last arrived, 0 for never.

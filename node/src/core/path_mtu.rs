@@ -333,7 +333,7 @@ impl Core {
             peer.seal(&mut packet, self.settings.cipher);
         }
         let id = packet::id(&packet);
-        self.expected.insert(now, id, dest, Verb::Echo as u8);
+        self.expected.insert(now, id, dest, Verb::Echo as u8, path.remote);
         self.counters.packets_out[Verb::Echo as usize] += 1;
         self.counters.bytes_out += packet.len() as u64;
         self.topology.paths.sent(&path, now);

@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use protocol::Address;
 use protocol::packet::{self, Datagram, Opened, Reassembler};
 use protocol::verb::Verb;
+use protocol::verbs::OkHeader;
 
 use super::Core;
 use super::limits::{CONFIRM_GATE, PATH_EXPIRY};
@@ -29,6 +30,8 @@ pub(super) struct Incoming<'a> {
     /// Whether it is certain that the sender has just sent it: it cannot be the repetition of an older packet. Only that keeps a
     /// peer or a path alive. See [`Judged::fresh`].
     pub(super) fresh: bool,
+    /// Whether it answers something of ours that was sent to where it came from: its sender is there.
+    pub(super) proves: bool,
     /// Whether it has waited for something, and been handled in vain before.
     pub(super) waited: bool,
     /// See [`Judged::chosen`].
@@ -218,15 +221,21 @@ impl Core {
             return;
         }
         let known = Verb::from_byte(verb);
+        let (source, payload) = (packet::source(data), &data[packet::HEADER_LEN..]);
+        let proves = judged.fresh
+            && known == Some(Verb::Ok)
+            && OkHeader::parse(payload)
+                .is_ok_and(|ok| self.expected.was_asked_at(now, ok.in_re_id, source, via.remote));
         let incoming = Incoming {
             via,
-            source: packet::source(data),
+            source,
             id: packet::id(data),
             hops: packet::hops(data),
             fresh: judged.fresh,
+            proves,
             waited: since.is_some(),
             chosen: judged.chosen,
-            payload: &data[packet::HEADER_LEN..],
+            payload,
         };
         // A malformed payload says nothing about the sender and changes nothing.
         let handled = match known {
@@ -255,7 +264,7 @@ impl Core {
     /// An authentic packet arrived: note it, learn or confirm the path, tell the peer our addresses. What may be a repetition
     /// of an older packet keeps nothing alive, and no path is known before it brought an answer to something of ours.
     pub(super) fn credit(&mut self, now: i64, incoming: &Incoming<'_>, verb: Option<Verb>, trust: bool) {
-        let &Incoming { via, source, hops, fresh, .. } = incoming;
+        let &Incoming { via, source, hops, fresh, proves, .. } = incoming;
         let Some(peer) = self.topology.peers.get_mut(&source) else { return };
         if fresh {
             peer.last_received = now;
@@ -284,6 +293,9 @@ impl Core {
                     if fresh {
                         path.last_in = now;
                     }
+                    if proves {
+                        path.proven_at = now;
+                    }
                     if trust {
                         path.last_trusted = now;
                     }
@@ -291,7 +303,7 @@ impl Core {
             } else if !peer.has_live_sibling(now, &self.topology.paths, &via)
                 && self.path_allowed(source, via.remote)
             {
-                if fresh && verb == Some(Verb::Ok) {
+                if proves {
                     self.learn_path(now, source, via, trust);
                 } else {
                     self.confirm(now, source, via);
@@ -323,7 +335,7 @@ impl Core {
 
     /// Whether somebody behind a path has answered a packet of ours lately.
     pub(super) fn is_proven(&self, now: i64, key: &PathKey) -> bool {
-        self.topology.paths.get(key).is_some_and(|path| now - path.last_in < PATH_EXPIRY)
+        self.topology.paths.get(key).is_some_and(|path| now - path.proven_at < PATH_EXPIRY)
     }
 
     /// Whether a datagram of `octets` may go to where something came from: to an endpoint that has not proven itself no more

@@ -164,7 +164,7 @@ impl Core {
             let verb = packet::verb_byte(&packet) & packet::VERB_MASK;
             peer.seal(&mut packet, self.settings.cipher);
             if wants_reply(verb) {
-                self.expected.insert(now, packet::id(&packet), dest, verb);
+                self.expected.insert(now, packet::id(&packet), dest, verb, to);
             }
             self.count_out(verb);
             self.put(now, socket, to, None, &packet);
@@ -211,7 +211,7 @@ impl Core {
             None => peer.seal(packet, self.settings.cipher),
         }
         if wants_reply(verb) {
-            self.expected.insert(now, packet::id(packet), dest, verb);
+            self.expected.insert(now, packet::id(packet), dest, verb, key.remote);
         }
         self.count_out(verb);
         self.topology.paths.sent(&key, now);

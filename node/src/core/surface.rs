@@ -53,11 +53,19 @@ struct Report {
 #[derive(Debug)]
 pub(super) struct Surfaces {
     reports: Table<Reporter, Prefix, Report>,
+    /// How many reports of each prefix say what.
+    sayings: BTreeMap<SocketAddr, BTreeMap<Prefix, usize>>,
+    /// What is worth telling others.
+    believed: BTreeSet<SocketAddr>,
 }
 
 impl Default for Surfaces {
     fn default() -> Self {
-        Self { reports: Table::new(MAX_SURFACES, MAX_SURFACES_PER_SOURCE) }
+        Self {
+            reports: Table::new(MAX_SURFACES, MAX_SURFACES_PER_SOURCE),
+            sayings: BTreeMap::new(),
+            believed: BTreeSet::new(),
+        }
     }
 }
 
@@ -86,25 +94,63 @@ impl Surfaces {
         if moved {
             self.reports
                 .retain(|r, old| scope(old.surface.ip()) != surface_scope || r.endpoint == via.remote);
+            (self.sayings, self.believed) = (BTreeMap::new(), BTreeSet::new());
+            let kept: Vec<Report> = self.reports.iter().map(|(_, report)| *report).collect();
+            kept.iter().for_each(|report| self.say(report));
         }
-        self.reports.insert(now, by, reporter, Report { surface, at: now, by });
+        let report = Report { surface, at: now, by };
+        if let Some(before) = self.reports.remove(&reporter) {
+            self.unsay(&before);
+        }
+        if let Some((_, gone)) = self.reports.insert(now, by, reporter, report) {
+            self.unsay(&gone);
+        }
+        self.say(&report);
         moved.then_some((surface_scope, surface.is_ipv4()))
+    }
+
+    fn say(&mut self, report: &Report) {
+        *self.sayings.entry(report.surface).or_default().entry(report.by).or_default() += 1;
+        self.judge(report.surface);
+    }
+
+    fn unsay(&mut self, report: &Report) {
+        let Some(by) = self.sayings.get_mut(&report.surface) else { return };
+        if let Some(count) = by.get_mut(&report.by) {
+            *count -= 1;
+            if *count == 0 {
+                by.remove(&report.by);
+            }
+        }
+        if by.is_empty() {
+            self.sayings.remove(&report.surface);
+        }
+        self.judge(report.surface);
+    }
+
+    /// Whether a surface is worth telling others: if a root reported it, or if reporters of two prefixes agree on it, so that nobody
+    /// alone can make us advertise somebody else's address.
+    fn judge(&mut self, surface: SocketAddr) {
+        let by = self.sayings.get(&surface);
+        let root =
+            |by: &BTreeMap<Prefix, usize>| by.first_key_value().is_some_and(|(by, _)| by.word == Word::Root);
+        if by.is_some_and(|by| by.len() > 1 || root(by)) {
+            self.believed.insert(surface);
+        } else {
+            self.believed.remove(&surface);
+        }
     }
 
     /// Drops old reports.
     pub(super) fn expire(&mut self, now: i64) {
-        self.reports.expire(now - SURFACE_EXPIRY);
+        for (_, report) in self.reports.expire(now - SURFACE_EXPIRY) {
+            self.unsay(&report);
+        }
     }
 
-    /// The addresses worth telling others: those a root reported, and those that reporters of two prefixes agree on, so that nobody
-    /// alone can make us advertise somebody else's address.
+    /// The addresses worth telling others.
     pub(super) fn advertised(&self) -> Vec<SocketAddr> {
-        let mut seen: BTreeMap<SocketAddr, BTreeSet<Prefix>> = BTreeMap::new();
-        for (_, report) in self.reports.iter() {
-            seen.entry(report.surface).or_default().insert(report.by);
-        }
-        let believed = |by: &BTreeSet<Prefix>| by.len() > 1 || by.iter().any(|by| by.word == Word::Root);
-        seen.into_iter().filter(|(_, by)| believed(by)).map(|(surface, _)| surface).collect()
+        self.believed.iter().copied().collect()
     }
 }
 

@@ -119,7 +119,8 @@ impl Topology {
             return false;
         }
         peer.learn(now, &self.paths, key);
-        self.paths.entry(key).last_in = now;
+        let path = self.paths.entry(key);
+        (path.last_in, path.proven_at) = (now, now);
         true
     }
 
