@@ -17,8 +17,8 @@ use rand::seq::IndexedRandom;
 use super::Core;
 use super::event::{Event, Object};
 use super::limits::{
-    FULL_HELLO, PATH_ALIVE, PATH_EXPIRY, PATH_HEARTBEAT, PEER_TIMEOUT, PROBE_ANSWER, PUSH_DIRECT,
-    PUSH_PER_SCOPE, PUSH_RELAYED,
+    FULL_HELLO, PATH_ALIVE, PATH_EXPIRY, PATH_HEARTBEAT, PATH_HEARTBEAT_UNNUMBERED, PEER_TIMEOUT,
+    PROBE_ANSWER, PUSH_DIRECT, PUSH_PER_SCOPE, PUSH_RELAYED,
 };
 use super::path::{PathKey, SocketId};
 use super::receive::{Handled, Incoming};
@@ -102,6 +102,8 @@ impl Core {
         if full {
             peer.last_hello = now;
         }
+        // Packets of a peer that does not number them keep nothing alive, so that it is asked more often.
+        let heartbeat = if peer.replay.is_exact() { PATH_HEARTBEAT } else { PATH_HEARTBEAT_UNNUMBERED };
         let paths = peer.paths.clone();
         let (mut v4, mut v6) = (false, false);
         for path in paths {
@@ -111,8 +113,7 @@ impl Core {
                 *(if path.key.remote.is_ipv4() { &mut v4 } else { &mut v6 }) = true;
             }
             let unanswered = path.probed_at != 0 && now - path.probed_at >= PROBE_ANSWER;
-            let silent =
-                now - path.last_received >= PATH_HEARTBEAT - 4_000 || now - last_out >= PATH_HEARTBEAT;
+            let silent = now - path.last_received >= heartbeat - 4_000 || now - last_out >= PATH_HEARTBEAT;
             if full || unanswered {
                 self.say_hello(now, address, Some(path.key.socket), path.key.remote);
             } else if silent {

@@ -97,6 +97,8 @@ pub const HOUSEKEEPING: i64 = 30_000;
 pub const PATH_ALIVE: i64 = 19_000;
 /// Silence after which a used path gets a heartbeat.
 pub const PATH_HEARTBEAT: i64 = 14_000;
+/// The same for peers whose packets may be repetitions, of which only answers count.
+pub const PATH_HEARTBEAT_UNNUMBERED: i64 = 8_000;
 /// A path not confirmed for this long is forgotten.
 pub const PATH_EXPIRY: i64 = 243_000;
 /// Full HELLO to active peers and roots.

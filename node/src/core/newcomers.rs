@@ -281,6 +281,8 @@ impl Core {
     fn welcome(&mut self, now: i64, address: Address) {
         self.whois.forget(&address);
         self.retry_sending(now, Some(address));
-        self.retry_parked(now, Some(address));
+        // For a controller's identity its members' credentials wait as well.
+        let controls = self.networks.keys().any(|id| id.controller() == address);
+        self.retry_parked(now, (!controls).then_some(address));
     }
 }

@@ -219,6 +219,10 @@ impl Core {
             }
         }
         offer!(set.coos, |c: &Coo| c.network, |c: &Coo| c.issued_to, Membership::add_coo);
+        if trusted && !incoming.waited {
+            // What it sent before its certificate is good now.
+            self.retry_parked(now, Some(incoming.source));
+        }
         Ok(if trusted { Handled::Trust } else { Handled::Credit })
     }
 
