@@ -19,7 +19,7 @@ fn error(world: &World, from: usize, in_re: Verb, id: u64) -> Vec<u8> {
     static NUMBER: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0x55);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let secret = sim::identity(from);
-    let keys = SessionKeys::new(&secret.agree(sim::identity(VICTIM).identity()).unwrap());
+    let keys = SessionKeys::new(&secret.agree(sim::identity(VICTIM).identity()).expect("a good key"));
     let mut sealed = Vec::new();
     packet::start(&mut sealed, id ^ number, world.address(VICTIM), secret.address(), Verb::Error);
     sealed.push(in_re as u8);

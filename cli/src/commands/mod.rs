@@ -303,7 +303,7 @@ impl Session {
         ));
         match reply.status {
             503 if reply.body.is_empty() => failure.hint(format!(
-                "{}: all connections that the service has by TCP are busy; try again, or as root, by {}/{}",
+                "{}: everybody who is connected to the service is busy with it; try again, or as root, by {}/{}",
                 self.program,
                 self.common.home().display(),
                 crate::home::SOCKET_NAME
