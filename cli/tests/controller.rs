@@ -136,6 +136,24 @@ fn members() {
         format!("POST /controller/network/{ID}/member/62f865ae71")
     );
     assert_eq!(sent(&home), serde_json::json!({"authorized": false}));
+    // Who knows of it: those that acknowledge are waited for a moment.
+    let path = format!("/controller/network/{ID}");
+    let record = |revocation: serde_json::Value| serde_json::json!({"address": "62f865ae71", "nwid": ID, "revocation": revocation});
+    let seen = serde_json::json!({
+        "acknowledged": ["5aca06ff8e", "37f2b7c94f"], "sent": ["1122334455"], "unreachable": ["2233445566"], "waiting": [],
+    });
+    let waiting = record(serde_json::json!({"waiting": ["5aca06ff8e"]}));
+    home.service.answer(&format!("POST {path}/member/62f865ae71"), 200, waiting);
+    home.service.answer(&format!("GET {path}/revocation/62f865ae71"), 200, &seen);
+    home.run("member deauthorize demo.lab aws").prints(&format!(
+        "member 62f865ae71 deauthorized on {ID}\n\
+         the other members: acknowledged by 2, sent to 1 (zerotier-one cannot confirm), not reachable 1: 2233445566 (told \
+         when they ask again)\n"
+    ));
+    let shown = home.run("-j member deauthorize demo.lab aws");
+    let shown: serde_json::Value = serde_json::from_str(&shown.out).unwrap();
+    assert_eq!(shown["revocation"], seen);
+    home.service.answer(&format!("POST {path}/member/62f865ae71"), 200, record(serde_json::Value::Null));
     assert_eq!(home.run("member set demo.lab aws --tag 1=2 --capability 3 --no-auto-assign-ips").code, 0);
     assert_eq!(
         sent(&home),

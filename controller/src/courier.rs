@@ -22,7 +22,7 @@ const FIRST_PAUSE: i64 = 1_000;
 const LAST_PAUSE: i64 = 300_000;
 /// A member that was brought something counts as reachable so long without an answer, ms.
 const PATIENCE: i64 = 5_000;
-/// Members not heard yet that are told at once; the others one after another, for each may cost a look-up.
+/// Members not heard lately that are told at once; the others one after another, for each may cost a look-up.
 const AT_ONCE: usize = 64;
 /// Of those others, so many …
 const HANDFUL: usize = 16;
@@ -83,8 +83,6 @@ impl Ledger {
 /// Somebody who has to know.
 struct Recipient {
     address: Address,
-    /// It was heard since this process began.
-    heard: bool,
     /// It was heard a moment ago.
     online: bool,
     /// It acknowledges, as far as is known.
@@ -160,7 +158,6 @@ impl Controller {
             });
             (member.authorized && recent && *address != own).then(|| Recipient {
                 address: *address,
-                heard: live.is_some(),
                 online: live.is_some_and(|live| live.is_online(now)),
                 acknowledges: live.map_or(member.acknowledges, |live| live.wants.run != 0),
                 run: live.map_or(0, |live| live.wants.run),
@@ -191,15 +188,15 @@ impl Controller {
         let Some(revoked) = ledger.standing.get(target) else { return Vec::new() };
         let (threshold, serial) = (revoked.threshold, revoked.serial);
         let mut to: Vec<Address> = online.iter().copied().filter(|a| *a == target || *a == own).collect();
-        let mut unheard = 0;
+        let mut absent = 0;
         for recipient in recipients.iter().filter(|r| r.address != target) {
             let told = ledger.told.entry(recipient.address).or_default();
             (told.tries, told.since) = (0, now);
             if recipient.run != 0 && told.run != Some(recipient.run) {
                 *told = Told { run: Some(recipient.run), since: now, due: told.due, ..Told::default() };
             }
-            let due = if !recipient.heard && unheard >= AT_ONCE {
-                let wait = (unheard - AT_ONCE) / HANDFUL + 1;
+            let due = if !recipient.online && absent >= AT_ONCE {
+                let wait = (absent - AT_ONCE) / HANDFUL + 1;
                 (told.cursor, told.began) = (u64::MAX, serial);
                 Some(now + wait as i64 * HANDFUL_TIME)
             } else if recipient.acknowledges {
@@ -216,7 +213,7 @@ impl Controller {
                 (told.cursor, told.began) = (u64::MAX, serial);
                 Some(told.last.saturating_add(SPACING).max(now))
             };
-            unheard += usize::from(!recipient.heard);
+            absent += usize::from(!recipient.online);
             if due.is_some() {
                 if let Some(old) = std::mem::replace(&mut told.due, due) {
                     self.due.remove(&(old, network, recipient.address));
@@ -280,6 +277,7 @@ impl Controller {
             let record = state.and_then(|state| state.member(member)).filter(|record| record.authorized);
             let live = state.and_then(|state| state.live(member));
             let acknowledges = record.map(|r| live.map_or(r.acknowledges, |live| live.wants.run != 0));
+            let online = live.is_some_and(|live| live.is_online(now));
             let Some(ledger) = self.revoked.get_mut(&network) else { continue };
             let Ledger { standing, told } = ledger;
             let Some(told) = told.get_mut(&member) else { continue };
@@ -296,21 +294,17 @@ impl Controller {
                 actions.push(Action::Bring { member, network, revocations, ask: Some(last) });
                 Some(now + pause)
             } else {
-                match standing.before(told.cursor, network, &self.identity) {
-                    Some((revocations, last)) => {
-                        (told.cursor, told.last) = (last, now);
-                        let more = revocations.len() >= revoked::PER_MESSAGE;
-                        actions.push(Action::Bring { member, network, revocations, ask: None });
-                        if !more {
-                            told.done = told.began;
-                        }
-                        more.then_some(now + SPACING)
-                    }
-                    None => {
-                        told.done = told.began;
-                        None
-                    }
+                let next = standing.before(told.cursor, network, &self.identity);
+                let more = next.as_ref().is_some_and(|(list, _)| list.len() >= revoked::PER_MESSAGE);
+                if let Some((revocations, last)) = next {
+                    (told.cursor, told.last) = (last, now);
+                    actions.push(Action::Bring { member, network, revocations, ask: None });
                 }
+                // What is sent to one that is not there has not reached it.
+                if !more && online {
+                    told.done = told.began;
+                }
+                more.then_some(now + SPACING)
             };
             told.due = due;
             self.due.extend(due.map(|at| (at, network, member)));

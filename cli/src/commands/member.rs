@@ -49,7 +49,7 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
             let body = Map::from_iter([("authorized".to_owned(), Value::from(false))]);
             let (_, path) = locate(session, &which)?;
             let mut record = request(session, Method::POST, &path, Some(&Value::Object(body)))?;
-            follow(session, &path, &mut record)?;
+            follow(session, &path, &mut record);
             if session.common.json {
                 return print(&record, io);
             }
@@ -72,7 +72,7 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
         MemberCommand::Delete { which } => {
             let (network, path) = locate(session, &which)?;
             let mut record = request(session, Method::DELETE, &path, None)?;
-            follow(session, &path, &mut record)?;
+            follow(session, &path, &mut record);
             if session.common.json {
                 return print(&record, io);
             }
@@ -85,15 +85,18 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
 
 /// Waits a little while members acknowledge the revocation that a changed record tells of, and puts into the record what came
 /// of it. A controller that tells of none is let be.
-fn follow(session: &Session, member: &str, record: &mut Value) -> Result<(), Failure> {
+fn follow(session: &Session, member: &str, record: &mut Value) {
     let path = member.replace("/member/", "/revocation/");
     let end = Instant::now() + ANSWERS;
     while !text::json::items(&record["revocation"], "waiting").is_empty() && Instant::now() < end {
         // The controller has no event for this that a request could wait for.
         std::thread::sleep(LOOK);
-        record["revocation"] = request(session, Method::GET, &path, None)?;
+        match request(session, Method::GET, &path, None) {
+            Ok(seen) => record["revocation"] = seen,
+            // It is done, whatever becomes of the word of it.
+            Err(_) => return,
+        }
     }
-    Ok(())
 }
 
 fn locate(session: &Session, which: &Which) -> Result<(String, String), Failure> {

@@ -197,6 +197,8 @@ fn the_many_on_record_are_told_one_after_another() {
         told.extend(brought.iter().map(|(member, ..)| address(*member)));
     }
     assert_eq!(told.len(), 999);
+    let report = f.get(&report_path(ALICE));
+    assert_eq!((report["unreachable"].as_array().unwrap().len(), &report["sent"]), (999, &json!([])));
     assert!(f.now - begun < 10_000, "{} ms", f.now - begun);
 }
 
