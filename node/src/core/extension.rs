@@ -24,6 +24,8 @@ pub enum Sender {
     Asked,
     /// Ourselves, on another machine.
     Ourselves,
+    /// The controller of a network the receiver has joined.
+    Controller,
 }
 
 /// One kind of message of ours.
@@ -44,7 +46,7 @@ pub struct Message {
 }
 
 /// Everything there is. Marks are never used again for something else.
-pub const MESSAGES: [Message; 4] = [
+pub const MESSAGES: [Message; 6] = [
     // Answered by everybody: with ANSWER by a ztnode, with its own payload by others. One to each peer, and those that measure paths.
     Message {
         mark: PROBE,
@@ -70,6 +72,23 @@ pub const MESSAGES: [Message; 4] = [
         size: super::clones::MAX_SEALED,
         to_unknown: true,
         fuzz: "datagram",
+    },
+    // To a member that has told in its configuration request that it acknowledges.
+    Message {
+        mark: super::network::BRING.to_be_bytes(),
+        verb: Verb::UserMessage,
+        sender: Sender::Controller,
+        size: MAX_MTU,
+        to_unknown: false,
+        fuzz: "revocation",
+    },
+    Message {
+        mark: super::network::KEPT.to_be_bytes(),
+        verb: Verb::UserMessage,
+        sender: Sender::Asked,
+        size: 25,
+        to_unknown: false,
+        fuzz: "revocation",
     },
     Message {
         mark: super::clones::KIND.to_be_bytes(),
@@ -220,5 +239,65 @@ impl Core {
         let can = read_answer(body).map(|(_, can)| can);
         peer.extensions.known = can.map_or(Known::Other, Known::Ztnode);
         self.hold_to_answer(source, chosen, can);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_ours_and_nobody_uses_one_twice() {
+        for (at, message) in MESSAGES.iter().enumerate() {
+            assert!(message.mark.starts_with(b"ztnode"), "{message:?}");
+            assert!(MESSAGES[..at].iter().all(|other| other.mark != message.mark), "{message:?}");
+            // What goes to whom we do not know travels in what every implementation takes without an answer or a word, but for ECHO.
+            let quiet = matches!(message.verb, Verb::UserMessage | Verb::Echo | Verb::Ok);
+            assert!(quiet && (!message.to_unknown || message.verb != Verb::Ok), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn every_message_is_specified_and_fuzzed() {
+        let specification = include_str!("../../../docs/extensions.md");
+        let targets = include_str!("../../../fuzz/Cargo.toml");
+        for message in MESSAGES {
+            let mark = std::str::from_utf8(&message.mark).unwrap();
+            assert!(specification.contains(&format!("`{mark}`")), "{mark} is not in docs/extensions.md");
+            assert!(
+                targets.contains(&format!("name = \"{}\"", message.fuzz)),
+                "{} is no fuzz target",
+                message.fuzz
+            );
+        }
+    }
+
+    #[test]
+    fn a_probe_is_answered_and_nothing_else() {
+        assert_eq!(answer(b"ztnodeP"), None);
+        let said = answer(b"ztnodePM\0\0").unwrap();
+        assert_eq!(read_answer(&said), Some((MAX_MTU, Abilities::OURS)));
+        assert_eq!(read_answer(b"ztnodePM\0\0"), None, "another implementation echoes");
+        assert_eq!(read_answer(&said[..10]), None);
+        let [mut later, mut longer] = [said.to_vec(), said.to_vec()];
+        later[10] = 0xff;
+        longer.extend_from_slice(b"of a later version");
+        assert!(read_answer(&later).is_some_and(|(_, can)| can.counts() && can.hands_on_ecn()));
+        assert_eq!(read_answer(&longer), Some((MAX_MTU, Abilities::OURS)));
+    }
+
+    #[test]
+    fn an_answer_that_was_held_back_does_not_count() {
+        let mut extensions = Extensions::default();
+        for (id, now) in [(1, 1_000), (2, 2_000), (3, 4_000)] {
+            assert!(extensions.may_ask(now));
+            extensions.asked(now, id);
+            assert!(!extensions.may_ask(now + 999));
+        }
+        assert!(!extensions.take_answer(0) && !extensions.take_answer(9));
+        assert!(extensions.take_answer(2));
+        assert!(!extensions.take_answer(1), "asked before the one that was answered");
+        assert!(!extensions.take_answer(2), "once");
+        assert!(extensions.take_answer(3));
     }
 }
