@@ -134,6 +134,8 @@ pub struct Scene {
     told: BTreeMap<SocketAddr, i64>,
     /// What the node under attack received from honest ones, and from where.
     recorded: VecDeque<(SocketAddr, Vec<u8>)>,
+    /// What the controller sent it while it was not yet let in.
+    refusals: Vec<(SocketAddr, Vec<u8>)>,
     /// What it sent to hostile endpoints.
     heard: BTreeMap<SocketAddr, VecDeque<Vec<u8>>>,
     /// Payloads that may come out of its port, and how often.
@@ -186,6 +188,7 @@ impl Scene {
             proven: [Actor::Root.endpoint(0), Actor::MoonRoot.endpoint(0)].into(),
             told: BTreeMap::new(),
             recorded: VecDeque::new(),
+            refusals: Vec::new(),
             heard: BTreeMap::new(),
             expected: BTreeMap::new(),
             came_out: BTreeSet::new(),
@@ -250,6 +253,11 @@ impl Scene {
             "rules": [{"type": "ACTION_ACCEPT"}]}"#;
         let id = self.http("/controller/network", body);
         self.network = id.parse().expect("the ID of the new network");
+    }
+
+    /// The controller lets the members in.
+    fn authorize(&mut self) {
+        let id = self.network;
         for number in [CONTROLLER, NODE, FRIEND, OTHER_FRIEND] {
             let member = cast::secret(number).address();
             self.http(&format!("/controller/network/{id}/member/{member}"), r#"{"authorized": true}"#);
@@ -292,6 +300,11 @@ impl Scene {
             self.hosts[victim].core.join(now, foreign, Some(&cached));
         }
         self.settle();
+        // Whoever joins is refused at first, and somebody on the path has recorded that.
+        self.pass(2_000);
+        let from = cast::home(CONTROLLER);
+        self.refusals = self.recorded.iter().filter(|(at, _)| *at == from).cloned().collect();
+        self.authorize();
         let ready = (0..30).any(|_| {
             self.pass(500);
             let tried = self.exchange();
@@ -314,6 +327,8 @@ impl Scene {
         let controller = self.host(CONTROLLER);
         self.hosts[controller].core.controller_action(self.now, Action::Revoke { to, revocation });
         self.settle();
+        // What the controller said at first was its right.
+        self.violations.retain(|violation| violation.promise != Promise::Status);
         assert!(self.violations.is_empty(), "broken before anybody attacked: {:?}", self.violations);
     }
 
@@ -382,6 +397,11 @@ impl Scene {
     pub fn recorded(&self, back: usize) -> Option<(SocketAddr, Vec<u8>)> {
         let count = self.recorded.len();
         (count > 0).then(|| self.recorded[count - 1 - back % count].clone())
+    }
+
+    /// Something that the controller said while the node was not let in yet, if it said anything.
+    pub fn refusal(&self, number: usize) -> Option<(SocketAddr, Vec<u8>)> {
+        (!self.refusals.is_empty()).then(|| self.refusals[number % self.refusals.len()].clone())
     }
 
     /// A hostile datagram reaches the node under attack, and everything that follows from it happens.

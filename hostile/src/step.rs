@@ -205,7 +205,10 @@ fn greet(scene: &mut Scene, choices: &mut Choices<'_>) {
 
 /// Something seen before is sent again, from where it came or from elsewhere, a little later or at once.
 fn replay(scene: &mut Scene, choices: &mut Choices<'_>) {
-    let Some((from, data)) = scene.recorded(choices.below(64)) else { return };
+    let early = choices.chance(64);
+    let number = choices.below(64);
+    let found = if early { scene.refusal(number) } else { scene.recorded(number) };
+    let Some((from, data)) = found else { return };
     let actor = choices.of(&ACTORS);
     let from = if choices.chance(128) { place(scene, actor, choices) } else { from };
     scene.pass(choices.of(&[0, 0, 1, 100, 10_000]));

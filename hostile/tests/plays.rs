@@ -24,8 +24,7 @@ fn honest_nodes_get_along() {
 fn keeps(promise: Promise) {
     let cases = std::env::var("ZTNODE_PLAYS").ok().and_then(|n| n.parse().ok()).unwrap_or(PLAYS);
     for role in ROLES {
-        let config =
-            Config { cases, failure_persistence: None, max_shrink_iters: 2_000, ..Config::default() };
+        let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
         let octets = proptest::collection::vec(any::<u8>(), 0..LENGTH);
         let outcome = TestRunner::new(config).run(&octets, |octets| {
             let broken = play(role, &octets, &[promise]);
