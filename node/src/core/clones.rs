@@ -47,7 +47,7 @@ const PAUSES: [i64; 6] = [500, 1_000, 2_000, 4_000, 8_000, 15_000];
 /// A clone that was not heard for this long is gone.
 const GONE: i64 = 120_000;
 /// Other runs kept in mind.
-const MAX_CLONES: usize = 8;
+pub(super) const MAX_CLONES: usize = 8;
 /// Addresses told in a message, and tried when told.
 const MAX_ENDPOINTS: usize = 8;
 /// Nodes asked to hand a message on, and how many of them may be mere members.
@@ -62,7 +62,7 @@ const ANSWER_BURST: i64 = 8;
 /// How often the service is told that a clone is still there.
 const REMIND: i64 = 60_000;
 /// Addresses, and places of each, from which they wrote to themselves.
-const MAX_REFLECTED: usize = 4_096;
+pub(super) const MAX_REFLECTED: usize = 4_096;
 const MAX_PLACES: usize = 4;
 /// How long such a place is remembered.
 const PLACE_LIFE: i64 = 60_000;

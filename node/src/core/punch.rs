@@ -13,7 +13,7 @@ use super::path::SocketId;
 use super::table::Table;
 
 /// Addresses knocked at, at once, for all peers together.
-const MAX_KNOCKS: usize = 512;
+pub(super) const MAX_KNOCKS: usize = 512;
 /// Of these, for one peer.
 const MAX_KNOCKS_PER_PEER: usize = 16;
 /// Pauses before each knock, ms. The first is immediate.

@@ -16,7 +16,7 @@ use super::peer::Peer;
 use super::replay::counter::{Counter, Origin};
 
 /// Moons orbited or awaited at once.
-const MAX_MOONS: usize = 64;
+pub(super) const MAX_MOONS: usize = 64;
 
 /// A world that was taken in and has to be stored.
 pub(super) enum Accepted {

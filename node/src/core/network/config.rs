@@ -24,7 +24,7 @@ use super::Failure;
 /// Largest configuration taken in, bytes. The reference stops at 484,519.
 const MAX_CONFIG: usize = 1 << 20;
 /// Configurations being assembled at once.
-const ASSEMBLIES: usize = 3;
+pub(in super::super) const ASSEMBLIES: usize = 3;
 /// Pauses between the first requests of a network without a configuration, ms; the last repeats.
 const FIRST_REQUESTS: [i64; 4] = [300, 1_000, 2_000, PING_CHECK];
 
