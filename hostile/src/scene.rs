@@ -337,6 +337,16 @@ impl Scene {
         &self.hosts[self.victim].core
     }
 
+    /// The same, to be handled from outside; [`Scene::follow`] afterwards carries out what it wants done.
+    pub fn core_mut(&mut self) -> &mut Core {
+        &mut self.hosts[self.victim].core
+    }
+
+    /// Carries out what the cores ask for.
+    pub fn follow(&mut self) {
+        self.settle();
+    }
+
     /// The identity number of the node under attack.
     pub fn victim(&self) -> usize {
         self.hosts[self.victim].number

@@ -115,6 +115,21 @@ fn speak(scene: &mut Scene, choices: &mut Choices<'_>) {
     }
 }
 
+/// A packet of an actor as it should be sealed, with whatever the choices put into it.
+pub fn sealed(scene: &mut Scene, actor: Actor, verb: u8, choices: &mut Choices<'_>) -> Vec<u8> {
+    let facts = facts(scene, actor);
+    let keys = cast::keys(actor.number(), scene.victim());
+    let mut packet = begin(scene, actor.address(), choices);
+    packet[packet::VERB] = verb;
+    if verb == Verb::Hello as u8 {
+        write_hello(&mut packet, 0, &body::hello(&facts, choices), &[], keys);
+    } else {
+        packet.extend(body::of(verb, &facts, choices));
+        keys.armor(&mut packet, Suite::AesGmacSiv);
+    }
+    packet
+}
+
 /// Protects a packet: mostly as it should be, seldom in a suite that is not for it, or not at all.
 fn seal(scene: &Scene, actor: Actor, packet: &mut [u8], choices: &mut Choices<'_>) {
     let keys = cast::keys(actor.number(), scene.victim());

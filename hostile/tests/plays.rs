@@ -1,6 +1,7 @@
 //! Some hundred random plays of a hostile peer with a key against a core in every role: one test a promise.
 
-use hostile::{Promise, ROLES, Scene, play};
+use hostile::{Promise, ROLES, Scene, play_watched};
+use node::core::bounds::TABLES;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
 
@@ -21,13 +22,29 @@ fn honest_nodes_get_along() {
     }
 }
 
+/// Notes the tables that hold more than they may.
+fn caps_hold(scene: &mut Scene) {
+    for (holder, size) in scene.core().table_sizes() {
+        let declared = TABLES.iter().find(|bound| bound.holders.contains(&holder));
+        let cap = declared.unwrap_or_else(|| panic!("{holder} is not in core::bounds")).cap;
+        if size > cap {
+            scene.broken(Promise::Caps, format!("{holder}: {size} of {cap}"));
+        }
+    }
+}
+
 fn keeps(promise: Promise) {
     let cases = std::env::var("ZTNODE_PLAYS").ok().and_then(|n| n.parse().ok()).unwrap_or(PLAYS);
     for role in ROLES {
         let config = Config { cases, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
         let octets = proptest::collection::vec(any::<u8>(), 0..LENGTH);
         let outcome = TestRunner::new(config).run(&octets, |octets| {
-            let broken = play(role, &octets, &[promise]);
+            let look = |scene: &mut Scene| {
+                if promise == Promise::Caps {
+                    caps_hold(scene);
+                }
+            };
+            let broken = play_watched(role, &octets, &[promise], look);
             prop_assert!(broken.is_empty(), "{}", broken[0].what);
             Ok(())
         });
@@ -79,4 +96,9 @@ fn nobody_but_the_controller_closes_a_network() {
 #[test]
 fn everything_comes_to_an_end() {
     keeps(Promise::End);
+}
+
+#[test]
+fn tables_stay_within_their_caps() {
+    keeps(Promise::Caps);
 }

@@ -31,6 +31,7 @@ use super::event::{CloneSeen, Event, Machine};
 use super::gate::Gate;
 use super::path::PathKey;
 use super::receive::Incoming;
+use super::work;
 
 /// Type of the message, far from the reserved ones: `ztnodeTW`.
 pub(super) const KIND: u64 = 0x7a74_6e6f_6465_5457;
@@ -215,6 +216,7 @@ impl Reflections {
     /// Forgets old places.
     pub(super) fn expire(&mut self, now: i64) {
         self.places.retain(|_, places| {
+            work::step();
             places.retain(|(_, at)| now - at < PLACE_LIFE);
             !places.is_empty()
         });
@@ -270,8 +272,13 @@ impl Core {
         let controllers = self.networks.keys().map(|id| id.controller());
         let direct =
             |address: &Address| self.topology.direct_path(now, *address).is_some_and(|(_, alive)| alive);
-        let members =
-            self.topology.peers.iter().filter(|(_, peer)| peer.is_trusted(now)).map(|(address, _)| *address);
+        let members = self
+            .topology
+            .peers
+            .iter()
+            .inspect(|_| work::step())
+            .filter(|(_, peer)| peer.is_trusted(now))
+            .map(|(address, _)| *address);
         let mut chosen: Vec<Address> = Vec::new();
         let upstreams = self.topology.upstreams.keys().copied().filter(direct);
         let members: Vec<Address> = members.filter(direct).take(MAX_MEMBERS).collect();
@@ -422,6 +429,24 @@ impl Core {
                 }
             }
         }
+    }
+}
+
+#[cfg(feature = "work")]
+impl Reflections {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        for number in 0..2 * MAX_REFLECTED as u64 {
+            if self.places.len() >= MAX_REFLECTED {
+                break;
+            }
+            self.places.entry(peer(number)).or_insert_with(|| vec![((via(number), false), now)]);
+        }
+    }
+
+    /// See `filling`.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
     }
 }
 
