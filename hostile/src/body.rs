@@ -24,7 +24,7 @@ pub const VERBS: [u8; 32] = [
 
 /// What a body may be about.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts {
+pub struct Facts<'a> {
     /// Virtual time, ms.
     pub now: i64,
     /// Who speaks.
@@ -35,11 +35,13 @@ pub struct Facts {
     pub network: NetworkId,
     /// ID of the packet that the node sent to the actor last, as on the wire.
     pub heard: u64,
+    /// The controller of that network, who has signed the member's certificate.
+    pub authority: &'a SecretIdentity,
     /// Number of the frame, so that each has a payload of its own.
     pub serial: u64,
 }
 
-impl Facts {
+impl Facts<'_> {
     fn network(&self, choices: &mut Choices<'_>) -> NetworkId {
         match choices.below(5) {
             0..3 => self.network,
@@ -109,8 +111,8 @@ impl Facts {
     pub fn com(&self, choices: &mut Choices<'_>) -> Com {
         let own = self.actor.secret().identity();
         match (self.actor, choices.below(4)) {
-            (Actor::Member, 0..3) => member_com(self.now, self.network, own),
-            (Actor::Former, 0..3) => member_com(REVOKED, self.network, own),
+            (Actor::Member, 0..3) => member_com(self.now, self.network, own, self.authority),
+            (Actor::Former, 0..3) => member_com(REVOKED, self.network, own, self.authority),
             _ => {
                 let subject = self.identity(choices);
                 let (time, network) = (self.time(choices), self.network(choices));
@@ -136,10 +138,10 @@ impl Facts {
 /// Up to when certificates of the former member are revoked.
 pub const REVOKED: i64 = crate::scene::START - 1_000;
 
-/// A certificate by the honest controller.
-pub fn member_com(time: i64, network: NetworkId, member: &Identity) -> Com {
+/// A certificate by a controller.
+pub fn member_com(time: i64, network: NetworkId, member: &Identity, controller: &SecretIdentity) -> Com {
     let mut com = Com::new(time, 7_200_000, network, member);
-    com.sign(cast::secret(cast::CONTROLLER));
+    com.sign(controller);
     com
 }
 
@@ -159,7 +161,7 @@ pub fn endpoint(choices: &mut Choices<'_>) -> SocketAddr {
 }
 
 /// A HELLO.
-pub fn hello(facts: &Facts, choices: &mut Choices<'_>) -> Hello {
+pub fn hello(facts: &Facts<'_>, choices: &mut Choices<'_>) -> Hello {
     let (major, minor, revision) = ANNOUNCED_VERSION;
     let claimed =
         if choices.chance(48) { facts.identity(choices) } else { facts.actor.secret().identity().clone() };
@@ -177,7 +179,7 @@ pub fn hello(facts: &Facts, choices: &mut Choices<'_>) -> Hello {
 }
 
 /// Worlds with and without a right to them.
-fn worlds(facts: &Facts, choices: &mut Choices<'_>) -> Vec<u8> {
+fn worlds(facts: &Facts<'_>, choices: &mut Choices<'_>) -> Vec<u8> {
     let mut bytes = Vec::new();
     match choices.below(5) {
         0 => {}
@@ -194,7 +196,7 @@ fn worlds(facts: &Facts, choices: &mut Choices<'_>) -> Vec<u8> {
     bytes
 }
 
-fn ok_body(verb: u8, facts: &Facts, choices: &mut Choices<'_>) -> Vec<u8> {
+fn ok_body(verb: u8, facts: &Facts<'_>, choices: &mut Choices<'_>) -> Vec<u8> {
     let mut body = Vec::new();
     match Verb::from_byte(verb) {
         Some(Verb::Hello) => OkHello {
@@ -235,7 +237,7 @@ fn ok_body(verb: u8, facts: &Facts, choices: &mut Choices<'_>) -> Vec<u8> {
 }
 
 /// A configuration, or a piece of one.
-fn config(facts: &Facts, choices: &mut Choices<'_>) -> Vec<u8> {
+fn config(facts: &Facts<'_>, choices: &mut Choices<'_>) -> Vec<u8> {
     let network = facts.network(choices);
     let issued_to = if choices.chance(32) { facts.address(choices) } else { facts.victim };
     let mut config = NetworkConfig::new(network, issued_to, facts.time(choices));
@@ -262,7 +264,7 @@ fn config(facts: &Facts, choices: &mut Choices<'_>) -> Vec<u8> {
     config_chunk::cut(network, &dictionary, flags, update, signer).into_iter().next().unwrap_or_default()
 }
 
-fn credentials(facts: &Facts, choices: &mut Choices<'_>) -> NetworkCredentials {
+fn credentials(facts: &Facts<'_>, choices: &mut Choices<'_>) -> NetworkCredentials {
     let mut set = NetworkCredentials::default();
     for _ in 0..1 + choices.below(4) {
         match choices.below(6) {
@@ -329,7 +331,7 @@ fn credentials(facts: &Facts, choices: &mut Choices<'_>) -> NetworkCredentials {
 }
 
 /// What follows the verb, for the verb of that number. HELLO is not made here: it has a form of its own.
-pub fn of(verb: u8, facts: &Facts, choices: &mut Choices<'_>) -> Vec<u8> {
+pub fn of(verb: u8, facts: &Facts<'_>, choices: &mut Choices<'_>) -> Vec<u8> {
     let mut body = Vec::new();
     match Verb::from_byte(verb) {
         Some(Verb::Error) => {

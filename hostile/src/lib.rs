@@ -13,6 +13,7 @@ pub mod body;
 pub mod cast;
 pub mod choices;
 pub mod ledger;
+pub mod live;
 pub mod scene;
 pub mod step;
 

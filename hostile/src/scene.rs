@@ -292,9 +292,7 @@ impl Scene {
             let us = cast::secret(self.hosts[victim].number).identity();
             let foreign = cast::foreign_network();
             let mut config = NetworkConfig::new(foreign, us.address, now);
-            let mut com = member_com(now, foreign, us);
-            com.sign(Actor::Controller.secret());
-            config.com = Some(com);
+            config.com = Some(member_com(now, foreign, us, Actor::Controller.secret()));
             config.multicast_limit = 32;
             let cached = config.to_dictionary().into_bytes();
             self.hosts[victim].core.join(now, foreign, Some(&cached));

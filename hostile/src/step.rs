@@ -52,7 +52,7 @@ fn place(scene: &Scene, actor: Actor, choices: &mut Choices<'_>) -> SocketAddr {
 }
 
 /// What the actor knows.
-fn facts(scene: &mut Scene, actor: Actor) -> Facts {
+fn facts(scene: &mut Scene, actor: Actor) -> Facts<'static> {
     let heard = scene.last_heard(actor.endpoint(0)).filter(|data| data.len() >= HEADER_LEN);
     let heard = heard.map_or(0, packet::id);
     Facts {
@@ -61,6 +61,7 @@ fn facts(scene: &mut Scene, actor: Actor) -> Facts {
         victim: scene.victim_address(),
         network: scene.network,
         heard,
+        authority: cast::secret(cast::CONTROLLER),
         serial: scene.next_serial(),
     }
 }
