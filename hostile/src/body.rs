@@ -11,6 +11,7 @@ use protocol::verbs::{
     NetworkCredentials, OkGather, OkHeader, OkHello, OkMulticastFrame, OkWhois, PushDirectPaths, PushedPath,
     Rendezvous, UserMessage, Whois, config_chunk, error_code,
 };
+use protocol::world::{WorldKey, WorldKind};
 use protocol::{Address, Identity, Mac, MulticastGroup, NetworkId, SecretIdentity, World};
 
 use crate::cast::{self, ACTORS, Actor};
@@ -184,7 +185,12 @@ fn worlds(facts: &Facts<'_>, choices: &mut Choices<'_>) -> Vec<u8> {
     match choices.below(5) {
         0 => {}
         1 => cast::planet().write(&mut bytes),
-        2 => cast::moon(facts.actor.number(), facts.actor.endpoint(0)).write(&mut bytes),
+        2 => {
+            // Signed, but not by whom it should be.
+            let root = cast::moon(facts.actor.number(), facts.actor.endpoint(0)).roots;
+            let key = WorldKey::from_secret([8; 64]);
+            World::new_signed(WorldKind::Moon, cast::MOON, choices.u64(), &key, root).write(&mut bytes);
+        }
         3 => {
             let mut world: World = cast::planet().clone();
             world.timestamp = choices.u64();

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use protocol::packet::SessionKeys;
 use protocol::world::{Root, World, WorldKey, WorldKind};
-use protocol::{Address, NetworkId, SecretIdentity};
+use protocol::{Address, Identity, NetworkId, SecretIdentity};
 
 /// The port everybody uses.
 pub const PORT: u16 = 9993;
@@ -99,6 +99,11 @@ pub fn secret(number: usize) -> &'static SecretIdentity {
         text.lines().take(IDENTITIES).map(parse).collect()
     });
     &all[number]
+}
+
+/// Whether the address of an identity belongs to its key.
+pub fn is_genuine(identity: &Identity) -> bool {
+    (0..IDENTITIES).any(|number| secret(number).identity() == identity)
 }
 
 /// The keys that two of them share.

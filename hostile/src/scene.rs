@@ -106,6 +106,8 @@ struct Host {
     /// Frames that came out of its port for the network with the honest controller: payloads.
     received: VecDeque<Vec<u8>>,
     status: Option<NetworkStatus>,
+    /// Whether a root has accepted its identity.
+    accepted: bool,
 }
 
 struct Flight {
@@ -215,18 +217,26 @@ impl Scene {
         let mut core = Core::new(config, self.now);
         core.set_local_addresses(self.now, vec![(SOCKET, at)]);
         for other in numbers.iter().filter(|other| **other != number) {
-            core.restore_peer(self.now, &record(*other, Some(cast::home(*other)))).expect("a record");
+            core.restore_peer(&record(*other, Some(cast::home(*other)))).expect("a record");
         }
         if self.hosts.len() == self.victim {
             for actor in [Actor::Stranger, Actor::Member, Actor::Former, Actor::Controller] {
-                core.restore_peer(self.now, &record(actor.number(), None)).expect("a record");
+                core.restore_peer(&record(actor.number(), None)).expect("a record");
             }
         }
         let controller = (number == CONTROLLER).then(|| {
             let secret = cast::secret(number).clone();
             Controller::open_with_seed(secret, Box::new(MemoryStore::new()), [9; 32]).expect("an empty store")
         });
-        self.hosts.push(Host { number, core, controller, at, received: VecDeque::new(), status: None });
+        self.hosts.push(Host {
+            number,
+            core,
+            controller,
+            at,
+            received: VecDeque::new(),
+            status: None,
+            accepted: false,
+        });
     }
 
     fn host(&self, number: usize) -> usize {
@@ -670,8 +680,17 @@ impl Scene {
                     }
                 }
             }
-            Event::IdentityCollision if index == self.victim => {
-                self.broken(Promise::Identity, "the node was told to put its identity away".to_owned());
+            Event::Accepted => self.hosts[index].accepted = true,
+            Event::CheckIdentity { identity, .. } => {
+                // A made-up identity is genuine once in 2^40 cases.
+                let genuine = cast::is_genuine(&identity);
+                self.hosts[index].core.identity_checked(now, &identity, genuine);
+            }
+            // Whoever was accepted once, or is a root itself, has nothing to fear from this; see the service.
+            Event::IdentityCollision { root } if index == self.victim => {
+                if !self.hosts[index].accepted && self.role != Role::Root {
+                    self.broken(Promise::Identity, format!("{root} tells an unaccepted node of a collision"));
+                }
             }
             Event::NetworkStatus { network, status } if network == self.network => {
                 let before = self.hosts[index].status.replace(status);

@@ -7,7 +7,7 @@ use node::core::bounds::{NOT_TABLES, TABLES, table_of_bounds};
 use syn::{Fields, GenericArgument, Item, PathArguments, ReturnType, Type};
 
 /// What can hold any number of things.
-const COLLECTIONS: [&str; 21] = [
+const COLLECTIONS: [&str; 22] = [
     "Vec",
     "VecDeque",
     "BTreeMap",
@@ -29,7 +29,8 @@ const COLLECTIONS: [&str; 21] = [
     "Membership",
     "Outbox",
     "Queue",
-    "Gates",
+    "Table",
+    "Buckets",
 ];
 
 fn root() -> PathBuf {

@@ -9,7 +9,7 @@ use protocol::credential::membership::{MAX_CAPABILITIES, MAX_COOS, MAX_TAGS, MAX
 use protocol::packet::MAX_PACKET;
 
 use super::limits::*;
-use super::{clones, network, punch, topology};
+use super::{clones, network, punch, topology, unproven};
 
 /// What somebody else can make the node remember.
 pub struct Bound {
@@ -45,7 +45,7 @@ pub const TABLES: &[Bound] = &[
         &["Topology.peers"],
         MAX_PEERS,
         "silent for 500 s: forgotten",
-        "16 new ones at once and 1 a second from one /24 or /48; 64 and 20 a second from all",
+        "16 new ones at once and 1 a second from one /24 or /48, and of one address that has proven itself; 64 and 20 a second from all",
         "the longest silent one that is no root goes",
     ),
     bound(
@@ -125,32 +125,57 @@ pub const TABLES: &[Bound] = &[
         &["Surfaces.reports"],
         MAX_SURFACES,
         "600 s",
-        "one for each peer and endpoint",
-        "new reporters are ignored",
+        "32 of one /24 or /48; strangers are not asked",
+        "members' go before roots', those of the prefix with the most first",
     ),
     bound(
         "pairs remembered for introductions",
         &["Core.pairs"],
         MAX_PAIRS,
-        "30 s each",
-        "none",
-        "no introduction",
+        "30 s",
+        "1,024 of one sender",
+        "the sender with the most pays",
     ),
     bound(
-        "prefixes that new identities come from",
-        &["Core.identities"],
-        MAX_GATED_SOURCES,
-        "until their gate is idle",
-        "one for each /24 or /48",
-        "unknown prefixes are refused, known ones served",
+        "newcomers whose identity is being checked, or who are asked to prove where they are",
+        &["Newcomers.waiting"],
+        MAX_NEWCOMERS,
+        "8 s",
+        "256 of one /24 or /48",
+        "the prefix with the most pays",
     ),
     bound(
-        "addresses asked for by WHOIS",
-        &["Core.whois"],
-        MAX_GATED_SOURCES,
-        "500 ms each",
-        "500 at once and 100 a second for unknown senders together",
-        "others are not asked for",
+        "rate gates of strangers, of each kind",
+        &[
+            "Core.whois",
+            "Core.errors",
+            "Core.forgeries",
+            "Core.reflecting",
+            "Newcomers.octets",
+            "Newcomers.agreements_of",
+            "Newcomers.unproven_of",
+            "Newcomers.proven_of",
+        ],
+        GATE_BUCKETS,
+        "never more, never fewer",
+        "one by chance shared with few others",
+        "the same for the last as for the first",
+    ),
+    bound(
+        "accounts of endpoints that have not proven themselves, and of their prefixes",
+        &["Unproven.endpoints", "Unproven.prefixes"],
+        unproven::ACCOUNTS,
+        "10 s",
+        "one by chance shared with few others",
+        "the same for the last as for the first",
+    ),
+    bound(
+        "peers restored from disk, being checked",
+        &["Core.restored"],
+        MAX_PEERS,
+        "",
+        "only what this node itself wrote",
+        "not restored",
     ),
     bound(
         "told addresses being knocked at",
@@ -191,23 +216,15 @@ pub const TABLES: &[Bound] = &[
         MAX_MEMBERS,
         "as long as the peer, or two hours after the last change",
         "none",
-        "the one unchanged for longest goes",
+        "those of whom no credentials are known go first, then the one unchanged for longest",
     ),
     bound(
-        "multicast groups in the directory",
-        &["Directory.groups"],
-        MAX_MULTICAST_GROUPS,
+        "subscriptions in the multicast directory",
+        &["Directory.subscriptions", "Directory.groups", "Directory.of_member", "Group.members"],
+        MAX_SUBSCRIPTIONS,
         "600 s",
-        "none",
-        "refused",
-    ),
-    bound(
-        "subscribers of a multicast group",
-        &["Group.members"],
-        MAX_GROUP_MEMBERS,
-        "600 s",
-        "one for each address",
-        "refused",
+        "16,384 of one /24 or /48, 1,024 of one address",
+        "strangers' go before members', those of the prefix with the most first",
     ),
     bound(
         "multicasts of a group waiting for receivers",
@@ -223,7 +240,7 @@ pub const TABLES: &[Bound] = &[
         MAX_MEMBERS,
         "180 s",
         "one for each network and address",
-        "not noted",
+        "the network with the most pays",
     ),
     bound(
         "own groups of a network",
@@ -269,11 +286,30 @@ const FURTHER: &[(&str, fn() -> String, &str, &str)] = &[
     ),
     ("octets of a packet", || number(MAX_PACKET), "", "refused"),
     ("WHOIS from a peer", || rate(WHOIS_GATE), "of one peer (at a root: no limit)", "dropped"),
-    ("ECHO on a path", || rate(ECHO_GATE), "of one path", "dropped"),
+    ("ECHO from a peer", || format!("{ECHO_BURST} at once, {}", rate(ECHO_GATE)), "of one peer", "dropped"),
     (
-        "credentials from a peer",
-        || format!("{} packets at once, {}", network::CREDENTIALS_BURST, rate(CREDENTIALS_GATE)),
-        "of one peer",
+        "credentials that are not genuine",
+        || format!("{FORGERY_BURST} packets at once, {}", rate(FORGERY_GATE)),
+        "of one stranger; 16 of one member; 32 and 4 a second of one /24 or /48",
+        "dropped",
+    ),
+    ("ERRORs", || rate(ERROR_GATE), "for one receiver, network and code", "not sent"),
+    (
+        "octets of HELLOs of newcomers",
+        || {
+            format!(
+                "{} at once, {} a second",
+                number(NEWCOMER_OCTETS_BURST as usize),
+                number(NEWCOMER_OCTETS as usize)
+            )
+        },
+        "of one /24 or /48; sixteen times that of one /16 or /32",
+        "dropped",
+    ),
+    (
+        "key agreements with newcomers",
+        || format!("{AGREEMENT_BURST} at once, {}", rate(AGREEMENT_GATE)),
+        "128 at once and 50 a second of one /24 or /48",
         "dropped",
     ),
     (
@@ -298,7 +334,14 @@ const FURTHER: &[(&str, fn() -> String, &str, &str)] = &[
 
 /// Collections that nobody outside can make grow, and what bounds them.
 pub const NOT_TABLES: &[(&str, &str)] = &[
-    ("Gates.gates", "bounded by whoever holds the gates, each of which is declared"),
+    ("Table.slots", "bounded by whoever holds the table, each of which is declared"),
+    ("Table.ages", "as many as slots"),
+    ("Table.counts", "as many as slots at most"),
+    ("Table.greed", "as many as counts"),
+    ("Buckets.gates", "bounded by whoever holds the buckets, each of which is declared"),
+    ("Newcomer.hello", "one datagram"),
+    ("Restored.paths", "sixteen"),
+    ("OwedWorlds.moons", "one datagram"),
     ("Queue.waiting", "bounded by whoever holds the queue, each of which is declared"),
     ("Waiting.packet", "one packet"),
     ("Core.on_link", "by the machine's interfaces"),

@@ -10,7 +10,8 @@ use protocol::{Address, Identity, NetworkId};
 use super::Core;
 use super::limits::{MAX_PATHS, MAX_PEERS, REASSEMBLY_SLOTS};
 use super::path::{PathKey, SocketId};
-use super::peer::{Peer, PeerPath};
+use super::peer::{Peer, PeerPath, RemoteVersion};
+use super::peer_cache::Restored;
 
 /// An address of nobody, by number.
 fn nobody(number: u64) -> Address {
@@ -57,6 +58,14 @@ impl Core {
             }
             self.hints.entry(nobody(number)).or_insert_with(|| vec![nowhere(number).remote]);
         }
+        for number in 0..2 * MAX_PEERS as u64 {
+            if self.restored.len() >= MAX_PEERS {
+                break;
+            }
+            let restored =
+                Restored { version: RemoteVersion::default(), paths: vec![nowhere(number).remote] };
+            self.restored.entry(nobody(4_000_000 + number)).or_insert(restored);
+        }
         self.path_mtus.fill(now, nobody, nowhere);
         self.sending.fill(now, |n| nobody(1_000_000 + n), None);
         self.parked.fill(now, |n| nobody(1_000_000 + n), Some(nowhere(0)));
@@ -71,9 +80,8 @@ impl Core {
         }
         self.expected.fill(now, nobody);
         self.surfaces.fill(now, nobody, nowhere);
-        self.pairs.fill(now, |n| (nobody(n), nobody(n + 1)));
-        self.identities.fill(now, |n| [0, 50, (n >> 8) as u8, n as u8, 0, 0, 0]);
-        self.whois.fill(now, |n| nobody(2_000_000 + n));
+        self.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
+        self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
         self.knocks.fill(now, nobody, nowhere);
         self.reflections.fill(now, nobody, nowhere);
         for network in self.networks.values_mut() {
@@ -86,7 +94,9 @@ impl Core {
     /// How full each table is; of tables there are several of, each of them.
     pub fn table_sizes(&self) -> Vec<(&'static str, usize)> {
         let [by_id, order] = self.expected.sizes();
-        let [groups, members, pending, authorized] = self.directory.sizes();
+        let [subscriptions, groups, of_member, members, pending, authorized] = self.directory.sizes();
+        let [waiting, octets, agreements_of, unproven_of, proven_of] = self.newcomers.sizes();
+        let [endpoints, prefixes] = self.unproven.sizes();
         let peers = self.topology.peers.values();
         let mut sizes = vec![
             ("Topology.peers", self.topology.peers.len()),
@@ -96,6 +106,7 @@ impl Core {
             ("Paths.paths", self.topology.paths.len()),
             ("PathMtus.paths", self.path_mtus.len()),
             ("Core.hints", self.hints.len()),
+            ("Core.restored", self.restored.len()),
             ("Core.sending", self.sending.len()),
             ("Core.parked", self.parked.len()),
             ("Core.reassembler", self.reassembler.len()),
@@ -103,12 +114,23 @@ impl Core {
             ("Expected.order", order),
             ("Surfaces.reports", self.surfaces.len()),
             ("Core.pairs", self.pairs.len()),
-            ("Core.identities", self.identities.len()),
             ("Core.whois", self.whois.len()),
+            ("Core.errors", self.errors.len()),
+            ("Core.forgeries", self.forgeries.len()),
+            ("Core.reflecting", self.reflecting.len()),
+            ("Newcomers.waiting", waiting),
+            ("Newcomers.octets", octets),
+            ("Newcomers.agreements_of", agreements_of),
+            ("Newcomers.unproven_of", unproven_of),
+            ("Newcomers.proven_of", proven_of),
+            ("Unproven.endpoints", endpoints),
+            ("Unproven.prefixes", prefixes),
             ("Knocks.knocks", self.knocks.len()),
             ("Reflections.places", self.reflections.len()),
             ("Core.networks", self.networks.len()),
+            ("Directory.subscriptions", subscriptions),
             ("Directory.groups", groups),
+            ("Directory.of_member", of_member),
             ("Group.members", members),
             ("Group.pending", pending),
             ("Directory.authorized", authorized),

@@ -21,6 +21,7 @@
 //!
 //! Times are milliseconds since the Unix epoch and must not run backwards.
 
+pub mod bounds;
 mod buckets;
 mod clones;
 mod contact;

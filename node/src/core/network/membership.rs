@@ -18,6 +18,7 @@ use super::super::receive::{Handled, Incoming};
 use super::super::sources::Source;
 use super::super::table::Share;
 use super::super::topology::Topology;
+use super::super::work;
 use super::Network;
 
 /// Bytes of payload of one credentials packet.
@@ -296,6 +297,7 @@ impl Core {
         let set =
             NetworkCredentials { revocations: vec![revocation.clone()], ..NetworkCredentials::default() };
         for member in members {
+            work::step();
             self.send_credentials(now, member, &set);
         }
     }
@@ -357,5 +359,32 @@ impl Network {
                 self.rules.presented(capability.id, &capability.rules);
             }
         }
+    }
+}
+
+#[cfg(feature = "work")]
+impl Network {
+    /// See `filling`.
+    pub(in super::super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+        self.members.fill(now, |number| {
+            let member = Member { changed: now, last_announced: now, ..Member::default() };
+            (Standing::Heard, peer(number), member)
+        });
+        self.bridges.fill(now, peer);
+        self.assembly.fill();
+        self.rules.fill();
+    }
+
+    /// See `filling`.
+    pub(in super::super) fn sizes(&self) -> [(&'static str, usize); 6] {
+        let [routes, groups] = self.bridges.sizes();
+        [
+            ("Network.members", self.members.len()),
+            ("Network.port_groups", self.port_groups.len()),
+            ("BridgeTable.routes", routes),
+            ("BridgeTable.groups", groups),
+            ("Assembly.updates", self.assembly.len()),
+            ("Rules.capabilities", self.rules.len()),
+        ]
     }
 }
