@@ -1,8 +1,9 @@
 //! The same hostile peer in front of a real daemon: it seals with a key of its own whatever a string of octets says.
 
+use protocol::metadata::{ANNOUNCED_VERSION, PROTOCOL_VERSION};
 use protocol::packet::{self, SessionKeys, Split, Suite};
 use protocol::verb::Verb;
-use protocol::verbs::write_hello;
+use protocol::verbs::{OkHeader, OkHello, write_hello};
 use protocol::{Address, Identity, NetworkId, SecretIdentity};
 
 use crate::body::{self, Facts};
@@ -27,7 +28,9 @@ impl Attacker {
     pub fn new(actor: Actor, victim: &Identity, network: NetworkId, authority: &SecretIdentity) -> Self {
         let agreed = actor.secret().agree(victim).expect("invariant: a running node has a usable key");
         let (keys, victim) = (SessionKeys::new(&agreed), victim.address);
-        Self { actor, keys, victim, network, authority: authority.clone(), serial: 0 }
+        // Another process is not to repeat what this one says.
+        let serial = u64::from(std::process::id()) << 32;
+        Self { actor, keys, victim, network, authority: authority.clone(), serial }
     }
 
     fn facts(&mut self, now: i64) -> Facts<'_> {
@@ -67,6 +70,31 @@ impl Attacker {
         packet.extend_from_slice(body);
         self.keys.armor(&mut packet, Suite::AesGmacSiv);
         packet
+    }
+
+    /// Answers a HELLO or an ECHO of the victim, as any node would; `None` if it is something else.
+    pub fn answer(&mut self, heard: &mut [u8]) -> Option<Vec<u8>> {
+        let own = heard.len() >= packet::HEADER_LEN && packet::dest(heard) == self.actor.address();
+        if !own || !self.keys.dearmor(heard) {
+            return None;
+        }
+        let body = &heard[packet::HEADER_LEN..];
+        let mut inner = Vec::new();
+        let verb = packet::verb(heard)?;
+        match verb {
+            Verb::Hello => {
+                let timestamp = body.get(5..13)?.try_into().map(u64::from_be_bytes).ok()?;
+                let (major, minor, revision) = ANNOUNCED_VERSION;
+                let protocol = PROTOCOL_VERSION;
+                OkHello { timestamp, protocol, major, minor, revision, seen_as: None, world_bytes: &[] }
+                    .write(&mut inner);
+            }
+            Verb::Echo => inner.extend_from_slice(body),
+            _ => return None,
+        }
+        let mut ok = Vec::new();
+        OkHeader { in_re_verb: verb as u8, in_re_id: packet::id(heard), body: &inner }.write(&mut ok);
+        Some(self.packet(Verb::Ok, &ok))
     }
 
     /// The datagrams of whatever packet the octets tell.
