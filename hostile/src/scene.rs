@@ -456,10 +456,21 @@ impl Scene {
                 if self.hosts[index].core.next_deadline() <= self.now {
                     self.hosts[index].core.tick(self.now);
                 }
+                self.tick_controller(index);
             }
             self.settle();
         }
         self.now = end;
+    }
+
+    fn tick_controller(&mut self, index: usize) {
+        let (now, host) = (self.now, &mut self.hosts[index]);
+        let Some(controller) = &mut host.controller else { return };
+        if controller.next_deadline().is_some_and(|at| at <= now) {
+            for action in controller.tick(now) {
+                host.core.controller_action(now, action);
+            }
+        }
     }
 
     /// The two whose frames have to flow.
@@ -678,6 +689,11 @@ impl Scene {
                     for action in controller.request(now, request) {
                         self.hosts[index].core.controller_action(now, action);
                     }
+                }
+            }
+            Event::Acknowledged(word) => {
+                if let Some(controller) = &mut self.hosts[index].controller {
+                    controller.acknowledged(now, word);
                 }
             }
             Event::Accepted => self.hosts[index].accepted = true,

@@ -113,11 +113,27 @@ pub const TABLES: &[Bound] = &[
         "the oldest goes",
     ),
     bound(
+        "packets being reassembled from where nobody is known",
+        &["Core.stranger_parts"],
+        STRANGER_REASSEMBLY_SLOTS,
+        "5 s, 10,024 octets each",
+        "none",
+        "the oldest goes",
+    ),
+    bound(
         "answers awaited",
         &["Expected.by_id", "Expected.order"],
         MAX_EXPECTED,
         "30 s",
         "only what this node asked",
+        "the oldest goes",
+    ),
+    bound(
+        "answers that came, so that each counts once",
+        &["Expected.seen", "Expected.seen_order"],
+        2 * MAX_EXPECTED,
+        "60 s",
+        "256 for one request",
         "the oldest goes",
     ),
     bound(
@@ -179,7 +195,7 @@ pub const TABLES: &[Bound] = &[
     ),
     bound(
         "told addresses being knocked at",
-        &["Knocks.knocks"],
+        &["Knocks.knocks", "Knocks.by_due"],
         punch::MAX_KNOCKS,
         "six times each in 21 s",
         "16 of one peer",
@@ -217,6 +233,22 @@ pub const TABLES: &[Bound] = &[
         "as long as the peer, or two hours after the last change",
         "none",
         "those of whom no credentials are known go first, then the one unchanged for longest",
+    ),
+    bound(
+        "revocations of a network in force, also on disk",
+        &["Revoked.kept", "Revoked.by_end"],
+        MAX_REVOKED,
+        "twice the time that certificates can be used",
+        "only what the controller signed",
+        "the one that ends first goes",
+    ),
+    bound(
+        "configuration requests of those who have not answered anything yet",
+        &["Requesters.held"],
+        MAX_REQUESTERS,
+        "30 s",
+        "512 of one /24 or /48, directly or through relays",
+        "the prefix with the most pays",
     ),
     bound(
         "subscriptions in the multicast directory",
@@ -295,6 +327,12 @@ const FURTHER: &[(&str, fn() -> String, &str, &str)] = &[
     ),
     ("ERRORs", || rate(ERROR_GATE), "for one receiver, network and code", "not sent"),
     (
+        "octets that remember packets, so that each counts once",
+        || format!("{} MiB by number, {} MiB by packet ID", MAX_WINDOWS >> 20, MAX_RECENT >> 20),
+        "8 KiB by number of one peer; by packet ID the greediest first",
+        "the one idle for longest goes back to what every peer has",
+    ),
+    (
         "octets of HELLOs of newcomers",
         || {
             format!(
@@ -343,7 +381,13 @@ pub const NOT_TABLES: &[(&str, &str)] = &[
     ("Restored.paths", "sixteen"),
     ("OwedWorlds.moons", "one datagram"),
     ("Queue.waiting", "bounded by whoever holds the queue, each of which is declared"),
+    ("Queue.copies", "bounded by whoever holds the queue, each of which is declared"),
     ("Waiting.packet", "one packet"),
+    ("Budget.holders", "as many as peers"),
+    ("Budget.order", "as many as holders"),
+    ("Clock.claims", "four"),
+    ("Recent.lines", "by the budget of all peers, in the manual's table"),
+    ("Recent.before", "by the budget of all peers, in the manual's table"),
     ("Core.on_link", "by the machine's interfaces"),
     ("Core.local", "by the machine's interfaces"),
     ("Core.scratch", "one packet, used again and again"),

@@ -9,6 +9,7 @@ use protocol::Address;
 use protocol::verb::Verb;
 
 use super::limits::{EXPECTED_LIFETIME, MAX_ANSWERS, MAX_EXPECTED};
+use super::work;
 
 /// What was asked.
 #[derive(Clone, Copy, Debug)]
@@ -50,9 +51,11 @@ impl Expected {
             if self.order.len() < MAX_EXPECTED && now - sent < EXPECTED_LIFETIME {
                 break;
             }
+            work::step();
             self.order.pop_front();
             self.by_id.remove(&old);
         }
+        work::step();
         self.by_id.insert(id, Asked { peer, verb, sent: now, answers: 0 });
         self.order.push_back((now, id));
     }
@@ -64,6 +67,7 @@ impl Expected {
     }
 
     fn get(&self, now: i64, id: u64, peer: Address) -> Option<&Asked> {
+        work::step();
         self.by_id.get(&id).filter(|asked| asked.peer == peer && now - asked.sent < EXPECTED_LIFETIME)
     }
 
@@ -87,6 +91,7 @@ impl Expected {
             if self.seen_order.len() < 2 * MAX_EXPECTED && now - at < 2 * EXPECTED_LIFETIME {
                 break;
             }
+            work::step();
             self.seen_order.pop_front();
             self.seen.remove(&(peer, old));
         }
@@ -102,6 +107,24 @@ impl Expected {
 fn fits(asked: u8, answered: u8) -> bool {
     // The reference acknowledges a configuration that was pushed as if it had been an ECHO.
     asked == answered || (asked == Verb::NetworkConfig as u8 && answered == Verb::Echo as u8)
+}
+
+#[cfg(feature = "work")]
+impl Expected {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+        for number in self.order.len() as u64..MAX_EXPECTED as u64 {
+            self.insert(now, !number, peer(number), Verb::Hello as u8);
+        }
+        for number in self.seen_order.len() as u64..2 * MAX_EXPECTED as u64 {
+            self.note(now, peer(number), number);
+        }
+    }
+
+    /// See `filling`.
+    pub(super) fn sizes(&self) -> [usize; 4] {
+        [self.by_id.len(), self.order.len(), self.seen.len(), self.seen_order.len()]
+    }
 }
 
 #[cfg(test)]

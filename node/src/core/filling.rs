@@ -8,10 +8,11 @@ use protocol::packet::SessionKeys;
 use protocol::{Address, Identity, NetworkId};
 
 use super::Core;
-use super::limits::{MAX_PATHS, MAX_PEERS, REASSEMBLY_SLOTS};
+use super::limits::{MAX_PATHS, MAX_PEERS, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS};
 use super::path::{PathKey, SocketId};
 use super::peer::{Peer, PeerPath, RemoteVersion};
 use super::peer_cache::Restored;
+use super::replay::counter::Counter;
 
 /// An address of nobody, by number.
 fn nobody(number: u64) -> Address {
@@ -27,6 +28,7 @@ fn nowhere(number: u64) -> PathKey {
 impl Core {
     /// Fills every table to its cap with entries of nobody in particular, beside what is there. What is full stays as it is.
     pub fn fill_for_test(&mut self, now: i64) {
+        let us = self.secret.identity().address;
         let keys = Arc::new(SessionKeys::new(&[7; 48]));
         let peers = &mut self.topology.peers;
         for number in 0..2 * MAX_PEERS as u64 {
@@ -35,8 +37,9 @@ impl Core {
             }
             let address = nobody(number);
             peers.entry(address).or_insert_with(|| {
+                let sent = Counter::new(us, address, 1);
                 let mut peer =
-                    Peer::new(Identity { address, public: [9; 64] }, SessionKeys::new(&[7; 48]), now);
+                    Peer::new(Identity { address, public: [9; 64] }, SessionKeys::new(&[7; 48]), now, sent);
                 peer.keys = Arc::clone(&keys);
                 let heard = now - 10_000 - (number % 100_000).cast_signed();
                 (peer.last_received, peer.since, peer.last_trusted) = (heard, heard, heard);
@@ -69,15 +72,22 @@ impl Core {
         self.path_mtus.fill(now, nobody, nowhere);
         self.sending.fill(now, |n| nobody(1_000_000 + n), None);
         self.parked.fill(now, |n| nobody(1_000_000 + n), Some(nowhere(0)));
-        for number in 0..2 * REASSEMBLY_SLOTS as u64 {
-            if self.reassembler.len() >= REASSEMBLY_SLOTS {
-                break;
+        let rooms = [
+            (&mut self.reassembler, REASSEMBLY_SLOTS),
+            (&mut self.stranger_parts, STRANGER_REASSEMBLY_SLOTS),
+        ];
+        for (room, slots) in rooms {
+            for number in 0..2 * slots as u64 {
+                if room.len() >= slots {
+                    break;
+                }
+                let mut fragment = [0; 100];
+                fragment[..8].copy_from_slice(&number.to_be_bytes());
+                fragment[13..16].copy_from_slice(&[0xff, 0x21, 0]);
+                let _ = room.insert_fragment(now, nowhere(number), &fragment);
             }
-            let mut fragment = [0; 100];
-            fragment[..8].copy_from_slice(&number.to_be_bytes());
-            fragment[13..16].copy_from_slice(&[0xff, 0x21, 0]);
-            let _ = self.reassembler.insert_fragment(now, nowhere(number), &fragment);
         }
+        self.requesters.fill(now, nobody);
         self.expected.fill(now, nobody);
         self.surfaces.fill(now, nobody, nowhere);
         self.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
@@ -93,7 +103,10 @@ impl Core {
 
     /// How full each table is; of tables there are several of, each of them.
     pub fn table_sizes(&self) -> Vec<(&'static str, usize)> {
-        let [by_id, order] = self.expected.sizes();
+        let [by_id, order, seen, seen_order] = self.expected.sizes();
+        let [sending, sending_copies] = self.sending.sizes();
+        let [parked, _] = self.parked.sizes();
+        let [knocks, by_due] = self.knocks.sizes();
         let [subscriptions, groups, of_member, members, pending, authorized] = self.directory.sizes();
         let [waiting, octets, agreements_of, unproven_of, proven_of] = self.newcomers.sizes();
         let [endpoints, prefixes] = self.unproven.sizes();
@@ -107,11 +120,15 @@ impl Core {
             ("PathMtus.paths", self.path_mtus.len()),
             ("Core.hints", self.hints.len()),
             ("Core.restored", self.restored.len()),
-            ("Core.sending", self.sending.len()),
-            ("Core.parked", self.parked.len()),
+            ("Core.sending", sending + sending_copies),
+            ("Core.parked", parked),
             ("Core.reassembler", self.reassembler.len()),
+            ("Core.stranger_parts", self.stranger_parts.len()),
+            ("Requesters.held", self.requesters.len()),
             ("Expected.by_id", by_id),
             ("Expected.order", order),
+            ("Expected.seen", seen),
+            ("Expected.seen_order", seen_order),
             ("Surfaces.reports", self.surfaces.len()),
             ("Core.pairs", self.pairs.len()),
             ("Core.whois", self.whois.len()),
@@ -125,7 +142,8 @@ impl Core {
             ("Newcomers.proven_of", proven_of),
             ("Unproven.endpoints", endpoints),
             ("Unproven.prefixes", prefixes),
-            ("Knocks.knocks", self.knocks.len()),
+            ("Knocks.knocks", knocks),
+            ("Knocks.by_due", by_due),
             ("Reflections.places", self.reflections.len()),
             ("Core.networks", self.networks.len()),
             ("Directory.subscriptions", subscriptions),

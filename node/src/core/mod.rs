@@ -28,6 +28,8 @@ mod contact;
 pub mod event;
 mod expected;
 pub mod extension;
+#[cfg(feature = "work")]
+mod filling;
 mod gate;
 mod hello;
 pub mod info;
@@ -51,6 +53,7 @@ mod table;
 mod topology;
 mod unproven;
 mod verbs;
+pub mod work;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

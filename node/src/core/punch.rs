@@ -9,6 +9,8 @@ use std::net::SocketAddr;
 use protocol::Address;
 
 use super::Core;
+#[cfg(feature = "work")]
+use super::path::PathKey;
 use super::path::SocketId;
 use super::table::Table;
 
@@ -109,5 +111,25 @@ impl Core {
                 self.knocks.again(now, door, knock);
             }
         }
+    }
+}
+
+#[cfg(feature = "work")]
+impl Knocks {
+    /// See `filling`. Nothing becomes due while a test goes on.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        let due = now + 1_000_000_000;
+        self.knocks.fill(now, |number| {
+            let peer = peer(number / MAX_KNOCKS_PER_PEER as u64);
+            (peer, (peer, via(number).remote), Knock { socket: None, due, tries: 1 })
+        });
+        for (door, knock) in self.knocks.iter() {
+            self.by_due.insert((knock.due, *door));
+        }
+    }
+
+    /// See `filling`.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.knocks.len(), self.by_due.len()]
     }
 }

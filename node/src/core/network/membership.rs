@@ -370,16 +370,20 @@ impl Network {
             let member = Member { changed: now, last_announced: now, ..Member::default() };
             (Standing::Heard, peer(number), member)
         });
+        self.revoked.fill(now, &peer);
         self.bridges.fill(now, peer);
         self.assembly.fill();
         self.rules.fill();
     }
 
     /// See `filling`.
-    pub(in super::super) fn sizes(&self) -> [(&'static str, usize); 6] {
+    pub(in super::super) fn sizes(&self) -> [(&'static str, usize); 8] {
+        let [kept, by_end] = self.revoked.sizes();
         let [routes, groups] = self.bridges.sizes();
         [
             ("Network.members", self.members.len()),
+            ("Revoked.kept", kept),
+            ("Revoked.by_end", by_end),
             ("Network.port_groups", self.port_groups.len()),
             ("BridgeTable.routes", routes),
             ("BridgeTable.groups", groups),
