@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 2
 AUDIT_SECONDS ?= 10
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
-.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions install
+.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions floods install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
@@ -88,6 +88,10 @@ bench-instructions: LAB_PACKAGES := valgrind
 bench-instructions: requirements ## Instructions of the hot functions against benches/instructions.json (BENCH=--accept writes it)
 	$(CARGO) build --release --package benches --bin ztcount
 	$(TARGET)/release/ztcount $(BENCH)
+
+floods: root requirements ## A stream beside every flood a stranger could send, some 30 min (as root; FLOODS="--kinds prefixes --runs 1")
+	$(CARGO) build --release --package node --package cli --package benches --bins
+	$(TARGET)/release/ztflood measure $(FLOODS)
 
 install: ## Install to $(PREFIX), with the names that scripts for zerotier-one call
 	$(CARGO) build --release --package node --package cli --bins

@@ -40,5 +40,7 @@ pub use network::{
 pub use revoked::Legacy;
 pub use rule_list::RuleList;
 pub use state::MAX_STRANGERS;
-pub use store::{MemoryStore, SqliteStore, Store, StoreError};
+#[cfg(feature = "sqlite")]
+pub use store::SqliteStore;
+pub use store::{MemoryStore, Store, StoreError};
 pub use token::{DEFAULT_LIFETIME, MAX_LIFETIME, MAX_NAME, MAX_TOKENS, MAX_USES};

@@ -10,10 +10,12 @@ use serde_json::{Map, Value};
 
 mod import;
 mod memory;
+#[cfg(feature = "sqlite")]
 mod sqlite;
 
 pub use import::{ImportReport, import_json_dir};
 pub use memory::MemoryStore;
+#[cfg(feature = "sqlite")]
 pub use sqlite::{SCHEMA_VERSION, SqliteStore, backup, restore};
 
 /// One change of a batch.
@@ -173,6 +175,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The database refused something.
+    #[cfg(feature = "sqlite")]
     #[error("cannot {doing} the controller database {}: {source}", .path.display())]
     Database {
         /// What was tried.

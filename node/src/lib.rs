@@ -7,5 +7,7 @@
 
 pub mod core;
 pub mod dataplane;
+#[cfg(feature = "service")]
 pub mod os;
+#[cfg(feature = "service")]
 pub mod service;

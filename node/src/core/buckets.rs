@@ -7,6 +7,7 @@
 use std::hash::{BuildHasher, Hash};
 
 use super::gate::Gate;
+use super::work;
 
 /// A hash under a key of this process.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +54,7 @@ impl Buckets {
 
     /// [`Gate::take`] for the gate of `key`.
     pub(super) fn take(&mut self, key: &impl Hash, now: i64, interval: i64, amount: i64, burst: i64) -> bool {
+        work::step();
         let at = (self.hash.of(key) % self.gates.len() as u64) as usize;
         let mut gate = Gate::from_raw(self.gates[at]);
         let allowed = gate.take(now, interval, amount, burst);
@@ -62,14 +64,24 @@ impl Buckets {
 
     /// [`Gate::is_open`] for the gate of `key`.
     pub(super) fn is_open(&self, key: &impl Hash, now: i64, interval: i64, burst: i64) -> bool {
+        work::step();
         let at = (self.hash.of(key) % self.gates.len() as u64) as usize;
         Gate::from_raw(self.gates[at]).is_open(now, interval, burst)
     }
 
     /// Lets the next event of `key` through.
     pub(super) fn forget(&mut self, key: &impl Hash) {
+        work::step();
         let at = (self.hash.of(key) % self.gates.len() as u64) as usize;
         self.gates[at] = 0;
+    }
+}
+
+#[cfg(feature = "work")]
+impl Buckets {
+    /// See `filling`: as many as there are.
+    pub(super) fn len(&self) -> usize {
+        self.gates.len()
     }
 }
 

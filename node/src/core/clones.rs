@@ -31,6 +31,7 @@ use super::event::{CloneSeen, Event, Machine};
 use super::gate::Gate;
 use super::path::PathKey;
 use super::receive::Incoming;
+use super::work;
 
 /// Type of the message, far from the reserved ones: `ztnodeTW`.
 pub(super) const KIND: u64 = 0x7a74_6e6f_6465_5457;
@@ -47,7 +48,7 @@ const PAUSES: [i64; 6] = [500, 1_000, 2_000, 4_000, 8_000, 15_000];
 /// A clone that was not heard for this long is gone.
 const GONE: i64 = 120_000;
 /// Other runs kept in mind.
-const MAX_CLONES: usize = 8;
+pub(super) const MAX_CLONES: usize = 8;
 /// Addresses told in a message, and tried when told.
 const MAX_ENDPOINTS: usize = 8;
 /// Nodes asked to hand a message on, and how many of them may be mere members.
@@ -62,7 +63,7 @@ const ANSWER_BURST: i64 = 8;
 /// How often the service is told that a clone is still there.
 const REMIND: i64 = 60_000;
 /// Addresses, and places of each, from which they wrote to themselves.
-const MAX_REFLECTED: usize = 4_096;
+pub(super) const MAX_REFLECTED: usize = 4_096;
 const MAX_PLACES: usize = 4;
 /// How long such a place is remembered.
 const PLACE_LIFE: i64 = 60_000;
@@ -215,6 +216,7 @@ impl Reflections {
     /// Forgets old places.
     pub(super) fn expire(&mut self, now: i64) {
         self.places.retain(|_, places| {
+            work::step();
             places.retain(|(_, at)| now - at < PLACE_LIFE);
             !places.is_empty()
         });
@@ -270,8 +272,13 @@ impl Core {
         let controllers = self.networks.keys().map(|id| id.controller());
         let direct =
             |address: &Address| self.topology.direct_path(now, *address).is_some_and(|(_, alive)| alive);
-        let members =
-            self.topology.peers.iter().filter(|(_, peer)| peer.is_trusted(now)).map(|(address, _)| *address);
+        let members = self
+            .topology
+            .peers
+            .iter()
+            .inspect(|_| work::step())
+            .filter(|(_, peer)| peer.is_trusted(now))
+            .map(|(address, _)| *address);
         let mut chosen: Vec<Address> = Vec::new();
         let upstreams = self.topology.upstreams.keys().copied().filter(direct);
         let members: Vec<Address> = members.filter(direct).take(MAX_MEMBERS).collect();
@@ -422,6 +429,24 @@ impl Core {
                 }
             }
         }
+    }
+}
+
+#[cfg(feature = "work")]
+impl Reflections {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        for number in 0..2 * MAX_REFLECTED as u64 {
+            if self.places.len() >= MAX_REFLECTED {
+                break;
+            }
+            self.places.entry(peer(number)).or_insert_with(|| vec![((via(number), false), now)]);
+        }
+    }
+
+    /// See `filling`.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
     }
 }
 

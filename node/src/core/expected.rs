@@ -111,6 +111,25 @@ fn fits(asked: u8, answered: u8) -> bool {
     asked == answered || (asked == Verb::NetworkConfig as u8 && answered == Verb::Echo as u8)
 }
 
+#[cfg(feature = "work")]
+impl Expected {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+        let nowhere = SocketAddr::from(([192, 0, 2, 1], 9));
+        for number in self.asked.len() as u64..MAX_EXPECTED as u64 {
+            self.insert(now, !number, peer(number), Verb::Hello as u8, nowhere);
+        }
+        for number in self.seen.len() as u64..2 * MAX_EXPECTED as u64 {
+            self.note(now, peer(number), number);
+        }
+    }
+
+    /// See `filling`.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.asked.len(), self.seen.len()]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

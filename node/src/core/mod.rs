@@ -21,12 +21,15 @@
 //!
 //! Times are milliseconds since the Unix epoch and must not run backwards.
 
+pub mod bounds;
 mod buckets;
 mod clones;
 mod contact;
 pub mod event;
 mod expected;
 pub mod extension;
+#[cfg(feature = "work")]
+mod filling;
 mod gate;
 mod hello;
 pub mod info;
@@ -50,6 +53,7 @@ mod table;
 mod topology;
 mod unproven;
 mod verbs;
+pub mod work;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -286,3 +286,24 @@ impl Core {
         self.retry_parked(now, (!controls).then_some(address));
     }
 }
+
+#[cfg(feature = "work")]
+impl Newcomers {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        let keys = SessionKeys::new(&[7; 48]);
+        self.waiting.fill(now, |number| {
+            let (address, via) = (peer(number), via(number));
+            let stage = Stage::Asked { id: number, at: now };
+            let identity = Identity { address, public: [9; 64] };
+            let newcomer = Newcomer { identity, keys: keys.clone(), stage, hello: Vec::new() };
+            (Source::of(via.remote.ip()), (address, via), newcomer)
+        });
+    }
+
+    /// See `filling`: those waiting, and gates of each kind.
+    pub(super) fn sizes(&self) -> [usize; 5] {
+        let gates = [&self.octets, &self.agreements_of, &self.unproven_of, &self.proven_of].map(Buckets::len);
+        [self.waiting.len(), gates[0], gates[1], gates[2], gates[3]]
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use super::limits::{PATH_ALIVE, TRUST};
+use super::work;
 
 /// Number of a local UDP socket, given by the service. Opaque to the core.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -66,21 +67,25 @@ pub struct Paths {
 impl Paths {
     /// The path, if known.
     pub fn get(&self, key: &PathKey) -> Option<&Path> {
+        work::step();
         self.paths.get(key)
     }
 
     /// The path, if known, to change.
     pub fn get_mut(&mut self, key: &PathKey) -> Option<&mut Path> {
+        work::step();
         self.paths.get_mut(key)
     }
 
     /// The path, made if unknown.
     pub fn entry(&mut self, key: PathKey) -> &mut Path {
+        work::step();
         self.paths.entry(key).or_default()
     }
 
     /// Notes that something was sent.
     pub fn sent(&mut self, key: &PathKey, now: i64) {
+        work::step();
         if let Some(path) = self.paths.get_mut(key) {
             path.last_out = now;
         }
@@ -95,7 +100,10 @@ impl Paths {
 
     /// Keeps the paths for which `wanted` holds and those that brought something in the last `keep` ms.
     pub fn retain(&mut self, now: i64, keep: i64, wanted: impl Fn(&PathKey) -> bool) {
-        self.paths.retain(|key, path| now - path.last_in < keep || wanted(key));
+        self.paths.retain(|key, path| {
+            work::step();
+            now - path.last_in < keep || wanted(key)
+        });
     }
 
     /// How many are remembered.

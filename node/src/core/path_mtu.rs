@@ -25,6 +25,7 @@ use super::limits::{
 };
 use super::path::PathKey;
 use super::receive::{Handled, Incoming};
+use super::work;
 
 /// What every path is supposed to take: the payload of a datagram in the smallest packet that IPv6 allows (1280 bytes).
 pub(super) const FLOOR: usize = 1_232;
@@ -213,6 +214,7 @@ impl PathMtus {
 
     /// The size in use on a path that is known to belong to the peer, for a packet that goes out now.
     fn size_for(&mut self, now: i64, peer: Address, path: &PathKey) -> usize {
+        work::step();
         if let Some(measure) = self.paths.get_mut(&(peer, *path)) {
             if measure.note_use(now) {
                 self.next = self.next.min(now);
@@ -257,6 +259,7 @@ impl PathMtus {
         let mut probes = Vec::new();
         self.next = i64::MAX;
         for ((peer, path), measure) in &mut self.paths {
+            work::step();
             if measure.due <= now && measure.tries.len() >= PATH_MTU_TRIES.len() {
                 measure.failed(now);
             }
@@ -353,6 +356,26 @@ impl Core {
         let measured = self.path_mtus.answered(now, incoming.source, id, body);
         self.recognized(incoming.source, incoming.chosen, id, body, measured);
         Ok(Handled::Credit)
+    }
+}
+
+#[cfg(feature = "work")]
+impl PathMtus {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        for number in 0..2 * MAX_MEASURED_PATHS as u64 {
+            if self.paths.len() >= MAX_MEASURED_PATHS {
+                break;
+            }
+            let mut measure = Measure::new(now);
+            measure.settle(now);
+            self.paths.entry((peer(number), via(number))).or_insert(measure);
+        }
+    }
+
+    /// See `filling`.
+    pub(super) fn len(&self) -> usize {
+        self.paths.len()
     }
 }
 

@@ -19,6 +19,7 @@ use super::limits::{
 use super::path::{PathKey, Paths, SocketId};
 use super::replay::Replay;
 use super::replay::counter::Counter;
+use super::work;
 
 /// Latency that stands for "unknown" in comparisons, ms.
 const UNKNOWN_LATENCY: i64 = 65_535;
@@ -200,17 +201,20 @@ impl Peer {
 
     /// The peer's entry for a path.
     pub fn path_mut(&mut self, key: &PathKey) -> Option<&mut PeerPath> {
-        self.paths.iter_mut().find(|p| p.key == *key)
+        self.paths.iter_mut().inspect(|_| work::step()).find(|p| p.key == *key)
     }
 
     /// Whether the peer has an unexpired path to exactly this endpoint.
     pub fn has_path_to(&self, now: i64, remote: SocketAddr) -> bool {
-        self.paths.iter().any(|p| p.key.remote == remote && now - p.last_received < PATH_EXPIRY)
+        self.paths
+            .iter()
+            .inspect(|_| work::step())
+            .any(|p| p.key.remote == remote && now - p.last_received < PATH_EXPIRY)
     }
 
     /// Whether another port of the same address on the same socket is in use and alive.
     pub fn has_live_sibling(&self, now: i64, paths: &Paths, key: &PathKey) -> bool {
-        self.paths.iter().any(|p| {
+        self.paths.iter().inspect(|_| work::step()).any(|p| {
             p.key.socket == key.socket
                 && p.key.remote.ip() == key.remote.ip()
                 && p.key.remote.port() != key.remote.port()
@@ -228,7 +232,7 @@ impl Peer {
                 && p.key.remote.ip() == key.remote.ip()
                 && !paths.get(&p.key).is_some_and(|path| path.is_alive(now))
         };
-        if let Some(dead) = self.paths.iter_mut().find(|p| same(p)) {
+        if let Some(dead) = self.paths.iter_mut().inspect(|_| work::step()).find(|p| same(p)) {
             *dead = entry;
         } else if self.paths.len() < MAX_PATHS_PER_PEER {
             self.paths.push(entry);
@@ -241,6 +245,7 @@ impl Peer {
     pub fn best_path(&self, now: i64, paths: &Paths, max_age: i64) -> Option<(PathKey, bool)> {
         self.paths
             .iter()
+            .inspect(|_| work::step())
             .filter(|p| now - p.last_received < max_age)
             .filter_map(|p| paths.get(&p.key).map(|path| (p, path)))
             .map(|(p, path)| {

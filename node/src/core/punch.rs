@@ -9,11 +9,13 @@ use std::net::SocketAddr;
 use protocol::Address;
 
 use super::Core;
+#[cfg(feature = "work")]
+use super::path::PathKey;
 use super::path::SocketId;
 use super::table::Table;
 
 /// Addresses knocked at, at once, for all peers together.
-const MAX_KNOCKS: usize = 512;
+pub(super) const MAX_KNOCKS: usize = 512;
 /// Of these, for one peer.
 const MAX_KNOCKS_PER_PEER: usize = 16;
 /// Pauses before each knock, ms. The first is immediate.
@@ -109,5 +111,25 @@ impl Core {
                 self.knocks.again(now, door, knock);
             }
         }
+    }
+}
+
+#[cfg(feature = "work")]
+impl Knocks {
+    /// See `filling`. Nothing becomes due while a test goes on.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        let due = now + 1_000_000_000;
+        self.knocks.fill(now, |number| {
+            let peer = peer(number / MAX_KNOCKS_PER_PEER as u64);
+            (peer, (peer, via(number).remote), Knock { socket: None, due, tries: 1 })
+        });
+        for (door, knock) in self.knocks.iter() {
+            self.by_due.insert((knock.due, *door));
+        }
+    }
+
+    /// See `filling`.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.knocks.len(), self.by_due.len()]
     }
 }

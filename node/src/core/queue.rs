@@ -111,6 +111,27 @@ impl Queue {
     }
 }
 
+#[cfg(feature = "work")]
+impl Queue {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: Option<PathKey>) {
+        let waiting = |peer, copy| Waiting { since: now, peer, via, open: false, copy, packet: vec![0; 100] };
+        self.waiting.fill(now, |number| {
+            let peer = peer(number / 16);
+            (peer, !number, waiting(peer, false))
+        });
+        self.copies.fill(now, |number| {
+            let peer = peer(number / 16);
+            (peer, !number, waiting(peer, true))
+        });
+    }
+
+    /// See `filling`: packets and copies.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.waiting.len(), self.copies.len()]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

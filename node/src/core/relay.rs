@@ -15,6 +15,7 @@ use rand::RngExt;
 use super::Core;
 use super::limits::{INTRODUCE_GATE, INTRODUCTION_BURST, INTRODUCTION_GATE, PATH_EXPIRY};
 use super::path::PathKey;
+use super::work;
 
 impl Core {
     /// Whether we carry foreign traffic that came in on `via`.
@@ -108,6 +109,7 @@ impl Core {
             let peer = self.topology.peers.get(&address)?;
             peer.paths
                 .iter()
+                .inspect(|_| work::step())
                 .filter(|p| now - p.last_received < PATH_EXPIRY)
                 .filter(|p| p.key.remote.is_ipv6() == v6 && scope(p.key.remote.ip()) == wanted)
                 .max_by_key(|p| p.last_received)
@@ -151,7 +153,7 @@ impl Core {
         let managed = |network: &super::Network| {
             network.config.as_ref().is_some_and(|c| c.addresses.iter().any(|a| a.bits > 0 && a.contains(ip)))
         };
-        if self.networks.values().any(managed) {
+        if self.networks.values().inspect(|_| work::step()).any(managed) {
             return false;
         }
         !self.settings.physical(ip).is_some_and(|n| n.blacklist)

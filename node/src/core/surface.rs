@@ -154,6 +154,24 @@ impl Surfaces {
     }
 }
 
+#[cfg(feature = "work")]
+impl Surfaces {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        self.reports.fill(now, |number| {
+            let PathKey { socket, remote: endpoint } = via(number);
+            let by = Prefix { word: Word::Member, source: Source::of(endpoint.ip()) };
+            let report = Report { surface: endpoint, at: now, by };
+            (by, Reporter { peer: peer(number), socket, endpoint }, report)
+        });
+    }
+
+    /// See `filling`.
+    pub(super) fn len(&self) -> usize {
+        self.reports.len()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

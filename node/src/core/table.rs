@@ -8,6 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::work;
+
 /// Who is answerable for an entry.
 pub(super) trait Share: Ord + Copy {
     /// Shares of the highest rank present pay first when the table is full.
@@ -69,27 +71,30 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
 
     /// The entry of `key`.
     pub(super) fn get(&self, key: &K) -> Option<&V> {
+        work::step();
         self.slots.get(key).map(|slot| &slot.value)
     }
 
     /// The entry of `key`, to change; its age stays.
     pub(super) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        work::step();
         self.slots.get_mut(key).map(|slot| &mut slot.value)
     }
 
     /// Whether there is an entry of `key`.
     pub(super) fn contains_key(&self, key: &K) -> bool {
+        work::step();
         self.slots.contains_key(key)
     }
 
     /// The entries in the order of their keys.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.slots.iter().map(|(key, slot)| (key, &slot.value))
+        self.slots.iter().inspect(|_| work::step()).map(|(key, slot)| (key, &slot.value))
     }
 
     /// The entries in the order of their keys, to change; their ages stay.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.slots.iter_mut().map(|(key, slot)| (key, &mut slot.value))
+        self.slots.iter_mut().inspect(|_| work::step()).map(|(key, slot)| (key, &mut slot.value))
     }
 
     /// The entries whose keys lie in a range, in order.
@@ -97,17 +102,20 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
         &self,
         keys: impl std::ops::RangeBounds<K>,
     ) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.slots.range(keys).map(|(key, slot)| (key, &slot.value))
+        self.slots.range(keys).inspect(|_| work::step()).map(|(key, slot)| (key, &slot.value))
     }
 
     /// The keys in order.
     pub(super) fn keys(&self) -> impl Iterator<Item = &K> {
-        self.slots.keys()
+        self.slots.keys().inspect(|_| work::step())
     }
 
     /// The keys of one share, oldest first.
     pub(super) fn of_share(&self, share: S) -> impl Iterator<Item = K> {
-        self.ages.range((share, i64::MIN, 0)..=(share, i64::MAX, u64::MAX)).map(|(_, key)| *key)
+        self.ages
+            .range((share, i64::MIN, 0)..=(share, i64::MAX, u64::MAX))
+            .inspect(|_| work::step())
+            .map(|(_, key)| *key)
     }
 
     /// How many entries a share has.
@@ -127,6 +135,7 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
             None
         };
         let gone = payer.and_then(|payer| self.pop_oldest(payer));
+        work::step();
         self.serial += 1;
         let stamp = (now, self.serial);
         self.ages.insert((share, stamp.0, stamp.1), key);
@@ -137,6 +146,7 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
 
     /// Takes the entry of `key` out.
     pub(super) fn remove(&mut self, key: &K) -> Option<V> {
+        work::step();
         let slot = self.slots.remove(key)?;
         self.ages.remove(&(slot.share, slot.stamp.0, slot.stamp.1));
         self.recount(slot.share, |count| count - 1);
@@ -154,6 +164,7 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
         let shares: Vec<S> = self.counts.keys().copied().collect();
         let mut gone = Vec::new();
         for share in shares {
+            work::step();
             while let Some((_, key)) = self.ages.range((share, i64::MIN, 0)..(share, before, 0)).next() {
                 let key = *key;
                 gone.extend(self.remove(&key).map(|value| (key, value)));
@@ -167,6 +178,7 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
         let unwanted: Vec<K> = self
             .slots
             .iter_mut()
+            .inspect(|_| work::step())
             .filter_map(|(k, slot)| (!wanted(k, &mut slot.value)).then_some(*k))
             .collect();
         for key in unwanted {
@@ -183,6 +195,22 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
         } else {
             self.counts.insert(share, after);
             self.greed.insert((share.rank(), after, share));
+        }
+    }
+}
+
+#[cfg(feature = "work")]
+impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
+    /// See `filling`: made-up entries by number until the table is full, one for each share it may have.
+    pub(super) fn fill(&mut self, now: i64, entry: impl Fn(u64) -> (S, K, V)) {
+        for number in 0..2 * self.cap as u64 {
+            if self.len() >= self.cap {
+                break;
+            }
+            let (share, key, value) = entry(number);
+            if self.share_len(share) < self.per_share && !self.contains_key(&key) {
+                self.insert(now, share, key, value);
+            }
         }
     }
 }

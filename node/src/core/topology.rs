@@ -14,9 +14,10 @@ use super::limits::{MAX_PATHS, MAX_PEERS, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT}
 use super::path::{PathKey, Paths};
 use super::peer::Peer;
 use super::replay::counter::{Counter, Origin};
+use super::work;
 
 /// Moons orbited or awaited at once.
-const MAX_MOONS: usize = 64;
+pub(super) const MAX_MOONS: usize = 64;
 
 /// A world that was taken in and has to be stored.
 pub(super) enum Accepted {
@@ -102,6 +103,7 @@ impl Topology {
         let mut last = self.hand;
         let victim = round
             .take(LOOKED_AT)
+            .inspect(|_| work::step())
             .inspect(|(address, _)| last = **address)
             .filter(|(address, _)| !upstreams.contains_key(address))
             .min_by_key(|(_, peer)| (peer.is_trusted(now), peer.last_received.max(peer.since)))
@@ -150,6 +152,7 @@ impl Topology {
     pub(super) fn best_upstream(&self, now: i64) -> Option<(Address, Option<(PathKey, bool)>)> {
         self.upstreams
             .keys()
+            .inspect(|_| work::step())
             .filter_map(|address| self.peers.get(address).map(|peer| (*address, peer)))
             .map(|(address, peer)| {
                 let path = peer.best_path(now, &self.paths, i64::MAX);

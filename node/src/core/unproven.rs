@@ -12,6 +12,7 @@ use std::net::SocketAddr;
 
 use super::buckets::Keyed;
 use super::sources::Source;
+use super::work;
 
 /// What a short datagram lets out at most, bytes: longer ones let out what they brought.
 pub(super) const SHORT_ALLOWANCE: usize = 96;
@@ -21,7 +22,7 @@ const MAX_PREFIX: u32 = 65_536;
 /// What nobody has drawn on for this long is forgotten, ms.
 const LIFETIME: u32 = 10_000;
 /// Accounts for endpoints, and as many for prefixes. Two that share one by chance share what came from both.
-const ACCOUNTS: usize = 1 << 15;
+pub(super) const ACCOUNTS: usize = 1 << 15;
 
 /// The accounts of endpoints that have not proven themselves.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ impl Unproven {
 
     /// A datagram came from an endpoint.
     pub(super) fn received(&mut self, now: i64, from: SocketAddr, octets: usize) {
+        work::step();
         let (endpoint, prefix) = (self.place(&from), self.place(&Source::of(from.ip())));
         let amount = u32::try_from(allowance(octets)).unwrap_or(u32::MAX);
         let put = |account: &mut u64, most: u32| {
@@ -60,6 +62,7 @@ impl Unproven {
 
     /// Whether a datagram of `octets` may go to an endpoint; it is written off then.
     pub(super) fn spend(&mut self, now: i64, to: SocketAddr, octets: usize) -> bool {
+        work::step();
         let (endpoint, prefix) = (self.place(&to), self.place(&Source::of(to.ip())));
         let amount = u32::try_from(octets).unwrap_or(u32::MAX);
         let left = |account: u64| balance(account, now).checked_sub(amount);
@@ -80,6 +83,14 @@ fn write(now: i64, octets: u32) -> u64 {
 
 fn balance(account: u64, now: i64) -> u32 {
     if (now as u32).wrapping_sub(account as u32) > LIFETIME { 0 } else { (account >> 32) as u32 }
+}
+
+#[cfg(feature = "work")]
+impl Unproven {
+    /// See `filling`.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.endpoints.len(), self.prefixes.len()]
+    }
 }
 
 #[cfg(test)]

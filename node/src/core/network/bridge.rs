@@ -58,3 +58,19 @@ impl BridgeTable {
         self.groups.retain(|_, seen| now - *seen < BRIDGE_EXPIRY);
     }
 }
+
+#[cfg(feature = "work")]
+impl BridgeTable {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+        self.routes.fill(now, |number| {
+            let [.., a, b, c, d] = number.to_be_bytes();
+            (peer(number % 16), Mac([2, 0x77, a, b, c, d]), peer(number % 16))
+        });
+    }
+
+    /// See `filling`.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.routes.len(), self.groups.len()]
+    }
+}

@@ -19,12 +19,13 @@ use super::super::Core;
 use super::super::event::{Event, Object};
 use super::super::limits::{CONFIG_REFRESH, PING_CHECK};
 use super::super::receive::{Handled, Incoming};
+use super::super::work;
 use super::Failure;
 
 /// Largest configuration taken in, bytes. The reference stops at 484,519.
 const MAX_CONFIG: usize = 1 << 20;
 /// Configurations being assembled at once.
-const ASSEMBLIES: usize = 3;
+pub(in super::super) const ASSEMBLIES: usize = 3;
 /// Pauses between the first requests of a network without a configuration, ms; the last repeats.
 const FIRST_REQUESTS: [i64; 4] = [300, 1_000, 2_000, PING_CHECK];
 
@@ -95,7 +96,9 @@ impl Assembly {
         };
         let update = &mut self.updates[index];
         let end = offset + piece.len();
-        if update.pieces.iter().any(|(o, n)| offset < o + n && *o < end) || piece.is_empty() {
+        if update.pieces.iter().inspect(|_| work::step()).any(|(o, n)| offset < o + n && *o < end)
+            || piece.is_empty()
+        {
             return None;
         }
         update.data.get_mut(offset..end)?.copy_from_slice(piece);
@@ -108,8 +111,13 @@ impl Assembly {
 impl Core {
     /// Sends the configuration requests that are due.
     pub(in super::super) fn request_configs(&mut self, now: i64) {
-        let due: Vec<NetworkId> =
-            self.networks.values().filter(|n| now >= n.requests.next()).map(|n| n.id).collect();
+        let due: Vec<NetworkId> = self
+            .networks
+            .values()
+            .inspect(|_| work::step())
+            .filter(|n| now >= n.requests.next())
+            .map(|n| n.id)
+            .collect();
         for id in due {
             self.request_config(now, id);
         }
@@ -253,6 +261,7 @@ impl Core {
             })
             .unwrap_or_default();
         for member in members {
+            work::step();
             let mut packet = self.begin(member, Verb::NetworkConfig);
             packet.extend_from_slice(body);
             packet::compress(&mut packet, 0);
@@ -316,6 +325,22 @@ impl Core {
             network.failure = Some(failure);
         }
         self.report_status(id);
+    }
+}
+
+#[cfg(feature = "work")]
+impl Assembly {
+    /// See `filling`.
+    pub(super) fn fill(&mut self) {
+        for id in self.updates.len() as u64..ASSEMBLIES as u64 {
+            let pieces = (0..1_000).map(|number| (2 * number, 1)).collect();
+            self.updates.push(Update { id: !id, data: vec![0; MAX_CONFIG], pieces });
+        }
+    }
+
+    /// See `filling`.
+    pub(super) fn len(&self) -> usize {
+        self.updates.len()
     }
 }
 

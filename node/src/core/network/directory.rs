@@ -17,6 +17,7 @@ use super::super::limits::{
 };
 use super::super::sources::Source;
 use super::super::table::{Share, Table};
+use super::super::work;
 
 /// A multicast that still waits for receivers.
 #[derive(Clone, Debug)]
@@ -75,7 +76,7 @@ impl Group {
 
     /// Whether an address subscribes.
     pub(super) fn contains(&self, member: Address) -> bool {
-        self.members.values().any(|members| members.contains(&member))
+        self.members.values().inspect(|_| work::step()).any(|members| members.contains(&member))
     }
 
     /// Appends up to `limit` subscribers, never `except`, chosen so that who has many addresses or identities gets no more than
@@ -97,6 +98,7 @@ impl Group {
             while found.len() < end
                 && let Some(mut share) = turns.pop_front()
             {
+                work::step();
                 if let Some(member) = share.next() {
                     found.push(*member);
                     turns.push_back(share);
@@ -148,6 +150,7 @@ impl Default for Directory {
 impl Directory {
     /// The group, if anybody is known in it or something waits for it.
     pub(super) fn group(&self, network: NetworkId, group: MulticastGroup) -> Option<&Group> {
+        work::step();
         self.groups.get(&(network, group))
     }
 
@@ -251,6 +254,32 @@ impl Directory {
             !group.is_empty() || waited_for
         });
         self.authorized.expire(now - CONTROLLER_AUTHORIZATION);
+    }
+}
+
+#[cfg(feature = "work")]
+impl Directory {
+    /// See `filling`: half of the subscriptions are of one group, the others of a group each.
+    pub(in super::super) fn fill(&mut self, now: i64, network: NetworkId, peer: impl Fn(u64) -> Address) {
+        for number in 0..4 * MAX_SUBSCRIPTIONS as u64 {
+            if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
+                break;
+            }
+            let adi = if number % 2 == 0 { 0 } else { !(number as u32) };
+            let group = MulticastGroup { mac: Mac::BROADCAST, adi };
+            let ip = std::net::Ipv4Addr::from(0x3200_0000 + (number as u32) * 16);
+            let source = Source::of(std::net::IpAddr::V4(ip));
+            self.add(now, network, group, peer(number), Announcer { stranger: true, source });
+        }
+        self.authorized.fill(now, |number| (network, (network, peer(number)), now));
+    }
+
+    /// See `filling`: subscriptions, groups, members, most members of one group, most multicasts waiting in one, authorizations.
+    pub(in super::super) fn sizes(&self) -> [usize; 6] {
+        let members = self.groups.values().map(Group::len).max().unwrap_or(0);
+        let pending = self.groups.values().map(|group| group.pending.len()).max().unwrap_or(0);
+        let of_member = self.of_member.len();
+        [self.subscriptions.len(), self.groups.len(), of_member, members, pending, self.authorized.len()]
     }
 }
 

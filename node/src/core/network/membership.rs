@@ -18,6 +18,7 @@ use super::super::receive::{Handled, Incoming};
 use super::super::sources::Source;
 use super::super::table::Share;
 use super::super::topology::Topology;
+use super::super::work;
 use super::Network;
 
 /// Bytes of payload of one credentials packet.
@@ -300,6 +301,7 @@ impl Core {
         let set =
             NetworkCredentials { revocations: vec![revocation.clone()], ..NetworkCredentials::default() };
         for member in members {
+            work::step();
             self.send_credentials(now, member, &set);
         }
     }
@@ -361,5 +363,36 @@ impl Network {
                 self.rules.presented(capability.id, &capability.rules);
             }
         }
+    }
+}
+
+#[cfg(feature = "work")]
+impl Network {
+    /// See `filling`.
+    pub(in super::super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+        self.members.fill(now, |number| {
+            let member = Member { changed: now, last_announced: now, ..Member::default() };
+            (Standing::Heard, peer(number), member)
+        });
+        self.revoked.fill(now, &peer);
+        self.bridges.fill(now, peer);
+        self.assembly.fill();
+        self.rules.fill();
+    }
+
+    /// See `filling`.
+    pub(in super::super) fn sizes(&self) -> [(&'static str, usize); 8] {
+        let [kept, by_end] = self.revoked.sizes();
+        let [routes, groups] = self.bridges.sizes();
+        [
+            ("Network.members", self.members.len()),
+            ("Revoked.kept", kept),
+            ("Revoked.by_end", by_end),
+            ("Network.port_groups", self.port_groups.len()),
+            ("BridgeTable.routes", routes),
+            ("BridgeTable.groups", groups),
+            ("Assembly.updates", self.assembly.len()),
+            ("Rules.capabilities", self.rules.len()),
+        ]
     }
 }

@@ -42,6 +42,7 @@ use super::limits::{MAX_MEMBERS, MAX_NETWORKS, MAX_OWN_GROUPS};
 use super::table::Table;
 use crate::dataplane::vnet::Offloads;
 use bridge::BridgeTable;
+pub(super) use config::ASSEMBLIES;
 use config::{Assembly, Requests};
 pub(super) use directory::Directory;
 use membership::{Member, Standing};

@@ -17,6 +17,7 @@ use super::super::limits::{ANNOUNCE, ANNOUNCE_AGAIN, ANNOUNCE_REPEATS, GATHER, P
 use super::super::path::PathKey;
 use super::super::receive::{Handled, Incoming};
 use super::super::sources::Source;
+use super::super::work;
 use super::directory::{Announcer, Group, Pending};
 use super::filter::Ethernet;
 
@@ -174,6 +175,7 @@ impl Core {
     pub(in super::super) fn receive_likes(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let mut judged: Option<(NetworkId, Option<Announcer>)> = None;
         for (id, group) in MulticastLike::parse(incoming.payload)?.iter() {
+            work::step();
             let announcer = match judged {
                 Some((network, announcer)) if network == id => announcer,
                 _ if self.may_use_directory(now, id, incoming.source) => {

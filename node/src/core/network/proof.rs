@@ -102,6 +102,27 @@ impl Core {
     }
 }
 
+#[cfg(feature = "work")]
+impl Requesters {
+    /// See `filling`.
+    pub(in super::super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+        self.held.fill(now, |number| {
+            let ip = std::net::Ipv4Addr::from(0x3200_0000 + (number as u32) * 16);
+            let way = Way { relayed: false, source: Source::of(ip.into()) };
+            let (address, network) = (peer(number), NetworkId(number));
+            let member = protocol::Identity { address, public: [9; 64] };
+            let request =
+                Request { network, member, metadata: Vec::new(), packet_id: number, from: None, held: 0 };
+            (way, (address, network), Held { request, asked: now })
+        });
+    }
+
+    /// See `filling`.
+    pub(in super::super) fn len(&self) -> usize {
+        self.held.len()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use protocol::Identity;

@@ -314,6 +314,21 @@ impl Core {
     }
 }
 
+#[cfg(feature = "work")]
+impl Revoked {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+        for number in self.kept.len() as u64..MAX_REVOKED as u64 {
+            self.keep((peer(number), kind::COM, !0), now, now + LONGEST);
+        }
+    }
+
+    /// See `filling`.
+    pub(super) fn sizes(&self) -> [usize; 2] {
+        [self.kept.len(), self.by_end.len()]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -164,3 +164,21 @@ impl Network {
         self.rules.trace = (per_second > 0).then_some(Trace { per_second, second: 0, shown: 0, skipped: 0 });
     }
 }
+
+#[cfg(feature = "work")]
+impl Rules {
+    /// See `filling`.
+    pub(super) fn fill(&mut self) {
+        for id in 0..2 * MAX_COUNTED_CAPABILITIES as u32 {
+            if self.capabilities.len() >= MAX_COUNTED_CAPABILITIES {
+                break;
+            }
+            self.capabilities.entry(!id).or_default();
+        }
+    }
+
+    /// See `filling`.
+    pub(super) fn len(&self) -> usize {
+        self.capabilities.len()
+    }
+}

@@ -1,0 +1,157 @@
+//! A door for tests: every table filled to its cap with made-up entries, and how full each is. Making real ones would take a
+//! memory-hard hash each.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use protocol::packet::SessionKeys;
+use protocol::{Address, Identity, NetworkId};
+
+use super::Core;
+use super::limits::{MAX_PATHS, MAX_PEERS, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS};
+use super::path::{PathKey, SocketId};
+use super::peer::{Peer, PeerPath, RemoteVersion};
+use super::peer_cache::Restored;
+use super::replay::counter::Counter;
+
+/// An address of nobody, by number.
+fn nobody(number: u64) -> Address {
+    Address::from_u64(0x77_0000_0000 + number)
+}
+
+/// A path to nobody, by number.
+fn nowhere(number: u64) -> PathKey {
+    let ip = Ipv4Addr::from(0x3200_0000 + (number as u32) * 16);
+    PathKey { socket: SocketId(0), remote: SocketAddr::from((ip, 9_993)) }
+}
+
+impl Core {
+    /// Fills every table to its cap with entries of nobody in particular, beside what is there. What is full stays as it is.
+    pub fn fill_for_test(&mut self, now: i64) {
+        let us = self.secret.identity().address;
+        let keys = Arc::new(SessionKeys::new(&[7; 48]));
+        let peers = &mut self.topology.peers;
+        for number in 0..2 * MAX_PEERS as u64 {
+            if peers.len() >= MAX_PEERS {
+                break;
+            }
+            let address = nobody(number);
+            peers.entry(address).or_insert_with(|| {
+                let sent = Counter::new(us, address, 1);
+                let mut peer =
+                    Peer::new(Identity { address, public: [9; 64] }, SessionKeys::new(&[7; 48]), now, sent);
+                peer.keys = Arc::clone(&keys);
+                let heard = now - 10_000 - (number % 100_000).cast_signed();
+                (peer.last_received, peer.since, peer.last_trusted) = (heard, heard, heard);
+                peer.paths = vec![PeerPath { key: nowhere(number), last_received: heard, probed_at: 0 }];
+                peer
+            });
+        }
+        let paths = &mut self.topology.paths;
+        for number in 0..2 * MAX_PATHS as u64 {
+            if paths.len() >= MAX_PATHS {
+                break;
+            }
+            let path = paths.entry(nowhere(number));
+            path.last_in = path.last_in.max(now - 10_000);
+        }
+        for number in 0..2 * MAX_PEERS as u64 {
+            if self.hints.len() >= MAX_PEERS {
+                break;
+            }
+            self.hints.entry(nobody(number)).or_insert_with(|| vec![nowhere(number).remote]);
+        }
+        for number in 0..2 * MAX_PEERS as u64 {
+            if self.restored.len() >= MAX_PEERS {
+                break;
+            }
+            let restored =
+                Restored { version: RemoteVersion::default(), paths: vec![nowhere(number).remote] };
+            self.restored.entry(nobody(4_000_000 + number)).or_insert(restored);
+        }
+        self.path_mtus.fill(now, nobody, nowhere);
+        self.sending.fill(now, |n| nobody(1_000_000 + n), None);
+        self.parked.fill(now, |n| nobody(1_000_000 + n), Some(nowhere(0)));
+        let rooms = [
+            (&mut self.reassembler, REASSEMBLY_SLOTS),
+            (&mut self.stranger_parts, STRANGER_REASSEMBLY_SLOTS),
+        ];
+        for (room, slots) in rooms {
+            for number in 0..2 * slots as u64 {
+                if room.len() >= slots {
+                    break;
+                }
+                let mut fragment = [0; 100];
+                fragment[..8].copy_from_slice(&number.to_be_bytes());
+                fragment[13..16].copy_from_slice(&[0xff, 0x21, 0]);
+                let _ = room.insert_fragment(now, nowhere(number), &fragment);
+            }
+        }
+        self.requesters.fill(now, nobody);
+        self.expected.fill(now, nobody);
+        self.surfaces.fill(now, nobody, nowhere);
+        self.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
+        self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
+        self.knocks.fill(now, nobody, nowhere);
+        self.reflections.fill(now, nobody, nowhere);
+        for network in self.networks.values_mut() {
+            network.fill(now, nobody);
+        }
+        let network = self.networks.keys().next().copied().unwrap_or(NetworkId(0x77_0000_0000_0000_01));
+        self.directory.fill(now, network, nobody);
+    }
+
+    /// How full each table is; of tables there are several of, each of them.
+    pub fn table_sizes(&self) -> Vec<(&'static str, usize)> {
+        let [asked, seen] = self.expected.sizes();
+        let [sending, sending_copies] = self.sending.sizes();
+        let [parked, _] = self.parked.sizes();
+        let [knocks, by_due] = self.knocks.sizes();
+        let [subscriptions, groups, of_member, members, pending, authorized] = self.directory.sizes();
+        let [waiting, octets, agreements_of, unproven_of, proven_of] = self.newcomers.sizes();
+        let [endpoints, prefixes] = self.unproven.sizes();
+        let peers = self.topology.peers.values();
+        let mut sizes = vec![
+            ("Topology.peers", self.topology.peers.len()),
+            ("Topology.moons", self.topology.moons.len()),
+            ("Topology.seeds", self.topology.seeds.len()),
+            ("Peer.paths", peers.map(|peer| peer.paths.len()).max().unwrap_or(0)),
+            ("Paths.paths", self.topology.paths.len()),
+            ("PathMtus.paths", self.path_mtus.len()),
+            ("Core.hints", self.hints.len()),
+            ("Core.restored", self.restored.len()),
+            ("Core.sending", sending + sending_copies),
+            ("Core.parked", parked),
+            ("Core.reassembler", self.reassembler.len()),
+            ("Core.stranger_parts", self.stranger_parts.len()),
+            ("Requesters.held", self.requesters.len()),
+            ("Expected.asked", asked),
+            ("Expected.seen", seen),
+            ("Surfaces.reports", self.surfaces.len()),
+            ("Core.pairs", self.pairs.len()),
+            ("Core.whois", self.whois.len()),
+            ("Core.errors", self.errors.len()),
+            ("Core.forgeries", self.forgeries.len()),
+            ("Core.reflecting", self.reflecting.len()),
+            ("Newcomers.waiting", waiting),
+            ("Newcomers.octets", octets),
+            ("Newcomers.agreements_of", agreements_of),
+            ("Newcomers.unproven_of", unproven_of),
+            ("Newcomers.proven_of", proven_of),
+            ("Unproven.endpoints", endpoints),
+            ("Unproven.prefixes", prefixes),
+            ("Knocks.knocks", knocks),
+            ("Knocks.by_due", by_due),
+            ("Reflections.places", self.reflections.len()),
+            ("Core.networks", self.networks.len()),
+            ("Directory.subscriptions", subscriptions),
+            ("Directory.groups", groups),
+            ("Directory.of_member", of_member),
+            ("Group.members", members),
+            ("Group.pending", pending),
+            ("Directory.authorized", authorized),
+        ];
+        sizes.extend(self.networks.values().flat_map(super::Network::sizes));
+        sizes
+    }
+}
