@@ -45,7 +45,11 @@ impl Seat {
         }
     }
 
-    fn program(self) -> Result<PathBuf> {
+    /// The program.
+    ///
+    /// # Errors
+    /// It has not been built, or nothing names it.
+    pub fn program(self) -> Result<PathBuf> {
         match self {
             Self::Ours => Ok(binaries::ours()?.ztnode.clone()),
             Self::Older => binaries::older().context("ZTNODE_OLD names no folder"),

@@ -114,11 +114,7 @@ impl System {
 /// What the programs say when asked with `-v`.
 fn versions(seats: [Seat; 2]) -> String {
     let version = |seat: Seat| {
-        let program = match seat {
-            Seat::Ours => binaries::ours().ok()?.ztnode.clone(),
-            Seat::Reference => binaries::reference()?,
-        };
-        let mut command = Command::new(program);
+        let mut command = Command::new(seat.program().ok()?);
         command.arg("-v");
         let said = tool::finish(command, None, tool::LIMIT).ok()?.stdout;
         Some(said.lines().next()?.trim().to_owned())
