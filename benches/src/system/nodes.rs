@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use lab::tool::{self, wait_for};
-use lab::{Daemon, Seat, binaries};
+use lab::{Daemon, Seat};
 use serde_json::{Value, json};
 
 use super::link::{Cable, ETHERNET, Link, overlay};
