@@ -406,6 +406,11 @@ impl Scene {
         }
     }
 
+    /// A stranger points at an endpoint with a packet; so many octets may go there for it.
+    pub fn point_at(&mut self, endpoint: SocketAddr, octets: usize) {
+        self.ledger.told(endpoint, octets);
+    }
+
     /// The last datagram that the node sent to this endpoint.
     pub fn last_heard(&self, endpoint: SocketAddr) -> Option<&[u8]> {
         self.heard.get(&endpoint)?.back().map(|data| &data[..])
