@@ -708,10 +708,10 @@ impl Scene {
                 self.hosts[index].core.identity_checked(now, &identity, genuine);
             }
             // Whoever was accepted once, or is a root itself, has nothing to fear from this; see the service.
-            Event::IdentityCollision { root } if index == self.victim => {
-                if !self.hosts[index].accepted && self.role != Role::Root {
-                    self.broken(Promise::Identity, format!("{root} tells an unaccepted node of a collision"));
-                }
+            Event::IdentityCollision { root }
+                if index == self.victim && !self.hosts[index].accepted && self.role != Role::Root =>
+            {
+                self.broken(Promise::Identity, format!("{root} tells an unaccepted node of a collision"));
             }
             Event::NetworkStatus { network, status } if network == self.network => {
                 let before = self.hosts[index].status.replace(status);

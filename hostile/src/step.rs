@@ -322,7 +322,7 @@ fn pieces(scene: &mut Scene, choices: &mut Choices<'_>) {
     cast::keys(actor.number(), scene.victim()).armor(&mut packet, Suite::AesGmacSiv);
     let mut all = Vec::new();
     packet::datagrams(&packet, packet::DEFAULT_MTU, Split::Halves, |head, data| {
-        all.push([head, data].concat())
+        all.push([head, data].concat());
     });
     for _ in 0..all.len() + choices.below(4) {
         let mut piece = all[choices.below(all.len())].clone();

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use hostile::cast::{self, Actor};
 use hostile::ledger::allowance;
-use hostile::{Promise, ROLES, Scene, play_watched};
+use hostile::{PROMISES, Promise, ROLES, Scene, play_watched};
 use node::core::bounds::TABLES;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestError, TestRunner};
@@ -150,4 +150,21 @@ fn a_stranger_cannot_point_large_packets_at_somebody() {
         scene.violations.retain(|violation| violation.promise == Promise::Amplification);
         assert!(scene.violations.is_empty(), "{role:?}: {:?}", scene.violations);
     }
+}
+
+/// The corpus of the fuzz target: what was found earlier is not found again.
+#[test]
+fn what_was_found_before_stays_mended() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/hostile_peer");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let data = std::fs::read(&path).unwrap();
+        let Some((role, octets)) = data.split_first() else { continue };
+        let role = ROLES[usize::from(*role) % ROLES.len()];
+        let broken = play_watched(role, octets, &PROMISES, caps_hold);
+        assert!(broken.is_empty(), "{}, {role:?}: {broken:?}", path.display());
+        count += 1;
+    }
+    assert!(count > 0, "no corpus");
 }

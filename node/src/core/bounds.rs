@@ -316,8 +316,11 @@ pub const TABLES: &[Bound] = &[
     ),
 ];
 
+/// What, at most, share, at the limit.
+type Further = (&'static str, fn() -> String, &'static str, &'static str);
+
 /// Tables inside of others, and bounds of other kinds, for the manual: what, at most, share, at the limit.
-const FURTHER: &[(&str, fn() -> String, &str, &str)] = &[
+const FURTHER: &[Further] = &[
     (
         "tags, capabilities, certificates of ownership, revocations of a member",
         || format!("{MAX_TAGS}, {MAX_CAPABILITIES}, {MAX_COOS}, {MAX_THRESHOLDS}"),

@@ -97,7 +97,7 @@ impl Core {
         for network in self.networks.values_mut() {
             network.fill(now, nobody);
         }
-        let network = self.networks.keys().next().copied().unwrap_or(NetworkId(0x77_0000_0000_0000_01));
+        let network = self.networks.keys().next().copied().unwrap_or(NetworkId(0x7700_0000_0000_0001));
         self.directory.fill(now, network, nobody);
     }
 
