@@ -13,8 +13,6 @@ pub const SMALL: usize = 96;
 /// Octets that may go to an endpoint because a root, or a member of a common network, told that a peer can be found there: six
 /// knocks, each a HELLO, and the datagram that opens the way. The protocol has no other way to traverse NATs.
 pub const TOLD: usize = 6 * 200 + 4;
-/// The same for an endpoint told by somebody who shares nothing with the node: one knock.
-pub const TOLD_BY_A_STRANGER: usize = 200;
 
 /// What came from one endpoint, or prefix, and what went there.
 #[derive(Clone, Copy, Debug, Default)]

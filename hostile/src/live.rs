@@ -126,7 +126,7 @@ impl Attacker {
         }
         let mut all = Vec::new();
         packet::datagrams(&packet, packet::DEFAULT_MTU, Split::Halves, |head, data| {
-            all.push([head, data].concat())
+            all.push([head, data].concat());
         });
         all
     }

@@ -406,6 +406,11 @@ impl Scene {
         }
     }
 
+    /// A stranger points at an endpoint with a packet; so many octets may go there for it.
+    pub fn point_at(&mut self, endpoint: SocketAddr, octets: usize) {
+        self.ledger.told(endpoint, octets);
+    }
+
     /// The last datagram that the node sent to this endpoint.
     pub fn last_heard(&self, endpoint: SocketAddr) -> Option<&[u8]> {
         self.heard.get(&endpoint)?.back().map(|data| &data[..])
@@ -703,10 +708,10 @@ impl Scene {
                 self.hosts[index].core.identity_checked(now, &identity, genuine);
             }
             // Whoever was accepted once, or is a root itself, has nothing to fear from this; see the service.
-            Event::IdentityCollision { root } if index == self.victim => {
-                if !self.hosts[index].accepted && self.role != Role::Root {
-                    self.broken(Promise::Identity, format!("{root} tells an unaccepted node of a collision"));
-                }
+            Event::IdentityCollision { root }
+                if index == self.victim && !self.hosts[index].accepted && self.role != Role::Root =>
+            {
+                self.broken(Promise::Identity, format!("{root} tells an unaccepted node of a collision"));
             }
             Event::NetworkStatus { network, status } if network == self.network => {
                 let before = self.hosts[index].status.replace(status);

@@ -12,7 +12,7 @@ use protocol::{Address, Reader};
 use crate::body::{self, Facts};
 use crate::cast::{self, ACTORS, Actor};
 use crate::choices::Choices;
-use crate::ledger::{TOLD, TOLD_BY_A_STRANGER};
+use crate::ledger::{TOLD, allowance};
 use crate::scene::{Role, Scene};
 
 /// Most copies of one packet.
@@ -100,7 +100,7 @@ fn speak(scene: &mut Scene, choices: &mut Choices<'_>) {
     } else if choices.chance(8) {
         packet[packet::VERB] |= packet::VERB_COMPRESSED;
     }
-    tell(scene, actor, verb, &body);
+    tell(scene, actor, verb, &body, copies);
     let counts = actor == Actor::Member && verb & packet::VERB_MASK == verb;
     let payload = if counts { frame_payload(verb, &body, scene) } else { None };
     for copy in 0..copies {
@@ -170,7 +170,7 @@ fn frame_payload(verb: u8, body: &[u8], scene: &Scene) -> Option<Vec<u8>> {
 }
 
 /// Notes which endpoints a body tells the node to try.
-fn tell(scene: &mut Scene, actor: Actor, verb: u8, body: &[u8]) {
+fn tell(scene: &mut Scene, actor: Actor, verb: u8, body: &[u8], copies: usize) {
     match Verb::from_byte(verb) {
         Some(Verb::Rendezvous) if actor.is_root() => {
             if let Ok(told) = Rendezvous::parse(body) {
@@ -180,7 +180,12 @@ fn tell(scene: &mut Scene, actor: Actor, verb: u8, body: &[u8]) {
         Some(Verb::PushDirectPaths) => {
             let fellow = matches!(actor, Actor::Member | Actor::Controller);
             for path in PushDirectPaths::parse(body).map(|p| p.0).unwrap_or_default() {
-                scene.tell(path.endpoint, if fellow { TOLD } else { TOLD_BY_A_STRANGER });
+                if fellow {
+                    scene.tell(path.endpoint, TOLD);
+                } else {
+                    // No more is to go there than came for it.
+                    scene.point_at(path.endpoint, copies * allowance(HEADER_LEN + body.len()));
+                }
             }
         }
         _ => {}
@@ -308,7 +313,7 @@ fn pieces(scene: &mut Scene, choices: &mut Choices<'_>) {
     packet.resize(1_500 + 20 * choices.below(256), 0x33);
     packet::set_fragmented(&mut packet, true);
     let body = packet[HEADER_LEN..].to_vec();
-    tell(scene, actor, verb, &body);
+    tell(scene, actor, verb, &body, 1);
     if actor == Actor::Member
         && let Some(payload) = frame_payload(verb, &body, scene)
     {
@@ -317,7 +322,7 @@ fn pieces(scene: &mut Scene, choices: &mut Choices<'_>) {
     cast::keys(actor.number(), scene.victim()).armor(&mut packet, Suite::AesGmacSiv);
     let mut all = Vec::new();
     packet::datagrams(&packet, packet::DEFAULT_MTU, Split::Halves, |head, data| {
-        all.push([head, data].concat())
+        all.push([head, data].concat());
     });
     for _ in 0..all.len() + choices.below(4) {
         let mut piece = all[choices.below(all.len())].clone();

@@ -93,8 +93,16 @@ pub const TABLES: &[Bound] = &[
         &["Core.sending"],
         MAX_SEND_QUEUE,
         "5 s",
-        "64 for one destination; 128 copies made by rules, 32 for one destination",
-        "copies go first, then the oldest",
+        "64 for one destination",
+        "the oldest of the destination with the most goes",
+    ),
+    bound(
+        "copies made by rules, waiting to be sent",
+        &["Queue.copies"],
+        MAX_WAITING_COPIES,
+        "5 s",
+        "32 for one destination",
+        "dropped",
     ),
     bound(
         "packets waiting for their sender's identity or credentials",
@@ -308,8 +316,11 @@ pub const TABLES: &[Bound] = &[
     ),
 ];
 
+/// What, at most, share, at the limit.
+type Further = (&'static str, fn() -> String, &'static str, &'static str);
+
 /// Tables inside of others, and bounds of other kinds, for the manual: what, at most, share, at the limit.
-const FURTHER: &[(&str, fn() -> String, &str, &str)] = &[
+const FURTHER: &[Further] = &[
     (
         "tags, capabilities, certificates of ownership, revocations of a member",
         || format!("{MAX_TAGS}, {MAX_CAPABILITIES}, {MAX_COOS}, {MAX_THRESHOLDS}"),
@@ -381,7 +392,6 @@ pub const NOT_TABLES: &[(&str, &str)] = &[
     ("Restored.paths", "sixteen"),
     ("OwedWorlds.moons", "one datagram"),
     ("Queue.waiting", "bounded by whoever holds the queue, each of which is declared"),
-    ("Queue.copies", "bounded by whoever holds the queue, each of which is declared"),
     ("Waiting.packet", "one packet"),
     ("Budget.holders", "as many as peers"),
     ("Budget.order", "as many as holders"),

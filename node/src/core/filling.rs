@@ -97,7 +97,7 @@ impl Core {
         for network in self.networks.values_mut() {
             network.fill(now, nobody);
         }
-        let network = self.networks.keys().next().copied().unwrap_or(NetworkId(0x77_0000_0000_0000_01));
+        let network = self.networks.keys().next().copied().unwrap_or(NetworkId(0x7700_0000_0000_0001));
         self.directory.fill(now, network, nobody);
     }
 
@@ -120,7 +120,8 @@ impl Core {
             ("PathMtus.paths", self.path_mtus.len()),
             ("Core.hints", self.hints.len()),
             ("Core.restored", self.restored.len()),
-            ("Core.sending", sending + sending_copies),
+            ("Core.sending", sending),
+            ("Queue.copies", sending_copies),
             ("Core.parked", parked),
             ("Core.reassembler", self.reassembler.len()),
             ("Core.stranger_parts", self.stranger_parts.len()),

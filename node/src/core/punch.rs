@@ -95,7 +95,11 @@ impl Core {
         patient: bool,
     ) {
         if !patient {
-            self.contact(now, peer, socket, endpoint);
+            // By ECHO or not at all: a HELLO is larger than the packet that may have brought this address, and whoever lives there
+            // has not asked for it.
+            if self.topology.peers.get(&peer).is_some_and(|known| known.version.answers_echo()) {
+                self.contact(now, peer, socket, endpoint);
+            }
             return;
         }
         self.knocks.begin(now, (peer, endpoint), socket);
