@@ -181,10 +181,13 @@ impl Extensions {
             || now - self.last >= PAUSE << self.tries.saturating_sub(1).min(DOUBLINGS)
     }
 
-    fn asked(&mut self, now: i64, id: u64) {
+    fn try_at(&mut self, now: i64) {
+        (self.last, self.tries) = (now, self.tries.saturating_add(1));
+    }
+
+    fn asked(&mut self, id: u64) {
         self.asked.rotate_left(1);
         self.asked[PROBES - 1] = id;
-        (self.last, self.tries) = (now, self.tries.saturating_add(1));
     }
 
     /// Whether `id` is a probe that has not been answered. Those before it are not awaited any more: an answer that was held back
@@ -201,16 +204,18 @@ impl Core {
     /// Finds out whether a peer is a ztnode and what it can do, unless that is known. `again`: although it is known, for what
     /// came from it does not fit.
     pub(super) fn recognize(&mut self, now: i64, source: Address, again: bool) {
-        let Some(peer) = self.topology.peers.get(&source) else { return };
+        let Some(peer) = self.topology.peers.get_mut(&source) else { return };
         let wanted = again || peer.extensions.known == Known::Unknown;
         if !wanted || !peer.version.answers_echo() || !peer.extensions.may_ask(now) {
             return;
         }
+        // Looking for a way costs something as well, found or not.
+        peer.extensions.try_at(now);
         // Never to where something came from just now: anybody can send from anywhere.
         let Some(path) = self.route(now, source) else { return };
         let Some(id) = self.probe(now, source, path, 0) else { return };
         if let Some(peer) = self.topology.peers.get_mut(&source) {
-            peer.extensions.asked(now, id);
+            peer.extensions.asked(id);
             peer.replay.asking();
         }
     }
@@ -291,7 +296,8 @@ mod tests {
         let mut extensions = Extensions::default();
         for (id, now) in [(1, 1_000), (2, 2_000), (3, 4_000)] {
             assert!(extensions.may_ask(now));
-            extensions.asked(now, id);
+            extensions.try_at(now);
+            extensions.asked(id);
             assert!(!extensions.may_ask(now + 999));
         }
         assert!(!extensions.take_answer(0) && !extensions.take_answer(9));

@@ -41,11 +41,13 @@ pub(super) struct Recent {
     before: Option<(Box<[[u64; LINE]]>, i64)>,
     /// Young IDs that were pushed out.
     lost: usize,
+    /// The last of them, if it was pushed out just now: its line, its place there, and itself.
+    pushed: Option<(usize, usize, u64)>,
 }
 
 impl Recent {
     pub(super) fn new() -> Self {
-        Self { lines: lines(0), size: 0, before: None, lost: 0 }
+        Self { lines: lines(0), size: 0, before: None, lost: 0, pushed: None }
     }
 
     /// Its size, an index of [`octets`].
@@ -80,8 +82,10 @@ impl Recent {
                 (oldest, age) = (at, old);
             }
         }
+        let young = age <= (KEPT >> STEP) as u64;
+        self.pushed = young.then_some((place, oldest, line[oldest]));
+        self.lost += usize::from(young);
         line[oldest] = tell | time;
-        self.lost += usize::from(age <= (KEPT >> STEP) as u64);
         true
     }
 
@@ -104,7 +108,12 @@ impl Recent {
     /// Becomes larger by a step.
     pub(super) fn grow(&mut self, now: i64) {
         self.size = (self.size + 1).min(LARGEST);
-        let before = std::mem::replace(&mut self.lines, lines(self.size));
+        let mut before = std::mem::replace(&mut self.lines, lines(self.size));
+        if let Some((line, at, entry)) = self.pushed.take() {
+            // What brought the wish about changes places with what it pushed out.
+            let newest = std::mem::replace(&mut before[line][at], entry);
+            self.lines[place(newest, self.lines.len())][0] = newest;
+        }
         self.before = Some((before, now + KEPT));
         self.lost = 0;
     }
