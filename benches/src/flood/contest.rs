@@ -32,6 +32,8 @@ const INFO_MS: f64 = 100.0;
 const GROWTH_KIB: u64 = 64 << 10;
 /// After ten times the rate everything works again within this time.
 const RECOVERY: Duration = Duration::from_secs(10);
+/// How long ten times the rate lasts.
+const TENFOLD: Duration = Duration::from_secs(5);
 
 /// How to measure.
 #[derive(Args, Debug)]
@@ -268,10 +270,9 @@ impl Scene {
             ratios.push(beside / closed);
         }
         let usual = median(&mut closeds);
-        drop(self.fire(kind, NODE_PORT, 10 * kind.rate(), lasting).map(|attack| {
-            std::thread::sleep(Duration::from_secs(5));
-            attack
-        })?);
+        let attack = self.fire(kind, NODE_PORT, 10 * kind.rate(), lasting)?;
+        std::thread::sleep(TENFOLD);
+        drop(attack);
         std::thread::sleep(RECOVERY);
         let broken = self.broken(kind, octets, usual)?;
         times.sort_by(f64::total_cmp);

@@ -334,11 +334,15 @@ impl Core {
     fn push_credentials(&mut self, now: i64, id: NetworkId, to: Address, interval: i64) {
         let Some(network) = self.networks.get_mut(&id) else { return };
         let changed = network.last_update;
-        let Some(config) = network.config.clone() else { return };
-        let Some(member) = network.member(now, to) else { return };
-        if member.last_push != 0 && member.last_push >= changed && now - member.last_push < interval {
+        // Every frame comes by here; mostly there is nothing to do.
+        let has_them = |member: &Member| {
+            member.last_push != 0 && member.last_push >= changed && now - member.last_push < interval
+        };
+        if network.members.get(&to).is_some_and(has_them) {
             return;
         }
+        let Some(config) = network.config.clone() else { return };
+        let Some(member) = network.member(now, to) else { return };
         member.last_push = now;
         let set = NetworkCredentials {
             coms: config.com.iter().cloned().collect(),
