@@ -363,8 +363,8 @@ fn run_all(
     let only = std::env::var(picked).ok();
     let codes: Vec<String> = codes
         .iter()
-        .cloned()
         .filter(|code| only.as_ref().is_none_or(|only| only.split(',').any(|one| one == code.as_str())))
+        .cloned()
         .collect();
     let queue = Mutex::new(codes.iter());
     let results = Mutex::new(BTreeMap::new());
