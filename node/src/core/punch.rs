@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use protocol::Address;
+use protocol::verb::Verb;
 
 use super::Core;
 #[cfg(feature = "work")]
@@ -97,8 +98,10 @@ impl Core {
         if !patient {
             // By ECHO or not at all: a HELLO is larger than the packet that may have brought this address, and whoever lives there
             // has not asked for it.
-            if self.topology.peers.get(&peer).is_some_and(|known| known.version.answers_echo()) {
-                self.contact(now, peer, socket, endpoint);
+            let known = self.topology.peers.get(&peer).map(|known| known.version);
+            if known.is_some_and(|version| version.protocol == 0 || version.answers_echo()) {
+                let packet = self.begin(peer, Verb::Echo);
+                self.send_to(now, socket, endpoint, packet);
             }
             return;
         }
