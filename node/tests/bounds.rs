@@ -1,5 +1,7 @@
 //! Every collection in the core is declared in `core::bounds`, and what is declared there stands in SECURITY.md.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 

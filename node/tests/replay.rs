@@ -1,6 +1,8 @@
 //! Recorded packets: from where and whenever they come again, they have no effect; and whoever has a reason to look like a recording
 //! (it was started anew, its clock was set back, it is another program now) is heard again within one probe.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 mod sim;
 
 use std::net::SocketAddr;

@@ -1,6 +1,8 @@
 //! What a stranger with an identity of his own cannot do to one core: be an amplifier's aim, keep newcomers out, be relayed for, be
 //! introduced in another's name, pose as a controller.
 
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
 mod sim;
 
 use std::collections::BTreeMap;
