@@ -96,6 +96,11 @@ impl Newcomers {
         self.waiting.expire(now - NEWCOMER_LIFETIME);
     }
 
+    /// Whether somebody has said HELLO here and is waiting.
+    pub(super) fn expects(&self, address: Address, via: PathKey) -> bool {
+        self.waiting.contains_key(&(address, via))
+    }
+
     /// Takes out those who showed this identity, with the endpoints they did so from.
     fn take(&mut self, identity: &Identity) -> Vec<(PathKey, Newcomer)> {
         let first = (identity.address, PathKey::FIRST);
@@ -213,15 +218,20 @@ impl Core {
         self.scratch = packet;
     }
 
-    /// A packet of somebody who is no peer: whether it is that of a newcomer, who may have answered our HELLO. Anything else it
-    /// sends before its identity has been checked it will send again.
-    pub(super) fn newcomer_answers(&mut self, now: i64, via: PathKey, data: &mut [u8]) -> bool {
+    /// A packet of somebody who is no peer: whether it is a newcomer's answer to our HELLO. Anything else waits until its sender's
+    /// identity has been checked.
+    pub(super) fn newcomer_answers(&mut self, now: i64, via: PathKey, data: &[u8]) -> bool {
         let key = (packet::source(data), via);
         let Some(newcomer) = self.newcomers.waiting.get(&key) else { return false };
-        let Stage::Asked { id, .. } = newcomer.stage else { return true };
-        let answers = newcomer.keys.dearmor(data)
-            && packet::verb_byte(data) & packet::VERB_MASK == Verb::Ok as u8
-            && OkHeader::parse(&data[packet::HEADER_LEN..])
+        let Stage::Asked { id, .. } = newcomer.stage else { return false };
+        if data.len() > MAX_KEPT {
+            return false;
+        }
+        // A copy, because what is no answer has to wait as it came.
+        let mut opened = data.to_vec();
+        let answers = newcomer.keys.dearmor(&mut opened)
+            && packet::verb_byte(&opened) & packet::VERB_MASK == Verb::Ok as u8
+            && OkHeader::parse(&opened[packet::HEADER_LEN..])
                 .is_ok_and(|ok| ok.in_re_verb == Verb::Hello as u8 && ok.in_re_id == id);
         let identity = newcomer.identity.clone();
         if answers && self.newcomers.may_check(now, via.remote.ip(), true) {
@@ -230,7 +240,7 @@ impl Core {
             }
             self.check_identity(identity, Urgency::Newcomer);
         }
-        true
+        answers
     }
 
     /// Has an identity checked against its memory-hard hash; [`Core::identity_checked`] tells the outcome.

@@ -168,10 +168,13 @@ impl Core {
                 return;
             }
             let Some(peer) = self.topology.peers.get(&source) else {
-                if !source.is_reserved() && !self.newcomer_answers(now, via, data) {
-                    self.whois_source(now, source);
-                    self.park(now, via, data, false, since);
+                if source.is_reserved() || self.newcomer_answers(now, via, data) {
+                    return;
                 }
+                if !self.newcomers.expects(source, via) {
+                    self.whois_source(now, source);
+                }
+                self.park(now, via, data, false, since);
                 return;
             };
             let opened = match suite {
