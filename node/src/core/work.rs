@@ -2,7 +2,7 @@
 //! otherwise.
 //!
 //! What one datagram costs must not depend on how full the tables are; `hostile/tests/work.rs` holds the core to that. So every
-//! loop over something that others can make grow, and every look into such a table, says [`step`].
+//! loop over something that others can make grow, and every look into such a table, says `step`.
 
 #[cfg(feature = "work")]
 use std::cell::Cell;

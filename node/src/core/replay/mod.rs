@@ -2,11 +2,11 @@
 //!
 //! | module | subject |
 //! |---|---|
-//! | [`counter`] | the number that every packet of suite 3 carries where only its receiver finds it |
-//! | [`window`] | which of these numbers have been seen |
-//! | [`recent`] | packet IDs seen lately, for peers that do not count |
-//! | [`budget`] | how much of either all peers hold together |
-//! | [`clock`] | HELLOs whose clock is older than another that came |
+//! | `counter` | the number that every packet of suite 3 carries where only its receiver finds it |
+//! | `window` | which of these numbers have been seen |
+//! | `recent` | packet IDs seen lately, for peers that do not count |
+//! | `budget` | how much of either all peers hold together |
+//! | `clock` | HELLOs whose clock is older than another that came |
 //!
 //! **Exact**: a peer that has told us that it counts is held to it. Its packets of suite 3 are taken once, and those that carry no
 //! number of our form not at all. Exactness begins, and ends, with an answer to a probe of ours that can only be fresh: it quotes a
