@@ -14,7 +14,7 @@ pub const PORT: u16 = 9993;
 const IDENTITIES: usize = 32;
 /// The honest root.
 pub const ROOT: usize = 0;
-/// The honest controller of [`network`].
+/// The honest controller of `network`.
 pub const CONTROLLER: usize = 1;
 /// An ordinary node: the one under attack, unless that is one of the others.
 pub const NODE: usize = 2;
