@@ -376,7 +376,12 @@ const FURTHER: &[Further] = &[
     ("requests waiting for the controller", || "1,024".to_owned(), "", "dropped; the member asks again"),
     ("requests to the controller", || "1 a second".to_owned(), "of one member", "dropped"),
     ("unauthorized members recorded, of a network", || "10,000".to_owned(), "", "the oldest goes"),
-    ("API connections", || "64, 120 s each, 5 s for a request's head".to_owned(), "", "wait"),
+    (
+        "API connections, by TCP and by the socket",
+        || "64 each, 120 s each, 5 s for a request's head".to_owned(),
+        "48 of one address, /64 or user",
+        "idle ones go first, then 503",
+    ),
     ("API request", || "head 32 KiB, 64 headers, body 1 MiB".to_owned(), "", "refused"),
     ("physical networks in `local.conf`", || "32".to_owned(), "", "refused"),
 ];
