@@ -172,11 +172,13 @@ pub const AGREEMENT_SOURCE_GATE: i64 = 20;
 /// … and at once.
 pub const AGREEMENT_SOURCE_BURST: i64 = 128;
 /// Unknown identities whose memory-hard hash is checked: sustained spacing for all together (each takes some 20 ms of another
-/// thread), once for those who have not shown that they are where they say, and once more for those who have …
+/// thread) of those who have shown that they are where they say …
 pub const HASH_GATE: i64 = 50;
 /// … and at once.
 pub const HASH_BURST: i64 = 64;
-/// Those who may be checked at once before newcomers have to show first that they are where they say.
+/// The same for those who have not: proof costs them one round trip, and their hashes must not take a core from anybody …
+pub const HASH_UNPROVEN_GATE: i64 = 500;
+/// … and at once, before newcomers have to show first that they are where they say.
 pub const HASH_UNPROVEN_BURST: i64 = 32;
 /// Unknown identities checked from one /24 or /48 without proof, or from one address with: sustained spacing …
 pub const HASH_SOURCE_GATE: i64 = 1_000;

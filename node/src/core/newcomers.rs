@@ -28,7 +28,7 @@ use super::event::{Event, Urgency};
 use super::gate::Gate;
 use super::limits::{
     AGREEMENT_BURST, AGREEMENT_GATE, AGREEMENT_SOURCE_BURST, AGREEMENT_SOURCE_GATE, GATE_BUCKETS, HASH_BURST,
-    HASH_GATE, HASH_SOURCE_BURST, HASH_SOURCE_GATE, HASH_UNPROVEN_BURST, MAX_NEWCOMERS,
+    HASH_GATE, HASH_SOURCE_BURST, HASH_SOURCE_GATE, HASH_UNPROVEN_BURST, HASH_UNPROVEN_GATE, MAX_NEWCOMERS,
     MAX_NEWCOMERS_PER_SOURCE, NEWCOMER_ASK, NEWCOMER_LIFETIME, NEWCOMER_OCTETS, NEWCOMER_OCTETS_BURST,
 };
 use super::path::PathKey;
@@ -127,9 +127,9 @@ impl Newcomers {
             self.proven_of.allow(&ip, now, HASH_SOURCE_GATE, HASH_SOURCE_BURST)
                 && self.proven.allow(now, HASH_GATE, HASH_BURST)
         } else {
-            self.unproven.is_open(now, HASH_GATE, HASH_UNPROVEN_BURST)
+            self.unproven.is_open(now, HASH_UNPROVEN_GATE, HASH_UNPROVEN_BURST)
                 && self.unproven_of.allow(&Source::of(ip), now, HASH_SOURCE_GATE, HASH_SOURCE_BURST)
-                && self.unproven.allow(now, HASH_GATE, HASH_UNPROVEN_BURST)
+                && self.unproven.allow(now, HASH_UNPROVEN_GATE, HASH_UNPROVEN_BURST)
         }
     }
 }

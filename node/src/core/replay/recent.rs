@@ -1,11 +1,11 @@
 //! Packet IDs seen lately, for peers whose packets are not counted.
 //!
-//! A table of lines of eight, a cache line each: an ID has its line, and takes the place of the oldest there. So a look costs one
+//! A table of lines of eight, a cache line each, newest first: an ID has its line, and pushes out the oldest there. So a look costs one
 //! line and no more, whatever somebody sends, and what is not pushed out is remembered for longer than it has to be. When IDs
 //! that are younger than [`KEPT`] begin to be pushed out, the table asks to become larger; the smaller one stays beside it for
 //! that long.
 //!
-//! An entry is 48 bits that tell IDs of a line apart and the time it was seen, in steps of 64 ms, which wraps after 70 minutes.
+//! An entry is 48 bits (one of them always set) that tell IDs of a line apart and the time it was seen, in steps of 64 ms, which wraps after 70 minutes.
 
 /// How long IDs have to be remembered, ms.
 pub(super) const KEPT: i64 = 2_000;
@@ -41,8 +41,8 @@ pub(super) struct Recent {
     before: Option<(Box<[[u64; LINE]]>, i64)>,
     /// Young IDs that were pushed out.
     lost: usize,
-    /// The last of them, if it was pushed out just now: its line, its place there, and itself.
-    pushed: Option<(usize, usize, u64)>,
+    /// The last of them, with its line.
+    pushed: Option<(usize, u64)>,
 }
 
 impl Recent {
@@ -61,7 +61,7 @@ impl Recent {
         let mixed = mix(id);
         if let Some((before, until)) = &self.before {
             if now < *until {
-                if find(before, mixed) {
+                if holds(&before[place(mixed, before.len())], mixed) {
                     return false;
                 }
             } else {
@@ -69,23 +69,18 @@ impl Recent {
             }
         }
         let time = (now >> STEP) as u64 & TIME;
-        let tell = mixed & !TIME;
         let place = place(mixed, self.lines.len());
         let line = &mut self.lines[place];
-        let (mut oldest, mut age) = (0, 0);
-        for (at, entry) in line.iter().enumerate() {
-            if *entry & !TIME == tell && *entry != 0 {
-                return false;
-            }
-            let old = if *entry == 0 { TIME + 1 } else { time.wrapping_sub(*entry) & TIME };
-            if old >= age {
-                (oldest, age) = (at, old);
-            }
+        if holds(line, mixed) {
+            return false;
         }
-        let young = age <= (KEPT >> STEP) as u64;
-        self.pushed = young.then_some((place, oldest, line[oldest]));
-        self.lost += usize::from(young);
-        line[oldest] = tell | time;
+        let oldest = line[LINE - 1];
+        line.copy_within(..LINE - 1, 1);
+        line[0] = mixed & !TIME | time;
+        if oldest != 0 && time.wrapping_sub(oldest) & TIME <= (KEPT >> STEP) as u64 {
+            self.pushed = Some((place, oldest));
+            self.lost += 1;
+        }
         true
     }
 
@@ -95,7 +90,7 @@ impl Recent {
         let time = (now >> STEP) as u64 & TIME;
         let line = &self.lines[place(mixed, self.lines.len())];
         line.iter().any(|entry| {
-            *entry & !TIME == mixed & !TIME && time.wrapping_sub(*entry) & TIME <= (KEPT >> STEP) as u64
+            (*entry ^ mixed) <= TIME && time.wrapping_sub(*entry) & TIME <= (KEPT >> STEP) as u64
         })
     }
 
@@ -109,9 +104,11 @@ impl Recent {
     pub(super) fn grow(&mut self, now: i64) {
         self.size = (self.size + 1).min(LARGEST);
         let mut before = std::mem::replace(&mut self.lines, lines(self.size));
-        if let Some((line, at, entry)) = self.pushed.take() {
+        if let Some((line, entry)) = self.pushed.take() {
             // What brought the wish about changes places with what it pushed out.
-            let newest = std::mem::replace(&mut before[line][at], entry);
+            let newest = before[line][0];
+            before[line].copy_within(1.., 0);
+            before[line][LINE - 1] = entry;
             self.lines[place(newest, self.lines.len())][0] = newest;
         }
         self.before = Some((before, now + KEPT));
@@ -129,11 +126,11 @@ impl Recent {
     }
 }
 
-/// Spreads IDs that differ in few bits, and gives each another number.
+/// Spreads IDs that differ in few bits. What tells entries apart is never zero, which is what an empty place holds.
 #[inline]
 fn mix(id: u64) -> u64 {
     let mixed = id.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed ^ mixed >> 29
+    mixed ^ mixed >> 29 | 1 << 63
 }
 
 #[inline]
@@ -142,9 +139,10 @@ fn place(mixed: u64, lines: usize) -> usize {
     (mixed >> TIME_BITS) as usize & (lines - 1)
 }
 
-fn find(lines: &[[u64; LINE]], mixed: u64) -> bool {
-    let tell = mixed & !TIME;
-    lines[place(mixed, lines.len())].iter().any(|entry| *entry & !TIME == tell && *entry != 0)
+/// Whether a line holds an ID. All of it is compared, without a branch for each.
+#[inline]
+fn holds(line: &[u64; LINE], mixed: u64) -> bool {
+    line.iter().fold(false, |found, entry| found | ((*entry ^ mixed) <= TIME))
 }
 
 #[cfg(test)]
