@@ -339,6 +339,50 @@ fn a_member_is_upgraded_and_downgraded_while_the_other_goes_on() {
     });
 }
 
+/// What host b has sent, in datagrams and all else.
+fn datagrams(cluster: &Cluster) -> Result<u64> {
+    let said = cluster.members[1].host.namespace.run("cat", &["/proc/net/dev"])?;
+    let eth = said.lines().find_map(|line| line.trim().strip_prefix("eth0:")).context("no eth0")?;
+    Ok(eth.split_whitespace().nth(9).context("no counter of packets")?.parse()?)
+}
+
+/// A zerotier-one sends a HELLO from all its ports, and with this bonding policy each frame on all its paths.
+#[test]
+fn what_a_zerotier_one_sends_by_all_its_ports_arrives_once() {
+    const NAME: &str = "a zerotier-one with three ports";
+    for policy in ["none", "broadcast"] {
+        let plan = Plan::new()
+            .member("a", Seat::Ours, Access::Public)
+            .member("b", Seat::Reference, Access::Public)
+            .settings(json!({
+                "allowSecondaryPort": true, "secondaryPort": 29_994, "portMappingEnabled": true, "tertiaryPort": 29_995,
+                "defaultBondingPolicy": policy
+            }));
+        testing::run(&format!("{NAME}, bonding {policy}"), &plan, |cluster| {
+            both(|from, to| cluster.ping(from, to, LIMIT).map(drop))?;
+            both(|from, to| {
+                cluster.members[from].wait_direct(&cluster.members[to].address, LIMIT).map(drop)
+            })?;
+            let path = format!("/peer/{}", cluster.members[1].address);
+            tool::wait_for("paths to its ports", GATHER, Duration::from_millis(200), || {
+                let peer = cluster.members[0].get(&path)?;
+                Ok(peer["paths"].as_array().is_some_and(|paths| paths.len() > 1).then_some(()))
+            })?;
+            let before = datagrams(cluster)?;
+            for (from, to) in [(0, 1), (1, 0)] {
+                let target = cluster.fixed(to).to_string();
+                let said =
+                    cluster.members[from].host.namespace.run("ping", &["-c100", "-i0.02", "-W2", &target])?;
+                ensure!(said.contains(" 100 received"), "{policy}, from {from}: {said}");
+                ensure!(!said.contains("duplicates"), "{policy}, from {from}: {said}");
+            }
+            let sent = datagrams(cluster)? - before;
+            ensure!((sent >= 400) == (policy == "broadcast"), "{policy}: {sent} datagrams for 200 pings");
+            both(|from, to| cluster.tcp(from, to, 10 << 20).map(drop)).context(policy)
+        });
+    }
+}
+
 /// The cells of each combination that was run, and why it failed.
 type Results = BTreeMap<String, (Vec<String>, Option<String>)>;
 

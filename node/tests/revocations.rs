@@ -71,6 +71,25 @@ fn a_member_that_restarts_remembers_who_was_put_out() {
     }
 }
 
+/// Budgets against forged revocations must not stand in an administrator's way.
+#[test]
+fn two_hundred_put_out_at_once_are_known_to_everybody_within_two_seconds() {
+    let (mut world, network) = world(CALM);
+    let path = |n: u64| format!("/controller/network/{network}/member/{:010x}", 0x10_0000_0000 + n);
+    for n in 0..200 {
+        world.http("POST", &path(n), r#"{"authorized":true}"#);
+    }
+    world.run(120_000);
+    for n in 0..200 {
+        world.http("POST", &path(n), r#"{"authorized":false}"#);
+    }
+    world.run(2_000);
+    for n in 0..200 {
+        let report = world.http("GET", &path(n).replace("/member/", "/revocation/"), "");
+        assert_eq!(report["acknowledged"].as_array().map(Vec::len), Some(3), "number {n}: {report}");
+    }
+}
+
 #[test]
 fn a_member_that_was_away_learns_with_its_next_configuration() {
     let (mut world, network) = world(CALM);
