@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::{Cluster, Daemon, Plan, testing, tool};
+use protocol::{Address, Identity};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const ANNOUNCED: Duration = Duration::from_secs(75);
@@ -216,4 +217,48 @@ fn a_damaged_controller_database() {
         cluster.members[0].stop()?;
         comes_back(cluster, 0)
     });
+}
+
+/// A busy root knows thousands, each of whose identities once took a hash of 20 ms to check.
+#[test]
+fn a_root_with_ten_thousand_records_of_peers_is_up_without_checking_them_again() {
+    const COUNT: u64 = 10_000;
+    let plan = Plan::new().cloud("aws");
+    testing::run(
+        "a_root_with_ten_thousand_records_of_peers_is_up_without_checking_them_again",
+        &plan,
+        |cluster| {
+            cluster.root.stop()?;
+            let home = cluster.root.home().to_owned();
+            let verified = home.join("identities.verified");
+            let mut digests = fs::read(&verified).unwrap_or_else(|_| b"ztnodeV1".to_vec());
+            fs::create_dir_all(home.join("peers.d"))?;
+            for number in 0..COUNT {
+                let mut public = [0x5a; 64];
+                public[..8].copy_from_slice(&number.to_be_bytes());
+                let identity = Identity { address: Address::from_u64(0x20_0000_0000 + number), public };
+                // Format 2, version 13 of the protocol, 1.14.1, no paths.
+                let mut record = vec![2];
+                identity.write(&mut record);
+                record.extend([0, 13, 0, 1, 0, 14, 0, 1, 0, 0]);
+                fs::write(home.join(format!("peers.d/{}.peer", identity.address)), record)?;
+                digests.extend_from_slice(&identity.hash384()[..32]);
+            }
+            fs::write(&verified, digests)?;
+            let begun = Instant::now();
+            cluster.root.start()?;
+            cluster.root.wait_ready()?;
+            let ready = begun.elapsed();
+            // Checked by hashes they would take over three minutes.
+            tool::wait_for("all peers", Duration::from_secs(60), Duration::from_millis(50), || {
+                let peers = cluster.root.get("/peer")?;
+                Ok(peers.as_array().is_some_and(|peers| peers.len() as u64 >= COUNT).then_some(()))
+            })?;
+            testing::say(&format!(
+                "answers after {ready:?}, {COUNT} peers restored after {:?}",
+                begun.elapsed()
+            ));
+            cluster.members[0].wait_ready()
+        },
+    );
 }
