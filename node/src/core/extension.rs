@@ -176,7 +176,7 @@ pub struct Extensions {
 
 impl Extensions {
     /// Whether it may be asked now.
-    fn may_ask(&self, now: i64) -> bool {
+    pub(super) fn may_ask(&self, now: i64) -> bool {
         self.tries == 0 && self.last == 0
             || now - self.last >= PAUSE << self.tries.saturating_sub(1).min(DOUBLINGS)
     }

@@ -123,6 +123,20 @@ impl Replay {
         Some(place)
     }
 
+    /// Whether a packet of a peer that does not count was not here lately. It was now.
+    #[inline]
+    fn enter_by_time(&mut self, now: i64, via: PathKey, id: u64, verb: u8) -> bool {
+        let path = if comes_by_many(verb) { place_of(via) } else { 0 };
+        self.used = now;
+        self.recent.get_or_insert_with(Recent::new).enter(now, id ^ path)
+    }
+
+    /// Whether more packets come than that remembers for two seconds.
+    #[inline]
+    fn wants_more(&self) -> bool {
+        self.recent.as_ref().is_some_and(Recent::wants_more)
+    }
+
     /// Notes the number of a packet of a peer that is not held to it.
     fn follow(&mut self, number: u64) {
         let window = self.window.get_or_insert_with(|| Window::at(number));
@@ -211,10 +225,15 @@ impl Core {
             Known::Ztnode(can) => !(can.counts() && number.is_some()),
             Known::Other => true,
         };
-        if !recognized {
+        let ask = !recognized && peer.extensions.may_ask(now);
+        let new = peer.replay.enter_by_time(now, via, packet::id(data), verb);
+        if peer.replay.wants_more() {
+            self.remember_more(now, source);
+        }
+        if ask {
             self.ask_again(now, source);
         }
-        self.judge_by_time(now, via, data, source, verb).then_some(Judged { fresh: false, chosen })
+        new.then_some(Judged { fresh: false, chosen })
     }
 
     /// An OK or ERROR: the first answer to what we asked can't have been recorded earlier, whatever number it carries.
@@ -253,7 +272,11 @@ impl Core {
             }
             (_, None) => {
                 let verb = packet::verb_byte(data) & packet::VERB_MASK;
-                self.judge_by_time(now, via, data, source, verb).then_some(Judged { fresh: false, chosen })
+                let new = peer.replay.enter_by_time(now, via, id, verb);
+                if peer.replay.wants_more() {
+                    self.remember_more(now, source);
+                }
+                new.then_some(Judged { fresh: false, chosen })
             }
         }
     }
@@ -282,19 +305,6 @@ impl Core {
         let peer = self.topology.peers.get_mut(&source)?;
         let copy = echo && peer.is_copy(now, via, packet::id(data));
         copy.then_some(Judged { fresh: false, chosen: None })
-    }
-
-    /// Whether a packet of a peer that does not count was not here lately.
-    fn judge_by_time(&mut self, now: i64, via: PathKey, data: &[u8], source: Address, verb: u8) -> bool {
-        let Some(peer) = self.topology.peers.get_mut(&source) else { return false };
-        let path = if comes_by_many(verb) { place_of(via) } else { 0 };
-        peer.replay.used = now;
-        let recent = peer.replay.recent.get_or_insert_with(Recent::new);
-        let new = recent.enter(now, packet::id(data) ^ path);
-        if recent.wants_more() {
-            self.remember_more(now, source);
-        }
-        new
     }
 
     /// More packets of a peer come than its table remembers for two seconds.

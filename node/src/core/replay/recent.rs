@@ -75,7 +75,9 @@ impl Recent {
             return false;
         }
         let oldest = line[LINE - 1];
-        line.copy_within(..LINE - 1, 1);
+        for at in (1..LINE).rev() {
+            line[at] = line[at - 1];
+        }
         line[0] = mixed & !TIME | time;
         if oldest != 0 && time.wrapping_sub(oldest) & TIME <= (KEPT >> STEP) as u64 {
             self.pushed = Some((place, oldest));
@@ -139,10 +141,10 @@ fn place(mixed: u64, lines: usize) -> usize {
     (mixed >> TIME_BITS) as usize & (lines - 1)
 }
 
-/// Whether a line holds an ID. All of it is compared, without a branch for each.
+/// Whether a line holds an ID.
 #[inline]
 fn holds(line: &[u64; LINE], mixed: u64) -> bool {
-    line.iter().fold(false, |found, entry| found | ((*entry ^ mixed) <= TIME))
+    line.iter().any(|entry| (*entry ^ mixed) <= TIME)
 }
 
 #[cfg(test)]
