@@ -26,19 +26,10 @@ pub fn permit() -> io::Result<()> {
 /// # Errors
 /// Neither privileged (CAP_SYS_NICE) nor permitted by `RLIMIT_NICE`.
 pub fn go_before_others() -> io::Result<()> {
-    nice(-STEPS)
-}
-
-/// Makes the calling thread go ten steps of nice behind the others of this process; that is always permitted.
-pub fn let_others_go_first() {
-    let _ = nice(STEPS);
-}
-
-fn nice(steps: i32) -> io::Result<()> {
     Errno::clear();
     // SAFETY: nice(2) takes and returns a number.
     #[allow(unsafe_code)]
-    let value = unsafe { libc::nice(steps) };
+    let value = unsafe { libc::nice(-STEPS) };
     // −1 is a nice value as well.
     match Errno::last_raw() {
         0 => Ok(()),

@@ -18,7 +18,6 @@ use protocol::Identity;
 use super::engine::EngineHandle;
 use super::home::files::{Durability, write_atomically};
 use crate::core::event::Urgency;
-use crate::os::priority;
 
 /// Name of the file in the home.
 pub const VERIFIED_FILE: &str = "identities.verified";
@@ -185,7 +184,6 @@ impl IdentityChecks {
         let shared = self.0.clone();
         let mut verified = Verified::open(verified);
         std::thread::Builder::new().name("identities".into()).spawn(move || {
-            priority::let_others_go_first();
             while let Some(identity) = next(&shared) {
                 let digest = digest(&identity);
                 let valid = verified.contains(&digest) || identity.locally_valid();
