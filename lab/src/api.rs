@@ -28,7 +28,7 @@ pub fn request(
     token: &str,
     method: &str,
     path: &str,
-    body: Option<&Value>,
+    body: Option<&str>,
     limit: Duration,
 ) -> Result<Reply> {
     let what = || format!("{method} {path} in {}", namespace.name());
@@ -36,7 +36,7 @@ pub fn request(
         .inside(|| TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), limit))?
         .with_context(what)?;
     stream.set_read_timeout(Some(limit))?;
-    let body = body.map(Value::to_string).unwrap_or_default();
+    let body = body.unwrap_or_default();
     let length = body.len();
     write!(
         stream,

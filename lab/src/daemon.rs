@@ -361,6 +361,14 @@ impl Daemon {
     /// # Errors
     /// When nothing answers.
     pub fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Reply> {
+        self.request_text(method, path, body.map(Value::to_string).as_deref())
+    }
+
+    /// The same with a body that need not be JSON.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub fn request_text(&self, method: &str, path: &str, body: Option<&str>) -> Result<Reply> {
         api::request(&self.host.namespace, PORT, TOKEN, method, path, body, Duration::from_secs(10))
     }
 
