@@ -395,6 +395,12 @@ impl Core {
         if peer.replay.window.as_ref().is_none_or(|window| !window.is_wide()) {
             self.window_budget.set(0, source, 0);
         }
+        // Held to its numbers, it needs no memory of IDs but for a few probes.
+        let numbered = peer.replay.is_exact() && !peer.replay.other_suite;
+        if let Some(recent) = peer.replay.recent.as_mut().filter(|recent| numbered && recent.size() > 0) {
+            recent.shrink();
+            self.recent_budget.set(0, source, 0);
+        }
     }
 }
 
