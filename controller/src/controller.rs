@@ -12,6 +12,7 @@ use rand::{Rng, SeedableRng};
 use tracing::{debug, error, info, warn};
 
 use crate::coerce;
+use crate::counts::Counts;
 use crate::courier::Ledger;
 use crate::grant;
 use crate::http::Origin;
@@ -143,6 +144,7 @@ pub struct Controller {
     pub(crate) clock_began: Option<i64>,
     /// Who asks for what is being done.
     pub(crate) origin: Origin,
+    pub(crate) counts: Counts,
     heard: HashMap<(NetworkId, Address), i64>,
     complaints: Complaints,
 }
@@ -225,6 +227,7 @@ impl Controller {
             correction: 0,
             clock_began: None,
             origin: Origin::default(),
+            counts: Counts::default(),
             heard: HashMap::new(),
             complaints: Complaints::default(),
         };
@@ -282,6 +285,7 @@ impl Controller {
         if network.controller() != self.address() || !self.admit(now, (network, member)) {
             return Vec::new();
         }
+        self.counts.requests += 1;
         self.prune_revoked(now);
         if let Some(actions) = self.answer_of_deleted(network, member, packet_id, held) {
             return actions;
@@ -392,10 +396,13 @@ impl Controller {
         };
 
         let expiry = (record_uses_sso(&state.record, &member)).then_some(member.authentication_expiry);
+        let let_in = member.authorized && !state.member(address).is_some_and(|known| known.authorized);
         let by_token =
             used.as_ref().map(|token| (token.id, token.used, member.name.clone().unwrap_or_default()));
         match state.save_admitted(self.store.as_mut(), member, used) {
             Ok(saved) => {
+                self.counts.member_changes += u64::from(saved.is_some());
+                self.counts.authorizations += u64::from(let_in);
                 if matches!(saved, Some(None)) {
                     info!(%network, member = %address, "new member");
                 }

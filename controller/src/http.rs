@@ -299,6 +299,7 @@ impl Controller {
             }
         };
         if changed {
+            self.counts.network_changes += 1;
             self.push_network(now, id);
         }
         let record = &self.state(id)?.record;
@@ -348,6 +349,10 @@ impl Controller {
         }
         let found = warnings::of_member(state, &saved, &body);
         if changed {
+            let was_in = old.as_ref().is_some_and(|old| old.authorized);
+            self.counts.member_changes += 1;
+            self.counts.authorizations += u64::from(saved.authorized && !was_in);
+            self.counts.deauthorizations += u64::from(put_out);
             audit::member(&self.origin, old.as_ref(), &saved);
             actions.extend(self.member_changed(now, old.as_ref(), &saved));
         }
@@ -374,6 +379,8 @@ impl Controller {
         // The target is told as well, so ask before it is forgotten.
         let online = state.online(now);
         let deleted = state.delete_member(store, address, also)?.ok_or_else(|| HttpReply::empty(404))?;
+        self.counts.member_changes += 1;
+        self.counts.deauthorizations += u64::from(was_in);
         audit::member_deleted(&self.origin, &deleted);
         let mut answer = deleted.to_json();
         if was_in {
@@ -418,6 +425,7 @@ impl Controller {
             self.tombstones.insert(id, tombstone);
         }
         let state = self.networks.remove(&id).ok_or_else(|| HttpReply::empty(404))?;
+        self.counts.network_changes += 1;
         audit::network_deleted(&self.origin, &state.record, state.members().len());
         Ok(HttpReply::ok(state.record.to_json()))
     }

@@ -11,6 +11,7 @@
 mod audit;
 mod coerce;
 mod controller;
+mod counts;
 mod courier;
 mod grant;
 mod http;
@@ -33,6 +34,7 @@ mod warnings;
 pub use controller::{
     Action, CODE_ACCESS_DENIED, CODE_AUTHENTICATION_REQUIRED, CODE_NOT_FOUND, Controller, Request, Seen,
 };
+pub use counts::Counts;
 pub use courier::Acknowledgement;
 pub use http::{HttpReply, Origin};
 pub use member::{Authorizer, Member, Version};

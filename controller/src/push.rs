@@ -97,12 +97,14 @@ impl Controller {
             && at <= wall
         {
             self.expiries.pop_first();
+            self.counts.login_checks += 1;
             let Some(state) = self.networks.get(&network) else { continue };
             let ended = state.record.sso_enabled
                 && state
                     .member(member)
                     .is_some_and(|record| !record.sso_exempt && record.authentication_expiry <= wall);
             if ended {
+                self.counts.login_ends += 1;
                 let online = state.online(now);
                 let changes = self.revocation_changes(now, network, &[member]);
                 if let Err(problem) = self.store.commit(&changes) {

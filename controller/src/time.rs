@@ -256,8 +256,9 @@ impl Controller {
         }
     }
 
-    /// Networks whose certificates run ahead of the wall clock, and by how much, ms.
-    pub(crate) fn leads(&self, now: i64) -> Value {
+    /// Networks whose certificates run ahead of the wall clock, and by how much, ms, as a JSON object.
+    #[must_use]
+    pub fn leads(&self, now: i64) -> Value {
         let wall = self.wall(now);
         let ahead = |(id, state): (&NetworkId, &NetworkState)| {
             Some((id.to_string(), json!(state.certificates.ahead(wall)?)))
