@@ -2,10 +2,12 @@
 //!
 //! Specification: VL2 controller, storage (file backend).
 
+#[cfg(feature = "sqlite")]
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+#[cfg(feature = "sqlite")]
 use std::time::SystemTime;
 
 use protocol::{Address, NetworkId};
@@ -39,6 +41,7 @@ pub fn import_json_dir(dir: &Path, store: &mut dyn Store) -> Result<ImportReport
 ///
 /// # Errors
 /// As there.
+#[cfg(feature = "sqlite")]
 pub(super) fn import_newer(
     dir: &Path,
     store: &mut dyn Store,
@@ -53,6 +56,7 @@ pub(super) fn import_newer(
 ///
 /// # Errors
 /// [`StoreError::Io`].
+#[cfg(feature = "sqlite")]
 pub(super) fn newer_records(dir: &Path, since: SystemTime) -> Result<Vec<PathBuf>, StoreError> {
     let networks = dir.join("network");
     let mut newer = Vec::new();
@@ -72,6 +76,7 @@ pub(super) fn newer_records(dir: &Path, since: SystemTime) -> Result<Vec<PathBuf
 }
 
 /// A file whose time cannot be told is not new.
+#[cfg(feature = "sqlite")]
 fn is_newer(file: &Path, since: SystemTime) -> bool {
     fs::metadata(file).and_then(|meta| meta.modified()).is_ok_and(|at| at > since)
 }
