@@ -60,7 +60,8 @@ impl FalseClock {
 
 /// Time of the configuration that a member keeps, ms.
 fn held(member: &Daemon, network: &str) -> Result<i64> {
-    let text = fs::read_to_string(member.home().join(format!("networks.d/{network}.conf")))?;
+    let bytes = fs::read(member.home().join(format!("networks.d/{network}.conf")))?;
+    let text = String::from_utf8_lossy(&bytes);
     let time =
         text.lines().find_map(|line| line.strip_prefix("ts=")).context("no ts in the configuration")?;
     Ok(i64::from_str_radix(time, 16)?)
@@ -182,9 +183,13 @@ fn nothing_can_be_written(cluster: &mut Cluster) -> Result<()> {
     ensure!(shown.contains(&format!("{}.conf", cluster.network)), "{shown}");
     fs::remove_file(&folder)?;
     fs::rename(&aside, &folder)?;
+    // It would be tried again in half a minute; the next configuration comes sooner.
+    cluster.root.post(&controller, &json!({"name": "written"}))?;
     tool::wait_for("the file", LIMIT, STEP, || {
-        let text = fs::read_to_string(folder.join(format!("{}.conf", cluster.network)))?;
-        Ok((text.contains("unwritten") && member.status()?["unsaved"] == json!([])).then_some(()))
+        let bytes = fs::read(folder.join(format!("{}.conf", cluster.network)))?;
+        Ok((String::from_utf8_lossy(&bytes).contains("n=written")
+            && member.status()?["unsaved"] == json!([]))
+        .then_some(()))
     })
 }
 
@@ -219,14 +224,18 @@ fn scrapers(cluster: &mut Cluster) -> Result<()> {
         ensure!(got == status, "{path}: {said}");
     }
     let (_, page) = fetch(member, to, 9100, "/metrics", &metrics)?;
-    for line in [
-        "# TYPE zt_peer_latency histogram",
-        "le=\"+Inf\"",
-        "# TYPE zt_packet_error counter",
-        "controller_network_count 1",
-    ] {
+    for line in
+        ["# TYPE zt_peer_latency histogram", "# TYPE zt_packet_error counter", "controller_network_count 1"]
+    {
         ensure!(page.contains(line), "{line} is not in {page}");
     }
+    // The member has asked its root whether it is there, and knows how long the answer took.
+    let own = fs::read_to_string(member.home().join("metricstoken.secret"))?;
+    tool::wait_for("a round-trip time", LIMIT, STEP, || {
+        let (_, page) = fetch(member, Ipv4Addr::LOCALHOST, lab::daemon::PORT, "/metrics", &own)?;
+        let line = format!("zt_peer_latency_bucket{{node_id=\"{}\",le=\"+Inf\"}}", root.address);
+        Ok(page.contains(&line).then_some(()))
+    })?;
     let file = root.home().join("metrics.prom");
     tool::wait_for("the file with the metrics", LIMIT, STEP, || {
         Ok(fs::read_to_string(&file).ok().filter(|text| text.contains("# TYPE zt_packet counter")))
@@ -279,6 +288,14 @@ fn later_records(cluster: &mut Cluster) -> Result<()> {
     Ok(())
 }
 
+/// Makes a node read its settings again now.
+fn reload(member: &Daemon) -> Result<()> {
+    let pid = member.pid().context("it does not run")?.to_string();
+    let status = Command::new("kill").args(["-HUP", &pid]).status()?;
+    ensure!(status.success(), "cannot signal {pid}");
+    Ok(())
+}
+
 /// What somebody mistyped, and a node that reaches nobody.
 fn mistakes(cluster: &mut Cluster) -> Result<()> {
     cluster.root.stop()?;
@@ -288,6 +305,7 @@ fn mistakes(cluster: &mut Cluster) -> Result<()> {
     settings["settings"]["lowBandwidthMod"] = json!(true);
     // Some editors begin a file so.
     fs::write(&conf, format!("\u{feff}{settings}"))?;
+    reload(member)?;
     let told = "lowBandwidthMod is no setting and has no effect; did you mean lowBandwidthMode?";
     logged(member, &["WARN", told])?;
     member.stop()?;
@@ -303,14 +321,17 @@ fn mistakes(cluster: &mut Cluster) -> Result<()> {
     settings["settings"]["lowBandwidthMod"] = Value::Null;
     settings["settings"]["primaryPort"] = json!(lab::daemon::PORT);
     fs::write(&conf, settings.to_string())?;
+    reload(member)?;
     tool::wait_for("the settings to be read", LIMIT, STEP, || {
         Ok((count(member, "settings read again") > reloads).then_some(()))
     })?;
     ensure!(count(member, "at the next start") == 0, "nothing changes then:\n{}", member.log_tail(20));
     settings["settings"]["primaryPort"] = json!(9999);
     fs::write(&conf, settings.to_string())?;
+    reload(member)?;
     logged(member, &["at the next start: primaryPort 9993 → 9999"])?;
     fs::write(&conf, "{\n  // our port\n  \"settings\": {}\n}")?;
+    reload(member)?;
     logged(member, &["the settings stay as they were", "JSON has no comments", ":2:"])?;
     Ok(())
 }
