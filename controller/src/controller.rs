@@ -11,12 +11,16 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracing::{debug, error, info, warn};
 
+use crate::coerce;
+use crate::counts::Counts;
 use crate::courier::Ledger;
 use crate::grant;
+use crate::http::Origin;
 use crate::member::{Authorizer, Member};
 use crate::network::Network;
 use crate::state::{Live, NetworkState, Wants};
 use crate::store::{Store, StoreError};
+use crate::time::{self, Times};
 use crate::token::{self, Complaints, JoinToken, Refused};
 use crate::tombstone::Tombstone;
 
@@ -134,6 +138,13 @@ pub struct Controller {
     pub(crate) started: Option<i64>,
     /// When was last looked for what may be forgotten.
     pub(crate) pruned: i64,
+    /// The wall clock less `now`, ms.
+    pub(crate) correction: i64,
+    /// When the wall clock was first told.
+    pub(crate) clock_began: Option<i64>,
+    /// Who asks for what is being done.
+    pub(crate) origin: Origin,
+    pub(crate) counts: Counts,
     heard: HashMap<(NetworkId, Address), i64>,
     complaints: Complaints,
 }
@@ -178,7 +189,11 @@ impl Controller {
         let mut networks: BTreeMap<NetworkId, NetworkState> = records
             .networks
             .iter()
-            .map(|(id, record)| (*id, NetworkState::new(Network::from_stored(*id, record, 0))))
+            .map(|(id, record)| {
+                let mut state = NetworkState::new(Network::from_stored(*id, record, 0));
+                state.certificates.not_before(coerce::signed(record.get(time::MARK), 0));
+                (*id, state)
+            })
             .collect();
         for (network, address, record) in &records.members {
             if let Some(state) = networks.get_mut(network) {
@@ -209,11 +224,20 @@ impl Controller {
             tombstones,
             started: None,
             pruned: 0,
+            correction: 0,
+            clock_began: None,
+            origin: Origin::default(),
+            counts: Counts::default(),
             heard: HashMap::new(),
             complaints: Complaints::default(),
         };
         for (network, member, record) in &records.revocations {
-            controller.ledger(*network).standing.put_stored(*member, record);
+            let standing = &mut controller.ledger(*network).standing;
+            standing.put_stored(*member, record);
+            let threshold = standing.get(*member).map_or(0, |revoked| revoked.threshold);
+            if let Some(state) = controller.networks.get_mut(network) {
+                state.certificates.not_before(threshold.saturating_add(1));
+            }
         }
         Ok(controller)
     }
@@ -261,6 +285,7 @@ impl Controller {
         if network.controller() != self.address() || !self.admit(now, (network, member)) {
             return Vec::new();
         }
+        self.counts.requests += 1;
         self.prune_revoked(now);
         if let Some(actions) = self.answer_of_deleted(network, member, packet_id, held) {
             return actions;
@@ -307,15 +332,16 @@ impl Controller {
         wants: Wants,
     ) -> Result<Vec<u8>, Refusal> {
         let address = identity.address;
+        let wall = self.wall(now);
         let Some(state) = self.networks.get_mut(&network) else { return Err(Refusal::code(CODE_NOT_FOUND)) };
         let known = state.member(address);
-        let mut member = known.cloned().unwrap_or_else(|| Member::new(network, address, now));
+        let mut member = known.cloned().unwrap_or_else(|| Member::new(network, address, wall));
         match &member.identity {
             Some(pinned) if !is_same(pinned, identity) => return Err(Refusal::code(CODE_ACCESS_DENIED)),
             Some(_) => {}
             None => member.identity = Some(identity.to_string()),
         }
-        let brought = authorize(now, state, &mut member, asked.map(|(metadata, _)| metadata));
+        let brought = authorize(wall, state, &mut member, asked.map(|(metadata, _)| metadata));
         let used = match brought {
             Some(Err(refused)) => {
                 self.complaints.tell(now, network, address, refused);
@@ -326,7 +352,7 @@ impl Controller {
         };
 
         let record = &state.record;
-        let refusal = if record.sso_enabled && !member.sso_exempt && member.authentication_expiry <= now {
+        let refusal = if record.sso_enabled && !member.sso_exempt && member.authentication_expiry <= wall {
             let detail = grant::sso(record, 0).to_error().into_bytes();
             Some(Refusal { code: CODE_AUTHENTICATION_REQUIRED, detail: Some(detail) })
         } else if member.authorized {
@@ -352,10 +378,17 @@ impl Controller {
                 })
             };
             reclaim(state, false);
+            let times = Times { now, wall, issue: state.certificate_time(self.store.as_mut(), wall) };
             let random = &mut self.random;
-            let mut config = grant::build(now, &self.identity, random, state, &mut member, identity, wants);
+            let mut config = grant::build(times, &self.identity, random, state, &mut member, identity, wants);
+            let mut reclaim = |state: &mut NetworkState, needed: bool| {
+                state.reclaim(self.store.as_mut(), now, started, address, needed).unwrap_or_else(|problem| {
+                    warn!(%network, "addresses of idle members stay with them: {problem}");
+                    false
+                })
+            };
             if grant::lacks_address(&state.record, &member) && reclaim(state, true) {
-                config = grant::build(now, &self.identity, random, state, &mut member, identity, wants);
+                config = grant::build(times, &self.identity, random, state, &mut member, identity, wants);
             }
             Some(config)
         } else {
@@ -363,10 +396,13 @@ impl Controller {
         };
 
         let expiry = (record_uses_sso(&state.record, &member)).then_some(member.authentication_expiry);
+        let let_in = member.authorized && !state.member(address).is_some_and(|known| known.authorized);
         let by_token =
             used.as_ref().map(|token| (token.id, token.used, member.name.clone().unwrap_or_default()));
         match state.save_admitted(self.store.as_mut(), member, used) {
             Ok(saved) => {
+                self.counts.member_changes += u64::from(saved.is_some());
+                self.counts.authorizations += u64::from(let_in);
                 if matches!(saved, Some(None)) {
                     info!(%network, member = %address, "new member");
                 }
@@ -464,8 +500,13 @@ fn authorize(
         member.authorize(now, Authorizer::Token, Some(text.to_owned()));
         outcome = None;
     }
-    if member.authorized && first {
-        give_default_capabilities(network, member);
+    if member.authorized {
+        // While it was out, somebody else may have been given an address that its record still has.
+        member.ip_assignments.retain(|ip| state.holder(*ip, member.address).is_none());
+        member.automatic.retain(|ip| member.ip_assignments.contains(ip));
+        if first {
+            give_default_capabilities(network, member);
+        }
     }
     outcome
 }

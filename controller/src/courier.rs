@@ -102,11 +102,12 @@ impl Controller {
         if network.controller() != self.address() {
             return Vec::new();
         }
+        let at = self.certificate_time(now, network);
         let window = self.window(network);
         let standing = self.revoked.get(&network).map(|ledger| &ledger.standing);
         let mut changes = Vec::new();
         for member in members {
-            let threshold = standing.map_or(now, |standing| standing.threshold(*member, now));
+            let threshold = standing.map_or(at, |standing| standing.threshold(*member, at));
             let crowded = standing.and_then(|standing| standing.crowded_out(*member));
             changes.extend(crowded.map(|oldest| Change::DeleteRevocation { network, member: oldest }));
             let record = Revoked::record(threshold, window);
@@ -120,14 +121,19 @@ impl Controller {
         if network.controller() != self.address() {
             return;
         }
+        let at = self.certificate_time(now, network);
         let window = self.window(network);
         let standing = &mut self.ledger(network).standing;
         for member in members {
             if let Some(oldest) = standing.crowded_out(*member) {
                 standing.remove(oldest);
             }
-            let threshold = standing.threshold(*member, now);
+            let threshold = standing.threshold(*member, at);
             standing.put(*member, threshold, window);
+        }
+        // Who is let in again at once gets a certificate that is not void.
+        if let Some(state) = self.networks.get_mut(&network) {
+            state.certificates.not_before(at.saturating_add(1));
         }
     }
 
@@ -341,8 +347,9 @@ impl Controller {
         for network in ids {
             // A network that is gone has no window to be widened.
             let window = if self.networks.contains_key(&network) { self.window(network) } else { 0 };
+            let at = self.certificate_time(now, network);
             let Some(ledger) = self.revoked.get_mut(&network) else { continue };
-            let over = ledger.standing.over(now, window);
+            let over = ledger.standing.over(at, window);
             let changes: Vec<Change> =
                 over.iter().map(|member| Change::DeleteRevocation { network, member: *member }).collect();
             if !changes.is_empty()
@@ -363,7 +370,7 @@ impl Controller {
                 self.revoked.remove(&network);
             }
         }
-        self.prune_tombstones(now);
+        self.prune_tombstones(self.wall(now));
     }
 
     /// How far the word of one revocation has got; `None` when there is none that stands.

@@ -18,6 +18,7 @@ use crate::member::Member;
 use crate::network::{MTU_RANGE, Network};
 use crate::pool::Allocation;
 use crate::state::{NetworkState, Wants};
+use crate::time::Times;
 
 /// The only certificate of ownership a member gets.
 const COO_ID: u32 = 1;
@@ -25,7 +26,7 @@ const COO_ID: u32 = 1;
 /// Builds the configuration of an authorized `member`. New addresses and tags are noted in the member's record, which
 /// the caller saves before it hands anything out.
 pub(crate) fn build(
-    now: i64,
+    times: Times,
     signer: &SecretIdentity,
     random: &mut dyn Rng,
     state: &NetworkState,
@@ -35,6 +36,7 @@ pub(crate) fn build(
 ) -> NetworkConfig {
     let network = &state.record;
     let (id, address) = (network.id, member.address);
+    let now = times.issue;
     let mut config = NetworkConfig::new(id, address, now);
     config.credential_window = i64::try_from(network.window()).unwrap_or(i64::MAX);
     config.revision = network.revision;
@@ -74,7 +76,7 @@ pub(crate) fn build(
         .take(netconf::MAX_ROUTES)
         .map(|route| netconf::Route { target: route.target, via: route.via, flags: 0, metric: 0 })
         .collect();
-    if addresses(now, &mut config, random, state, member) {
+    if addresses(times, &mut config, random, state, member) {
         config.flags |= netconf::FLAG_NDP_EMULATION;
     }
     if !config.addresses.is_empty() {
@@ -159,7 +161,7 @@ fn tags(now: i64, signer: &SecretIdentity, network: &Network, member: &mut Membe
 /// Collects the managed addresses, taking new ones from the pools where the member lacks them. Returns whether one of
 /// them is derived from the member's address (its neighbours then need no NDP).
 fn addresses(
-    now: i64,
+    times: Times,
     config: &mut NetworkConfig,
     random: &mut dyn Rng,
     state: &NetworkState,
@@ -197,20 +199,28 @@ fn addresses(
     let may = !lent || !member.automatic.is_empty() || state.has_auto_assign_room();
     if automatic && room && may && !network.pools.is_empty() {
         let mut found = Vec::new();
-        let taken = |ip: IpAddr| {
+        let held = |ip: IpAddr| {
             state.holder(ip, member.address).is_some()
                 || member.ip_assignments.contains(&ip)
                 || list.iter().any(|given| given.ip == ip)
-                || state.tokens().keeps(ip, now).is_some()
+                || state.tokens().keeps(ip, times.wall).is_some()
                 || derived_owner(network, ip).is_some_and(|owner| owner != member.address)
         };
         let routes = &network.routes[..network.routes.len().min(netconf::MAX_ROUTES)];
-        let allocation = Allocation { member: member.address, pools: &network.pools, routes, taken: &taken };
-        if network.v6.zt == Some(true) && !has_v6 {
-            found.extend(allocation.v6(random));
-        }
-        if network.v4_zt && !has_v4 {
-            found.extend(allocation.v4());
+        let spoken_for = |ip: IpAddr| held(ip) || state.is_spoken_for(times.now, ip, member.address);
+        let (mut wants_v4, mut wants_v6) = (network.v4_zt && !has_v4, network.v6.zt == Some(true) && !has_v6);
+        // What is spoken for goes last.
+        let rounds: [&dyn Fn(IpAddr) -> bool; 2] = [&spoken_for, &held];
+        for taken in rounds.into_iter().skip(usize::from(!state.has_spoken_for())) {
+            let allocation = Allocation { member: member.address, pools: &network.pools, routes, taken };
+            if wants_v6 && let Some(prefix) = allocation.v6(random) {
+                wants_v6 = false;
+                found.push(prefix);
+            }
+            if wants_v4 && let Some(prefix) = allocation.v4() {
+                wants_v4 = false;
+                found.push(prefix);
+            }
         }
         member.ip_assignments.extend(found.iter().map(|prefix| prefix.ip));
         if lent {

@@ -15,7 +15,7 @@ use crate::state::NetworkState;
 use crate::store::{Change, StoreError};
 use crate::token::TokenId;
 use crate::tombstone::{self, Tombstone};
-use crate::{source, strict};
+use crate::{audit, source, strict, warnings};
 
 /// Attempts at an unused network ID.
 const ID_TRIES: u32 = 100_000;
@@ -46,6 +46,15 @@ impl HttpReply {
     }
 }
 
+/// Who asks, as the caller of [`Controller::http_by`] knows it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Origin {
+    /// For the log: a user of this machine, an address.
+    pub by: String,
+    /// Whether that is a program of this machine, which has the same clock.
+    pub here: bool,
+}
+
 /// Answers that end the handling of a request early.
 pub(crate) type Outcome = Result<HttpReply, HttpReply>;
 
@@ -68,6 +77,7 @@ enum Route {
     Token(NetworkId, TokenId),
     Revocations(NetworkId),
     Revocation(NetworkId, Address),
+    Lead(NetworkId),
     AllNetworks,
     AllMembers(NetworkId),
 }
@@ -92,6 +102,7 @@ fn route(path: &str) -> Option<Route> {
         ["controller", "network", id, "revocation", member] => {
             Route::Revocation(network_id(id)?, address(member)?)
         }
+        ["controller", "network", id, "lead"] => Route::Lead(network_id(id)?),
         ["unstable", "controller", "network"] => Route::AllNetworks,
         ["unstable", "controller", "network", id, "member"] => Route::AllMembers(network_id(id)?),
         _ => return None,
@@ -110,13 +121,18 @@ fn address(text: &str) -> Option<Address> {
     is_hex(text, 10).then(|| u64::from_str_radix(text, 16).ok().map(Address::from_u64)).flatten()
 }
 
-/// The object in a request body.
+/// The object in a request body. `null` and `[]`, which is how some languages write an empty one, say nothing, as they do to
+/// zerotier-one. That answers broken JSON with 500; no tool is known that tells this from 400.
 pub(crate) fn object(body: &[u8]) -> Result<Map<String, Value>, HttpReply> {
-    match serde_json::from_slice(body) {
-        Ok(Value::Object(object)) => Ok(object),
-        Ok(_) => Err(HttpReply::error(500, "request body: a JSON object is needed")),
-        Err(problem) => Err(HttpReply::error(500, format!("request body: {problem}"))),
-    }
+    let problem = match serde_json::from_slice(body) {
+        Ok(Value::Object(object)) => return Ok(object),
+        Ok(Value::Null) => return Ok(Map::new()),
+        Ok(Value::Array(list)) if list.is_empty() => return Ok(Map::new()),
+        Ok(other) => format!("a JSON object is expected, not {}", strict::describe(&other)),
+        Err(_) if body.is_empty() => "it is empty; a JSON object is expected, {} at least".to_owned(),
+        Err(problem) => format!("it is no JSON: {problem}"),
+    };
+    Err(HttpReply::error(400, format!("request body: {problem}; nothing was changed")))
 }
 
 impl Controller {
@@ -125,6 +141,19 @@ impl Controller {
     ///
     /// PUT is POST and HEAD is GET (the caller leaves the body out). What is no route is 404 with an empty body.
     pub fn http(&mut self, now: i64, method: &str, path: &str, body: &[u8]) -> (HttpReply, Vec<Action>) {
+        self.http_by(now, method, path, body, Origin::default())
+    }
+
+    /// [`Controller::http`] by somebody known: what is changed is logged with who did it.
+    pub fn http_by(
+        &mut self,
+        now: i64,
+        method: &str,
+        path: &str,
+        body: &[u8],
+        origin: Origin,
+    ) -> (HttpReply, Vec<Action>) {
+        self.origin = origin;
         let Some(route) = route(path) else { return (HttpReply::empty(404), Vec::new()) };
         self.prune_revoked(now);
         let mut actions = Vec::new();
@@ -142,9 +171,10 @@ impl Controller {
             ("POST" | "PUT", Route::Member(network, member)) => {
                 self.post_member(now, network, member, body, &mut actions)
             }
-            ("POST" | "PUT", Route::Tokens(network)) => self.create_token(now, network, body),
-            ("DELETE", Route::Token(network, token)) => self.revoke_token(now, network, token),
+            ("POST" | "PUT", Route::Tokens(network)) => self.create_token(self.wall(now), network, body),
+            ("DELETE", Route::Token(network, token)) => self.revoke_token(self.wall(now), network, token),
             ("DELETE", Route::Network(id)) => self.delete_network(now, id),
+            ("DELETE", Route::Lead(id)) => self.reset_certificates(now, id),
             ("DELETE", Route::Member(network, member)) => {
                 self.delete_member(now, network, member, &mut actions)
             }
@@ -158,7 +188,13 @@ impl Controller {
     fn get(&self, now: i64, route: &Route) -> Outcome {
         Ok(match route {
             Route::Status => {
-                let body = json!({"controller": true, "apiVersion": 4, "clock": now, "databaseReady": true});
+                let mut body = json!({
+                    "controller": true, "apiVersion": 4, "clock": self.wall(now), "databaseReady": true,
+                });
+                let leads = self.leads(now);
+                if leads.as_object().is_some_and(|leads| !leads.is_empty()) {
+                    body["certificateLead"] = leads;
+                }
                 HttpReply { pretty: true, ..HttpReply::ok(body) }
             }
             Route::Networks => HttpReply::ok(self.networks().map(|id| json!(id.to_string())).collect()),
@@ -174,8 +210,13 @@ impl Controller {
                 let member = self.state(*network)?.member(*member).ok_or_else(|| HttpReply::empty(404))?;
                 HttpReply::ok(member.to_json())
             }
-            Route::Tokens(network) => self.list_tokens(now, *network)?,
-            Route::Token(network, token) => self.get_token(now, *network, *token)?,
+            Route::Tokens(network) => self.list_tokens(self.wall(now), *network)?,
+            Route::Token(network, token) => self.get_token(self.wall(now), *network, *token)?,
+            Route::Lead(id) => {
+                self.state(*id)?;
+                let lead = self.leads(now).get(id.to_string()).cloned().unwrap_or_else(|| json!(0));
+                HttpReply::ok(json!({"lead": lead}))
+            }
             Route::Revocations(network) => {
                 self.state(*network)?;
                 HttpReply::ok(self.revocation_list(*network))
@@ -230,32 +271,45 @@ impl Controller {
         let compiled = source::compiled(&body)
             .map_err(|problem| HttpReply { status: 400, body: Some(problem), pretty: false })?
             .unwrap_or_default();
+        let wall = self.wall(now);
         let store = self.store.as_mut();
-        let (changed, record) = match self.networks.get_mut(&id) {
+        let before = self.networks.get(&id).map(|state| state.record.clone());
+        let changed = match self.networks.get_mut(&id) {
             Some(state) => {
                 let mut record = state.record.clone();
                 record.apply(&body);
                 record.apply(&compiled);
-                (state.save_network(store, record, Vec::new())?, state.record.to_json())
+                state.save_network(store, record, Vec::new())?
             }
             None => {
-                let mut record = Network::new(id, now);
+                let mut record = Network::new(id, wall);
                 record.apply(&body);
                 record.apply(&compiled);
-                let mut state = NetworkState::new(Network::new(id, now));
-                let deleted = self.tombstones.contains_key(&id);
-                let also = deleted.then_some(Change::DeleteTombstone { network: id }).into_iter().collect();
+                let mut state = NetworkState::new(Network::new(id, wall));
+                // What its members had before it was deleted is older than what they get now.
+                let deleted = self.tombstones.get(&id).map(|tombstone| tombstone.deleted);
+                let revoked = self.revoked.get(&id).into_iter().flat_map(|ledger| ledger.standing.iter());
+                let latest = revoked.map(|(_, revoked)| revoked.threshold).chain(deleted).max();
+                state.certificates.not_before(latest.map_or(0, |at| at.saturating_add(1)));
+                let also = deleted.map(|_| Change::DeleteTombstone { network: id }).into_iter().collect();
                 let changed = state.save_network(store, record, also)?;
-                let record = state.record.to_json();
                 self.networks.insert(id, state);
                 self.tombstones.remove(&id);
-                (changed, record)
+                changed
             }
         };
         if changed {
+            self.counts.network_changes += 1;
             self.push_network(now, id);
         }
-        Ok(HttpReply::ok(record))
+        let record = &self.state(id)?.record;
+        if changed {
+            audit::network(&self.origin, before.as_ref(), record);
+        }
+        let mut answer = record.to_json();
+        let others = self.networks.values().map(|state| &state.record);
+        warnings::attach(&mut answer, warnings::of_network(record, &body, before.is_none(), others));
+        Ok(HttpReply::ok(answer))
     }
 
     fn post_member(
@@ -266,41 +320,47 @@ impl Controller {
         body: &[u8],
         actions: &mut Vec<Action>,
     ) -> Outcome {
+        let wall = self.wall(now);
         let state = self.networks.get(&network).ok_or_else(|| HttpReply::empty(404))?;
         let mut body = object(body)?;
         strict::member(&mut body)?;
         let old = state.member(address).cloned();
-        let mut member = old.clone().unwrap_or_else(|| Member::new(network, address, now));
+        let mut member = old.clone().unwrap_or_else(|| Member::new(network, address, wall));
         let never_authorized = !member.authorized && member.last_authorized == 0;
-        member.apply(&body, now).map_err(|problem| HttpReply::error(500, problem))?;
+        member.apply(&body, wall).map_err(|problem| HttpReply::error(400, problem))?;
         if member.authorized && never_authorized && !body.contains_key("capabilities") {
             give_default_capabilities(&state.record, &mut member);
         }
-        // An address has one holder. What a record already held (an old controller allowed two) stays.
-        let held = old.as_ref().map_or(&[][..], |old| &old.ip_assignments);
-        for ip in member.ip_assignments.iter().filter(|ip| !held.contains(ip)) {
-            if let Some(holder) = state.holder(*ip, address) {
-                let problem = format!("{ip} is already assigned to member {holder}");
-                return Err(HttpReply::error(409, problem));
-            }
-            if let Some(token) = state.tokens().keeps(*ip, now) {
-                let problem = format!("{ip} is kept for the join token {token}; revoke that first");
-                return Err(HttpReply::error(409, problem));
-            }
-        }
+        addresses_are_free(wall, state, old.as_ref(), &member)?;
         let put_out = was_put_out(old.as_ref(), &member);
         let also = if put_out { self.revocation_changes(now, network, &[address]) } else { Vec::new() };
         let store = self.store.as_mut();
         let state = self.networks.get_mut(&network).ok_or_else(|| HttpReply::empty(404))?;
         let changed = state.save_member(store, member, also)?.is_some();
         let saved = state.member(address).cloned().ok_or_else(|| HttpReply::empty(404))?;
+        let before = old.iter().filter(|old| old.authorized).flat_map(|old| &old.ip_assignments);
+        state.note_freed(now, before.filter(|ip| !saved.ip_assignments.contains(ip)).copied());
+        if body.contains_key("authenticationExpiryTime") {
+            if self.origin.here {
+                state.logins_here.insert(address);
+            } else {
+                state.logins_here.remove(&address);
+            }
+        }
+        let found = warnings::of_member(state, &saved, &body);
         if changed {
+            let was_in = old.as_ref().is_some_and(|old| old.authorized);
+            self.counts.member_changes += 1;
+            self.counts.authorizations += u64::from(saved.authorized && !was_in);
+            self.counts.deauthorizations += u64::from(put_out);
+            audit::member(&self.origin, old.as_ref(), &saved);
             actions.extend(self.member_changed(now, old.as_ref(), &saved));
         }
         let mut answer = saved.to_json();
         if put_out && let Some(report) = self.revocation_report(now, network, address) {
             answer["revocation"] = report;
         }
+        warnings::attach(&mut answer, found);
         Ok(HttpReply::ok(answer))
     }
 
@@ -319,6 +379,9 @@ impl Controller {
         // The target is told as well, so ask before it is forgotten.
         let online = state.online(now);
         let deleted = state.delete_member(store, address, also)?.ok_or_else(|| HttpReply::empty(404))?;
+        self.counts.member_changes += 1;
+        self.counts.deauthorizations += u64::from(was_in);
+        audit::member_deleted(&self.origin, &deleted);
         let mut answer = deleted.to_json();
         if was_in {
             self.note_revoked(now, network, &[address]);
@@ -345,7 +408,7 @@ impl Controller {
             .collect();
         let mut changes = vec![Change::DeleteNetwork { network: id }];
         let ours = id.controller() == self.address();
-        let tombstone = Tombstone::new(now, state.record.revision);
+        let tombstone = Tombstone::new(self.certificate_time(now, id), state.record.revision);
         let crowded = tombstone::crowded_out(&self.tombstones).filter(|_| ours);
         if ours {
             changes.extend(crowded.map(|oldest| Change::DeleteTombstone { network: oldest }));
@@ -362,6 +425,42 @@ impl Controller {
             self.tombstones.insert(id, tombstone);
         }
         let state = self.networks.remove(&id).ok_or_else(|| HttpReply::empty(404))?;
+        self.counts.network_changes += 1;
+        audit::network_deleted(&self.origin, &state.record, state.members().len());
         Ok(HttpReply::ok(state.record.to_json()))
     }
+}
+
+/// Refuses a member addresses that another authorized member holds, or that are kept for a join token. Its record may go on
+/// with what it already had (an old controller allowed two holders); but who was out meanwhile comes back without what
+/// somebody else was given.
+fn addresses_are_free(
+    now: i64,
+    state: &NetworkState,
+    old: Option<&Member>,
+    member: &Member,
+) -> Result<(), HttpReply> {
+    let conflict = |problem: String| Err(HttpReply::error(409, format!("{problem}; nothing was changed")));
+    let had = old.map_or(&[][..], |old| &old.ip_assignments);
+    let comes_back = member.authorized && old.is_some_and(|old| !old.authorized);
+    for ip in &member.ip_assignments {
+        let has = had.contains(ip);
+        if (!has || comes_back)
+            && let Some(holder) = state.holder(*ip, member.address)
+        {
+            return conflict(if has {
+                format!(
+                    "{ip}, which member {} had, is assigned to member {holder} now; say with \"authorized\" which \
+                     \"ipAssignments\" this one gets ([] for one of the pools)",
+                    member.address
+                )
+            } else {
+                format!("{ip} is already assigned to member {holder}; take it from that member first")
+            });
+        }
+        if !has && let Some(token) = state.tokens().keeps(*ip, now) {
+            return conflict(format!("{ip} is kept for the join token {token}; revoke that first"));
+        }
+    }
+    Ok(())
 }

@@ -8,8 +8,10 @@
 //! A controller decides alone about one set of networks: requests and changes are handled one after another, so two
 //! members can never be given the same address. The SQLite store is locked against a second process.
 
+mod audit;
 mod coerce;
 mod controller;
+mod counts;
 mod courier;
 mod grant;
 mod http;
@@ -24,14 +26,17 @@ mod source;
 mod state;
 pub mod store;
 mod strict;
+mod time;
 mod token;
 mod tombstone;
+mod warnings;
 
 pub use controller::{
     Action, CODE_ACCESS_DENIED, CODE_AUTHENTICATION_REQUIRED, CODE_NOT_FOUND, Controller, Request, Seen,
 };
+pub use counts::Counts;
 pub use courier::Acknowledgement;
-pub use http::HttpReply;
+pub use http::{HttpReply, Origin};
 pub use member::{Authorizer, Member, Version};
 pub use network::{
     CapabilityDefinition, DEFAULT_AUTO_ASSIGN_LIMIT, DEFAULT_MTU, DEFAULT_WINDOW, Dns, MTU_RANGE, Network,

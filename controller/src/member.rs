@@ -341,7 +341,9 @@ fn read_assignments(list: &[Value]) -> Result<Vec<IpAddr>, String> {
     let mut seen = BTreeSet::new();
     let mut kept = Vec::new();
     for (index, value) in list.iter().enumerate() {
-        let text = value.as_str().ok_or_else(|| format!("ipAssignments[{index}] is not a string"))?;
+        let text = value.as_str().ok_or_else(|| {
+            format!("ipAssignments[{index}]: a text such as \"10.0.1.1\" is expected; nothing was changed")
+        })?;
         if let Some(ip) = coerce::ip(text).filter(|ip| seen.insert(*ip)) {
             kept.push(ip);
         }

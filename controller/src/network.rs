@@ -28,7 +28,7 @@ const DROPPED: [&str; 5] =
     ["clock", "authorizedMemberCount", "activeMemberCount", "totalMemberCount", "lastModified"];
 
 /// Keys rendered from the typed fields.
-const KNOWN: [&str; 28] = [
+const KNOWN: [&str; 29] = [
     "id",
     "nwid",
     "objtype",
@@ -57,6 +57,7 @@ const KNOWN: [&str; 28] = [
     "certificateTimeoutWindowSize",
     "autoAssignLimit",
     "meta",
+    crate::time::MARK,
 ];
 
 /// Which IPv6 addresses members get by themselves. A switch that was never given stays absent and means off.

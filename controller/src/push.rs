@@ -28,7 +28,7 @@ impl Controller {
         if !self.pushes.is_empty() {
             return Some(0);
         }
-        let expiry = self.expiries.first().map(|(at, _, _)| *at);
+        let expiry = self.expiries.first().map(|(at, _, _)| at.saturating_sub(self.correction));
         let due = self.due.first().map(|(at, _, _)| *at);
         expiry.into_iter().chain(due).min()
     }
@@ -91,17 +91,20 @@ impl Controller {
     }
 
     fn expire(&mut self, now: i64) -> Vec<Action> {
+        let wall = self.wall(now);
         let mut actions = Vec::new();
         while let Some((at, network, member)) = self.expiries.first().copied()
-            && at <= now
+            && at <= wall
         {
             self.expiries.pop_first();
+            self.counts.login_checks += 1;
             let Some(state) = self.networks.get(&network) else { continue };
             let ended = state.record.sso_enabled
                 && state
                     .member(member)
-                    .is_some_and(|record| !record.sso_exempt && record.authentication_expiry <= now);
+                    .is_some_and(|record| !record.sso_exempt && record.authentication_expiry <= wall);
             if ended {
+                self.counts.login_ends += 1;
                 let online = state.online(now);
                 let changes = self.revocation_changes(now, network, &[member]);
                 if let Err(problem) = self.store.commit(&changes) {

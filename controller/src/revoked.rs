@@ -197,6 +197,9 @@ pub(crate) fn sign(
 pub struct Legacy {
     revocations: Vec<(NetworkId, Address, i64, i64)>,
     tombstones: Vec<(NetworkId, Tombstone)>,
+    /// How far the certificates of each network have come.
+    certificates: Vec<(NetworkId, i64)>,
+    wall: Option<(i64, i64)>,
 }
 
 impl Controller {
@@ -211,6 +214,8 @@ impl Controller {
         Legacy {
             revocations: self.revoked.iter().flat_map(of).collect(),
             tombstones: self.tombstones.iter().map(|(network, tombstone)| (*network, *tombstone)).collect(),
+            certificates: self.networks.iter().map(|(id, state)| (*id, state.certificates.last())).collect(),
+            wall: self.clock_began.map(|began| (began, self.correction)),
         }
     }
 
@@ -248,6 +253,14 @@ impl Controller {
             record: tombstone.record(),
         };
         let changes: Vec<Change> = news.iter().map(revocation).chain(gone.iter().map(tombstone)).collect();
+        for (network, last) in &legacy.certificates {
+            if let Some(state) = self.networks.get_mut(network) {
+                state.certificates.not_before(*last);
+            }
+        }
+        if let Some((began, correction)) = legacy.wall {
+            (self.clock_began, self.correction) = (Some(began), correction);
+        }
         if changes.is_empty() {
             return Ok(());
         }

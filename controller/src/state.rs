@@ -11,12 +11,18 @@ use crate::member::Member;
 use crate::network::Network;
 use crate::source;
 use crate::store::{Change, Store, StoreError};
+use crate::time::Certificates;
 use crate::token::{JoinToken, TokenId, Tokens};
 
 /// A member counts as online this long after its last accepted request, ms.
 pub(crate) const ONLINE_WINDOW: i64 = 120_000;
 /// A member that has asked nothing for this long is not online, whatever was pushed to it.
 const MAX_PUSHED: i64 = 30 * 60_000;
+
+/// How long an address that was taken from a member waits for another before the pools may give it, ms.
+const FREED: i64 = 10 * 60_000;
+/// Most such addresses of a network; one more is free at once.
+const MAX_FREED: usize = 1024;
 
 /// Most members of a network that nobody but themselves ever said anything about; the oldest is forgotten for a new
 /// one. They come back with their next request, so nothing is lost but their place in the list.
@@ -69,7 +75,12 @@ pub(crate) struct NetworkState {
     lines: RuleLines,
     members: BTreeMap<Address, Member>,
     live: HashMap<Address, Live>,
+    /// Addresses of authorized members: each has one holder.
     held: BTreeSet<(IpAddr, Address)>,
+    /// Addresses that are still written in the records of members that are out.
+    written: BTreeSet<(IpAddr, Address)>,
+    /// Addresses that somebody just took from a member, and when.
+    freed: BTreeMap<IpAddr, i64>,
     bridges: BTreeSet<Address>,
     strangers: BTreeSet<(i64, Address)>,
     authorized: usize,
@@ -78,6 +89,10 @@ pub(crate) struct NetworkState {
     /// When idle members were last looked for.
     pub(crate) reclaimed: i64,
     tokens: Tokens,
+    /// What time its certificates have.
+    pub(crate) certificates: Certificates,
+    /// Members whose log-in was told by somebody with this machine's clock.
+    pub(crate) logins_here: BTreeSet<Address>,
 }
 
 impl NetworkState {
@@ -88,12 +103,16 @@ impl NetworkState {
             members: BTreeMap::new(),
             live: HashMap::new(),
             held: BTreeSet::new(),
+            written: BTreeSet::new(),
+            freed: BTreeMap::new(),
             bridges: BTreeSet::new(),
             strangers: BTreeSet::new(),
             authorized: 0,
             lent: 0,
             reclaimed: 0,
             tokens: Tokens::default(),
+            certificates: Certificates::default(),
+            logins_here: BTreeSet::new(),
         }
     }
 
@@ -124,6 +143,21 @@ impl NetworkState {
         }
         self.tokens.put(token);
         Ok(())
+    }
+
+    /// Notes that this process made a token.
+    pub(crate) fn note_fresh_token(&mut self, id: TokenId) {
+        self.tokens.note_fresh(id);
+    }
+
+    /// Puts tokens in place of those of the same IDs, and gives what has to be stored.
+    pub(crate) fn put_tokens(&mut self, changed: Vec<JoinToken>) -> Vec<Change> {
+        let network = self.record.id;
+        let changes = changed.iter().map(|token| put_token(network, token)).collect();
+        for token in changed {
+            self.tokens.put(token);
+        }
+        changes
     }
 
     /// The source lines of the rules in force, as far as they are known.
@@ -159,13 +193,37 @@ impl NetworkState {
         &self.bridges
     }
 
-    /// The first other member that holds an address.
+    /// The first other member that holds an address: who is out holds nothing, whatever its record says.
     pub(crate) fn holder(&self, ip: IpAddr, except: Address) -> Option<Address> {
         self.held
             .range((ip, Address::NULL)..)
             .take_while(|(held, _)| *held == ip)
             .map(|(_, member)| *member)
             .find(|member| *member != except)
+    }
+
+    /// Whether the pools give an address only when nothing else is left: a member that is out may come back for it, or
+    /// somebody is about to give it to another.
+    pub(crate) fn is_spoken_for(&self, now: i64, ip: IpAddr, except: Address) -> bool {
+        let mut written = self.written.range((ip, Address::NULL)..).take_while(|(written, _)| *written == ip);
+        written.any(|(_, member)| *member != except)
+            || self.freed.get(&ip).is_some_and(|at| (0..FREED).contains(&now.saturating_sub(*at)))
+    }
+
+    /// Whether there is any such address.
+    pub(crate) fn has_spoken_for(&self) -> bool {
+        !self.written.is_empty() || !self.freed.is_empty()
+    }
+
+    /// Notes addresses that were taken from a member on purpose: the pools must not hand them out before whoever did that
+    /// has given them to another. Without this, two members could not swap addresses.
+    pub(crate) fn note_freed(&mut self, now: i64, ips: impl IntoIterator<Item = IpAddr>) {
+        self.freed.retain(|_, at| (0..FREED).contains(&now.saturating_sub(*at)));
+        for ip in ips {
+            if self.freed.len() < MAX_FREED {
+                self.freed.insert(ip, now);
+            }
+        }
     }
 
     pub(crate) fn live(&self, member: Address) -> Option<&Live> {
@@ -197,7 +255,8 @@ impl NetworkState {
     pub(crate) fn put(&mut self, member: Member) {
         let address = member.address;
         self.forget_indexes(address);
-        self.held.extend(member.ip_assignments.iter().map(|ip| (*ip, address)));
+        let addresses = if member.authorized { &mut self.held } else { &mut self.written };
+        addresses.extend(member.ip_assignments.iter().map(|ip| (*ip, address)));
         if member.active_bridge {
             self.bridges.insert(address);
         }
@@ -213,6 +272,7 @@ impl NetworkState {
         if let Some(old) = self.members.get(&address) {
             for ip in &old.ip_assignments {
                 self.held.remove(&(*ip, address));
+                self.written.remove(&(*ip, address));
             }
             self.bridges.remove(&address);
             self.strangers.remove(&(old.creation_time, address));
@@ -224,6 +284,7 @@ impl NetworkState {
     fn remove(&mut self, address: Address) -> Option<Member> {
         self.forget_indexes(address);
         self.live.remove(&address);
+        self.logins_here.remove(&address);
         self.members.remove(&address)
     }
 
@@ -312,7 +373,7 @@ impl NetworkState {
             return Ok(false);
         }
         record.revision += 1;
-        let mut changes = vec![Change::PutNetwork { network: record.id, record: record.to_json() }];
+        let mut changes = vec![self.put_record(&record)];
         changes.extend(also);
         store.commit(&changes)?;
         let same_rules = record.rules_source == self.record.rules_source

@@ -1,8 +1,8 @@
 //! The fields that decide who gets in are read strictly: a value of another type than the field has is refused, and nothing
 //! of the request is applied. `{"private": "yes"}` once made a network public.
 //!
-//! All other fields keep the lenient conversions that existing tools rely on. `null` is "not given", as if the field were
-//! not there.
+//! What can only mean one thing is taken, as zerotier-one takes it: 1 and 0 for a flag, a number as text. All other fields
+//! keep the lenient conversions that existing tools rely on. `null` is "not given", as if the field were not there.
 
 use serde_json::{Map, Value};
 
@@ -57,7 +57,9 @@ pub(crate) fn member(body: &mut Map<String, Value>) -> Result<(), HttpReply> {
 
 fn check(body: &mut Map<String, Value>, fields: &[(&str, Wanted)]) -> Result<(), HttpReply> {
     for (field, wanted) in fields {
-        let Some(value) = body.get(*field) else { continue };
+        let Some(value) = body.get_mut(*field) else { continue };
+        wanted.settle(value);
+        let value = &*value;
         if value.is_null() {
             // The window's default has no other name.
             if *field != "certificateTimeoutWindowSize" {
@@ -77,6 +79,24 @@ fn check(body: &mut Map<String, Value>, fields: &[(&str, Wanted)]) -> Result<(),
 type Misfit = (String, String, &'static str);
 
 impl Wanted {
+    /// Gives what has another type but only one meaning the type it should have.
+    fn settle(self, value: &mut Value) {
+        match (self, &mut *value) {
+            (Self::Flag, value) => settle_flag(value),
+            (Self::Count, Value::String(text)) => {
+                if let Ok(number) = text.trim().parse::<u64>() {
+                    *value = number.into();
+                }
+            }
+            (Self::Capabilities, Value::Array(list)) => {
+                for default in list.iter_mut().filter_map(|entry| entry.get_mut("default")) {
+                    settle_flag(default);
+                }
+            }
+            _ => {}
+        }
+    }
+
     fn fits(self, value: &Value) -> Result<(), Misfit> {
         let unless = |fits: bool, expected| {
             if fits { Ok(()) } else { Err((String::new(), describe(value), expected)) }
@@ -126,6 +146,17 @@ impl Wanted {
 
 const FLAG: &str = "true or false";
 
+fn settle_flag(value: &mut Value) {
+    let flag = match &*value {
+        Value::Number(number) if number.as_f64() == Some(1.0) => true,
+        Value::Number(number) if number.as_f64() == Some(0.0) => false,
+        Value::String(text) if text == "1" || text.eq_ignore_ascii_case("true") => true,
+        Value::String(text) if text == "0" || text.eq_ignore_ascii_case("false") => false,
+        _ => return,
+    };
+    *value = flag.into();
+}
+
 fn each(list: &[Value], fits: impl Fn(&Value) -> bool, expected: &'static str) -> Result<(), Misfit> {
     match list.iter().enumerate().find(|(_, entry)| !fits(entry)) {
         None => Ok(()),
@@ -134,7 +165,7 @@ fn each(list: &[Value], fits: impl Fn(&Value) -> bool, expected: &'static str) -
 }
 
 /// A value as people are told of it.
-fn describe(value: &Value) -> String {
+pub(crate) fn describe(value: &Value) -> String {
     const SHOWN: usize = 40;
     match value {
         Value::Null => "null".into(),

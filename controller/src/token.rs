@@ -40,6 +40,8 @@ pub(crate) struct Tokens {
     by_id: BTreeMap<TokenId, JoinToken>,
     /// Addresses that tokens give, whether they are still good or not.
     addresses: BTreeSet<(IpAddr, TokenId)>,
+    /// Those made by this process, and so by its clock.
+    fresh: BTreeSet<TokenId>,
 }
 
 impl Tokens {
@@ -55,14 +57,29 @@ impl Tokens {
         self.by_id.len()
     }
 
+    /// Whether this process made a token.
+    pub(crate) fn is_fresh(&self, id: TokenId) -> bool {
+        self.fresh.contains(&id)
+    }
+
+    /// Notes that this process made a token.
+    pub(crate) fn note_fresh(&mut self, id: TokenId) {
+        self.fresh.insert(id);
+    }
+
     /// Takes a token in, in place of one of the same ID.
     pub(crate) fn put(&mut self, token: JoinToken) {
-        self.remove(token.id);
+        self.forget_addresses(token.id);
         self.addresses.extend(token.ips.iter().map(|ip| (*ip, token.id)));
         self.by_id.insert(token.id, token);
     }
 
     pub(crate) fn remove(&mut self, id: TokenId) {
+        self.forget_addresses(id);
+        self.fresh.remove(&id);
+    }
+
+    fn forget_addresses(&mut self, id: TokenId) {
         if let Some(old) = self.by_id.remove(&id) {
             for ip in &old.ips {
                 self.addresses.remove(&(*ip, id));

@@ -78,6 +78,7 @@ pub struct Daemon {
     machine_id: PathBuf,
     child: Option<Child>,
     detached: bool,
+    environment: Vec<(String, String)>,
 }
 
 impl Daemon {
@@ -105,7 +106,13 @@ impl Daemon {
             machine_id,
             child: None,
             detached: false,
+            environment: Vec::new(),
         })
+    }
+
+    /// Sets a variable of the process's environment, from its next start on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Changes one of the settings in the home's `local.conf`. A running node reads the file again by itself.
@@ -128,7 +135,17 @@ impl Daemon {
         let address = planet::address(&home)?;
         let log = lab_dir.join(format!("{}.log", host.name));
         let machine_id = machine_id(lab_dir, host);
-        Ok(Self { host: Arc::clone(host), seat, address, home, log, machine_id, child: None, detached: true })
+        Ok(Self {
+            host: Arc::clone(host),
+            seat,
+            address,
+            home,
+            log,
+            machine_id,
+            child: None,
+            detached: true,
+            environment: Vec::new(),
+        })
     }
 
     /// Its home directory.
@@ -252,6 +269,7 @@ impl Daemon {
             command.arg("--machine-id").arg(&self.machine_id);
         }
         command.arg("-U").arg(&self.home);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(std::process::Stdio::null()).stdout(log.try_clone()?).stderr(log);
         // A terminal's interrupt is for the lab, which then ends its daemons in order.
         command.process_group(0);

@@ -19,10 +19,24 @@ fn main() -> ExitCode {
             ExitCode::from(status)
         }
         Command::Version => {
-            println!("{}", env!("CARGO_PKG_VERSION"));
+            print_version();
             ExitCode::SUCCESS
         }
         Command::Run(options) => run(&options),
+    }
+}
+
+/// Prints our version. Who calls us by the old name means to know whether we are recent enough, and gets the version that is
+/// spoken; ours then is a line of its own, where nobody reads a number from.
+fn print_version() {
+    let program = std::env::args_os().next().map(std::path::PathBuf::from);
+    let old_name = program.as_deref().and_then(std::path::Path::file_name) == Some("zerotier-one".as_ref());
+    if old_name {
+        let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
+        println!("{major}.{minor}.{revision}");
+        eprintln!("ztnode {}", env!("CARGO_PKG_VERSION"));
+    } else {
+        println!("{}", env!("CARGO_PKG_VERSION"));
     }
 }
 

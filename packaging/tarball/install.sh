@@ -118,8 +118,14 @@ adopt_placed_home() {
     if [ -d "$root$old_home" ] && [ ! -L "$root$old_home" ] && [ -f "$root$old_home/identity.secret" ] &&
         [ ! -e "$root$old_home/zerotier-one.port" ] && [ ! -e "$root$home/identity.secret" ]; then
         mkdir -p "$root$home"
-        cp -a "$root$old_home/." "$root$home/"
-        rm -rf "$root$old_home"
+        # The secret comes last, in one step: broken off before, all is done again.
+        (cd "$root$old_home" && find . -mindepth 1 -maxdepth 1 ! -name identity.secret -exec cp -a {} "$root$home/" \;)
+        : >"$root$home/old-name"
+        cp -a "$root$old_home/identity.secret" "$root$home/.identity.secret.new"
+        sync
+        mv "$root$home/.identity.secret.new" "$root$home/identity.secret"
+        mv "$root$old_home" "$root$old_home.taken"
+        rm -rf "$root$old_home.taken"
         ln -s ztnode "$root$old_home"
         say "the identity placed in $old_home is used; it is in $home now"
     fi
@@ -154,10 +160,8 @@ install_it() {
         link ../bin/ztnode-cli "$prefix/sbin/zerotier-idtool"
         link ztnode.service "$units/zerotier-one.service"
         put 644 "$here/zerotier-names/sysusers.conf" "$sysusers/ztnode-zerotier-one.conf"
-        put 644 "$here/tmpfiles.d/ztnode-zerotier-one.conf" "$tmpfiles/ztnode-zerotier-one.conf"
-        if [ -z "$root" ] && command -v systemd-sysusers >/dev/null; then
-            systemd-sysusers "$here/zerotier-names/sysusers.conf"
-        fi
+        put 644 "$here/zerotier-names/ztnode-old-home.service" "$units/ztnode-old-home.service"
+        [ "$here" = "$records" ] || put 755 "$here/zerotier-names/old-names" "$prefix/share/ztnode/zerotier-names/old-names"
     fi
     # What an older version had and this one has not.
     if [ -e "$records/files" ]; then
@@ -171,7 +175,7 @@ install_it() {
         mkdir -p $home
         chown ztnode:ztnode $home
         chmod 750 $home
-        if [ -n "$names" ] && [ ! -e $old_home ]; then ln -s ztnode $old_home; fi
+        if [ -n "$names" ]; then "$here/zerotier-names/old-names" apply; fi
     fi
     start_it
 }
@@ -219,6 +223,8 @@ uninstall_it() {
         if running_systemd; then
             systemctl disable --now --quiet ztnode.service 2>/dev/null || true
         fi
+        undo_names=$records/zerotier-names/old-names
+        if [ -z "$root" ] && [ -x "$undo_names" ]; then "$undo_names" undo; fi
         # The list is read as a whole first: this script is in it.
         sort -r "$records/files" | while read -r file; do
             rm -f "$root$file"
@@ -232,14 +238,20 @@ uninstall_it() {
         if running_systemd; then systemctl daemon-reload; fi
         say "removed"
     fi
+    if [ "$(readlink "$root$old_home")" = ztnode ]; then rm -f "$root$old_home"; fi
     if [ -n "$purge" ]; then
+        if [ -e "$root$home/old-name" ] && [ ! -e "$root$old_home" ]; then
+            mkdir -m 700 "$root$old_home"
+            for name in identity.secret identity.public controller.d; do
+                if [ -e "$root$home/$name" ]; then mv "$root$home/$name" "$root$old_home/$name"; fi
+            done
+            say "the identity and the controller's networks are kept in $old_home; delete it to forget them"
+        fi
         rm -rf "$root$home"
         say "identity, networks and settings in $home are deleted"
     elif [ -d "$root$home" ]; then
         say "identity, networks and settings stay in $home; uninstall --purge deletes them"
     fi
-    # Only a link; what it leads to is spoken of above.
-    if [ "$(readlink "$root$old_home")" = ztnode ]; then rm -f "$root$old_home"; fi
     exit 0
 }
 

@@ -111,6 +111,8 @@ check "zerotier-cli answers" inside zerotier-cli info
 check "zerotier-idtool answers" inside zerotier-idtool validate /var/lib/zerotier-one/identity.public
 check "zerotier-one.service is the service" inside systemctl is-active zerotier-one.service
 check "the old home leads to the new one" inside test -s /var/lib/zerotier-one/authtoken.secret
+check "a copy of the old home holds the node" inside sh -c 'cp -a /var/lib/zerotier-one /root/copied && test -s /root/copied/identity.secret && test -s /root/copied/controller.d/controller.sqlite'
+check "its group may use the node" inside sh -c 'useradd --groups zerotier-one guest && su -s /bin/sh guest -c "ztnode-cli info"'
 check "files can be given to its user" inside sh -c 'touch /root/x && chown zerotier-one:zerotier-one /root/x'
 before=$(main_pid)
 check "it restarts under its old name" inside systemctl restart zerotier-one.service
@@ -119,7 +121,8 @@ check "are removed" inside dpkg -P ztnode-zerotier-names
 check "without a trace" not inside sh -c 'ls -d /usr/sbin/zerotier* /var/lib/zerotier-one 2>/dev/null | grep .'
 check "and the service runs on" inside systemctl is-active ztnode.service
 check "is purged" inside dpkg -P ztnode
-check "purge deletes the identity" not inside ls -d /var/lib/ztnode
+check "purge deletes the home" not inside ls -d /var/lib/ztnode
+check "but not an identity that was used by the old name" inside test -s /var/lib/zerotier-one/identity.secret
 check "and leaves no unit behind" not inside systemctl cat ztnode.service
 off
 

@@ -21,4 +21,10 @@ pub enum ControllerCommand {
         /// File that `backup` wrote
         file: PathBuf,
     },
+    /// Take over what is newer in a zerotier-one controller's files in controller.d
+    #[command(
+        after_help = "Only files that were changed after the last time are taken over; they replace what is \
+                            here. Everything else stays.\n\nExample:\n  ztnode-cli controller import"
+    )]
+    Import,
 }

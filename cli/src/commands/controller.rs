@@ -15,7 +15,7 @@ use crate::text;
 use crate::transport::Reply;
 use crate::validate::is_hex;
 
-/// `controller status|backup|restore`.
+/// `controller status|backup|restore|import`.
 ///
 /// The tool itself reads and writes the file: it may go where the service, in its sandbox, cannot.
 ///
@@ -24,6 +24,7 @@ use crate::validate::is_hex;
 pub fn run(session: &Session, command: ControllerCommand, io: &mut Io<'_>) -> Outcome {
     let (done, file) = match command {
         ControllerCommand::Status => return status(session, io),
+        ControllerCommand::Import => return import(session, io),
         ControllerCommand::Backup { file } => {
             backup(session, &file)?;
             ("written to", file)
@@ -94,6 +95,18 @@ fn restore(session: &Session, file: &Path) -> Result<(), Failure> {
         Failure::error(format!("{program}: cannot reach the service: {reason}")).hint(session.remedy(&reason))
     })?;
     accepted(session, path, &reply).map(drop)
+}
+
+fn import(session: &Session, io: &mut Io<'_>) -> Outcome {
+    let report = request(session, Method::POST, "/controller/import", Some(&json!({})))?;
+    if session.common.json {
+        return print(&report, io);
+    }
+    let [networks, members] = ["networks", "members"].map(|field| text::json::int(&report, field));
+    for file in text::json::items(&report, "skipped").iter().filter_map(Value::as_str) {
+        writeln!(io.err, "{}: {} is no record and was left out", session.program, text::printable(file))?;
+    }
+    Ok(writeln!(io.out, "controller took over {networks} networks and {members} members")?)
 }
 
 fn status(session: &Session, io: &mut Io<'_>) -> Outcome {

@@ -72,9 +72,56 @@ pub fn examine(status: &Value, networks: &[Value], peers: &[Value]) -> Vec<Findi
     let settings = &status["config"]["settings"];
     findings.extend(buffers(&settings["udpBuffers"]));
     findings.extend(offloads(&settings["udpOffloads"]));
+    findings.extend(certificates(&status["certificateLead"]));
+    findings.extend(unsaved(&status["unsaved"]));
+    findings.extend(names(&status["unknownSettings"]));
     findings.extend(networks.iter().filter_map(port));
     findings.extend(peers.iter().flat_map(paths));
     findings
+}
+
+/// Networks of this controller whose certificates run ahead of a clock that was set back.
+fn certificates(leads: &Value) -> Vec<Finding> {
+    let leads = leads.as_object().into_iter().flatten();
+    let of = |(network, lead): (&String, &Value)| {
+        let text = format!(
+            "certificates are {} ahead of this machine's clock, which was set back; members drop older ones, so they run on",
+            span(lead.as_i64().unwrap_or_default())
+        );
+        let remedy = format!(
+            "nothing, unless the other members' clocks matter to you; to start over, `curl -X DELETE -H \"X-ZT1-Auth: $(cat authtoken.secret)\" http://127.0.0.1:9993/controller/network/{network}/lead`, after which every member has to leave and join again"
+        );
+        finding(Level::Note, &format!("network {network}"), text, remedy)
+    };
+    leads.map(of).collect()
+}
+
+/// A time in the largest unit of which there are two.
+fn span(milliseconds: i64) -> String {
+    let seconds = milliseconds / 1000;
+    for (unit, length) in [("days", 86_400), ("hours", 3600), ("minutes", 60)] {
+        if seconds >= 2 * length {
+            return format!("{} {unit}", seconds / length);
+        }
+    }
+    format!("{seconds} seconds")
+}
+
+/// Files that cannot be written.
+fn unsaved(files: &Value) -> Vec<Finding> {
+    let files = files.as_array().into_iter().flatten();
+    let of = |file: &Value| {
+        let text = format!("{} cannot be written: {}", json::text(file, "path"), json::text(file, "error"));
+        let remedy = "make room, or give the file and its folder back to the user that ztnode runs as; it is tried again every half minute";
+        finding(Level::Bad, "state", text, remedy)
+    };
+    files.map(of).collect()
+}
+
+/// Names in local.conf that mean nothing.
+fn names(lines: &Value) -> Vec<Finding> {
+    let lines = lines.as_array().into_iter().flatten().filter_map(Value::as_str);
+    lines.map(|line| finding(Level::Note, "local.conf", line, "correct the name, or take it out")).collect()
 }
 
 fn buffers(buffers: &Value) -> Vec<Finding> {
@@ -256,6 +303,23 @@ mod tests {
         assert!(text.contains("datagrams of 8952 octets (default"));
         assert!(text.contains("datagrams of 1400 octets, as configured"));
         assert_eq!(json(&findings).as_array().unwrap().len(), findings.len());
+    }
+
+    #[test]
+    fn what_the_node_cannot_help_is_told() {
+        let status = json!({"online": true,
+            "certificateLead": {"1c33c1ced07ac85d": 315_360_000_000_i64},
+            "unsaved": [{"path": "/var/lib/ztnode/planet", "error": "No space left on device"}],
+            "unknownSettings": ["settings.lowBandwidthMod is no setting and has no effect; did you mean lowBandwidthMode?"]});
+        let findings = examine(&status, &[], &[]);
+        let text = report(&findings);
+        assert!(
+            text.contains("note  network 1c33c1ced07ac85d: certificates are 3650 days ahead of"),
+            "{text}"
+        );
+        assert!(text.contains("/controller/network/1c33c1ced07ac85d/lead"), "{text}");
+        assert!(text.contains("state: /var/lib/ztnode/planet cannot be written: No space left"), "{text}");
+        assert!(text.contains("local.conf: settings.lowBandwidthMod is no setting"), "{text}");
     }
 
     #[test]

@@ -2,9 +2,13 @@
 //!
 //! Specification: VL2 controller, storage (file backend).
 
+#[cfg(feature = "sqlite")]
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+#[cfg(feature = "sqlite")]
+use std::time::SystemTime;
 
 use protocol::{Address, NetworkId};
 use serde_json::{Map, Value};
@@ -29,6 +33,59 @@ pub struct ImportReport {
 /// [`StoreError::Import`] for a record that is no JSON object (naming it; nothing is imported then),
 /// [`StoreError::Io`] for a file that cannot be read, and what the store answers.
 pub fn import_json_dir(dir: &Path, store: &mut dyn Store) -> Result<ImportReport, StoreError> {
+    import(dir, store, &|_| true)
+}
+
+/// [`import_json_dir`] of those files only that were changed after `since`, and of networks that the store lacks. What is in
+/// the store otherwise stays.
+///
+/// # Errors
+/// As there.
+#[cfg(feature = "sqlite")]
+pub(super) fn import_newer(
+    dir: &Path,
+    store: &mut dyn Store,
+    since: SystemTime,
+) -> Result<ImportReport, StoreError> {
+    let known: BTreeSet<NetworkId> = store.load()?.networks.into_iter().map(|(id, _)| id).collect();
+    let lacks = |file: &Path| id_in_name::<NetworkId>(file, 16).is_some_and(|id| !known.contains(&id));
+    import(dir, store, &|file| is_newer(file, since) || lacks(file))
+}
+
+/// The records below `dir` that were changed after `since`.
+///
+/// # Errors
+/// [`StoreError::Io`].
+#[cfg(feature = "sqlite")]
+pub(super) fn newer_records(dir: &Path, since: SystemTime) -> Result<Vec<PathBuf>, StoreError> {
+    let networks = dir.join("network");
+    let mut newer = Vec::new();
+    if !networks.is_dir() {
+        return Ok(newer);
+    }
+    for file in files(&networks)? {
+        if id_in_name::<NetworkId>(&file, 16).is_none() {
+            continue;
+        }
+        let members = file.with_extension("").join("member");
+        let members = if members.is_dir() { files(&members)? } else { Vec::new() };
+        let members = members.into_iter().filter(|file| id_in_name::<Address>(file, 10).is_some());
+        newer.extend(std::iter::once(file).chain(members).filter(|file| is_newer(file, since)));
+    }
+    Ok(newer)
+}
+
+/// A file whose time cannot be told is not new.
+#[cfg(feature = "sqlite")]
+fn is_newer(file: &Path, since: SystemTime) -> bool {
+    fs::metadata(file).and_then(|meta| meta.modified()).is_ok_and(|at| at > since)
+}
+
+fn import(
+    dir: &Path,
+    store: &mut dyn Store,
+    wanted: &dyn Fn(&Path) -> bool,
+) -> Result<ImportReport, StoreError> {
     let mut report = ImportReport::default();
     let mut changes = Vec::new();
     let networks = dir.join("network");
@@ -45,14 +102,16 @@ pub fn import_json_dir(dir: &Path, store: &mut dyn Store) -> Result<ImportReport
             report.skipped.push(file);
             continue;
         };
-        changes.push(Change::PutNetwork { network, record: Value::Object(record) });
-        report.networks += 1;
+        if wanted(&file) {
+            changes.push(Change::PutNetwork { network, record: Value::Object(record) });
+            report.networks += 1;
+        }
         // The member folder is named like the file, whatever the case of its letters.
         let members = file.with_extension("").join("member");
         if !members.is_dir() {
             continue;
         }
-        for file in files(&members)? {
+        for file in files(&members)?.into_iter().filter(|file| wanted(file)) {
             let record = match id_in_name::<Address>(&file, 10) {
                 Some(member) => read(&file, 10)?.map(|record| (member, record)),
                 None => None,

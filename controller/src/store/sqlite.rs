@@ -1,10 +1,12 @@
 //! Records in one SQLite file.
 
+mod imported;
+
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use protocol::{Address, NetworkId};
 use rusqlite::{Connection, OpenFlags, params};
@@ -355,6 +357,7 @@ fn create(path: &Path, json_dir: Option<&Path>) -> Result<Option<ImportReport>, 
         },
         None => None,
     };
+    store.note_imported(SystemTime::now())?;
     // Closing the last connection empties the log into the file.
     drop(store);
     let io = |source| StoreError::Io { doing: "create", path: path.to_owned(), source };

@@ -160,6 +160,18 @@ impl JoinToken {
         Self { used: self.used.saturating_add(1), last_used: now, ..self.clone() }
     }
 
+    /// It, when the clock it was made by was wrong by so much, ms.
+    pub(crate) fn shifted(&self, by: i64) -> Self {
+        let moved = |at: i64| if at > 0 { at.saturating_add(by).max(1) } else { at };
+        Self {
+            created: moved(self.created),
+            expires: moved(self.expires),
+            revoked: moved(self.revoked),
+            last_used: moved(self.last_used),
+            ..self.clone()
+        }
+    }
+
     /// A token as stored; `None` if the record is none: such a token lets nobody in.
     pub(crate) fn from_stored(id: TokenId, record: &Map<String, Value>) -> Option<Self> {
         let field = |key: &str| record.get(key);

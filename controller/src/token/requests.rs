@@ -13,6 +13,7 @@ use super::{DEFAULT_LIFETIME, JoinToken, MAX_LIFETIME, MAX_NAME, MAX_TOKENS, MAX
 use crate::controller::Controller;
 use crate::http::{HttpReply, Outcome, object};
 use crate::state::NetworkState;
+use crate::warnings::list_routes;
 
 /// A token that is over is still listed, and told apart from one that never was, for this long, ms: thirty days.
 const REMEMBERED: i64 = 30 * 86_400_000;
@@ -61,8 +62,10 @@ impl Controller {
         let (token, text) = JoinToken::create(id, &mut self.random, now, terms);
         let mut shown = show(now, network, &token, Vec::new());
         state.save_token(self.store.as_mut(), token, &forgotten)?;
+        state.note_fresh_token(id);
         shown["token"] = json!(*text);
-        tracing::info!(%network, token = %id, "join token made");
+        let by = &self.origin.by;
+        tracing::info!(%network, token = %id, by, "join token made");
         Ok(HttpReply::ok(shown))
     }
 
@@ -73,7 +76,8 @@ impl Controller {
         if token.revoked == 0 {
             token.revoked = now;
             state.save_token(self.store.as_mut(), token.clone(), &[])?;
-            tracing::info!(%network, token = %id, "join token revoked");
+            let by = &self.origin.by;
+            tracing::info!(%network, token = %id, by, "join token revoked");
         }
         Ok(HttpReply::ok(show(now, network, &token, members(state, id))))
     }
@@ -117,10 +121,9 @@ fn check_addresses(now: i64, state: &NetworkState, ips: &[IpAddr]) -> Result<(),
     let routes = &state.record.routes;
     for ip in ips {
         if !routes.iter().any(|route| route.target.contains(*ip)) {
-            let known: Vec<String> = routes.iter().map(|route| route.target.to_string()).collect();
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
             return Err(wrong(format!(
-                "ipAssignments: {ip} is in no route of the network, so that no member could use it; its routes: {known}"
+                "ipAssignments: {ip} is in no route of the network, so that no member could use it; its routes: {}",
+                list_routes(routes)
             )));
         }
         if let Some(holder) = state.holder(*ip, protocol::Address::NULL) {

@@ -32,6 +32,10 @@ fn check(f: &mut Fixture) {
     let mut holders = BTreeMap::new();
     let members = f.get(&format!("/unstable/controller/network/{NETWORK}/member"));
     for member in members["data"].as_array().unwrap() {
+        if member["authorized"] == false {
+            // What its record still has is not its own.
+            continue;
+        }
         for ip in member["ipAssignments"].as_array().unwrap() {
             let earlier = holders.insert(ip.to_string(), member["id"].to_string());
             assert_eq!(earlier, None, "{ip} is held by {} too", member["id"]);
@@ -79,6 +83,7 @@ proptest! {
                 }
                 Step::Deauthorize(m) => {
                     f.post(&member_path(u64::from(m) + 1), json!({"authorized": false}));
+                    given.remove(&m);
                 }
                 Step::Pools(start, size) => {
                     f.post(&path, json!({"ipAssignmentPools": [

@@ -111,14 +111,25 @@ impl Fixture {
         reply.body.unwrap()
     }
 
+    /// The record that comes of it.
     pub(crate) fn post(&mut self, path: &str, body: Value) -> Value {
         self.post_acting(path, body).0
+    }
+
+    /// What the answer warns of.
+    pub(crate) fn warned(&mut self, path: &str, body: Value) -> Vec<String> {
+        let (reply, _) = self.http("POST", path, &body.to_string());
+        assert_eq!(reply.status, 200, "POST {path} {body}: {:?}", reply.body);
+        let list = reply.body.unwrap().get("warnings").cloned().unwrap_or_else(|| json!([]));
+        serde_json::from_value(list).unwrap()
     }
 
     pub(crate) fn post_acting(&mut self, path: &str, body: Value) -> (Value, Vec<Action>) {
         let (reply, actions) = self.http("POST", path, &body.to_string());
         assert_eq!(reply.status, 200, "POST {path} {body}: {:?}", reply.body);
-        (reply.body.unwrap(), actions)
+        let mut record = reply.body.unwrap();
+        record.as_object_mut().unwrap().remove("warnings");
+        (record, actions)
     }
 
     pub(crate) fn authorize(&mut self, member: u64) -> Vec<Action> {

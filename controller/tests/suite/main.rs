@@ -2,7 +2,9 @@
 // Helpers of tests may unwrap like the tests themselves.
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
 mod allocation;
+mod clock;
 mod common;
 mod http;
 mod leases;

@@ -269,6 +269,65 @@ fn zerotier_one_records_are_taken_over() {
     assert_eq!(f.get(&format!("/controller/network/{NETWORK}"))["name"], "new");
 }
 
+/// Files that come or change later, as when somebody copies a backup of zerotier-one's folder back, are noticed and can be taken
+/// over.
+#[test]
+fn later_files_are_noticed() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path();
+    let file = |id: &str| home.join(format!("network/{id}.json"));
+    let named = |name: &str, id: &str| json!({"id": id, "name": name, "private": false});
+    let (first, second) = (NETWORK.to_string(), "6ea36cee7f000002");
+    write(file(&first), &named("old", &first));
+    let path = home.join("controller.sqlite3");
+    let (mut store, report) = SqliteStore::open_importing(&path, home).unwrap();
+    assert_eq!(report.unwrap().networks, 1);
+    assert!(store.newer_records(home).unwrap().is_empty());
+    drop(store);
+    let mut f = Fixture::over(Box::new(SqliteStore::open(&path).unwrap()));
+    f.post(&format!("/controller/network/{NETWORK}"), json!({"name": "ours"}));
+    drop(f);
+
+    // A minute later: a record is changed, one is new, and one has a member more.
+    let later = |path: &Path| {
+        let at = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+        fs::File::options().write(true).open(path).unwrap().set_modified(at).unwrap();
+    };
+    write(file(second), &named("second", second));
+    let member = home.join(format!("network/{NETWORK}/member/1122334455.json"));
+    write(member.clone(), &json!({"id": "1122334455", "authorized": true}));
+    for path in [&file(second), &member] {
+        later(path);
+    }
+    let mut store = SqliteStore::open(&path).unwrap();
+    assert_eq!(store.newer_records(home).unwrap(), [member.clone(), file(second)]);
+    let report = store.import_newer(home).unwrap();
+    assert_eq!((report.networks, report.members), (1, 1));
+    drop(store);
+    let mut f = Fixture::over(Box::new(SqliteStore::open(&path).unwrap()));
+    assert_eq!(f.get(&format!("/controller/network/{NETWORK}"))["name"], "ours", "the file is older");
+    assert_eq!(f.get(&format!("/controller/network/{second}"))["name"], "second");
+    assert_eq!(f.get(&member_path(0x11_2233_4455))["authorized"], true);
+    drop(f);
+    // A file in the future goes on being newer; one of now does not.
+    for path in [&file(second), &member] {
+        fs::File::options()
+            .write(true)
+            .open(path)
+            .unwrap()
+            .set_modified(std::time::SystemTime::now())
+            .unwrap();
+    }
+    assert!(SqliteStore::open(&path).unwrap().newer_records(home).unwrap().is_empty());
+    // A damaged one changes nothing.
+    fs::write(&member, b"{").unwrap();
+    later(&member);
+    let mut store = SqliteStore::open(&path).unwrap();
+    let before = store.load().unwrap();
+    assert!(matches!(store.import_newer(home), Err(StoreError::Import { .. })));
+    assert_eq!(store.load().unwrap(), before);
+}
+
 #[test]
 fn a_broken_record_stops_the_import() {
     let folder = tempfile::tempdir().unwrap();

@@ -241,6 +241,7 @@ impl Core {
         answer.push(Verb::Hello as u8);
         answer.extend_from_slice(&packet::id(data).to_be_bytes());
         answer.push(error_code::IDENTITY_COLLISION);
+        self.count_error(error_code::IDENTITY_COLLISION);
         keys.armor(&mut answer, Suite::Salsa);
         if self.may_send(now, via, answer.len()) {
             self.put(now, Some(via.socket), via.remote, None, &answer);
@@ -276,6 +277,9 @@ impl Core {
             // A path that is not known yet is measured the next time.
             if let Some(path) = self.topology.paths.get_mut(&incoming.via) {
                 path.sample_latency(rtt);
+            }
+            if let Some(peer) = self.topology.peers.get_mut(&source) {
+                peer.latencies.add(rtt);
             }
             if let Some(surface) = ok.seen_as {
                 self.surface_reported(now, source, incoming.via, surface);

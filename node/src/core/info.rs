@@ -39,6 +39,10 @@ pub struct Counters {
     pub packets_in: [u64; 32],
     /// Packets by verb byte (0..32), sent.
     pub packets_out: [u64; 32],
+    /// ERRORs by code (0..16), received.
+    pub errors_in: [u64; 16],
+    /// ERRORs by code (0..16), sent.
+    pub errors_out: [u64; 16],
     /// UDP payload bytes received.
     pub bytes_in: u64,
     /// UDP payload bytes sent.
@@ -160,12 +164,35 @@ pub struct PeerInfo {
     pub protocol: u16,
     /// Round-trip time in milliseconds.
     pub latency_ms: Option<u32>,
+    /// All round-trip times that were measured.
+    pub latencies: Latencies,
     /// What it is to us.
     pub role: Role,
     /// Physical paths, dead ones included as long as they are remembered.
     pub paths: Vec<PathInfo>,
     /// Whether traffic goes through a TCP relay tunnel.
     pub tunneled: bool,
+}
+
+/// Upper ends of the classes in which round-trip times are counted, ms; what is longer has a class of its own.
+pub const LATENCY_CLASSES: [u32; 10] = [1, 3, 6, 10, 30, 60, 100, 300, 600, 1000];
+
+/// How often which round-trip time was measured.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Latencies {
+    /// By class, each without the shorter ones; the last one has no end.
+    pub counts: [u32; 11],
+    /// All of them together, ms.
+    pub sum: u64,
+}
+
+impl Latencies {
+    /// Counts one.
+    pub fn add(&mut self, rtt: u32) {
+        let class = LATENCY_CLASSES.partition_point(|end| *end < rtt);
+        self.counts[class] = self.counts[class].saturating_add(1);
+        self.sum = self.sum.saturating_add(rtt.into());
+    }
 }
 
 /// Where a path's datagram size comes from.

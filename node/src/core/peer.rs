@@ -13,6 +13,7 @@ use protocol::{Identity, scope};
 use super::event::Cipher;
 use super::extension::Extensions;
 use super::gate::Gate;
+use super::info::Latencies;
 use super::limits::{
     MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT, PUSH_BURST, PUSH_WINDOW, TRUST,
 };
@@ -87,6 +88,8 @@ pub struct Peer {
     pub extensions: Extensions,
     /// What it told about itself.
     pub version: RemoteVersion,
+    /// Round-trip times to it.
+    pub latencies: Latencies,
     /// Where it was reached.
     pub paths: Vec<PeerPath>,
     /// Last credited packet, direct or relayed; 0 for never.
@@ -135,6 +138,7 @@ impl Peer {
             keys: Arc::new(keys),
             sent,
             replay: Replay::default(),
+            latencies: Latencies::default(),
             extensions: Extensions::default(),
             version: RemoteVersion::default(),
             paths: Vec::new(),

@@ -43,6 +43,7 @@ impl Core {
                     version: (v.protocol != 0).then_some((v.major.into(), v.minor.into(), v.revision)),
                     protocol: v.protocol.into(),
                     latency_ms: peer.latency(now, paths),
+                    latencies: peer.latencies,
                     role: self.topology.role(*address),
                     tunneled: false,
                     paths: peer

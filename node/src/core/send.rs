@@ -344,6 +344,11 @@ impl Core {
         }
     }
 
+    /// Counts an ERROR that is sent.
+    pub(super) fn count_error(&mut self, code: u8) {
+        self.counters.errors_out[usize::from(code & 0x0f)] += 1;
+    }
+
     fn count_out(&mut self, verb: u8) {
         self.counters.packets_out[usize::from(verb & 0x1f)] += 1;
     }

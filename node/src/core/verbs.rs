@@ -75,6 +75,7 @@ impl Core {
 
     fn error(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let error = verbs::Error::parse(incoming.payload)?;
+        self.counters.errors_in[usize::from(error.code & 0x0f)] += 1;
         let from_controller = error.network.filter(|n| n.controller() == incoming.source);
         let asked_config = error.in_re_verb == Verb::NetworkConfigRequest as u8;
         // Frames are not kept in mind, and to send credentials once more changes nothing. Everything else has to answer us: one
@@ -206,6 +207,7 @@ impl Core {
         if !self.errors.allow(&(incoming.source, network, code), now, ERROR_GATE, 1) {
             return;
         }
+        self.count_error(code);
         let mut packet = self.begin(incoming.source, Verb::Error);
         packet.push(in_re as u8);
         packet.extend_from_slice(&incoming.id.to_be_bytes());

@@ -1,4 +1,5 @@
-//! The node's time: milliseconds since the Unix epoch that never run backwards.
+//! The node's time: milliseconds since the Unix epoch that never run backwards. Beside it, what the machine says it is, which
+//! may be set at any moment and is asked for by those only who compare it with what others wrote.
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -12,6 +13,11 @@ impl Clock {
     /// A clock that starts with the system's wall time.
     pub fn start() -> Self {
         Clock { offset: read(ClockId::CLOCK_REALTIME) - read(ClockId::CLOCK_BOOTTIME) }
+    }
+
+    /// What the machine says it is: it may jump.
+    pub fn wall() -> i64 {
+        read(ClockId::CLOCK_REALTIME)
     }
 
     /// Now.

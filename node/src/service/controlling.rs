@@ -5,8 +5,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use controller::store::{self, SqliteStore};
-use controller::{Action, Controller, HttpReply, StoreError};
+use controller::store::{self, ImportReport, SqliteStore};
+use controller::{Action, Controller, Counts, HttpReply, Origin, StoreError};
 use protocol::SecretIdentity;
 use tokio::sync::oneshot;
 
@@ -16,8 +16,13 @@ use super::supervisor::Pulse;
 
 /// Requests that may wait; a member whose request is dropped asks again.
 const QUEUE: usize = 1024;
-/// The controller looks at its clock at least this often.
+/// The controller goes round at least this often.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
+/// So often the wall clock is looked at while there are networks: one that is set must not be found out by members.
+const CLOCK_CHECK: Duration = Duration::from_secs(1);
+
+/// So long others wait for what they only show beside their own.
+const FACTS_TIME: Duration = Duration::from_millis(500);
 
 /// Name of the database in the controller's folder.
 const DATABASE: &str = "controller.sqlite";
@@ -29,6 +34,7 @@ enum Job {
         method: String,
         path: String,
         body: Vec<u8>,
+        origin: Origin,
         reply: oneshot::Sender<HttpReply>,
     },
     Backup {
@@ -39,9 +45,23 @@ enum Job {
         from: PathBuf,
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
+    Import {
+        by: String,
+        reply: oneshot::Sender<Result<ImportReport, StoreError>>,
+    },
+    Facts(oneshot::Sender<Facts>),
     /// Go round once.
     Nudge,
     Stop,
+}
+
+/// What others show of the controller.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// What it has done.
+    pub counts: Counts,
+    /// Networks whose certificates run ahead of the clock, and by how much, ms.
+    pub leads: serde_json::Value,
 }
 
 /// Access to the controller; clones share it.
@@ -78,8 +98,22 @@ impl ControllerHandle {
     /// # Errors
     /// [`Unavailable`].
     pub async fn http(&self, method: String, path: String, body: Vec<u8>) -> Result<HttpReply, Unavailable> {
+        self.http_by(method, path, body, Origin::default()).await
+    }
+
+    /// [`ControllerHandle::http`] by somebody who is known.
+    ///
+    /// # Errors
+    /// [`Unavailable`].
+    pub async fn http_by(
+        &self,
+        method: String,
+        path: String,
+        body: Vec<u8>,
+        origin: Origin,
+    ) -> Result<HttpReply, Unavailable> {
         let (reply, result) = oneshot::channel();
-        self.submit(Job::Http { method, path, body, reply })?;
+        self.submit(Job::Http { method, path, body, origin, reply })?;
         result.await.map_err(|_| Unavailable)
     }
 
@@ -103,6 +137,23 @@ impl ControllerHandle {
         result.await.map_err(|_| Unavailable)
     }
 
+    /// Takes over what a zerotier-one controller's files in our folder have that is newer than the last time.
+    ///
+    /// # Errors
+    /// [`Unavailable`]; inside, what the store says: nothing was taken over then.
+    pub async fn import(&self, by: String) -> Result<Result<ImportReport, StoreError>, Unavailable> {
+        let (reply, result) = oneshot::channel();
+        self.submit(Job::Import { by, reply })?;
+        result.await.map_err(|_| Unavailable)
+    }
+
+    /// What others show of it; nothing when it has no time.
+    pub async fn facts(&self) -> Option<Facts> {
+        let (reply, result) = oneshot::channel();
+        self.submit(Job::Facts(reply)).ok()?;
+        tokio::time::timeout(FACTS_TIME, result).await.ok()?.ok()
+    }
+
     /// Beaten whenever the thread goes round.
     pub fn pulse(&self) -> Pulse {
         self.pulse.clone()
@@ -120,9 +171,17 @@ impl ControllerHandle {
 }
 
 fn open(identity: &SecretIdentity, folder: &Path) -> Result<Controller, StoreError> {
-    let (store, report) = SqliteStore::open_importing(&folder.join(DATABASE), folder)?;
+    let (mut store, report) = SqliteStore::open_importing(&folder.join(DATABASE), folder)?;
     if let Some(report) = report {
         tracing::info!(?report, folder = %folder.display(), "took over the networks of a ZeroTier One controller");
+    }
+    let newer = store.newer_records(folder)?;
+    if let Some(first) = newer.first() {
+        tracing::warn!(
+            files = newer.len(),
+            first = %first.display(),
+            "files of a ZeroTier One controller are newer than what was taken over and have no effect; take them over by: ztnode-cli controller import"
+        );
     }
     Controller::open(identity.clone(), Box::new(store))
 }
@@ -165,6 +224,7 @@ impl Thread {
     fn run(&mut self, queue: &Receiver<Job>) {
         loop {
             self.pulse.beat();
+            self.look_at_the_clock();
             let now = self.clock.now();
             if let Some(controller) = &mut self.controller
                 && controller.next_deadline().is_some_and(|at| at <= now)
@@ -173,7 +233,7 @@ impl Thread {
                 self.carry_out(actions);
             }
             match queue.recv_timeout(self.sleep()) {
-                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Job::Stop) | Err(RecvTimeoutError::Disconnected) => return self.settle(),
                 Ok(job) => self.handle(job),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -183,10 +243,27 @@ impl Thread {
     fn sleep(&self) -> Duration {
         let deadline = self.controller.as_ref().and_then(Controller::next_deadline);
         let wait = deadline.map_or(i64::MAX, |at| at - self.clock.now());
-        Duration::from_millis(u64::try_from(wait).unwrap_or(0)).min(MAX_SLEEP)
+        let has_networks = self.controller.as_ref().is_some_and(|c| c.networks().next().is_some());
+        let longest = if has_networks { CLOCK_CHECK } else { MAX_SLEEP };
+        Duration::from_millis(u64::try_from(wait).unwrap_or(0)).min(longest)
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let now = self.clock.now();
+        if let Some(controller) = &mut self.controller {
+            let actions = controller.set_wall(now, Clock::wall());
+            self.carry_out(actions);
+        }
+    }
+
+    fn settle(&mut self) {
+        if let Some(Err(error)) = self.controller.as_mut().map(Controller::settle) {
+            tracing::warn!("the time of certificates is not kept exactly: {error}");
+        }
     }
 
     fn handle(&mut self, job: Job) {
+        self.look_at_the_clock();
         let now = self.clock.now();
         match job {
             Job::Engine(engine) => self.engine = Some(engine),
@@ -199,9 +276,9 @@ impl Thread {
                     controller.acknowledged(now, word);
                 }
             }
-            Job::Http { method, path, body, reply } => {
+            Job::Http { method, path, body, origin, reply } => {
                 let Some(controller) = &mut self.controller else { return };
-                let (answer, actions) = controller.http(now, &method, &path, &body);
+                let (answer, actions) = controller.http_by(now, &method, &path, &body, origin);
                 let _ = reply.send(answer);
                 self.carry_out(actions);
             }
@@ -211,14 +288,40 @@ impl Thread {
             Job::Restore { from, reply } => {
                 let _ = reply.send(self.restore(&from));
             }
+            Job::Import { by, reply } => {
+                let _ = reply.send(self.import(&by));
+            }
+            Job::Facts(reply) => {
+                if let Some(controller) = &self.controller {
+                    let facts = Facts { counts: controller.counts(), leads: controller.leads(now) };
+                    let _ = reply.send(facts);
+                }
+            }
             Job::Nudge | Job::Stop => {}
         }
     }
 
     fn restore(&mut self, from: &Path) -> Result<(), StoreError> {
+        let database = self.folder.join(DATABASE);
+        self.with_database_closed(|| store::restore(from, &database))
+    }
+
+    fn import(&mut self, by: &str) -> Result<ImportReport, StoreError> {
+        let folder = self.folder.clone();
+        let report =
+            self.with_database_closed(|| SqliteStore::open(&folder.join(DATABASE))?.import_newer(&folder))?;
+        tracing::info!(?report, folder = %folder.display(), by, "took over newer files of a ZeroTier One controller");
+        Ok(report)
+    }
+
+    fn with_database_closed<T>(
+        &mut self,
+        work: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.settle();
         // The database is locked while it is open. Whom it put out stays out.
         let legacy = self.controller.take().map(Controller::into_legacy);
-        let replaced = store::restore(from, &self.folder.join(DATABASE));
+        let replaced = work();
         match open(&self.identity, &self.folder) {
             Ok(mut controller) => {
                 if let Err(error) = controller.inherit(&legacy.unwrap_or_default()) {
@@ -228,7 +331,7 @@ impl Thread {
             }
             Err(error) => {
                 tracing::error!(%error, "the controller's database cannot be opened again");
-                return replaced.and(Err(error));
+                return replaced.and_then(|_| Err(error));
             }
         }
         replaced

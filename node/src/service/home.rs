@@ -44,6 +44,8 @@ pub const SETTINGS_FILE: &str = "local.conf";
 pub const TOKEN_FILE: &str = "authtoken.secret";
 /// Token that only opens `/metrics`.
 pub const METRICS_TOKEN_FILE: &str = "metricstoken.secret";
+/// The metrics, as text.
+pub const METRICS_FILE: &str = "metrics.prom";
 /// The controller's folder.
 pub const CONTROLLER_FOLDER: &str = "controller.d";
 
@@ -79,6 +81,7 @@ pub(super) const STATE_NAMES: &[&str] = &[
     SETTINGS_FILE,
     TOKEN_FILE,
     METRICS_TOKEN_FILE,
+    METRICS_FILE,
     CONTROLLER_FOLDER,
     "planet.key",
     "app",
@@ -366,7 +369,7 @@ impl Home {
     /// It cannot be read or written.
     pub fn token(&self, name: &str) -> Result<Zeroizing<String>, StartError> {
         if let Some(bytes) = self.require(name)?.map(Zeroizing::new) {
-            files::restrict(&self.path(name));
+            files::restrict_token(&self.path(name));
             let text = String::from_utf8_lossy(&bytes);
             let text = text.trim_matches([' ', '\t', '\r', '\n', '\0']);
             if !text.is_empty() {
@@ -409,6 +412,33 @@ impl Home {
     /// It cannot be written; the old content is still there.
     pub fn write_settings(&self, text: &str) -> io::Result<()> {
         write_atomically(&self.path(SETTINGS_FILE), text.as_bytes(), 0o666, Durability::Durable)
+    }
+
+    /// Replaces the file with the metrics.
+    ///
+    /// # Errors
+    /// It cannot be written; the old content is still there.
+    pub fn write_metrics(&self, text: &str) -> io::Result<()> {
+        write_atomically(&self.path(METRICS_FILE), text.as_bytes(), 0o644, Durability::Cache)
+    }
+
+    /// Files of `networks.d` and `moons.d` that mean nothing to the node: most likely somebody put them there to be read.
+    pub fn ignored_files(&self) -> Vec<PathBuf> {
+        let mut ignored = Vec::new();
+        for (folder, digits, suffixes) in [
+            (NETWORKS, 16, &[".conf", ".local.conf", ".token", ".revoked"][..]),
+            (MOONS, 16, &[".moon", ".seed"][..]),
+        ] {
+            let Ok(entries) = fs::read_dir(self.path(folder)) else { continue };
+            let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+            let mut names: Vec<String> = names
+                .filter(|name| !name.starts_with('.'))
+                .filter(|name| !suffixes.iter().any(|suffix| hex_name(name, digits, suffix).is_some()))
+                .collect();
+            names.sort_unstable();
+            ignored.extend(names.iter().map(|name| self.path(folder).join(name)));
+        }
+        ignored
     }
 
     /// The networks to join, with the cached configuration where there is a good one. A damaged one is reported and asked

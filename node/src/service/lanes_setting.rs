@@ -32,6 +32,15 @@ impl LanesSetting {
     }
 }
 
+impl std::fmt::Display for LanesSetting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => write!(f, "auto"),
+            Self::Fixed(count) => write!(f, "{count}"),
+        }
+    }
+}
+
 impl<'de> Deserialize<'de> for LanesSetting {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;

@@ -1,8 +1,10 @@
 //! `local.conf`: the user's settings, JSON.
 //!
 //! Specification: local service, "local.conf". Everything is typed and checked when it is read; an error says file, line and
-//! column. Unknown keys are kept and ignored, numbers may be written as strings and truth values as numbers, as in ZeroTier
+//! column. Unknown keys are kept, and told of in the log; numbers may be written as strings and truth values as numbers, as in ZeroTier
 //! One.
+
+mod names;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -101,6 +103,11 @@ pub struct Settings {
     pub interface_prefix_blacklist: Vec<String>,
     /// Sources besides this machine that may use the control API.
     pub allow_management_from: Vec<Text<Prefix>>,
+    /// Where scrapers from elsewhere may have `/metrics`, and nothing else.
+    pub metrics_listen: Vec<Text<Endpoint>>,
+    /// Write the metrics to a file every few seconds.
+    #[serde(deserialize_with = "truth")]
+    pub metrics_file: bool,
     /// A TCP relay may be used when UDP seems dead.
     #[serde(deserialize_with = "optional_truth")]
     pub allow_tcp_fallback_relay: Option<bool>,
@@ -213,21 +220,21 @@ impl LocalConf {
     /// No JSON object, a value of the wrong kind, or out of range.
     pub fn parse(text: &str, path: &Path) -> Result<Self, StartError> {
         const REMEDY: &str = "correct it (an empty file means defaults)";
+        // Some editors begin a file with this.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if text.trim_matches([' ', '\t', '\r', '\n', '\u{feff}']).is_empty() {
             return Ok(LocalConf::default());
         }
         let located = |error: serde_json::Error| {
-            let text = error.to_string();
-            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+            let said = error.to_string();
+            let said = said.rsplit_once(" at line ").map_or(said.as_str(), |(what, _)| what);
+            let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
+            let text = if is_comment_at(line, error.column()) { "JSON has no comments" } else { said };
             let place = format!("{}:{}:{}", path.display(), error.line(), error.column());
-            StartError::new(format!("the settings are not right ({text})"), place, REMEDY)
+            StartError::new(format!("the settings are invalid ({text})"), place, REMEDY)
         };
         let wrong = |what: String| {
-            StartError::new(
-                format!("the settings are not right ({what})"),
-                path.display().to_string(),
-                REMEDY,
-            )
+            StartError::new(format!("the settings are invalid ({what})"), path.display().to_string(), REMEDY)
         };
         let raw: Map<String, Value> = serde_json::from_str(text).map_err(located)?;
         for section in ["physical", "virtual", "settings"] {
@@ -240,6 +247,11 @@ impl LocalConf {
             return Err(wrong(format!("`physical` has more than {MAX_PHYSICAL} networks")));
         }
         Ok(LocalConf { raw, typed })
+    }
+
+    /// What is written in the file and means nothing: a line each.
+    pub fn unknown_names(&self) -> Vec<String> {
+        names::unknown(&self.raw)
     }
 
     /// The section `settings` as JSON.
@@ -311,6 +323,12 @@ impl LocalConf {
         ports.extend(settings.tertiary_port.filter(|p| *p != 0));
         ports
     }
+}
+
+/// Whether what the parser stumbled over is a comment as other languages have them.
+fn is_comment_at(line: &str, column: usize) -> bool {
+    let from = line.get(column.saturating_sub(1)..).unwrap_or_default();
+    from.starts_with(['/', '#']) || line.trim_start().starts_with(['/', '#'])
 }
 
 /// A value written as a JSON string (or an object's key).
@@ -499,6 +517,9 @@ mod tests {
         for (text, place, what) in [
             ("{\n \"settings\": {,}}", ":2:15", "key must be a string"),
             ("[]", ":1:", "map"),
+            ("{\n // our port\n \"settings\": {}}", ":2:", "JSON has no comments"),
+            ("# settings\n{}", ":1:1", "JSON has no comments"),
+            ("{\"settings\": {} /* none */}", ":1:", "JSON has no comments"),
             ("{\"settings\": []}", "local.conf", "`settings` must be an object"),
             ("{\"settings\":{\n\"primaryPort\": 70000}}", ":2:", "65535"),
             ("{\"settings\":{\"bind\": [\"here\"]}}", ":1:", "IP address"),
@@ -546,6 +567,33 @@ mod tests {
         assert!(text.starts_with("{\n    \""), "{text}");
         let bad = serde_json::json!({"primaryPort": "many"});
         assert!(conf.merged(bad.as_object().unwrap(), Path::new("x")).is_err());
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_harm() {
+        let conf = parse("\u{feff}{\"settings\": {\"primaryPort\": 9994}}").unwrap();
+        assert_eq!(conf.typed.settings.primary_port, Some(9994));
+        assert!(parse("\u{feff}").is_ok() && parse("\u{feff}\u{feff}{").is_err());
+    }
+
+    #[test]
+    fn mistyped_names_are_told() {
+        let conf = parse(
+            r#"{"setings": {}, "settings": {"lowBandwidthMod": true, "interfacePrefixBlackList": [], "zzzzzzzz": 1,
+                "primaryPort": 1, "policies": {"mine": {"basePolicy": "active-backup"}}},
+                "physical": {"10.0.0.0/8": {"blacklisted": true, "mtu": 1400}}, "virtual": {"feedbeef01": {"trie": []}}}"#,
+        );
+        assert_eq!(
+            conf.unwrap().unknown_names(),
+            [
+                "physical.10.0.0.0/8.blacklisted is no setting and has no effect; did you mean blacklist?",
+                "setings is no setting and has no effect; did you mean settings?",
+                "settings.interfacePrefixBlackList is no setting and has no effect; did you mean interfacePrefixBlacklist?",
+                "settings.lowBandwidthMod is no setting and has no effect; did you mean lowBandwidthMode?",
+                "settings.zzzzzzzz is no setting and has no effect",
+                "virtual.feedbeef01.trie is no setting and has no effect; did you mean try?",
+            ]
+        );
     }
 
     #[test]

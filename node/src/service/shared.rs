@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::NetworkId;
@@ -81,6 +82,17 @@ pub struct State {
     pub interfaces: Vec<InterfaceUse>,
     /// Joined networks.
     pub networks: BTreeMap<NetworkId, NetworkView>,
+    /// Files that should have other content, which cannot be written.
+    pub unsaved: Vec<Unsaved>,
+}
+
+/// A file that cannot be written.
+#[derive(Clone, Debug)]
+pub struct Unsaved {
+    /// Which.
+    pub path: PathBuf,
+    /// Why not.
+    pub error: String,
 }
 
 /// One joined network as the daemon keeps it.

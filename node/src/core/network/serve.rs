@@ -84,6 +84,7 @@ impl Core {
                     self.refused_by_ourselves(network, code);
                     return;
                 }
+                self.count_error(code);
                 let mut packet = self.begin(member, Verb::Error);
                 packet.push(Verb::NetworkConfigRequest as u8);
                 packet.extend_from_slice(&in_re.to_be_bytes());

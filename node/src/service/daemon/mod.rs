@@ -4,9 +4,11 @@
 //! then on one task owns the ports, the sockets and the files, and reacts to the core, to people, to the kernel and to signals.
 
 mod identity;
+mod notices;
 mod port_choice;
 mod settings;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -125,6 +127,12 @@ struct Daemon {
     /// Hash of this machine's ID, while the identity belongs to another.
     moved_to: Option<[u8; 16]>,
     online_since: Option<Instant>,
+    /// When somebody is to be told that no root answers.
+    offline_told_at: Option<tokio::time::Instant>,
+    /// The metrics could not be written to their file the last time.
+    metrics_failed: bool,
+    /// What could not be written, as it should be.
+    unsaved: BTreeMap<Object, Vec<u8>>,
     supervisor: Supervisor,
     condition: Condition,
 }
@@ -203,6 +211,9 @@ impl Daemon {
             stop_as_clone: false,
             moved_to: (belonging == Belonging::Moved).then_some(machine.id),
             online_since: None,
+            offline_told_at: Some(notices::offline_deadline()),
+            metrics_failed: false,
+            unsaved: BTreeMap::new(),
             supervisor: Supervisor::of_this_process(),
             condition: Condition::default(),
         };
@@ -222,6 +233,7 @@ impl Daemon {
                 "no CAP_NET_ADMIN: this node can be a controller and a root; joining a network will end in PORT_ERROR"
             );
         }
+        daemon.tell_of_files();
         daemon.take_up().await?;
         // Whoever gets an answer finds the networks joined.
         daemon.answer_people(primary).await?;
@@ -249,6 +261,7 @@ impl Daemon {
         shared.home.write_pid()?;
         shared.home.write_port(primary)?;
         self.server = Some(server);
+        self.listen_for_scrapers();
         Ok(())
     }
 
@@ -342,7 +355,8 @@ impl Daemon {
         let mut sync = interval(SYNC);
         let mut scan = interval(GROUP_SCAN);
         let mut check = interval(SETTINGS_CHECK);
-        for timer in [&mut sync, &mut scan, &mut check] {
+        let mut metrics = interval(notices::METRICS);
+        for timer in [&mut sync, &mut scan, &mut check, &mut metrics] {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
@@ -367,11 +381,14 @@ impl Daemon {
                         self.supervisor.ready();
                     }
                 },
+                () = notices::at(self.offline_told_at) => self.tell_offline(),
                 _ = sync.tick() => {
+                    self.save_again();
                     self.ports.sync_all().await;
                     self.refresh().await?;
                     self.settle_in()?;
                 }
+                _ = metrics.tick() => self.write_metrics().await?,
                 _ = scan.tick() => self.ports.scan_all_groups().await,
                 () = self.supervisor.look() => self.supervisor.feed(),
                 _ = check.tick() => {
@@ -424,7 +441,10 @@ impl Daemon {
                 self.shared.waits.tell();
             }
             Event::Store { object, bytes } => self.store(object, &bytes),
-            Event::Delete { object } => self.shared.home.delete(object),
+            Event::Delete { object } => {
+                self.forget_unsaved(object);
+                self.shared.home.delete(object);
+            }
             Event::Online(online) => {
                 tracing::info!(
                     "{}",
@@ -432,6 +452,7 @@ impl Daemon {
                 );
                 self.condition.online = online;
                 self.online_since = online.then(Instant::now);
+                self.offline_told_at = (!online).then(notices::offline_deadline);
                 self.ports.set_online(online).await;
                 self.shared.waits.tell();
             }
@@ -449,17 +470,6 @@ impl Daemon {
             Event::UserMessage { from, kind, body } => {
                 tracing::debug!(%from, kind, octets = body.len(), "application message; nobody asked for it");
             }
-        }
-    }
-
-    fn store(&self, object: Object, bytes: &[u8]) {
-        if let Err(error) = self.shared.home.store(object, bytes) {
-            let path = self.shared.home.object_path(object);
-            if matches!(object, Object::Peer(_)) {
-                // Strangers decide how many there are, and nothing is lost that could not be learned again.
-                return tracing::debug!(path = %path.display(), %error, "cannot cache a peer's record");
-            }
-            tracing::warn!(path = %path.display(), %error, "cannot save; the file keeps its old content");
         }
     }
 

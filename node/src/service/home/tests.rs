@@ -229,3 +229,82 @@ proptest! {
         }
     }
 }
+
+/// Whoever keeps a file elsewhere and links to it goes on having it there.
+#[test]
+fn what_a_link_leads_to_is_replaced() {
+    use std::os::unix::fs::symlink;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (root, etc) = (folder.path().join("home"), folder.path().join("etc"));
+    fs::create_dir(&etc).unwrap();
+    let (home, _) = start(&root).unwrap();
+    let network = NetworkId(0x1c33_c1ce_d07a_c85d);
+    fs::create_dir(root.join("networks.d")).unwrap();
+    let is_link = |name: &str| fs::symlink_metadata(root.join(name)).unwrap().is_symlink();
+
+    fs::write(etc.join("local.conf"), "{}").unwrap();
+    symlink("../etc/local.conf", root.join("local.conf")).unwrap();
+    home.write_settings("{\"settings\": {}}").unwrap();
+    assert_eq!(fs::read_to_string(etc.join("local.conf")).unwrap(), "{\"settings\": {}}");
+    assert!(is_link("local.conf"));
+
+    // A chain of links, the end of which is not there yet.
+    let conf = format!("networks.d/{network}.conf");
+    symlink(etc.join("network.conf"), etc.join("link")).unwrap();
+    symlink(etc.join("link"), root.join(&conf)).unwrap();
+    home.store(Object::Network(network), b"nwid=1").unwrap();
+    assert_eq!(fs::read(etc.join("network.conf")).unwrap(), b"nwid=1");
+    assert!(is_link(&conf));
+    let local = format!("networks.d/{network}.local.conf");
+    symlink(etc.join("settings"), root.join(&local)).unwrap();
+    home.write_network_settings(network, "allowManaged=0\n").unwrap();
+    assert!(is_link(&local) && etc.join("settings").is_file());
+
+    // What cannot be replaced there is not replaced here either.
+    symlink(folder.path().join("nowhere/planet"), root.join("planet")).unwrap();
+    assert!(home.store(Object::Planet, b"planet").is_err());
+    assert!(is_link("planet"));
+    symlink("round", root.join("round")).unwrap();
+    assert!(write_atomically(&root.join("round"), b"x", 0o600, Durability::Cache).is_err());
+    // Leaving takes the link away, and nothing else.
+    home.delete(Object::Network(network));
+    assert!(!home.is_marked(network) && etc.join("network.conf").is_file());
+    let left: Vec<_> = picture(&etc).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(left.len(), 3 + 1, "no temporary file is left: {left:?}");
+}
+
+#[test]
+fn files_that_mean_nothing_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, _) = start(folder.path()).unwrap();
+    assert!(home.ignored_files().is_empty());
+    for (name, ignored) in [
+        ("networks.d/1c33c1ced07ac85d.conf", false),
+        ("networks.d/1C33C1CED07AC85D.local.conf", false),
+        ("networks.d/1c33c1ced07ac85d.revoked", false),
+        ("networks.d/.1c33c1ced07ac85d.conf.tmp", false),
+        ("networks.d/foo.conf", true),
+        ("networks.d/1c33c1ced07ac85.conf", true),
+        ("moons.d/0000005aca06ff8e.moon", false),
+        ("moons.d/5aca06ff8e.moon", true),
+    ] {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, "").unwrap();
+        assert_eq!(home.ignored_files().contains(&path), ignored, "{name}");
+    }
+}
+
+#[test]
+fn our_own_group_may_read_the_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let (home, _) = start(folder.path()).unwrap();
+    let token = home.token(TOKEN_FILE).unwrap();
+    let path = folder.path().join(TOKEN_FILE);
+    for (before, after) in [(0o640, 0o640), (0o644, 0o600), (0o660, 0o600), (0o604, 0o600), (0o600, 0o600)] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(before)).unwrap();
+        assert_eq!(home.token(TOKEN_FILE).unwrap(), token);
+        assert_eq!(mode(&path), after, "{before:o}");
+    }
+}

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use controller::Origin;
 use nix::unistd::{Gid, Uid, User};
 use protocol::inet::Prefix;
 use subtle::ConstantTimeEq;
@@ -29,6 +30,22 @@ pub enum Caller {
     },
     /// TCP, from this address.
     Tcp(IpAddr),
+}
+
+impl Caller {
+    /// The caller for the controller's log, and whether it has this machine's clock.
+    pub(super) fn origin(self) -> Origin {
+        match self {
+            Caller::Unix { uid, .. } => {
+                let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
+                Origin { by: user.map_or_else(|| format!("uid {uid}"), |user| user.name), here: true }
+            }
+            Caller::Tcp(ip) => {
+                let ip = ip.to_canonical();
+                Origin { by: ip.to_string(), here: ip.is_loopback() }
+            }
+        }
+    }
 }
 
 /// What a request is allowed to do.
@@ -56,6 +73,26 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, request: Request, n
             "without the token: by an IP address or localhost in the Host header, without Origin, without jsonp",
         ),
     }
+}
+
+/// Whether a request that came by the scrapers' own door has the token for metrics. That of the API is not asked for over a
+/// network, and opens nothing here.
+pub(super) async fn check_scraper(
+    State(shared): State<Arc<Shared>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let secret = shared.tokens.metrics.as_str();
+    let given = token(request.uri(), request.headers());
+    let known =
+        !secret.is_empty() && given.is_some_and(|t| bool::from(t.as_bytes().ct_eq(secret.as_bytes())));
+    if !known {
+        return json(StatusCode::UNAUTHORIZED, &serde_json::json!({}));
+    }
+    if let Some(connection) = request.extensions().get::<Connection>() {
+        connection.known();
+    }
+    next.run(request).await
 }
 
 /// What a request is.

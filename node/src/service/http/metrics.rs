@@ -5,9 +5,15 @@
 
 use std::fmt::Write;
 
+use controller::Counts;
 use protocol::NetworkId;
+use protocol::verbs::error::error_code;
 
-use crate::core::info::{NetworkInfo, PeerInfo, QueueCounters, RuleCounters, StatusInfo};
+use crate::core::info::{
+    LATENCY_CLASSES, Latencies, NetworkInfo, PeerInfo, QueueCounters, RuleCounters, StatusInfo,
+};
+use crate::service::engine::Stopped;
+use crate::service::shared::Shared;
 
 /// Verbs by the label ZeroTier One gives them.
 const LABELS: [(u8, &str); 21] = [
@@ -34,12 +40,36 @@ const LABELS: [(u8, &str); 21] = [
     (0x16, "path_negotiation_request"),
 ];
 
-/// The whole page.
-pub(super) fn page(
+/// ERRORs by the label ZeroTier One gives them.
+const ERROR_LABELS: [(u8, &str); 7] = [
+    (error_code::OBJECT_NOT_FOUND, "obj_not_found"),
+    (error_code::UNSUPPORTED_OPERATION, "unsupported_operation"),
+    (error_code::IDENTITY_COLLISION, "identity_collision"),
+    (error_code::NEED_MEMBERSHIP_CERTIFICATE, "need_membership_certificate"),
+    (error_code::ACCESS_DENIED, "network_access_denied"),
+    (error_code::UNWANTED_MULTICAST, "unwanted_multicast"),
+    (error_code::AUTHENTICATION_REQUIRED, "authentication_required"),
+];
+
+/// The whole page, as of now.
+///
+/// # Errors
+/// The packet thread has stopped.
+pub async fn text(shared: &Shared) -> Result<String, Stopped> {
+    let (status, networks, rules, peers) = shared
+        .engine
+        .call(|core, now| (core.status(), core.networks(), core.rule_counters(), core.peers(now)))
+        .await?;
+    let counts = shared.controller.facts().await.map(|facts| facts.counts);
+    Ok(page(&status, &networks, &rules, &peers, counts.as_ref()))
+}
+
+fn page(
     status: &StatusInfo,
     networks: &[NetworkInfo],
     rules: &[(NetworkId, RuleCounters)],
     peers: &[PeerInfo],
+    controller: Option<&Counts>,
 ) -> String {
     let mut page = Page(String::new());
     let counters = &status.counters;
@@ -49,6 +79,13 @@ pub(super) fn page(
         for (direction, counts) in [("rx", &counters.packets_in), ("tx", &counters.packets_out)] {
             let count = counts.get(usize::from(verb)).copied().unwrap_or(0);
             page.sample("zt_packet", &[("packet_type", label), ("direction", direction)], count);
+        }
+    }
+    page.head("zt_packet_error", "counter", "errors by kind and direction");
+    for (code, label) in ERROR_LABELS {
+        for (direction, counts) in [("rx", &counters.errors_in), ("tx", &counters.errors_out)] {
+            let count = counts.get(usize::from(code)).copied().unwrap_or(0);
+            page.sample("zt_packet_error", &[("error_type", label), ("direction", direction)], count);
         }
     }
     page.head("zt_data", "counter", "octets by transport and direction");
@@ -87,12 +124,16 @@ pub(super) fn page(
         let dead = peer.paths.len() as u64 - alive;
         page.sample("zt_peer_path_count", &[("node_id", &id), ("status", "dead")], dead);
     }
+    latencies(&mut page, peers);
     page.head("ztnode_peer_latency_milliseconds", "gauge", "round-trip time by peer");
     for peer in peers {
         if let Some(latency) = peer.latency_ms {
             let id = peer.address.to_string();
             page.sample("ztnode_peer_latency_milliseconds", &[("node_id", &id)], latency.into());
         }
+    }
+    if let Some(counts) = controller {
+        controlling(&mut page, counts);
     }
     page.head("ztnode_relayed_total", "counter", "packets and fragments forwarded for others");
     page.sample("ztnode_relayed_total", &[], counters.relayed);
@@ -117,6 +158,55 @@ pub(super) fn page(
     page.head("ztnode_online", "gauge", "whether an upstream answers");
     page.sample("ztnode_online", &[], status.online.into());
     page.0
+}
+
+/// All round-trip times by peer. Each class has the shorter ones too.
+fn latencies(page: &mut Page, peers: &[PeerInfo]) {
+    page.head("zt_peer_latency", "histogram", "round-trip times by peer, milliseconds");
+    for peer in peers.iter().filter(|peer| peer.latencies != Latencies::default()) {
+        let id = peer.address.to_string();
+        let Latencies { counts, sum } = &peer.latencies;
+        let mut so_far = 0;
+        let ends = LATENCY_CLASSES.iter().map(ToString::to_string).chain(std::iter::once("+Inf".to_owned()));
+        for (end, count) in ends.zip(counts) {
+            so_far += u64::from(*count);
+            page.sample("zt_peer_latency_bucket", &[("node_id", &id), ("le", &end)], so_far);
+        }
+        page.sample("zt_peer_latency_sum", &[("node_id", &id)], *sum);
+        page.sample("zt_peer_latency_count", &[("node_id", &id)], so_far);
+    }
+}
+
+fn controlling(page: &mut Page, counts: &Counts) {
+    for (name, kind, help, value) in [
+        ("controller_network_count", "gauge", "networks of this controller", counts.networks),
+        ("controller_member_count", "gauge", "members of these networks", counts.members),
+        (
+            "controller_network_change_count",
+            "counter",
+            "networks made, changed or deleted",
+            counts.network_changes,
+        ),
+        (
+            "controller_member_change_count",
+            "counter",
+            "members made, changed or deleted",
+            counts.member_changes,
+        ),
+        ("controller_member_auth_count", "counter", "members let in", counts.authorizations),
+        ("controller_member_deauth_count", "counter", "members put out", counts.deauthorizations),
+        ("controller_network_config_request", "counter", "requests for a configuration", counts.requests),
+        (
+            "controller_sso_expiration_checks",
+            "counter",
+            "log-ins looked at because they might be over",
+            counts.login_checks,
+        ),
+        ("controller_sso_timeouts", "counter", "log-ins that were over", counts.login_ends),
+    ] {
+        page.head(name, kind, help);
+        page.sample(name, &[], value);
+    }
 }
 
 /// What waited too long, or found no room.

@@ -20,4 +20,5 @@ mod web;
 mod tests;
 
 pub use auth::Caller;
+pub use metrics::text as metrics_text;
 pub use server::Server;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use protocol::inet::format_endpoint;
+use protocol::metadata::ANNOUNCED_VERSION;
 use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
 use protocol::{Address, world::World};
 use serde_json::{Map, Value, json};
@@ -12,23 +13,24 @@ use crate::os::interfaces::InterfaceUse;
 use crate::os::udp::{Buffers, UdpSocket, WANTED_BUFFER};
 use crate::service::shared::{NetworkView, State};
 
-/// Major, minor and revision of this program.
-pub(super) fn version() -> [u64; 3] {
-    [env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"), env!("CARGO_PKG_VERSION_PATCH")]
-        .map(|part| part.parse().unwrap_or(0))
+/// The version that is spoken, by which tools decide whether we are recent enough.
+fn spoken_version() -> [u16; 3] {
+    let (major, minor, revision) = ANNOUNCED_VERSION;
+    [major.into(), minor.into(), revision]
 }
 
 /// `GET /health`.
 pub(super) fn health(online: bool, now: i64) -> Value {
-    let [major, minor, revision] = version();
+    let [major, minor, revision] = spoken_version();
     json!({
         "clock": now,
         "online": online,
-        "version": env!("CARGO_PKG_VERSION"),
+        "version": format!("{major}.{minor}.{revision}"),
         "versionMajor": major,
         "versionMinor": minor,
         "versionRev": revision,
         "versionBuild": 0,
+        "ztnodeVersion": env!("CARGO_PKG_VERSION"),
     })
 }
 
@@ -74,6 +76,11 @@ pub(super) fn status(status: &StatusInfo, state: &State, home: &str, now: i64) -
             "clones": state.clones.to_json(typed.clones),
             "collision": state.collision.to_json(typed.collision),
             "interfaces": interfaces(&state.interfaces),
+            "unknownSettings": state.conf.unknown_names(),
+            "unsaved": state.unsaved.iter().map(|unsaved| json!({
+                "path": unsaved.path.display().to_string(),
+                "error": unsaved.error,
+            })).collect::<Vec<_>>(),
             "refused": state.networks.iter().flat_map(|(id, view)| refused(view).into_iter().map(|mut entry| {
                 entry["network"] = json!(id.to_string());
                 entry

@@ -3,23 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
+use axum::{Extension, Router};
 use protocol::{Address, NetworkId};
 use serde_json::{Map, Value, json};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use super::answer::{failure, hex, json, nothing, ok, stopped};
-use super::auth::{self, parameter};
+use super::auth::{self, Caller, parameter};
 use super::{metrics, ready, render, rules, transfer, web};
 use crate::core::event::Object;
 use crate::core::info::{MoonInfo, NetworkInfo};
+use crate::service::clock::Clock;
 use crate::service::home::{MAX_JOIN_TOKEN, is_join_token};
 use crate::service::shared::{NotSet, Order, SettingsChange, Shared};
 
@@ -55,6 +56,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/controller", any(controller))
         .route("/controller/backup", get(transfer::download).post(transfer::backup).put(transfer::backup))
         .route("/controller/restore", post(transfer::restore).put(transfer::restore))
+        .route("/controller/import", post(transfer::import).put(transfer::import))
         .route("/controller/{*rest}", any(controller))
         .route("/unstable/controller/{*rest}", any(controller))
         .route("/app", get(web::file))
@@ -65,6 +67,18 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .layer(middleware::from_fn_with_state(shared.clone(), auth::check))
         .layer(middleware::from_fn(in_time))
         .layer(DefaultBodyLimit::max(MAX_BODY))
+        .with_state(shared)
+}
+
+/// What scrapers may have who come by a door of their own: the metrics, with the token for them alone.
+pub(super) fn metrics_router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/metrics", get(prometheus))
+        .fallback(nothing)
+        .method_not_allowed_fallback(nothing)
+        .layer(middleware::from_fn_with_state(shared.clone(), auth::check_scraper))
+        .layer(middleware::from_fn(in_time))
+        .layer(DefaultBodyLimit::max(0))
         .with_state(shared)
 }
 
@@ -110,7 +124,12 @@ async fn status(State(shared): Api) -> Response {
     match shared.engine.call(|core, _| core.status()).await {
         Ok(info) => {
             let home = shared.home.root().display().to_string();
-            ok(&render::status(&info, &shared.state(), &home, shared.clock.now()))
+            let facts = shared.controller.facts().await.unwrap_or_default();
+            let mut status = render::status(&info, &shared.state(), &home, Clock::wall());
+            if facts.leads.as_object().is_some_and(|leads| !leads.is_empty()) {
+                status["certificateLead"] = facts.leads;
+            }
+            ok(&status)
         }
         Err(error) => stopped(error),
     }
@@ -118,21 +137,16 @@ async fn status(State(shared): Api) -> Response {
 
 async fn health(State(shared): Api) -> Response {
     match shared.engine.call(|core, _| core.status().online).await {
-        Ok(online) => ok(&render::health(online, shared.clock.now())),
+        Ok(online) => ok(&render::health(online, Clock::wall())),
         Err(error) => stopped(error),
     }
 }
 
-async fn prometheus(State(shared): Api) -> Response {
-    let asked = shared
-        .engine
-        .call(|core, now| (core.status(), core.networks(), core.rule_counters(), core.peers(now)))
-        .await;
-    match asked {
-        Ok((status, networks, rules, peers)) => {
+pub(super) async fn prometheus(State(shared): Api) -> Response {
+    match metrics::text(&shared).await {
+        Ok(text) => {
             let kind = HeaderValue::from_static("text/plain");
-            ([(header::CONTENT_TYPE, kind)], metrics::page(&status, &networks, &rules, &peers))
-                .into_response()
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(error) => stopped(error),
     }
@@ -189,7 +203,7 @@ async fn join(State(shared): Api, Path(id): Path<String>, body: Bytes) -> Respon
     match order(&shared, |reply| Order::Join { network, changes, token, reply }).await {
         Ok(Err(reason)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &reason),
         Ok(Ok(true)) => one_network(&shared, network).await,
-        Ok(Ok(false)) => failure(StatusCode::INTERNAL_SERVER_ERROR, "too many networks are joined"),
+        Ok(Ok(false)) => failure(StatusCode::CONFLICT, "too many networks are joined; leave one first"),
         Err(error) => stopped(error),
     }
 }
@@ -278,7 +292,7 @@ async fn orbit(State(shared): Api, Path(id): Path<String>, body: Bytes) -> Respo
         Ok(true) => ok(&render::moon(&MoonInfo { id, world: None, seed: Some(seed) })),
         Ok(false) => {
             shared.home.delete(Object::Moon(id));
-            failure(StatusCode::INTERNAL_SERVER_ERROR, "too many moons are waited for")
+            failure(StatusCode::CONFLICT, "too many moons are waited for; deorbit one first")
         }
         Err(error) => stopped(error),
     }
@@ -329,10 +343,12 @@ async fn controller(
     State(shared): Api,
     method: Method,
     OriginalUri(uri): OriginalUri,
+    Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Response {
     let path = uri.path().to_owned();
-    let reply = match shared.controller.http(method.as_str().to_owned(), path, body.to_vec()).await {
+    let asked = shared.controller.http_by(method.as_str().to_owned(), path, body.to_vec(), caller.origin());
+    let reply = match asked.await {
         Ok(reply) => reply,
         Err(error) => return failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     };

@@ -1,5 +1,6 @@
 //! Listening, and serving one connection: everything a client can make us hold or wait for is bounded.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -18,7 +19,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tower::ServiceExt;
 
 use super::auth::Caller;
@@ -52,6 +53,9 @@ impl Lasting {
 pub struct Server {
     by_tcp: Gate,
     by_socket: Gate,
+    for_metrics: Gate,
+    metrics: BTreeMap<SocketAddr, AbortHandle>,
+    metrics_tasks: JoinSet<()>,
     tcp: JoinSet<()>,
     unix: JoinSet<()>,
     port: u16,
@@ -105,12 +109,18 @@ async fn refuse(mut stream: impl AsyncWrite + Unpin) {
 impl Server {
     /// A server that does not listen yet.
     pub fn new(shared: Arc<Shared>, port: u16) -> Self {
-        let router = routes::router(shared);
-        let gate =
-            || Gate { router: router.clone(), clients: Clients::default(), connections: Arc::default() };
+        let router = routes::router(shared.clone());
+        let gate = |router: &Router| Gate {
+            router: router.clone(),
+            clients: Clients::default(),
+            connections: Arc::default(),
+        };
         Server {
-            by_tcp: gate(),
-            by_socket: gate(),
+            by_tcp: gate(&router),
+            by_socket: gate(&router),
+            for_metrics: gate(&routes::metrics_router(shared)),
+            metrics: BTreeMap::new(),
+            metrics_tasks: JoinSet::new(),
             tcp: JoinSet::new(),
             unix: JoinSet::new(),
             port,
@@ -147,21 +157,33 @@ impl Server {
         }
     }
 
-    fn listen_on(&mut self, address: SocketAddr) -> io::Result<()> {
-        let socket = crate::os::tcp::bind(address)?;
-        socket.listen(128)?;
-        socket.set_nonblocking(true)?;
-        let listener = TcpListener::from_std(socket.into())?;
-        let gate = self.by_tcp.clone();
-        self.tcp.spawn(async move {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, from)) => gate.serve(stream, Caller::Tcp(from.ip())).await,
-                    Err(error) => pause(error).await,
-                }
+    /// Listens for scrapers on exactly these endpoints, besides the API: they may have `/metrics` and nothing else. What is
+    /// listened on already goes on. Says where that is not possible, and why.
+    pub fn listen_metrics(&mut self, endpoints: &[SocketAddr]) -> Vec<(SocketAddr, io::Error)> {
+        self.metrics.retain(|endpoint, task| {
+            let wanted = endpoints.contains(endpoint);
+            if !wanted {
+                task.abort();
             }
+            wanted
         });
-        Ok(())
+        let mut failed = Vec::new();
+        for endpoint in endpoints.iter().copied() {
+            if self.metrics.contains_key(&endpoint) {
+                continue;
+            }
+            match accept_on(endpoint, self.for_metrics.clone(), &mut self.metrics_tasks) {
+                Ok(task) => {
+                    self.metrics.insert(endpoint, task);
+                }
+                Err(error) => failed.push((endpoint, error)),
+            }
+        }
+        failed
+    }
+
+    fn listen_on(&mut self, address: SocketAddr) -> io::Result<()> {
+        accept_on(address, self.by_tcp.clone(), &mut self.tcp).map(drop)
     }
 
     /// Listens on a Unix socket; a stale one is replaced.
@@ -198,6 +220,22 @@ impl Drop for Server {
             let _ = std::fs::remove_file(path);
         }
     }
+}
+
+/// Accepts connections in a task of its own, until that is aborted.
+fn accept_on(address: SocketAddr, gate: Gate, tasks: &mut JoinSet<()>) -> io::Result<AbortHandle> {
+    let socket = crate::os::tcp::bind(address)?;
+    socket.listen(128)?;
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    Ok(tasks.spawn(async move {
+        loop {
+            match listener.accept().await {
+                Ok((stream, from)) => gate.serve(stream, Caller::Tcp(from.ip())).await,
+                Err(error) => pause(error).await,
+            }
+        }
+    }))
 }
 
 /// Accepting fails for a while when descriptors run out; the listener must neither end nor spin.

@@ -204,7 +204,8 @@ async fn status_has_every_field_and_no_more_lines() {
     let value: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(value["address"], f.address);
     assert_eq!(value["planetWorldId"], 77);
-    assert_eq!(value["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!((&value["version"], &value["versionMinor"]), (&json!("1.14.1"), &json!(14)));
+    assert_eq!(value["ztnodeVersion"], env!("CARGO_PKG_VERSION"));
     assert_eq!(value["versionBuild"], 0);
     assert_eq!(value["tcpFallbackActive"], false);
     let settings = value["config"]["settings"].as_object().unwrap();
@@ -315,10 +316,10 @@ async fn the_controller_answers_and_is_saved_and_restored() {
     assert_eq!(f.ask("GET", "/controller/network", "").await, (200, json!([id])));
     assert_eq!(f.ask("GET", "/unstable/controller/network", "").await.1["meta"]["networkCount"], 1);
     assert_eq!(f.ask("POST", "/controller/backup", "{}").await.0, 400);
-    assert_eq!(f.ask("POST", "/controller/restore", r#"{"path":"/nonexistent/file"}"#).await.0, 500);
+    assert_eq!(f.ask("POST", "/controller/restore", r#"{"path":"/nonexistent/file"}"#).await.0, 400);
     assert_eq!(f.ask("GET", "/controller/network", "").await, (200, json!([id])));
     let (status, error) = f.ask("POST", &format!("/controller/network/{id}"), "").await;
-    assert_eq!((status, &error["error"]), (500, &json!(500)));
+    assert_eq!((status, &error["error"]), (400, &json!(400)));
 }
 
 #[tokio::test]
@@ -358,7 +359,7 @@ async fn a_backup_writes_over_nothing_in_the_home() {
     {
         let (status, said) = f.ask("POST", "/controller/backup", &json!({"path": path}).to_string()).await;
         let there = path == outside.join("new.sqlite");
-        assert_eq!(status, if there { 200 } else { 500 }, "{path:?}: {said}");
+        assert_eq!(status, if there { 200 } else { 400 }, "{path:?}: {said}");
     }
 }
 
@@ -372,12 +373,145 @@ async fn metrics_are_well_formed() {
         let (name, value) = line.rsplit_once(' ').unwrap();
         assert!(value.parse::<u64>().is_ok() && name.contains('_'), "{line}");
         let bare = name.split('{').next().unwrap();
-        assert!(text.contains(&format!("# TYPE {bare} ")), "{line}");
+        let histogram = ["_bucket", "_sum", "_count"].iter().find_map(|end| bare.strip_suffix(end));
+        let histogram = histogram.filter(|name| text.contains(&format!("# TYPE {name} histogram\n")));
+        assert!(histogram.is_some() || text.contains(&format!("# TYPE {bare} ")), "{line}");
     }
     assert!(text.contains("zt_num_networks 1\n"), "{text}");
+    // Names and types as dashboards made for zerotier-one have them.
+    for (name, kind) in [
+        ("zt_packet", "counter"),
+        ("zt_packet_error", "counter"),
+        ("zt_data", "counter"),
+        ("zt_num_networks", "gauge"),
+        ("zt_network_multicast_groups_subscribed", "gauge"),
+        ("zt_network_packets", "counter"),
+        ("zt_peer_latency", "histogram"),
+        ("zt_peer_path_count", "gauge"),
+        ("controller_network_count", "gauge"),
+        ("controller_member_count", "gauge"),
+        ("controller_network_change_count", "counter"),
+        ("controller_member_change_count", "counter"),
+        ("controller_member_auth_count", "counter"),
+        ("controller_member_deauth_count", "counter"),
+        ("controller_network_config_request", "counter"),
+        ("controller_sso_expiration_checks", "counter"),
+        ("controller_sso_timeouts", "counter"),
+    ] {
+        assert!(text.contains(&format!("# TYPE {name} {kind}\n")), "{name}");
+    }
+    assert!(text.contains("zt_packet_error{error_type=\"network_access_denied\",direction=\"rx\"} 0\n"));
     assert!(text.contains(
         "zt_network_packets{network_id=\"8056c2e21c000001\",direction=\"rx\",accepted=\"yes\"} 0\n"
     ));
+}
+
+#[tokio::test]
+async fn what_the_controller_did_is_counted() {
+    let f = fixture();
+    let network = format!("/controller/network/{}000001", f.address);
+    f.ask("POST", &network, "{}").await;
+    for authorized in [true, false, false] {
+        f.ask(
+            "POST",
+            &format!("{network}/member/0102030405"),
+            &json!({"authorized": authorized}).to_string(),
+        )
+        .await;
+    }
+    let (_, _, text) = f.raw(ROOT, "GET", "/metrics", "").await;
+    for line in [
+        "controller_network_count 1\n",
+        "controller_member_count 1\n",
+        "controller_network_change_count 1\n",
+        "controller_member_change_count 2\n",
+        "controller_member_auth_count 1\n",
+        "controller_member_deauth_count 1\n",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
+}
+
+/// Round-trip times of one peer, as Prometheus wants them: each class with the shorter ones.
+#[test]
+fn latencies_fall_into_classes() {
+    use crate::core::info::Latencies;
+    let mut latencies = Latencies::default();
+    for rtt in [1, 2, 3, 3, 60, 1000, 1001, 60_000] {
+        latencies.add(rtt);
+    }
+    assert_eq!(latencies.counts, [1, 3, 0, 0, 0, 1, 0, 0, 0, 1, 2]);
+    assert_eq!(latencies.sum, 62_070);
+}
+
+/// Scrapers come by a door of their own, with a token of their own, and see the metrics alone.
+#[tokio::test]
+async fn scrapers_see_the_metrics_alone() {
+    let f = fixture();
+    let far = Caller::Tcp("192.0.2.1".parse().unwrap());
+    let door = Fixture { router: super::routes::metrics_router(f.shared.clone()), ..fixture() };
+    for (path, status) in [
+        ("/metrics", 401),
+        ("/metrics?auth=secret", 401),
+        ("/metrics?auth=numbers", 200),
+        ("/status?auth=numbers", 404),
+        ("/status?auth=secret", 401),
+        ("/health", 401),
+        ("/controller/network?auth=numbers", 404),
+    ] {
+        assert_eq!(door.raw(far, "GET", path, "").await.0, status, "{path}");
+    }
+    assert_eq!(door.raw(far, "POST", "/metrics?auth=numbers", "").await.0, 404);
+}
+
+/// Whatever a client sends, it is not our fault: no path and no method answers 500.
+#[tokio::test]
+async fn a_clients_mistake_is_never_ours() {
+    let f = fixture();
+    let network = format!("/controller/network/{}000001", f.address);
+    let member = format!("{network}/member/0102030405");
+    f.ask("POST", &network, "{}").await;
+    let paths = [
+        "/status",
+        "/network/8056c2e21c000001",
+        "/peer/0102030405",
+        "/moon/0102030405",
+        "/config/settings",
+        "/controller/network",
+        &network,
+        &member,
+        &format!("{network}/token"),
+        &format!("{network}/token/01020304"),
+        &format!("{network}/lead"),
+        "/controller/backup",
+        "/controller/restore",
+        "/controller/import",
+    ];
+    for path in paths {
+        for body in
+            ["", "{", "[]", "[1]", "null", "7", "\"x\"", "true", "{\"a\":", "\u{feff}{}", "{\"private\":{}}"]
+        {
+            for method in ["GET", "POST", "PUT"] {
+                let (status, said) = f.ask(method, path, body).await;
+                assert!(status < 500, "{method} {path} {body}: {status} {said}");
+            }
+        }
+    }
+    for path in [&network, &member] {
+        let (status, said) = f.ask("POST", path, "{\"name\": oops}").await;
+        assert_eq!((status, &said["error"]), (400, &json!(400)));
+        assert!(said["description"].as_str().unwrap().contains("column"), "{said}");
+        assert_eq!(f.ask("POST", path, "[]").await.0, 200);
+    }
+    // A backup that is none is the mistake of whoever sent it.
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = folder.path().join("no-backup");
+    std::fs::write(&wrong, "x".repeat(200)).unwrap();
+    for path in [wrong, folder.path().join("nothing")] {
+        let (status, said) = f.ask("POST", "/controller/restore", &json!({"path": path}).to_string()).await;
+        assert!(status == 400 && said.to_string().contains(path.to_str().unwrap()), "{status} {said}");
+    }
+    assert_eq!(f.ask("GET", &network, "").await.0, 200, "and it is still there");
 }
 
 #[tokio::test]

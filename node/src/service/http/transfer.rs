@@ -6,17 +6,21 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use controller::StoreError;
 use futures_util::stream::{StreamExt as _, try_unfold};
 use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::answer::{failure, ok};
+use super::auth::Caller;
 use super::routes::{Api, MAX_BODY};
+use crate::service::controlling::Unavailable;
 
 /// Octets of a piece.
 const PIECE: usize = 64 * 1024;
@@ -100,11 +104,17 @@ fn leads_into(path: &Path, folder: &Path) -> bool {
 
 /// `POST /controller/restore`: with a path, or with the database itself.
 pub(super) async fn restore(State(shared): Api, request: Request) -> Response {
+    let by = request.extensions().get::<Caller>().map(|caller| caller.origin().by).unwrap_or_default();
     let is_database = request.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == DATABASE);
     if is_database {
         let staged = Staged::in_home(shared.home.root());
         return match receive(request.into_body(), &staged.0).await {
-            Ok(()) => stored(shared.controller.restore(staged.0.clone()).await),
+            Ok(()) => {
+                let result = shared.controller.restore(staged.0.clone()).await;
+                tell_restored(&result, &by);
+                // Its sender knows it by another name.
+                stored_as(result, &staged.0.display().to_string(), "that was sent")
+            }
             Err(error) => broken("take", &error),
         };
     }
@@ -112,8 +122,31 @@ pub(super) async fn restore(State(shared): Api, request: Request) -> Response {
         return failure(StatusCode::PAYLOAD_TOO_LARGE, "the request is too long");
     };
     match named_file(&body) {
-        Some(path) => stored(shared.controller.restore(path).await),
+        Some(path) => {
+            let result = shared.controller.restore(path).await;
+            tell_restored(&result, &by);
+            stored(result)
+        }
         None => no_file(),
+    }
+}
+
+fn tell_restored(result: &Result<Result<(), StoreError>, Unavailable>, by: &str) {
+    if matches!(result, Ok(Ok(()))) {
+        tracing::info!(by, "the controller's database was replaced by a backup");
+    }
+}
+
+/// `POST /controller/import`: what is newer in a zerotier-one controller's files.
+pub(super) async fn import(State(shared): Api, Extension(caller): Extension<Caller>) -> Response {
+    match shared.controller.import(caller.origin().by).await {
+        Ok(Ok(report)) => ok(&json!({
+            "networks": report.networks,
+            "members": report.members,
+            "skipped": report.skipped.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
+        })),
+        Ok(Err(error)) => refused(&error, &error.to_string()),
+        Err(error) => failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
 }
 
@@ -148,12 +181,40 @@ fn no_file() -> Response {
     failure(StatusCode::BAD_REQUEST, "say which file: {\"path\": \"/absolute/name\"}")
 }
 
-fn stored<E: std::fmt::Display>(
-    result: Result<Result<(), E>, crate::service::controlling::Unavailable>,
-) -> Response {
+fn stored(result: Result<Result<(), StoreError>, Unavailable>) -> Response {
+    stored_as(result, "", "")
+}
+
+/// An answer in which the file is called otherwise than we call it.
+fn stored_as(result: Result<Result<(), StoreError>, Unavailable>, file: &str, name: &str) -> Response {
     match result {
         Ok(Ok(())) => ok(&json!({"result": true})),
-        Ok(Err(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        Ok(Err(error)) => {
+            let text = error.to_string();
+            let text = if file.is_empty() { text } else { text.replace(file, name) };
+            refused(&error, &text)
+        }
         Err(error) => failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
+}
+
+/// A failure of the store: of what the client named, or our own.
+fn refused(error: &StoreError, text: &str) -> Response {
+    let theirs = match error {
+        StoreError::Damaged { .. }
+        | StoreError::Newer { .. }
+        | StoreError::Missing { .. }
+        | StoreError::Import { .. } => true,
+        StoreError::Io { source, .. } => matches!(
+            source.kind(),
+            io::ErrorKind::NotFound
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::NotADirectory
+                | io::ErrorKind::IsADirectory
+                | io::ErrorKind::ReadOnlyFilesystem
+        ),
+        _ => false,
+    };
+    let status = if theirs { StatusCode::BAD_REQUEST } else { StatusCode::INTERNAL_SERVER_ERROR };
+    failure(status, text)
 }
