@@ -23,7 +23,7 @@ const COMMANDS: &[Command] = &[
     command("info", "", "this node's address, version and whether it is online", "info"),
     command("status", "", "the same as info", "status -j"),
     command("firewall", "", "the UDP port to let in, and the rules that do", "firewall"),
-    command("doctor", "", "what keeps this node from being faster, and the remedy", "doctor"),
+    command("doctor", "", "what is wrong with this node and its networks, and the remedy; exit code 1 if anything is", "doctor"),
     command(
         "peers",
         "",
@@ -110,6 +110,47 @@ pub const GROUPS: [(&str, &str); 10] = [
     ("migrate", "take over identity, networks and controller of a zerotier-one"),
 ];
 
+/// Words that are commands elsewhere, and what does the same here.
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("networks", "listnetworks"),
+    ("list", "listnetworks"),
+    ("version", "-v"),
+    ("add", "join"),
+    ("up", "join"),
+    ("down", "leave"),
+    ("members", "member"),
+    ("check", "doctor"),
+];
+
+/// Whether there is help on a command.
+pub fn knows(command: &str) -> bool {
+    command.starts_with('/') || names().any(|name| name == command)
+}
+
+/// All commands and groups, in the order of the help.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let commands = COMMANDS.iter().map(|command| command.name).filter(|name| !name.starts_with('/'));
+    commands.chain(GROUPS.iter().map(|(name, _)| *name))
+}
+
+/// The commands of the node itself and what they do, for completions.
+pub fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
+    COMMANDS.iter().filter(|command| !command.name.starts_with('/')).map(|command| (command.name, command.about))
+}
+
+/// The commands that somebody who typed this may have meant.
+pub fn close_to(typed: &str) -> Vec<&'static str> {
+    let lower = typed.to_ascii_lowercase();
+    let mut close: Vec<&str> =
+        ELSEWHERE.iter().filter(|(other, _)| *other == lower).map(|(_, here)| *here).collect();
+    close.extend(flowrules::closest(&lower, names()));
+    if close.is_empty() && lower.len() >= 4 {
+        close.extend(names().filter(|name| name.contains(&lower)));
+    }
+    close.dedup();
+    close
+}
+
 /// Help on everything, or on the command the caller named.
 pub fn text(program: &str, named: &str) -> String {
     let name = program.rsplit('/').next().unwrap_or(program);
@@ -125,7 +166,7 @@ pub fn text(program: &str, named: &str) -> String {
         }
         return text;
     }
-    let _ = writeln!(text, "{name} {}: asks and steers the ztnode on this machine\n", crate::VERSION);
+    let _ = writeln!(text, "{name} {}: query and control the ztnode daemon on this machine\n", crate::VERSION);
     let _ = writeln!(text, "Usage: {name} [switches] <command or /path> [arguments]\n\nThis node:");
     for Command { name, arguments, about, .. } in COMMANDS {
         let words = format!("{name} {arguments}");
