@@ -535,3 +535,27 @@ fn every_help_teaches_with_an_example() {
     }
     assert!(home.run("help").out.contains("flow rules: compile, check"));
 }
+
+#[test]
+fn rules_and_cases_are_made_that_pass_their_own_test() {
+    let home = Home::stopped();
+    for (name, allow) in [("my", "web,ssh,dns"), ("all", "http,https,ntp,smb,rdp,postgres,mysql,prometheus,tcp/8080,udp/23")] {
+        let line = format!("rules init {name} --allow {allow}");
+        let ran = home.run(&line);
+        assert!(ran.code == 0 && ran.out.contains(&format!("ztnode-cli rules test {name}.rules {name}.cases")), "{ran:?}");
+        let checked = home.run(&format!("rules check {name}.rules --strict"));
+        assert_eq!(checked.code, 0, "{checked:?}");
+        let tested = home.run(&format!("rules test {name}.rules {name}.cases"));
+        assert!(tested.code == 0 && tested.out.contains("as expected"), "{tested:?}");
+        let again = home.run(&line);
+        assert!(again.code == 1 && again.err.contains("is there already"), "{again:?}");
+    }
+    let rules = std::fs::read_to_string(home.path().join("my.rules")).unwrap();
+    assert!(rules.contains("accept ipprotocol udp and sport 53;\n"), "{rules}");
+    for (allow, says) in [("web,sssh", "did you mean ssh?"), ("tcp/0", "write tcp/PORT"), ("../x", "unknown service")] {
+        let ran = home.run(&format!("rules init other --allow {allow}"));
+        assert!(ran.code == 2 && ran.err.contains(says), "{allow}: {ran:?}");
+    }
+    assert_eq!(home.run("rules init ../other --allow ssh").code, 2);
+    assert!(!home.path().join("other.rules").exists());
+}

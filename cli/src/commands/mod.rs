@@ -107,8 +107,16 @@ fn see_help(program: &str, command: &str) -> String {
 fn classic(program: &str, common: Common, words: &Words, token: Option<String>, io: &mut Io<'_>) -> Outcome {
     let reference = Personality::of(program) == Personality::Reference;
     let command = words.command();
+    if reference && !text::help::knows(command) && command != "help" {
+        // Port and token are looked for before the command is looked at.
+        Session::open(program, common)?;
+        write!(io.err, "{}", text::help::text(program, ""))?;
+        if !command.is_empty() {
+            writeln!(io.err, "\n{program}: unknown command {}", text::printable(command))?;
+        }
+        return Ok(());
+    }
     match command {
-        "" if reference => return Ok(write!(io.err, "{}", text::help::text(program, ""))?),
         "" => return Err(Failure::usage(text::help::text(program, "").trim_end())),
         "help" => return help(program, &words.0[1..], io),
         "join" => return node::join(&Session::open(program, common)?, words, token, io),
@@ -130,10 +138,6 @@ fn classic(program: &str, common: Common, words: &Words, token: Option<String>, 
         "bond" => bond::run,
         "listbonds" => bond::list,
         _ if command.starts_with('/') => node::path,
-        _ if reference => {
-            write!(io.err, "{}", text::help::text(program, ""))?;
-            return Ok(writeln!(io.err, "\n{program}: unknown command {}", text::printable(command))?);
-        }
         _ => return Err(words::unknown(program, command)),
     };
     run(&Session::open(program, common)?, words, io)

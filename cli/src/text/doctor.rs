@@ -87,12 +87,14 @@ pub fn examine(
 
 /// Whether a root answers, and if not, what is the first thing to look at.
 fn roots(status: &Value) -> Finding {
-    if json::flag(status, "online") {
-        return finding(Level::Good, "roots", "online", "");
-    }
     let interfaces = json::items(status, "interfaces");
     let known = status.get("interfaces").is_some_and(Value::is_array);
-    if !known || interfaces.iter().any(|interface| json::flag(interface, "used")) {
+    let usable = !known || interfaces.iter().any(|interface| json::flag(interface, "used"));
+    // A node takes a while to notice that roots are silent.
+    if usable && json::flag(status, "online") {
+        return finding(Level::Good, "roots", "online", "");
+    }
+    if usable {
         return finding(
             Level::Bad,
             "roots",
@@ -118,7 +120,7 @@ fn roots(status: &Value) -> Finding {
     finding(
         Level::Bad,
         "roots",
-        format!("offline: there is no interface to send from: {why}"),
+        format!("there is no interface to send from: {why}"),
         "bring a link up and give it an address (`ip address`), or name the addresses in `bind` of local.conf",
     )
 }
@@ -354,7 +356,7 @@ mod tests {
             {"addresses": ["192.0.2.1/9993"], "sameMachineId": false, "givesWay": "this"}]}});
         let text = report(&examine(&status, &networks, &[], &lacks));
         for line in [
-            "bad   roots: offline: there is no interface to send from: no interface but lo is up with an address\n",
+            "bad   roots: there is no interface to send from: no interface but lo is up with an address\n",
             "bad   identity: another machine runs with this identity (192.0.2.1/9993); this one should give way\n",
             "ok    network 37f2b7c94f000001 (demo): can be used\n",
             "bad   network 37f2b7c94f000001 (demo): the route 80.9.0.0/16 is not used: eth0 is connected to it\n",

@@ -61,7 +61,7 @@ impl Controller {
         let (token, text) = JoinToken::create(id, &mut self.random, now, terms);
         let mut shown = show(now, network, &token, Vec::new());
         state.save_token(self.store.as_mut(), token, &forgotten)?;
-        shown["token"] = json!(*text);
+        shown["token"] = json!(*super::record::naming(network, &text));
         tracing::info!(%network, token = %id, "join token made");
         Ok(HttpReply::ok(shown))
     }
