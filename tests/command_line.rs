@@ -75,10 +75,13 @@ fn settings(cluster: &mut Cluster) -> Result<()> {
     let network = cluster.network.clone();
     let node = &cluster.members[0];
     let set = |words: &[&str]| cli(node, &[&["set", &network], words].concat());
-    let value = |name: &str| -> Result<Value> { Ok(node.network(&network)?.context("not joined")?[name].clone()) };
+    let value =
+        |name: &str| -> Result<Value> { Ok(node.network(&network)?.context("not joined")?[name].clone()) };
     ensure!(set(&["allowGlobal=yes", "allowDNS=on"])?.ok(), "a truth value is refused");
     ensure!(value("allowGlobal")? == true && value("allowDNS")? == true, "yes is taken for no");
-    for wrong in ["allowGlobal=2", "allowDNS=", "allowManaged=10.0.0.1/16", "allowManaged=10.0.0.0/99", "allowAll=1"] {
+    for wrong in
+        ["allowGlobal=2", "allowDNS=", "allowManaged=10.0.0.1/16", "allowManaged=10.0.0.0/99", "allowAll=1"]
+    {
         let said = set(&[wrong])?;
         ensure!(said.code == Some(2) && said.stdout.is_empty(), "{wrong}: {said:?}");
         ensure!(said.stderr.lines().count() == 1 || wrong == "allowAll=1", "{wrong}: {said:?}");
@@ -159,7 +162,8 @@ fn troubles(cluster: &mut Cluster) -> Result<()> {
     let healthy = doctor()?;
     ensure!(healthy.stdout.contains(&format!("ok    network {network}")), "{healthy:?}");
     // A network that has not let it in.
-    let made = cli(cluster.controller(), &["network", "create", "closed.lab", "--subnet", "10.78.0.0/24", "-j"])?;
+    let made =
+        cli(cluster.controller(), &["network", "create", "closed.lab", "--subnet", "10.78.0.0/24", "-j"])?;
     let made: Value = serde_json::from_str(&made.stdout()?)?;
     let closed = made["id"].as_str().context("no id")?.to_owned();
     ensure!(cli(member, &["join", &closed])?.ok());
@@ -273,7 +277,8 @@ fn the_old_name_is_the_reference_tool() {
             let words: Vec<&str> = line.split_whitespace().collect();
             let mut said = Vec::new();
             for program in &programs {
-                let words = if line.is_empty() { words.clone() } else { [&[home.as_str()], &words[..]].concat() };
+                let words =
+                    if line.is_empty() { words.clone() } else { [&[home.as_str()], &words[..]].concat() };
                 let said_now = run(node, program, &words)?;
                 let plain = |text: &str| text.replace(&*program.to_string_lossy(), "zerotier-cli");
                 said.push((said_now.code, plain(&said_now.stdout), plain(&said_now.stderr)));

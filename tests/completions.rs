@@ -161,7 +161,11 @@ fn in_fish(folder: &Path, home: &Path) -> Result<()> {
     check("fish", &mut |typed| {
         let mut command = Command::new("fish");
         command
-            .args(["--no-config", "-c", &format!("source {}; complete -C $argv", scripts().join("ztnode-cli.fish").display())])
+            .args([
+                "--no-config",
+                "-c",
+                &format!("source {}; complete -C $argv", scripts().join("ztnode-cli.fish").display()),
+            ])
             .arg(typed)
             .current_dir(folder)
             .env("PATH", format!("{}:{path}", folder.display()))
@@ -171,7 +175,9 @@ fn in_fish(folder: &Path, home: &Path) -> Result<()> {
         let mut words: Vec<String> =
             typed.replace("\\ ", "\u{1}").split(' ').map(|word| word.replace('\u{1}', " ")).collect();
         words.pop();
-        words.extend(proposed.lines().map(|line| line.split('\t').next().unwrap_or_default().replace("\\ ", " ")));
+        words.extend(
+            proposed.lines().map(|line| line.split('\t').next().unwrap_or_default().replace("\\ ", " ")),
+        );
         Ok(words)
     })
 }
@@ -186,11 +192,9 @@ fn everywhere(cluster: &Cluster) -> Result<()> {
     node.cli(&["member", "authorize", network, &node.address])?;
     node.cli(&["join", network, "--wait"])?;
     let folder = stage(&binaries::ours()?.cli)?;
-    for (shell, run) in [
-        ("bash", in_bash as fn(&Path, &Path) -> Result<()>),
-        ("zsh", in_zsh),
-        ("fish", in_fish),
-    ] {
+    for (shell, run) in
+        [("bash", in_bash as fn(&Path, &Path) -> Result<()>), ("zsh", in_zsh), ("fish", in_fish)]
+    {
         if has(shell) {
             run(folder.path(), node.home())?;
         }

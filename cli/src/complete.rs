@@ -10,9 +10,9 @@ use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use hyper::Method;
 use serde_json::Value;
 
+use crate::args::Common;
 use crate::args::modern::Line;
 use crate::args::switches::takes_separate_value;
-use crate::args::Common;
 use crate::commands::set::SETTINGS;
 use crate::failure::{Io, Outcome};
 use crate::text;
@@ -54,7 +54,8 @@ impl Candidates {
 /// # Errors
 /// The output cannot be written.
 pub fn run(arguments: &[String], io: &mut Io<'_>) -> Outcome {
-    let words: Vec<&str> = arguments.iter().map(String::as_str).skip_while(|word| *word != "--").skip(1).collect();
+    let words: Vec<&str> =
+        arguments.iter().map(String::as_str).skip_while(|word| *word != "--").skip(1).collect();
     let (current, before) = words.split_last().map_or(("", &[][..]), |(last, before)| (*last, before));
     let mut candidates = candidates(before, current);
     candidates.words.retain(|candidate| {
@@ -252,7 +253,9 @@ fn grouped(group: &Command, words: &[&str], current: &str, node: &mut Node, foun
         return;
     }
     if current.starts_with('-') {
-        for switch in command.get_arguments().filter(|switch| !switch.is_positional() && !switch.is_hide_set()) {
+        for switch in
+            command.get_arguments().filter(|switch| !switch.is_positional() && !switch.is_hide_set())
+        {
             add_switch(switch, found);
         }
         add_switches(found);
@@ -298,7 +301,8 @@ fn add_values(argument: &Arg, positional: &[&str], node: &mut Node, found: &mut 
     for value in argument.get_possible_values() {
         found.add(value.get_name(), value.get_help().map(ToString::to_string).unwrap_or_default());
     }
-    let paths = matches!(argument.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath);
+    let paths =
+        matches!(argument.get_value_hint(), ValueHint::AnyPath | ValueHint::FilePath | ValueHint::DirPath);
     match (argument.get_id().as_str(), positional) {
         ("network" | "first", _) => node.add_networks(found),
         ("member", [network, ..]) => node.add_members(network, found),

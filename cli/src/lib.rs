@@ -38,9 +38,7 @@ pub fn run(arguments: &[String], io: &mut Io<'_>) -> u8 {
         Personality::IdTool => idtool::run(program, words, io),
         Personality::Reference => commands::run(program, words, io),
         // Where it lies helps nobody who reads the complaint.
-        Personality::Own => {
-            commands::run(program.rsplit('/').next().unwrap_or(program), words, io)
-        }
+        Personality::Own => commands::run(program.rsplit('/').next().unwrap_or(program), words, io),
     };
     match outcome {
         Ok(()) => 0,

@@ -62,7 +62,10 @@ pub fn subnet(text: &str) -> Result<Prefix, String> {
     }
     let bits = if subnet.ip.is_ipv4() { 32 } else { 128 };
     if subnet.bits < 8 || bits - subnet.bits < 2 {
-        return Err(format!("{subnet} is too {}", if subnet.bits < 8 { "wide" } else { "small for two members" }));
+        return Err(format!(
+            "{subnet} is too {}",
+            if subnet.bits < 8 { "wide" } else { "small for two members" }
+        ));
     }
     Ok(subnet)
 }
@@ -88,8 +91,9 @@ pub fn pool(text: &str) -> Result<Value, String> {
     if text.contains('/') {
         return subnet(text).map(pool_of);
     }
-    let (first, last) =
-        text.split_once('-').ok_or("a pool is FIRST-LAST or a prefix, such as 10.0.0.1-10.0.0.254 or 10.0.0.0/24")?;
+    let (first, last) = text
+        .split_once('-')
+        .ok_or("a pool is FIRST-LAST or a prefix, such as 10.0.0.1-10.0.0.254 or 10.0.0.0/24")?;
     let (first, last) = (ip(first.trim())?, ip(last.trim())?);
     if first.is_ipv4() != last.is_ipv4() {
         return Err("both ends of a pool must be of the same family (IPv4 or IPv6)".into());
@@ -228,7 +232,9 @@ mod tests {
         for text in ["10.0.0.1", "10.0.0.9-10.0.0.1", "10.0.0.1-fd00::1", "a-b"] {
             assert!(pool(text).is_err(), "{text}");
         }
-        for text in ["home.arpa", "server=10.0.0.1", "domain=x,server=y", "domain=x,domain=y", "domain=", "domain=x"] {
+        for text in
+            ["home.arpa", "server=10.0.0.1", "domain=x,server=y", "domain=x,domain=y", "domain=", "domain=x"]
+        {
             assert!(dns(text).is_err(), "{text}");
         }
         for text in ["", "5aca06ff8", "5aca06ff8ee", "ff00000000", "0000000000", "xaca06ff8e"] {

@@ -58,7 +58,10 @@ fn create_says_everything_in_one_request() {
         "network create --name demo.lab --route 10.0.0.0/16 --route 192.168.7.0/24,via=10.0.0.7 --pool 10.0.0.1-10.0.0.254 \
          --rfc4193 --6plane --v6-zt=false --private --mtu 1400 --multicast-limit 64 --dns domain=demo.lab,server=10.0.0.1",
     );
-    assert!(ran.code == 0 && ran.err.contains(&format!("warning: network {ID} is called demo.lab, too")), "{ran:?}");
+    assert!(
+        ran.code == 0 && ran.err.contains(&format!("warning: network {ID} is called demo.lab, too")),
+        "{ran:?}"
+    );
     assert!(
         ran.out.contains(&format!("ztnode-cli join {ID}")) && ran.out.contains("member authorize"),
         "{ran:?}"
@@ -107,16 +110,20 @@ fn what_cannot_be_taken_back_is_shown_first() {
     let home = home();
     home.run("network delete demo.lab --dry-run")
         .prints(&format!("would delete network {ID} (demo.lab) with its 2 members\n"));
-    home.run("member delete demo.lab aws --dry-run").prints(&format!("would delete member 62f865ae71 from {ID}\n"));
+    home.run("member delete demo.lab aws --dry-run")
+        .prints(&format!("would delete member 62f865ae71 from {ID}\n"));
     home.run("controller restore x.db --dry-run")
         .prints("would replace all networks and members with those in x.db\n");
     assert!(home.service.seen().iter().all(|seen| seen.line.starts_with("GET ")));
     // At a terminal it is asked.
     for (answer, code, done) in [("n", 1, 0), ("y", 0, 1)] {
         let line = format!("{} member delete demo.lab aws", common::program().display());
-        let mut command = common::command("script".as_ref(), &["-qec", &line, "/dev/null"], home.path(), Some(home.path()));
-        let script = command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
-        std::io::Write::write_all(&mut script.stdin.as_ref().unwrap(), format!("{answer}\n").as_bytes()).unwrap();
+        let mut command =
+            common::command("script".as_ref(), &["-qec", &line, "/dev/null"], home.path(), Some(home.path()));
+        let script =
+            command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut script.stdin.as_ref().unwrap(), format!("{answer}\n").as_bytes())
+            .unwrap();
         let output = script.wait_with_output().unwrap();
         let shown = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(shown.contains(&format!("Delete member 62f865ae71 from {ID}? [y/N] ")), "{shown}");
@@ -143,7 +150,10 @@ fn a_network_of_another_controller_says_whose_it_is() {
 #[test]
 fn an_address_outside_every_route_is_refused() {
     let home = home();
-    for line in ["member authorize demo.lab 5aca06ff8e --ip 10.5.0.1 --name b", "member set demo.lab aws --ip 10.0.1.1 --ip fd00::5"] {
+    for line in [
+        "member authorize demo.lab 5aca06ff8e --ip 10.5.0.1 --name b",
+        "member set demo.lab aws --ip 10.0.1.1 --ip fd00::5",
+    ] {
         let ran = home.run(line);
         assert!(ran.code == 2 && ran.err.contains("is in no route of the network"), "{line}: {ran:?}");
         assert!(ran.err.contains("its routes: 10.0.0.0/16"), "{line}: {ran:?}");
@@ -253,7 +263,8 @@ fn members() {
 fn who_was_put_out_is_not_proposed_to_be_let_in() {
     let home = home();
     let member = |address: &str, more: &str| format!(r#"{{"address":"{address}","authorized":false{more}}}"#);
-    let (out, typo) = (r#","lastDeauthorizedTime":5,"vMajor":1,"vMinor":14,"vRev":1,"identity":"i""#, r#","vMajor":-1"#);
+    let (out, typo) =
+        (r#","lastDeauthorizedTime":5,"vMajor":1,"vMinor":14,"vRev":1,"identity":"i""#, r#","vMajor":-1"#);
     let list = [member("1122334455", out), member("2233445566", typo)].join(",");
     let path = format!("GET /unstable/controller/network/{ID}/member");
     home.service.answer(&path, 200, format!(r#"{{"data":[{list}]}}"#));

@@ -47,7 +47,10 @@ fn the_fault_comes_first_and_short_with_exit_code_2() {
         ("-p 0 info", "the port must be a number from 1 to 65535, not 0"),
         ("join 361884d8f6000001 --tokn x", "unknown switch --tokn: did you mean --token?"),
         ("join", "join: takes one network, by its 16-digit ID, or one join token"),
-        ("join 37f2", "join: \"37f2\": a network's ID is 16 hexadecimal digits, such as 37f2b7c94f000001; its owner sees it with `ztnode-cli network list`"),
+        (
+            "join 37f2",
+            "join: \"37f2\": a network's ID is 16 hexadecimal digits, such as 37f2b7c94f000001; its owner sees it with `ztnode-cli network list`",
+        ),
         ("join 361884d8f6000001 5 --wait", "join: 5 stands alone; write --wait=5"),
         ("wait 361884d8f6000001 5", "wait: 5 stands alone; write --timeout=5"),
         ("leave", "leave: takes one network, by its ID or name"),
@@ -55,11 +58,26 @@ fn the_fault_comes_first_and_short_with_exit_code_2() {
         ("get 361884d8f6000001", "get: takes a network and a property, such as: get 37f2b7c94f000001 ip4"),
         ("get 361884d8f6000001 ipv4", "get: unknown property \"ipv4\"; did you mean ip4?"),
         ("get 361884d8f6000001 dns", "get: dns is no single value; see ztnode-cli -j listnetworks"),
-        ("set 361884d8f6000001 allowGlobal", "set: \"allowGlobal\": write NAME=VALUE, such as allowDefault=1"),
-        ("set 361884d8f6000001 allowGlobal=2", "set: allowGlobal=2: write 1 or 0 (true, false, yes, no, on, off)"),
-        ("set 361884d8f6000001 allowGlobl=1", "set: unknown property \"allowGlobl\": did you mean allowGlobal?"),
-        ("set 361884d8f6000001 allowGlobal=1 allowDNS=x", "set: allowDNS=x: write 1 or 0 (true, false, yes, no, on, off)"),
-        ("set 361884d8f6000001 allowManaged=10.0.0.1/8", "set: allowManaged=10.0.0.1/8: 10.0.0.1/8 has bits set beyond its length; did you mean 10.0.0.0/8?"),
+        (
+            "set 361884d8f6000001 allowGlobal",
+            "set: \"allowGlobal\": write NAME=VALUE, such as allowDefault=1",
+        ),
+        (
+            "set 361884d8f6000001 allowGlobal=2",
+            "set: allowGlobal=2: write 1 or 0 (true, false, yes, no, on, off)",
+        ),
+        (
+            "set 361884d8f6000001 allowGlobl=1",
+            "set: unknown property \"allowGlobl\": did you mean allowGlobal?",
+        ),
+        (
+            "set 361884d8f6000001 allowGlobal=1 allowDNS=x",
+            "set: allowDNS=x: write 1 or 0 (true, false, yes, no, on, off)",
+        ),
+        (
+            "set 361884d8f6000001 allowManaged=10.0.0.1/8",
+            "set: allowManaged=10.0.0.1/8: 10.0.0.1/8 has bits set beyond its length; did you mean 10.0.0.0/8?",
+        ),
         ("orbit deadbeef00", "orbit: takes a moon's ID and the address of one of its roots"),
         ("orbit 62a3 62a3a1eef1", "orbit: \"62a3\" is no moon's ID (10 or 16 digits)"),
         ("bond", "write bond list, bond PEER show, bond PEER rotate or bond setmtu MTU INTERFACE IP"),
@@ -86,8 +104,19 @@ fn arguments_are_looked_at_before_the_service() {
 fn a_service_that_does_not_run_is_3_whatever_was_asked() {
     let home = Home::stopped();
     for line in [
-        "info", "peers", "listnetworks", "join 361884d8f6000001", "leave 361884d8f6000001", "get N status",
-        "set N allowDNS=1", "/status", "doctor", "bond list", "network list", "member list N", "rules trace N",
+        "info",
+        "peers",
+        "listnetworks",
+        "join 361884d8f6000001",
+        "leave 361884d8f6000001",
+        "get N status",
+        "set N allowDNS=1",
+        "/status",
+        "doctor",
+        "bond list",
+        "network list",
+        "member list N",
+        "rules trace N",
     ] {
         let words: Vec<_> = line.split_whitespace().collect();
         let (code, says) = complaint(&home, &words);
@@ -106,7 +135,10 @@ fn networks_have_names() {
     let home = home();
     assert_eq!(home.run_words(&["get", "test net", "ip4"]).out, "10.9.0.201\n");
     assert_eq!(home.run(&format!("get {NETWORK} status")).out, "OK\n");
-    assert_eq!(home.run_words(&["set", "test net", "allowDNS=no", "allowManaged=10.0.0.0/8,fd00::/8"]).code, 0);
+    assert_eq!(
+        home.run_words(&["set", "test net", "allowDNS=no", "allowManaged=10.0.0.0/8,fd00::/8"]).code,
+        0
+    );
     let sent = home.service.seen().last().unwrap().clone();
     assert_eq!(sent.line, format!("POST /network/{NETWORK}"));
     assert_eq!(sent.body, r#"{"allowDNS":false,"allowManaged":"10.0.0.0/8,fd00::/8"}"#);
@@ -123,7 +155,11 @@ fn networks_have_names() {
         (&["set", "nobody", "allowDNS=1"], 10, "this node has not joined network nobody"),
         (&["set", "361884d8f600000f", "allowDNS=1"], 10, "this node has not joined network 361884d8f600000f"),
         (&["leave", "nobody"], 10, "this node has not joined network nobody"),
-        (&["wait", "nobody"], 10, "nobody: this node has joined no network called \"nobody\"; see `ztnode-cli listnetworks`, or give the 16-digit ID"),
+        (
+            &["wait", "nobody"],
+            10,
+            "nobody: this node has joined no network called \"nobody\"; see `ztnode-cli listnetworks`, or give the 16-digit ID",
+        ),
         (&["leave", "twice"], 2, "this node has joined more than one network called twice"),
     ] {
         assert_eq!(complaint(&home, words), (code, says.to_owned()), "{words:?}");
@@ -153,7 +189,10 @@ fn a_token_is_enough_to_join() {
     assert_eq!(sent.line, format!("POST /network/{NETWORK}"));
     assert_eq!(sent.body, r#"{"token":"ztt_5f0c2a19_0123"}"#, "as every controller knows it");
     let (code, says) = complaint(&home, &["join", "ztt_5f0c2a19_0123"]);
-    assert!(code == 2 && says.contains("write join NETWORK --token TOKEN") && !says.contains("0123"), "{says}");
+    assert!(
+        code == 2 && says.contains("write join NETWORK --token TOKEN") && !says.contains("0123"),
+        "{says}"
+    );
     let (code, says) =
         complaint(&home, &["join", NETWORK, "--token", "ztt_361884d8f6000002_5f0c2a19_0123", "--wait"]);
     assert!(code == 2 && says.contains("the token is one of network 361884d8f6000002"), "{says}");

@@ -14,7 +14,8 @@ const CLONED: u8 = 78;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
-    let program = arguments.next().map_or_else(|| "ztnode".to_owned(), |name| name.to_string_lossy().into_owned());
+    let program =
+        arguments.next().map_or_else(|| "ztnode".to_owned(), |name| name.to_string_lossy().into_owned());
     match args::parse(&program, arguments) {
         Command::Help { complaint, status } => {
             if let Some(complaint) = complaint {

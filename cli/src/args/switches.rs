@@ -254,7 +254,10 @@ mod tests {
 
     #[test]
     fn our_grammar_takes_values_that_are_not_glued() {
-        let Wanted::Run(common, left) = parse(&words("-D /home/x info -p 9993 -T t -H ::1 -Dy"), false) else { panic!() };
+        let Wanted::Run(common, left) = parse(&words("-D /home/x info -p 9993 -T t -H ::1 -Dy"), false)
+        else {
+            panic!()
+        };
         assert_eq!((common.home.as_deref(), common.port, left.command()), (Some("y"), Some(9993), "info"));
         assert_eq!((common.token.as_deref(), common.host.as_deref()), (Some("t"), Some("::1")));
         let complaint = |line: &str| match parse(&words(line), false) {

@@ -30,7 +30,10 @@ pub fn run(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
                 session.act("bond", Method::POST, &format!("/bond/rotate/{peer}"), Some(&json!({})))?;
             finish(session, "rotate", &reply.body, io)
         }
-        _ => Err(missing(session, "bond list, bond PEER show, bond PEER rotate or bond setmtu MTU INTERFACE IP")),
+        _ => Err(missing(
+            session,
+            "bond list, bond PEER show, bond PEER rotate or bond setmtu MTU INTERFACE IP",
+        )),
     }
 }
 
@@ -48,7 +51,10 @@ pub fn list(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
 
 fn set_mtu(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     let [_, _, mtu, interface, ip] = words.0.as_slice() else {
-        return Err(missing(session, "bond setmtu MTU INTERFACE IP, such as bond setmtu 1400 eth0 192.0.2.1"));
+        return Err(missing(
+            session,
+            "bond setmtu MTU INTERFACE IP, such as bond setmtu 1400 eth0 192.0.2.1",
+        ));
     };
     let path = format!("/bond/setmtu/{mtu}/{interface}/{ip}");
     match session.send(Method::POST, &path, Some(&json!({}))) {

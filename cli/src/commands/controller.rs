@@ -149,9 +149,9 @@ fn accepted(session: &Session, path: &str, reply: &Reply) -> Result<Value, Failu
         401 => Err(session.stranger(reply)),
         status => {
             let text = reply.text();
-            let described: Option<String> = serde_json::from_str::<Value>(&text)
-                .ok()
-                .and_then(|body| ["description", "error"].iter().find_map(|field| body[field].as_str().map(str::to_owned)));
+            let described: Option<String> = serde_json::from_str::<Value>(&text).ok().and_then(|body| {
+                ["description", "error"].iter().find_map(|field| body[field].as_str().map(str::to_owned))
+            });
             let reason = quoted(described.as_deref().unwrap_or(&text));
             Err(Failure::error(format!("{program}: the controller answered {status} to {path}: {reason}")))
         }

@@ -50,19 +50,19 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
         }
         MemberCommand::Deauthorize { which } => {
             let body = Map::from_iter([("authorized".to_owned(), Value::from(false))]);
-            let (_, path) = locate(session, &which)?;
+            let (id, path) = locate(session, &which)?;
+            let network = request(session, Method::GET, &format!("/controller/network/{id}"), None)?;
+            let public = network["private"] == Value::Bool(false);
             let mut record = request(session, Method::POST, &path, Some(&Value::Object(body)))?;
             follow(session, &path, &mut record);
             if session.common.json {
                 return print(&record, io);
             }
             write!(io.out, "{}", text::controller::member_line(&record, "deauthorized on"))?;
-            let id = text::json::text(&record, "nwid");
-            let network = request(session, Method::GET, &format!("/controller/network/{id}"), None);
-            if network.is_ok_and(|network| network["private"] == Value::Bool(false)) {
+            if public {
                 writeln!(
                     io.err,
-                    "warning: {id} is public, so whoever has its ID is authorized by asking; to keep nodes out, make it \
+                    "warning: {id} is public, so anyone with its ID is authorized by asking; to keep nodes out, make it \
                      private: ztnode-cli network set {id} --private"
                 )?;
             }
@@ -225,7 +225,9 @@ fn routed(session: &Session, network: &str, ips: &[IpAddr]) -> Outcome {
         "{}: --ip {stray} is in no route of the network, so that the member could not use it; {its}",
         session.program
     ))
-    .hint(format!("Give another address, or first `ztnode-cli network set {network}` with {first}--route PREFIX.")))
+    .hint(format!(
+        "Give another address, or first `ztnode-cli network set {network}` with {first}--route PREFIX."
+    )))
 }
 
 fn missing(session: &Session, what: &str, hint: String) -> Failure {

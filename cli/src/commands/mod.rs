@@ -22,11 +22,11 @@ use clap::Parser as _;
 use hyper::Method;
 use serde_json::Value;
 
-use crate::args::{Common, Personality};
 use crate::args::modern::{Group, Line};
 use crate::args::switches::{self, Wanted, Words};
 use crate::args::token::take as take_token;
 use crate::args::wait::take;
+use crate::args::{Common, Personality};
 use crate::failure::{Failure, Io, Outcome, code};
 use crate::text;
 use crate::transport::{Client, Reply, Streaming, Unreachable};
@@ -63,8 +63,7 @@ pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
         (arguments.to_vec(), None)
     };
     let waits = matches!(first, "join" | "wait");
-    let (arguments, limit) =
-        if waits { take(first, &arguments).map_err(usage)? } else { (arguments, None) };
+    let (arguments, limit) = if waits { take(first, &arguments).map_err(usage)? } else { (arguments, None) };
     match switches::parse(&arguments, reference) {
         Wanted::Version => Ok(writeln!(io.out, "{}", crate::VERSION)?),
         Wanted::Help(words) => help(program, &words.0, io),
@@ -275,8 +274,11 @@ impl Session {
     pub fn show_list(&self, command: &str, path: &str) -> Result<Vec<Value>, Failure> {
         match self.show(command, path)? {
             Value::Array(items) => Ok(items),
-            other => Err(self
-                .worded(invalid(command, 200, &format!("an array is expected, not {}", kind(&other))))),
+            other => Err(self.worded(invalid(
+                command,
+                200,
+                &format!("an array is expected, not {}", kind(&other)),
+            ))),
         }
     }
 

@@ -68,7 +68,8 @@ pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outco
                 Some(name) if !name.is_empty() => format!(" ({})", text::printable(name)),
                 _ => String::new(),
             };
-            let members = if members == 1 { "its member".to_owned() } else { format!("its {members} members") };
+            let members =
+                if members == 1 { "its member".to_owned() } else { format!("its {members} members") };
             if !sure.confirm(&format!("delete network {id}{name} with {members}"), io)? {
                 return Ok(());
             }

@@ -56,8 +56,9 @@ pub fn run(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
             let shown = text::printable(name);
             return Err(Failure::usage(format!("{program}: set: unknown property {shown:?}: {remedy}")));
         }
-        let value = value_of(name, value, reference)
-            .map_err(|why| Failure::usage(format!("{program}: set: {}: {why}", text::printable(assignment))))?;
+        let value = value_of(name, value, reference).map_err(|why| {
+            Failure::usage(format!("{program}: set: {}: {why}", text::printable(assignment)))
+        })?;
         body.insert(name.to_owned(), value);
     }
     let path = format!("/network/{network}");
@@ -96,11 +97,14 @@ fn value_of(name: &str, text: &str, reference: bool) -> Result<Value, String> {
     let mut prefixes = Vec::new();
     for part in text.split(',') {
         let part = part.trim();
-        let prefix: Prefix = part
-            .parse()
-            .map_err(|_| format!("{:?} is no prefix; write it as 10.0.0.0/8 or fd00::/8", text::printable(part)))?;
+        let prefix: Prefix = part.parse().map_err(|_| {
+            format!("{:?} is no prefix; write it as 10.0.0.0/8 or fd00::/8", text::printable(part))
+        })?;
         if prefix.network().ip != prefix.ip {
-            return Err(format!("{prefix} has bits set beyond its length; did you mean {}?", prefix.network()));
+            return Err(format!(
+                "{prefix} has bits set beyond its length; did you mean {}?",
+                prefix.network()
+            ));
         }
         prefixes.push(prefix.to_string());
     }

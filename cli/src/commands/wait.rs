@@ -15,8 +15,8 @@ use crate::args::switches::Words;
 use crate::failure::{Failure, Io, Outcome, code};
 use crate::home;
 use crate::text;
-use crate::text::lack::Lack;
 use crate::text::json::text as field;
+use crate::text::lack::Lack;
 use crate::transport::{Client, Reply};
 use crate::validate::is_hex;
 
@@ -133,8 +133,8 @@ impl Wait<'_> {
     /// The ID of the network that was named by its name, which the node knows of those it has joined.
     fn find(&mut self, io: &mut Io<'_>) -> Result<(), End> {
         let reply = self.reach(&Method::GET, |_| "/network".to_owned(), io)?;
-        let networks = parse("wait", &reply)
-            .map_err(|failure| End::Failure(Failure::error(failure.out.trim_end())))?;
+        let networks =
+            parse("wait", &reply).map_err(|failure| End::Failure(Failure::error(failure.out.trim_end())))?;
         let networks = networks.as_array().map_or(&[][..], Vec::as_slice);
         let mut found = networks.iter().filter(|network| network["name"] == *self.network);
         match (found.next(), found.next()) {

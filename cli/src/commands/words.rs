@@ -21,7 +21,11 @@ pub(super) fn check(program: &str, words: &Words, waits: bool) -> Outcome {
         "join" => (1, 1, "takes one network, by its 16-digit ID, or one join token"),
         "wait" | "leave" => (1, 1, "takes one network, by its ID or name"),
         "get" => (2, 2, "takes a network and a property, such as: get 37f2b7c94f000001 ip4"),
-        "set" => (2, usize::MAX, "takes a network and what to change, such as: set 37f2b7c94f000001 allowDefault=1"),
+        "set" => (
+            2,
+            usize::MAX,
+            "takes a network and what to change, such as: set 37f2b7c94f000001 allowDefault=1",
+        ),
         "orbit" => (2, 2, "takes a moon's ID and the address of one of its roots"),
         "deorbit" => (1, 1, "takes a moon's ID"),
         _ if command.starts_with('/') => (0, 0, "a path is all that stands there"),
@@ -55,7 +59,8 @@ fn network_or_token(program: &str, typed: &str) -> Outcome {
         return Ok(());
     }
     let why = if is_hex(typed, 10) {
-        "10 digits are the address of a node; a network's ID is that of its controller and six digits more".to_owned()
+        "10 digits are the address of a node; a network's ID is that of its controller and six digits more"
+            .to_owned()
     } else {
         "a network's ID is 16 hexadecimal digits, such as 37f2b7c94f000001; its owner sees it with `ztnode-cli network list`"
             .to_owned()

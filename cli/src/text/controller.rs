@@ -157,7 +157,8 @@ pub fn members(network: &Value, members: &[Value]) -> String {
 
 /// The addresses that a member has in this network without anybody giving them.
 fn derived(network: &Value, member: &Value) -> Vec<String> {
-    let parsed = (json::text(network, "id").parse::<NetworkId>(), json::text(member, "address").parse::<Address>());
+    let parsed =
+        (json::text(network, "id").parse::<NetworkId>(), json::text(member, "address").parse::<Address>());
     let (Ok(id), Ok(address)) = parsed else { return Vec::new() };
     let mode = &network["v6AssignMode"];
     let rfc4193 = json::flag(mode, "rfc4193").then(|| derive::rfc4193(id, address).to_string());

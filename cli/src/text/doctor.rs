@@ -342,16 +342,16 @@ mod tests {
 
     #[test]
     fn what_does_not_work_is_said_with_the_remedy() {
-        let refused = json!([{"kind": "route", "target": "80.9.0.0/16", "reason": "eth0 is connected to it"}]);
+        let refused =
+            json!([{"kind": "route", "target": "80.9.0.0/16", "reason": "eth0 is connected to it"}]);
         let networks = [
             json!({"id": "37f2b7c94f000001", "name": "demo", "refused": refused}),
             json!({"id": "37f2b7c94f000002", "name": ""}),
         ];
-        let state = json!({"network": "37f2b7c94f000002", "address": "5aca06ff8e", "waitingFor": "authorization"});
-        let lacks = [
-            ("37f2b7c94f000001".to_owned(), None),
-            ("37f2b7c94f000002".to_owned(), Some(Lack::of(&state))),
-        ];
+        let state =
+            json!({"network": "37f2b7c94f000002", "address": "5aca06ff8e", "waitingFor": "authorization"});
+        let lacks =
+            [("37f2b7c94f000001".to_owned(), None), ("37f2b7c94f000002".to_owned(), Some(Lack::of(&state)))];
         let mut status = json!({"online": false, "interfaces": [], "clones": {"seen": [
             {"addresses": ["192.0.2.1/9993"], "sameMachineId": false, "givesWay": "this"}]}});
         let text = report(&examine(&status, &networks, &[], &lacks));

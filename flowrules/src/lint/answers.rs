@@ -25,7 +25,9 @@ pub(super) fn check(program: &Program, report: &mut Report<'_>) {
             match &rule.kind {
                 Kind::DestPort(first, last) if !rule.not && first == last => wanted.push(*first),
                 // Of a range a port at its beginning stands for all.
-                Kind::DestPort(first, last) if !rule.not && (*first, *last) != (0, u16::MAX) => wanted.push(*first),
+                Kind::DestPort(first, last) if !rule.not && (*first, *last) != (0, u16::MAX) => {
+                    wanted.push(*first)
+                }
                 Kind::IpProtocol(number) if !rule.not => protocol = Some(*number),
                 Kind::Accept => {
                     for port in wanted.drain(..) {

@@ -222,7 +222,8 @@ mod tests {
     fn the_other_personalities() {
         let tool = |program: &str, line: &str| match parse(program, line.split_whitespace().map(Into::into)) {
             Command::Tool { name, arguments } => {
-                let arguments: Vec<_> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+                let arguments: Vec<_> =
+                    arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
                 (name, arguments.join(" "))
             }
             other => panic!("{line}: {other:?}"),

@@ -165,7 +165,8 @@ mod tests {
             let text = fs::read_to_string(&page).unwrap();
             for link in links(&text).into_iter().filter(|link| !link.contains("://")) {
                 let (file, fragment) = link.split_once('#').unwrap_or((&link, ""));
-                let target = if file.is_empty() { page.clone() } else { normal(&page.parent().unwrap().join(file)) };
+                let target =
+                    if file.is_empty() { page.clone() } else { normal(&page.parent().unwrap().join(file)) };
                 let shown = target.strip_prefix(folder).unwrap_or(&target).display().to_string();
                 let there = target.exists() || known.contains(&shown.as_str());
                 let anchored = fragment.is_empty()

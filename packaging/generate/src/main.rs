@@ -57,7 +57,8 @@ fn command() -> Command {
         if let Some((_, example)) = help.split_once("Example:") {
             // What is said besides comes before it.
             let (example, more) = example.trim_end().split_once("\n\n").unwrap_or((example, ""));
-            entry = entry.after_help(format!("{more}\nExample:{}", example.trim_end()).trim_start().to_owned());
+            entry =
+                entry.after_help(format!("{more}\nExample:{}", example.trim_end()).trim_start().to_owned());
         }
         for switch in SWITCHES.iter().filter(|switch| switch.command == name) {
             let mut arg = Arg::new(switch.name).long(switch.name).help(switch.about).value_name(switch.value);
@@ -92,7 +93,12 @@ const SWITCHES: [Switch; 3] = [
         value: "SECONDS",
         about: "Return when the network can be used, or after so many seconds [default: 60]",
     },
-    Switch { command: "wait", name: "timeout", value: "SECONDS", about: "Wait at most so long [default: 60]" },
+    Switch {
+        command: "wait",
+        name: "timeout",
+        value: "SECONDS",
+        about: "Wait at most so long [default: 60]",
+    },
 ];
 
 /// A command of the node itself.
@@ -156,15 +162,22 @@ mod tests {
         for word in command().get_subcommands().map(Command::get_name) {
             assert!(manual.contains(word), "{word} is not in the manual");
         }
-        for shell in
-            ["bash-completion/completions/ztnode-cli", "zsh/site-functions/_ztnode-cli", "fish/vendor_completions.d/ztnode-cli.fish"]
-        {
+        for shell in [
+            "bash-completion/completions/ztnode-cli",
+            "zsh/site-functions/_ztnode-cli",
+            "fish/vendor_completions.d/ztnode-cli.fish",
+        ] {
             assert!(read(shell).contains(cli::complete::COMMAND), "{shell}");
         }
         assert!(read("man/man1/ztnode-cli-network-create.1").contains("pool"));
         assert!(read("man/man8/ztnode.8").contains("home directory"));
         let join = read("man/man1/ztnode-cli-join.1");
-        for piece in ["Join token that lets this node in", ".SH EXAMPLE", ".SH \"EXIT CODES\"", "this node is not authorized"] {
+        for piece in [
+            "Join token that lets this node in",
+            ".SH EXAMPLE",
+            ".SH \"EXIT CODES\"",
+            "this node is not authorized",
+        ] {
             assert!(join.contains(piece), "{piece}: {join}");
         }
         assert!(!join.contains("not a join token") && !join.contains(".SH EXTRA"), "{join}");

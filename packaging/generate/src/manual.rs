@@ -45,7 +45,8 @@ fn pages(command: &Command, name: &str, folder: &Path) -> io::Result<()> {
 
 /// The page of one command: what clap knows of it, and its examples and exit codes in sections of their own.
 fn one(command: &Command, name: &str) -> io::Result<Vec<u8>> {
-    let text = |styled: Option<&clap::builder::StyledStr>| styled.map(ToString::to_string).unwrap_or_default();
+    let text =
+        |styled: Option<&clap::builder::StyledStr>| styled.map(ToString::to_string).unwrap_or_default();
     let about = text(command.get_about());
     let mut head = Roff::new();
     head.control("TH", [name, "1", "", concat!("ztnode ", env!("CARGO_PKG_VERSION")), "ztnode"]);
@@ -56,7 +57,10 @@ fn one(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     head.control("SH", ["SYNOPSIS"]);
     let usage = command.clone().render_usage().to_string();
     let usage = usage.trim_start_matches("Usage: ").trim();
-    head.text([bold(PROGRAM), roman(format!(" {}", usage.strip_prefix(PROGRAM).unwrap_or(usage).trim_start()))]);
+    head.text([
+        bold(PROGRAM),
+        roman(format!(" {}", usage.strip_prefix(PROGRAM).unwrap_or(usage).trim_start())),
+    ]);
     head.control("SH", ["DESCRIPTION"]);
     head.text([roman(format!("{}.", about.trim_end_matches('.')))]);
     let mut page = head.render().into_bytes();
@@ -71,7 +75,8 @@ fn one(command: &Command, name: &str) -> io::Result<Vec<u8>> {
     let mut tail = Roff::new();
     let mut open = false;
     for line in after.lines() {
-        let heading = ["Example:", "Examples:", "Exit codes:", "Exit code:"].into_iter().find(|h| line.starts_with(h));
+        let heading =
+            ["Example:", "Examples:", "Exit codes:", "Exit code:"].into_iter().find(|h| line.starts_with(h));
         let rest = heading.map_or(line, |heading| line[heading.len()..].trim_start());
         if let Some(heading) = heading {
             if open {
@@ -93,8 +98,16 @@ fn one(command: &Command, name: &str) -> io::Result<Vec<u8>> {
         tail.control("fi", []);
     }
     tail.control("SH", ["SEE ALSO"]);
-    tail.text([bold(PROGRAM), roman("(1), "), bold("ztnode"), roman("(8), "), bold("ztnode-local.conf"), roman("(5), "),
-        bold("ztnode-rules"), roman("(7)")]);
+    tail.text([
+        bold(PROGRAM),
+        roman("(1), "),
+        bold("ztnode"),
+        roman("(8), "),
+        bold("ztnode-local.conf"),
+        roman("(5), "),
+        bold("ztnode-rules"),
+        roman("(7)"),
+    ]);
     page.extend(tail.render().into_bytes());
     Ok(page)
 }
@@ -120,7 +133,14 @@ fn daemon(help: &str) -> String {
         page.text([roman(*what)]);
     }
     page.control("SH", ["SEE ALSO"]);
-    page.text([bold("ztnode-cli"), roman("(1), "), bold("ztnode-local.conf"), roman("(5), "), bold("systemctl"), roman("(1)")]);
+    page.text([
+        bold("ztnode-cli"),
+        roman("(1), "),
+        bold("ztnode-local.conf"),
+        roman("(5), "),
+        bold("systemctl"),
+        roman("(1)"),
+    ]);
     page.render()
 }
 
@@ -129,6 +149,9 @@ const FILES: &[(&str, &str)] = &[
     ("/var/lib/ztnode/identity.secret", "The node's key pair, which is its address. Back it up."),
     ("/var/lib/ztnode/planet", "The roots; without this file the public ones."),
     ("/var/lib/ztnode/networks.d/", "The networks this node has joined."),
-    ("/var/lib/ztnode/local.conf", "Settings, read again on SIGHUP and when the file changes; see ztnode-local.conf(5)."),
+    (
+        "/var/lib/ztnode/local.conf",
+        "Settings, read again on SIGHUP and when the file changes; see ztnode-local.conf(5).",
+    ),
     ("/usr/share/doc/ztnode/", "The manual, and user-data for cloud-init."),
 ];
