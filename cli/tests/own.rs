@@ -135,6 +135,7 @@ fn networks_have_names() {
     let home = home();
     assert_eq!(home.run_words(&["get", "test net", "ip4"]).out, "10.9.0.201\n");
     assert_eq!(home.run(&format!("get {NETWORK} status")).out, "OK\n");
+    assert_eq!(home.run(&format!("get {NETWORK} assignedAddresses")).out, "10.9.0.201/24\n");
     assert_eq!(
         home.run_words(&["set", "test net", "allowDNS=no", "allowManaged=10.0.0.0/8,fd00::/8"]).code,
         0

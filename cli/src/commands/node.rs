@@ -172,6 +172,14 @@ pub fn get(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     if let Some(value) = text::networks::property(&network, name) {
         return Ok(writeln!(io.out, "{value}")?);
     }
+    if let Some(items) = network[name].as_array()
+        && items.iter().all(|item| item.is_string())
+    {
+        for item in items.iter().filter_map(Value::as_str) {
+            writeln!(io.out, "{}", text::printable(item))?;
+        }
+        return Ok(());
+    }
     let program = &session.program;
     let known = text::networks::properties(&network);
     let shown = text::printable(name);
