@@ -46,6 +46,8 @@ test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd ipr
 test-packages: root requirements packages ## Install, break and remove the packages in a booted Debian (as root)
 	@packaging/tests/run.sh
 
+# The shells whose completions are tested.
+test: LAB_PACKAGES += zsh fish
 test: requirements fmt clippy unit doc deny fuzz ## Everything CI runs
 
 fmt:
@@ -93,9 +95,14 @@ floods: root requirements ## A stream beside every flood a stranger could send, 
 	$(CARGO) build --release --package node --package cli --package benches --bins
 	$(TARGET)/release/ztflood measure $(FLOODS)
 
-install: ## Install to $(PREFIX), with the names that scripts for zerotier-one call
+# An installed zerotier-one keeps its names: links in $(PREFIX) would come before them.
+install: ## Install to $(PREFIX), with the names that scripts for zerotier-one call where nobody has them (NAMES=no: without)
 	$(CARGO) build --release --package node --package cli --bins
 	install -d $(DESTDIR)$(PREFIX)/sbin
 	install -m 755 $(TARGET)/release/ztnode $(TARGET)/release/ztnode-cli $(DESTDIR)$(PREFIX)/sbin
-	ln -sf ztnode-cli $(DESTDIR)$(PREFIX)/sbin/zerotier-cli
-	ln -sf ztnode-cli $(DESTDIR)$(PREFIX)/sbin/zerotier-idtool
+	@for name in zerotier-cli zerotier-idtool; do \
+	  found=$$(command -v $$name || :); \
+	  if [ '$(NAMES)' = no ]; then continue; fi; \
+	  case $$found in ''|$(DESTDIR)$(PREFIX)/sbin/$$name) ln -sf ztnode-cli $(DESTDIR)$(PREFIX)/sbin/$$name ;; \
+	  *) echo "$$name is $$found already, and stays that; ztnode-cli is the same for ztnode" ;; esac; \
+	done

@@ -112,9 +112,10 @@ name=ztnode-$version-$(echo "$target" | cut -d- -f1)-linux
 mkdir -p "$stage/$name"
 cp -r "$stage/bin" "$stage/sbin" "$stage/share" "$stage/$name/"
 cp -r packaging/systemd packaging/sysusers.d packaging/tmpfiles.d packaging/zerotier-names packaging/cloud-init "$stage/$name/"
-cp packaging/tarball/install.sh README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$stage/$name/"
-mkdir "$stage/$name/docs"
-cp docs/*.md "$stage/$name/docs/"
+# Beside the programs what there is to read; below share/doc nobody looks for it in an archive.
+mv "$stage/$name/share/doc/"* "$stage/$name/"
+rmdir "$stage/$name/share/doc"
+cp packaging/tarball/install.sh "$stage/$name/"
 tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" -c "$name" |
     gzip -9n >"$out/$name.tar.gz"
 

@@ -26,7 +26,7 @@ fn token_file(member: &Daemon, network: &str) -> PathBuf {
 
 /// Nobody but the joining node and its controller needs to know the token, and the controller only for a moment.
 fn is_secret(daemon: &Daemon, token: &str) -> Result<()> {
-    let secret = &token[13..];
+    let secret = &token[30..];
     ensure!(!daemon.log_tail(100_000).contains(secret), "{} logs the token", daemon.name());
     let shown = daemon.get("/network")?.to_string();
     ensure!(!shown.contains(secret), "{} shows the token: {shown}", daemon.name());
@@ -50,7 +50,7 @@ fn joining_by_token() {
         let fixed = cluster.fixed(0).to_string();
         let create = ["token", "create", &network, "--name", "first", "--ip", &fixed];
         let token = cluster.controller().cli(&create)?.trim().to_owned();
-        ensure!(token.starts_with("ztt_") && token.len() == 53, "{token}");
+        ensure!(token.starts_with("ztt_") && token.len() == 70, "{token}");
 
         let (code, result, said) =
             cli(&cluster.members[0], &["join", &network, "--token", &token, "--wait=20", "-j"])?;
@@ -68,7 +68,7 @@ fn joining_by_token() {
         ensure!(said.contains("the token was not accepted"), "{said}");
         let log = cluster.controller().log_tail(1000);
         let refused = log.lines().find(|line| line.contains("join token refused")).context("no such line")?;
-        for word in [&network, &cluster.members[1].address, &token[4..12], "spent"] {
+        for word in [&network, &cluster.members[1].address, &token[21..29], "spent"] {
             ensure!(refused.contains(word), "{word} is not in: {refused}");
         }
         let kept = token_file(&cluster.members[1], &network);
@@ -78,7 +78,7 @@ fn joining_by_token() {
         // Revoked.
         let create = ["token", "create", &network, "--uses", "unlimited"];
         let revoked = cluster.controller().cli(&create)?.trim().to_owned();
-        cluster.controller().cli(&["token", "revoke", &network, &revoked[4..12]])?;
+        cluster.controller().cli(&["token", "revoke", &network, &revoked[21..29]])?;
         let (code, ..) = cli(&cluster.members[1], &["join", &network, "--token", &revoked, "--wait=2"])?;
         ensure!(code == 7, "{code}");
 

@@ -13,10 +13,33 @@ pub struct Io<'a> {
 /// What every command returns.
 pub type Outcome = Result<(), Failure>;
 
+/// Exit codes beside 0, 1 (anything else) and 2 (the command line is wrong, or there is no token). They are part of the
+/// documentation.
+pub mod code {
+    /// The service on this machine does not run, or does not answer.
+    pub const SERVICE: u8 = 3;
+    /// No root answers.
+    pub const OFFLINE: u8 = 4;
+    /// A root answers, the network's controller does not.
+    pub const CONTROLLER: u8 = 5;
+    /// The controller does not know the network.
+    pub const NETWORK: u8 = 6;
+    /// This node is not authorized.
+    pub const AUTHORIZATION: u8 = 7;
+    /// Somebody has to log in.
+    pub const LOGIN: u8 = 8;
+    /// The interface, its addresses or routes cannot be made.
+    pub const PORT: u8 = 9;
+    /// This node has not joined the network.
+    pub const JOINED: u8 = 10;
+    /// Anything else.
+    pub const OTHER: u8 = 1;
+}
+
 /// An exit code and the texts that go with it. Scripts parse the first line of either, so they are kept apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Exit code: 1 the daemon or a file said no, 2 the command line was wrong.
+    /// Exit code: 1 the daemon or a file said no, 2 the command line was wrong, 3 and above as [`code`] has them.
     pub code: u8,
     /// For standard output, complete with its newline.
     pub out: String,

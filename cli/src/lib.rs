@@ -5,10 +5,12 @@
 //! - [`transport`] carries one request to the daemon, over the Unix socket or TCP;
 //! - [`packets`] and [`pcapng`] are the socket and the file of a capture;
 //! - [`text`] turns replies into lines and tables;
+//! - [`complete`] answers the shells' completions;
 //! - [`commands`] holds one file a subject; [`idtool`] is the identity tool under its old name.
 
 pub mod args;
 pub mod commands;
+pub mod complete;
 pub mod failure;
 pub mod home;
 pub mod idtool;
@@ -34,7 +36,9 @@ pub fn run(arguments: &[String], io: &mut Io<'_>) -> u8 {
     let words = arguments.get(1..).unwrap_or_default();
     let outcome = match Personality::of(program) {
         Personality::IdTool => idtool::run(program, words, io),
-        Personality::Cli => commands::run(program, words, io),
+        Personality::Reference => commands::run(program, words, io),
+        // Where it lies helps nobody who reads the complaint.
+        Personality::Own => commands::run(program.rsplit('/').next().unwrap_or(program), words, io),
     };
     match outcome {
         Ok(()) => 0,

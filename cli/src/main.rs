@@ -1,4 +1,4 @@
-//! `ztnode-cli`: asks and steers a running node, keeps the controller's networks, and makes identities and worlds.
+//! `ztnode-cli`: queries and controls a running node, looks after the controller's networks, and makes identities and worlds.
 //! Under the names `zerotier-cli` and `zerotier-idtool` (symlinks) it behaves as those tools do.
 
 use std::io::Write as _;

@@ -14,8 +14,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use zeroize::Zeroizing;
 
-use crate::args::Common;
-use crate::failure::Failure;
+use crate::args::{Common, Personality};
+use crate::failure::{Failure, code};
 use crate::home;
 
 /// Largest reply that is read, in bytes.
@@ -147,10 +147,13 @@ impl Client {
         };
         let shown = home.display();
         let Some(port) = common.port.or_else(|| home::read_port(home)) else {
-            return Err(Failure::usage(format!(
-                "{program}: missing port and zerotier-one.port not found in {shown}"
-            ))
-            .hint(format!(
+            let missing = if Personality::of(program) == Personality::Reference {
+                Failure::usage(format!("{program}: missing port and zerotier-one.port not found in {shown}"))
+            } else {
+                Failure::error(format!("{program}: ztnode is not running (no zerotier-one.port in {shown})"))
+                    .with_code(code::SERVICE)
+            };
+            return Err(missing.hint(format!(
                 "No node has started with this home directory, or it is not readable for you. Start one \
                  (`systemctl start ztnode`, or `ztnode {shown}`), or name another home with --home DIR."
             )));

@@ -1,6 +1,6 @@
 //! Checks on what a person typed, before anything is sent. Each error says what, where and how it should look.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs as _};
 
 use protocol::inet::{self, Prefix};
 use serde_json::{Value, json};
@@ -53,9 +53,47 @@ pub fn route(text: &str) -> Result<Value, String> {
     Ok(json!({"target": target.to_string(), "via": via.map(|via| via.to_string())}))
 }
 
-/// `FIRST-LAST` of `--pool`, as the JSON the controller takes. For clap.
+/// `PREFIX` of `--subnet`. For clap.
+pub fn subnet(text: &str) -> Result<Prefix, String> {
+    let subnet: Prefix =
+        text.parse().map_err(|_| format!("{text} is no subnet; write it as 10.20.0.0/16 or fd00:20::/64"))?;
+    if subnet.network().ip != subnet.ip {
+        return Err(format!("{subnet} has bits set beyond its length; did you mean {}?", subnet.network()));
+    }
+    let bits = if subnet.ip.is_ipv4() { 32 } else { 128 };
+    if subnet.bits < 8 || bits - subnet.bits < 2 {
+        return Err(format!(
+            "{subnet} is too {}",
+            if subnet.bits < 8 { "wide" } else { "small for two members" }
+        ));
+    }
+    Ok(subnet)
+}
+
+/// The addresses of a subnet that members can have, as the JSON the controller takes.
+pub fn pool_of(subnet: Prefix) -> Value {
+    let [first, last] = match subnet.ip {
+        IpAddr::V4(ip) => {
+            let (first, all) = (ip.to_bits(), u32::MAX.checked_shr(subnet.bits.into()).unwrap_or(0));
+            // Neither the subnet's own address nor its broadcast.
+            [first + 1, (first | all) - 1].map(|ip| IpAddr::from(Ipv4Addr::from_bits(ip)))
+        }
+        IpAddr::V6(ip) => {
+            let (first, all) = (ip.to_bits(), u128::MAX.checked_shr(subnet.bits.into()).unwrap_or(0));
+            [first + 1, first | all].map(|ip| IpAddr::from(Ipv6Addr::from_bits(ip)))
+        }
+    };
+    json!({"ipRangeStart": first.to_string(), "ipRangeEnd": last.to_string()})
+}
+
+/// `FIRST-LAST` or `PREFIX` of `--pool`, as the JSON the controller takes. For clap.
 pub fn pool(text: &str) -> Result<Value, String> {
-    let (first, last) = text.split_once('-').ok_or("a pool is FIRST-LAST, such as 10.0.0.1-10.0.0.254")?;
+    if text.contains('/') {
+        return subnet(text).map(pool_of);
+    }
+    let (first, last) = text
+        .split_once('-')
+        .ok_or("a pool is FIRST-LAST or a prefix, such as 10.0.0.1-10.0.0.254 or 10.0.0.0/24")?;
     let (first, last) = (ip(first.trim())?, ip(last.trim())?);
     if first.is_ipv4() != last.is_ipv4() {
         return Err("both ends of a pool must be of the same family (IPv4 or IPv6)".into());
@@ -77,6 +115,9 @@ pub fn dns(text: &str) -> Result<Value, String> {
         }
     }
     let domain = domain.ok_or("the domain is missing: write domain=NAME,server=IP[,server=IP…]")?;
+    if servers.is_empty() {
+        return Err("the server is missing: write domain=NAME,server=IP[,server=IP…]".into());
+    }
     Ok(json!({"domain": domain, "servers": servers}))
 }
 
@@ -109,6 +150,11 @@ pub fn endpoint(text: &str) -> Result<Vec<SocketAddr>, Failure> {
         ))
     };
     let (host, port) = match text.split_once('/') {
+        // As most programs write it, and IPv6 addresses in brackets.
+        None if text.parse::<SocketAddr>().is_ok() => {
+            let endpoint: SocketAddr = text.parse().map_err(|_| wrong("it cannot be read"))?;
+            return Err(wrong(&format!("did you mean {}?", inet::format_endpoint(endpoint))));
+        }
         None => (text, DEFAULT_PORT),
         Some((host, port)) => {
             (host, port.parse().map_err(|_| wrong("the port is no number from 1 to 65535"))?)
@@ -151,6 +197,14 @@ mod tests {
             json!({"ipRangeStart": "10.0.0.1", "ipRangeEnd": "10.0.0.254"})
         );
         assert_eq!(
+            pool("10.0.0.0/24").unwrap(),
+            json!({"ipRangeStart": "10.0.0.1", "ipRangeEnd": "10.0.0.254"})
+        );
+        assert_eq!(
+            pool_of(subnet("fd00:20::/64").unwrap()),
+            json!({"ipRangeStart": "fd00:20::1", "ipRangeEnd": "fd00:20::ffff:ffff:ffff:ffff"})
+        );
+        assert_eq!(
             dns("domain=home.arpa,server=10.0.0.1,server=fd00::1").unwrap(),
             json!({"domain": "home.arpa", "servers": ["10.0.0.1", "fd00::1"]})
         );
@@ -172,10 +226,15 @@ mod tests {
         ] {
             assert!(route(text).is_err(), "{text}");
         }
+        for text in ["10.0.0.0/32", "10.0.0.0/31", "10.0.0.1/24", "0.0.0.0/0", "x", "10.0.0.0"] {
+            assert!(subnet(text).is_err(), "{text}");
+        }
         for text in ["10.0.0.1", "10.0.0.9-10.0.0.1", "10.0.0.1-fd00::1", "a-b"] {
             assert!(pool(text).is_err(), "{text}");
         }
-        for text in ["home.arpa", "server=10.0.0.1", "domain=x,server=y", "domain=x,domain=y", "domain="] {
+        for text in
+            ["home.arpa", "server=10.0.0.1", "domain=x,server=y", "domain=x,domain=y", "domain=", "domain=x"]
+        {
             assert!(dns(text).is_err(), "{text}");
         }
         for text in ["", "5aca06ff8", "5aca06ff8ee", "ff00000000", "0000000000", "xaca06ff8e"] {

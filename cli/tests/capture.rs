@@ -136,7 +136,7 @@ fn what_is_in_the_way_is_explained() {
     let ran = home.run("capture 37f2b7c94f000002");
     assert!(ran.code == 1 && ran.err.contains("REQUESTING_CONFIGURATION"), "{ran:?}");
     let ran = home.run("capture nobody");
-    assert!(ran.code == 2 && ran.err.contains("has joined no network nobody"), "{ran:?}");
+    assert!(ran.code == 10 && ran.err.contains("has not joined network nobody"), "{ran:?}");
     assert!(home.run("capture --help").out.contains("tshark -r -"));
     let script = "setpriv --bounding-set -net_raw --inh-caps -net_raw $cli capture demo.lab";
     let home = self::home("zt0");

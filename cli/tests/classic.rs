@@ -1,10 +1,10 @@
-//! The reference tool's commands: texts, streams and exit codes, character for character.
+//! The reference tool's commands under its name: texts, streams and exit codes, character for character.
 
 #![allow(clippy::unwrap_used)] // A surprise is a failed test.
 
 mod common;
 
-use common::{Home, TOKEN, program, run, symlink};
+use common::{Home, TOKEN, run, symlink};
 
 const STATUS: &str = r#"{"address":"37f2b7c94f","clock":1795378785420,"online":true,"tcpFallbackActive":false,"version":"0.1.0"}"#;
 const NETWORKS: &str = r#"[{"allowDNS":false,"allowManaged":true,"assignedAddresses":["fd36:1884:d8f6:0:199:9336:1884:d8f6/88","fcc0:1884:d936:1884:d8f6::1/40","10.9.0.201/24"],"dns":{"domain":"home.arpa","servers":["10.9.0.1"]},"id":"361884d8f6000001","mac":"02:36:18:72:00:72","mtu":2800,"name":"testnet","nwid":"361884d8f6000001","portDeviceName":"zt53xijwhx","status":"OK","type":"PUBLIC"}]"#;
@@ -14,40 +14,40 @@ const NETWORK: &str = "361884d8f6000001";
 fn info_and_status() {
     let home = Home::tcp();
     home.service.answer("GET /status", 200, STATUS);
-    home.run("info").prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
-    home.run("status").prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
-    home.run("-j info").prints(
+    home.old("info").prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
+    home.old("status").prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
+    home.old("-j info").prints(
         "{\n \"address\": \"37f2b7c94f\",\n \"clock\": 1795378785420,\n \"online\": true,\n \"tcpFallbackActive\": false,\n \
          \"version\": \"0.1.0\"\n}\n",
     );
     home.service.answer("GET /status", 200, STATUS.replace("true", "false"));
-    home.run("info").prints("200 info 37f2b7c94f 0.1.0 OFFLINE\n");
+    home.old("info").prints("200 info 37f2b7c94f 0.1.0 OFFLINE\n");
     home.service.answer("GET /status", 200, STATUS.replace(r#"Active":false"#, r#"Active":true"#));
-    home.run("info").prints("200 info 37f2b7c94f 0.1.0 TUNNELED\n");
+    home.old("info").prints("200 info 37f2b7c94f 0.1.0 TUNNELED\n");
 }
 
 #[test]
 fn the_token_is_sent_trimmed_and_a_wrong_one_is_401() {
     let home = Home::tcp();
     home.service.answer("GET /status", 200, STATUS);
-    assert_eq!(home.run("info").code, 0);
+    assert_eq!(home.old("info").code, 0);
     assert_eq!(home.service.seen()[0].token.as_deref(), Some(TOKEN));
-    home.run("info -Twrong").fails(1, "401 info {}\n");
-    home.run("join 361884d8f6000001 -Twrong").fails(1, "401 join {}\n");
-    assert!(home.run("info -Twrong").err.contains("--token"), "the remedy is named");
+    home.old("info -Twrong").fails(1, "401 info {}\n");
+    home.old("join 361884d8f6000001 -Twrong").fails(1, "401 join {}\n");
+    assert!(home.old("info -Twrong").err.contains("--token"), "the remedy is named");
 }
 
 #[test]
 fn the_unix_socket_needs_neither_port_nor_token() {
     let home = Home::unix();
     home.service.answer("GET /status", 200, STATUS);
-    home.run("info").prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
+    home.old("info").prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
     assert_eq!(home.service.seen()[0].token, None);
-    home.run("info -p1").complains(
+    home.old("info -p1").complains(
         2,
         &format!(
             "{}: authtoken.secret not found or readable in {} (try again as root)",
-            program().display(),
+            home.old_name().display(),
             home.path().display()
         ),
     );
@@ -58,11 +58,11 @@ fn a_stranger_without_a_token_is_told_so_as_ever() {
     let home = Home::unix();
     home.service.answer("GET /status", 401, "{}");
     home.write("zerotier-one.port", 9993);
-    home.run("info").complains(
+    home.old("info").complains(
         2,
         &format!(
             "{}: authtoken.secret not found or readable in {} (try again as root)",
-            program().display(),
+            home.old_name().display(),
             home.path().display()
         ),
     );
@@ -75,9 +75,9 @@ fn a_socket_that_knows_us_not_gives_way_to_tcp() {
     let other = Home::unix();
     other.service.answer("GET /status", 401, "{}");
     std::fs::rename(other.path().join("ztnode.sock"), home.path().join("ztnode.sock")).unwrap();
-    home.run("info").prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
+    home.old("info").prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
     assert_eq!((other.service.seen().len(), home.service.seen().len()), (1, 1));
-    home.run(&format!("info -p{}", home.port)).prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
+    home.old(&format!("info -p{}", home.port)).prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
     assert_eq!(other.service.seen().len(), 1, "-p means TCP");
 }
 
@@ -86,7 +86,7 @@ fn a_socket_nobody_listens_on_gives_way_to_tcp() {
     let home = Home::tcp();
     home.service.answer("GET /status", 200, STATUS);
     drop(std::os::unix::net::UnixListener::bind(home.path().join("ztnode.sock")).unwrap());
-    home.run("info").prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
+    home.old("info").prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
 }
 
 #[test]
@@ -94,23 +94,23 @@ fn networks_and_their_properties() {
     let home = Home::tcp();
     let header = "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>\n";
     home.service.answer("GET /network", 200, "[]");
-    home.run("listnetworks").prints(header);
-    home.run("listnetworks -j").prints("[]\n");
+    home.old("listnetworks").prints(header);
+    home.old("listnetworks -j").prints("[]\n");
     home.service.answer("GET /network", 200, NETWORKS);
-    home.run("listnetworks").prints(&format!(
+    home.old("listnetworks").prints(&format!(
         "{header}200 listnetworks 361884d8f6000001 testnet 02:36:18:72:00:72 OK PUBLIC zt53xijwhx \
          fd36:1884:d8f6:0:199:9336:1884:d8f6/88,fcc0:1884:d936:1884:d8f6::1/40,10.9.0.201/24\n"
     ));
     for (name, value) in
         [("status", "OK"), ("allowDNS", "0"), ("allowManaged", "1"), ("mtu", "2800"), ("ip4", "10.9.0.201")]
     {
-        home.run(&format!("get {NETWORK} {name}")).prints(&format!("{value}\n"));
+        home.old(&format!("get {NETWORK} {name}")).prints(&format!("{value}\n"));
     }
-    home.run(&format!("get {NETWORK} dns")).prints("error, unknown property name\n");
-    home.run("get 5aca06ff8e000001 status")
-        .complains(1, "unknown network ID, check that you are a member of the network");
-    home.run("get 123 status").complains(2, "invalid format: must be a 16-digit (network) ID");
-    home.run(&format!("get {NETWORK}")).complains(2, "invalid format: include a property name to get");
+    home.old(&format!("get {NETWORK} dns")).prints("error, unknown property name\n");
+    home.old("get 5aca06ff8e000001 status")
+        .complains(0, "unknown network ID, check that you are a member of the network");
+    home.old("get 123 status").complains(2, "invalid format: must be a 16-digit (network) ID");
+    home.old(&format!("get {NETWORK}")).complains(2, "invalid format: include a property name to get");
 }
 
 #[test]
@@ -119,14 +119,14 @@ fn join_and_leave() {
     let path = format!("/network/{NETWORK}");
     home.service.answer(&format!("POST {path}"), 200, "{\"id\":1}");
     home.service.answer(&format!("DELETE {path}"), 200, "{\"result\":true}");
-    home.run(&format!("join {NETWORK}")).prints("200 join OK\n");
-    home.run(&format!("-j join {NETWORK}")).prints("{\"id\":1}");
-    home.run(&format!("leave {NETWORK}")).prints("200 leave OK\n");
-    home.run(&format!("leave {NETWORK} --json")).prints("{\"result\":true}");
+    home.old(&format!("join {NETWORK}")).prints("200 join OK\n");
+    home.old(&format!("-j join {NETWORK}")).prints("{\"id\":1}");
+    home.old(&format!("leave {NETWORK}")).prints("200 leave OK\n");
+    home.old(&format!("leave {NETWORK} --json")).prints("{\"result\":true}");
     assert_eq!(home.service.seen()[0].body, "{}");
-    home.run("join").fails(2, "invalid network id\n");
-    home.run("leave 12").fails(2, "invalid network id\n");
-    home.run("join zzzzzzzzzzzzzzzz").fails(1, "404 join \n");
+    home.old("join").fails(2, "invalid network id\n");
+    home.old("leave 12").fails(2, "invalid network id\n");
+    home.old("join zzzzzzzzzzzzzzzz").fails(1, "404 join \n");
 }
 
 #[test]
@@ -137,17 +137,24 @@ fn set() {
     for (typed, sent) in [
         ("allowDefault=1", "{\"allowDefault\":true}"),
         ("allowGlobal=true", "{\"allowGlobal\":true}"),
-        ("allowDNS=yes", "{\"allowDNS\":false}"),
+        ("allowDNS=yes", "{\"allowDNS\":true}"),
+        ("allowDNS=tea", "{\"allowDNS\":true}"),
+        ("allowGlobal=off", "{\"allowGlobal\":false}"),
+        ("allowManaged=192.168.0.0/16", "{\"allowManaged\":\"192.168.0.0/16\"}"),
         ("allowManaged=", "{\"allowManaged\":false}"),
     ] {
-        home.run(&format!("set {NETWORK} {typed}")).prints("{\"allowDefault\":true}");
+        home.old(&format!("set {NETWORK} {typed}")).prints("{\"allowDefault\":true}");
         assert_eq!(home.service.seen().last().unwrap().body, sent);
     }
-    let unknown = home.run(&format!("set {NETWORK} allowAll=1"));
-    assert_eq!((unknown.code, unknown.out.as_str(), unknown.err.lines().count()), (2, "", 1), "{unknown:?}");
-    home.run("set 12 a=1").complains(2, "invalid format: must be a 16-digit (network) ID");
-    home.run(&format!("set {NETWORK}")).complains(2, "invalid format: include a property name to set");
-    let help = home.run(&format!("set {NETWORK} allowDefault"));
+    let before = home.service.seen().len();
+    for mistyped in ["allowDNS=enable", "allowManaged=10.0.0.1/8"] {
+        assert_eq!(home.old(&format!("set {NETWORK} {mistyped}")).code, 2, "{mistyped}");
+    }
+    home.old(&format!("set {NETWORK} allowAll=1")).prints("");
+    assert_eq!(home.service.seen().len(), before, "nothing was changed");
+    home.old("set 12 a=1").complains(2, "invalid format: must be a 16-digit (network) ID");
+    home.old(&format!("set {NETWORK}")).complains(2, "invalid format: include a property name to set");
+    let help = home.old(&format!("set {NETWORK} allowDefault"));
     assert_eq!((help.code, help.out.as_str()), (2, ""));
     assert!(help.err.contains("Usage:"), "{help:?}");
 }
@@ -156,17 +163,16 @@ fn set() {
 fn moons() {
     let home = Home::tcp();
     home.service.answer("GET /moon", 200, "[]");
-    home.run("listmoons").prints("[]\n");
+    home.old("listmoons").prints("[]\n");
     home.service.answer("POST /moon/deadbeef00", 200, "{}");
     home.service.answer("DELETE /moon/deadbeef00", 200, "{\"result\":true}");
-    home.run("orbit deadbeef00 deadbeef00").prints("200 orbit OK\n");
+    home.old("orbit deadbeef00 deadbeef00").prints("200 orbit OK\n");
     assert_eq!(home.service.seen().last().unwrap().body, "{\"seed\":\"deadbeef00\"}");
-    home.run("orbit 000000deadbeef00 deadbeef00 -j").prints("200 orbit OK\n");
-    home.run("deorbit deadbeef00").prints("200 deorbit OK\n");
-    home.run("deorbit -j 000000deadbeef00").prints("{\"result\":true}");
+    home.old("orbit 000000deadbeef00 deadbeef00 -j").prints("200 orbit OK\n");
+    home.old("deorbit deadbeef00").prints("200 deorbit OK\n");
+    home.old("deorbit -j 000000deadbeef00").prints("{\"result\":true}");
     for line in ["orbit", "orbit deadbeef00", "orbit 0 deadbeef00", "orbit deadbeef00 0000000000"] {
-        let ran = home.run(line);
-        assert_eq!((ran.code, ran.out.as_str(), ran.err.lines().count()), (2, "", 1), "{line}: {ran:?}");
+        home.old(line).prints("");
     }
 }
 
@@ -175,20 +181,20 @@ fn bonds() {
     let home = Home::tcp();
     home.service.answer("GET /peer", 200, "[]");
     let none = "    <peer>                        <bondtype>     <links>\n      NONE\t\t\t\tNONE\t    NONE       NONE\n";
-    home.run("listbonds").prints(none);
-    home.run("bond list").prints(none);
-    home.run("bond list -j").prints("[]\n");
+    home.old("listbonds").prints(none);
+    home.old("bond list").prints(none);
+    home.old("bond list -j").prints("[]\n");
     home.service.answer("GET /bond/show/5aca06ff8e", 400, "{}");
-    home.run("bond 5aca06ff8e show").fails(1, "400 bond {}\n");
+    home.old("bond 5aca06ff8e show").fails(1, "400 bond {}\n");
     home.service.answer("POST /bond/rotate/5aca06ff8e", 200, "{}");
-    home.run("bond 5aca06ff8e rotate").prints("200 rotate OK\n");
+    home.old("bond 5aca06ff8e rotate").prints("200 rotate OK\n");
     home.service.answer("POST /bond/setmtu/1400/eth0/10.0.0.1", 200, "{}");
-    home.run("bond setmtu 1400 eth0 10.0.0.1").prints("200 setmtu OK\n");
-    home.run("-j bond setmtu 1400 eth0 10.0.0.1").prints("200 setmtu OK\n");
+    home.old("bond setmtu 1400 eth0 10.0.0.1").prints("200 setmtu OK\n");
+    home.old("-j bond setmtu 1400 eth0 10.0.0.1").prints("200 setmtu OK\n");
     home.service.answer("POST /bond/setmtu/1/eth0/10.0.0.1", 400, "too small");
-    home.run("bond setmtu 1 eth0 10.0.0.1").fails(1, "400 Failed to set MTU: too small\n");
+    home.old("bond setmtu 1 eth0 10.0.0.1").fails(1, "400 Failed to set MTU: too small\n");
     for line in ["bond", "bond 12 show", "bond 5aca06ff8e", "bond setmtu 1"] {
-        home.run(line).fails(2, "(bond) command is missing required arguments\n");
+        home.old(line).fails(2, "(bond) command is missing required arguments\n");
     }
 }
 
@@ -196,8 +202,8 @@ fn bonds() {
 fn raw_paths() {
     let home = Home::tcp();
     home.service.answer("GET /health", 200, "{\"online\":true}");
-    home.run("/health").prints("{\"online\":true}");
-    home.run("/nope").fails(1, "404 /nope \n");
+    home.old("/health").prints("{\"online\":true}");
+    home.old("/nope").fails(1, "404 /nope \n");
 }
 
 #[test]
@@ -206,7 +212,7 @@ fn dump_writes_a_file() {
     home.service.answer("GET /status", 200, STATUS);
     home.service.answer("GET /network", 200, "[]");
     home.service.answer("GET /peer", 200, "[]");
-    home.run("dump").prints(&format!("Writing dump to: {}/zerotier_dump.txt\n", home.path().display()));
+    home.old("dump").prints(&format!("Writing dump to: {}/zerotier_dump.txt\n", home.path().display()));
     let dump = std::fs::read_to_string(home.path().join("zerotier_dump.txt")).unwrap();
     let start = format!(
         "platform: Linux\nzerotier version: 0.1.0\n\nstatus\n------\n{STATUS}\n\nnetworks\n--------\n[]\n\npeers\n-----\n[]\n\n\
@@ -229,7 +235,7 @@ fn a_stopped_service() {
         "bond list",
         "dump",
     ] {
-        let ran = home.run(line);
+        let ran = home.old(line);
         assert_eq!((ran.code, ran.err.as_str()), (1, ""), "{line}");
         let lines: Vec<&str> = ran.out.lines().collect();
         assert_eq!(lines[..2], ["Error connecting to the ZeroTier service: connection failed", ""], "{line}");
@@ -244,7 +250,7 @@ fn a_stopped_service() {
         ("bond 5aca06ff8e rotate", "bond"),
         ("/status", "/status"),
     ] {
-        let ran = home.run(line);
+        let ran = home.old(line);
         ran.fails(1, &format!("0 {command} connection failed\n"));
         assert!(ran.err.contains("systemctl start ztnode"), "{line}: {ran:?}");
     }
@@ -252,55 +258,57 @@ fn a_stopped_service() {
 
 #[test]
 fn neither_port_nor_token() {
+    let home = Home::stopped();
     let dir = tempfile::tempdir().unwrap();
-    let (shown, called) = (dir.path().display(), program().display().to_string());
+    let (shown, called) = (dir.path().display(), home.old_name().display().to_string());
     let line = format!("-D{shown}");
-    run(&program(), &["info", &line], dir.path(), None)
+    let run = |words: &[&str]| run(&home.old_name(), words, dir.path(), None);
+    run(&["info", &line])
         .complains(2, &format!("{called}: missing port and zerotier-one.port not found in {shown}"));
-    run(&program(), &["info", &line, "-p9993"], dir.path(), None).complains(
+    run(&["info", &line, "-p9993"]).complains(
         2,
         &format!("{called}: authtoken.secret not found or readable in {shown} (try again as root)"),
     );
-    run(&program(), &["info", &line, "-Tx", "-p9993", "-Hlocalhost"], dir.path(), None)
+    run(&["info", &line, "-Tx", "-p9993", "-Hlocalhost"])
         .complains(2, &format!("{called}: the host must be an IP address such as 127.0.0.1, not localhost"));
 }
 
 #[test]
 fn version_help_and_unknown_words() {
     let home = Home::stopped();
-    home.run("-v").prints("0.1.0\n");
-    home.run("--version").prints("0.1.0\n");
-    home.run("network -v").prints("0.1.0\n");
+    home.old("-v").prints("0.1.0\n");
+    home.old("--version").prints("0.1.0\n");
+    home.old("network -v").prints("0.1.0\n");
     for (line, code) in
         [("-h", 0), ("-?", 0), ("--help", 0), ("-x", 0), ("-jj", 1), ("-p0", 1), ("-p70000", 1), ("-D", 1)]
     {
-        let ran = home.run(line);
+        let ran = home.old(line);
         assert_eq!(ran.code, code, "{line}");
         assert!(ran.out.contains("Usage:") && ran.out.contains("Examples:"), "{line}");
     }
-    let unknown = home.run("frobnicate");
-    assert_eq!((unknown.code, unknown.out.as_str()), (2, ""));
+    let unknown = home.old("frobnicate");
+    assert_eq!((unknown.code, unknown.out.as_str()), (0, ""));
     assert!(
         unknown.err.contains("Usage:") && unknown.err.ends_with("unknown command frobnicate\n"),
         "{unknown:?}"
     );
-    let none = home.run("");
+    let none = home.old("");
     assert_eq!((none.code, none.out.as_str()), (0, ""));
     assert!(none.err.contains("Usage:"));
-    assert!(home.run("join --help").out.contains("Example:"));
+    assert!(home.old("join --help").out.contains("Example:"));
 }
 
 #[test]
-fn the_old_name_behaves_the_same() {
+fn the_name_of_the_daemon_with_q_is_the_old_one_too() {
     let home = Home::tcp();
     home.service.answer("GET /status", 200, STATUS);
     let links = tempfile::tempdir().unwrap();
-    let old = symlink(links.path(), "zerotier-cli");
+    let old = symlink(links.path(), "zerotier-one");
     let line = format!("-D{}", home.path().display());
     run(&old, &[&line, "info", "-q"], links.path(), None).prints("200 info 37f2b7c94f 0.1.0 ONLINE\n");
     let shown = links.path().display();
-    run(&old, &["info", &format!("-D{shown}")], links.path(), None).complains(
+    run(&old, &["-q", "info", &format!("-D{shown}")], links.path(), None).complains(
         2,
-        &format!("{shown}/zerotier-cli: missing port and zerotier-one.port not found in {shown}"),
+        &format!("{shown}/zerotier-one: missing port and zerotier-one.port not found in {shown}"),
     );
 }

@@ -32,7 +32,7 @@ fn home() -> Home {
         &format!("GET /unstable/controller/network/{ID}/member"),
         200,
         format!(
-            r#"{{"data":[{{"address":"5aca06ff8e","nwid":"{ID}","authorized":false}},{{"address":"62f865ae71","nwid":"{ID}","name":"aws","authorized":true,"ipAssignments":["10.0.1.1"],"vMajor":1,"vMinor":14,"vRev":1}}]}}"#
+            r#"{{"data":[{{"address":"5aca06ff8e","nwid":"{ID}","authorized":false,"identity":"5aca06ff8e:0:x","vMajor":-1,"lastDeauthorizedTime":0}},{{"address":"62f865ae71","nwid":"{ID}","name":"aws","authorized":true,"ipAssignments":["10.0.1.1"],"vMajor":1,"vMinor":14,"vRev":1}}]}}"#
         ),
     );
     for address in ["5aca06ff8e", "62f865ae71"] {
@@ -58,7 +58,10 @@ fn create_says_everything_in_one_request() {
         "network create --name demo.lab --route 10.0.0.0/16 --route 192.168.7.0/24,via=10.0.0.7 --pool 10.0.0.1-10.0.0.254 \
          --rfc4193 --6plane --v6-zt=false --private --mtu 1400 --multicast-limit 64 --dns domain=demo.lab,server=10.0.0.1",
     );
-    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    assert!(
+        ran.code == 0 && ran.err.contains(&format!("warning: network {ID} is called demo.lab, too")),
+        "{ran:?}"
+    );
     assert!(
         ran.out.contains(&format!("ztnode-cli join {ID}")) && ran.out.contains("member authorize"),
         "{ran:?}"
@@ -71,9 +74,91 @@ fn create_says_everything_in_one_request() {
         "dns": {"domain": "demo.lab", "servers": ["10.0.0.1"]},
     });
     assert_eq!(sent(&home), expected);
-    home.run("network create -j")
-        .prints(&format!("{}\n", cli::text::json::dump(&serde_json::from_str(&network("")).unwrap())));
+    let bare = home.run("network create -j");
+    let shown = format!("{}\n", cli::text::json::dump(&serde_json::from_str(&network("")).unwrap()));
+    assert_eq!((bare.code, bare.out), (0, shown));
+    assert!(bare.err.starts_with("warning: its members will have no addresses"), "{}", bare.err);
     assert_eq!(sent(&home), serde_json::json!({}));
+}
+
+#[test]
+fn a_subnet_is_route_pool_and_assignment() {
+    let home = home();
+    let ran = home.run("network create other --subnet 10.20.0.0/16 --subnet fd00:20::/64");
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
+    let expected = serde_json::json!({
+        "name": "other",
+        "routes": [{"target": "10.20.0.0/16", "via": null}, {"target": "fd00:20::/64", "via": null}],
+        "ipAssignmentPools": [{"ipRangeStart": "10.20.0.1", "ipRangeEnd": "10.20.255.254"},
+            {"ipRangeStart": "fd00:20::1", "ipRangeEnd": "fd00:20::ffff:ffff:ffff:ffff"}],
+        "v4AssignMode": {"zt": true}, "v6AssignMode": {"zt": true, "rfc4193": false, "6plane": false},
+    });
+    assert_eq!(sent(&home), expected);
+    assert_eq!(home.run("network set demo.lab --subnet 10.20.0.0/16 --pool 10.20.1.0/24").code, 0);
+    let pools = serde_json::json!([{"ipRangeStart": "10.20.1.1", "ipRangeEnd": "10.20.1.254"}]);
+    assert_eq!(sent(&home)["ipAssignmentPools"], pools);
+    assert_eq!(home.run("network set demo.lab --no-dns").code, 0);
+    assert_eq!(sent(&home), serde_json::json!({"dns": {"domain": "", "servers": []}}));
+    for wrong in ["--subnet 10.20.0.1/16", "--subnet 10.20.0.0", "--subnet 0.0.0.0/0", "--dns domain=x"] {
+        assert_eq!(home.run(&format!("network create x {wrong}")).code, 2, "{wrong}");
+    }
+    assert_eq!(home.run(&format!("network create {ID}")).code, 2, "a name like an ID");
+}
+
+#[test]
+fn what_cannot_be_taken_back_is_shown_first() {
+    let home = home();
+    home.run("network delete demo.lab --dry-run")
+        .prints(&format!("would delete network {ID} (demo.lab) with its 2 members\n"));
+    home.run("member delete demo.lab aws --dry-run")
+        .prints(&format!("would delete member 62f865ae71 from {ID}\n"));
+    home.run("controller restore x.db --dry-run")
+        .prints("would replace all networks and members with those in x.db\n");
+    assert!(home.service.seen().iter().all(|seen| seen.line.starts_with("GET ")));
+    // At a terminal it is asked.
+    for (answer, code, done) in [("n", 1, 0), ("y", 0, 1)] {
+        let line = format!("{} member delete demo.lab aws", common::program().display());
+        let mut command =
+            common::command("script".as_ref(), &["-qec", &line, "/dev/null"], home.path(), Some(home.path()));
+        let script =
+            command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut script.stdin.as_ref().unwrap(), format!("{answer}\n").as_bytes())
+            .unwrap();
+        let output = script.wait_with_output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(shown.contains(&format!("Delete member 62f865ae71 from {ID}? [y/N] ")), "{shown}");
+        assert_eq!(output.status.code(), Some(code), "{shown}");
+        let deleted = home.service.seen().iter().filter(|seen| seen.line.starts_with("DELETE ")).count();
+        assert_eq!(deleted, done, "{shown}");
+    }
+}
+
+#[test]
+fn a_network_of_another_controller_says_whose_it_is() {
+    let home = home();
+    home.service.answer("GET /network", 200, r#"[{"id":"62a3a1eef1000001","name":"theirs"}]"#);
+    for line in ["member authorize 62a3a1eef1000001 5aca06ff8e", "network show theirs", "token list theirs"] {
+        let ran = home.run(line);
+        let says = "ztnode-cli: network 62a3a1eef1000001 belongs to the controller 62a3a1eef1, and this node is 37f2b7c94f; \
+                    run the command there\n";
+        assert_eq!((ran.code != 0, ran.err.as_str()), (true, says), "{line}");
+    }
+    let ran = home.run(&format!("member show {ID} 1122334455"));
+    assert!(ran.code == 1 && ran.err.contains("has no member 1122334455"), "{ran:?}");
+}
+
+#[test]
+fn an_address_outside_every_route_is_refused() {
+    let home = home();
+    for line in [
+        "member authorize demo.lab 5aca06ff8e --ip 10.5.0.1 --name b",
+        "member set demo.lab aws --ip 10.0.1.1 --ip fd00::5",
+    ] {
+        let ran = home.run(line);
+        assert!(ran.code == 2 && ran.err.contains("is in no route of the network"), "{line}: {ran:?}");
+        assert!(ran.err.contains("its routes: 10.0.0.0/16"), "{line}: {ran:?}");
+    }
+    assert!(home.service.seen().iter().all(|seen| seen.line.starts_with("GET ")));
 }
 
 #[test]
@@ -121,13 +206,14 @@ fn list_show_set_delete() {
 fn members() {
     let home = home();
     home.run("member list demo.lab").prints(&format!(
-        "ADDRESS     NAME  STATE       IPS       BRIDGE  VERSION\n\
-         62f865ae71  aws   authorized  10.0.1.1  -       1.14.1\n\
-         5aca06ff8e  -     waiting     -         -       -\n\
-         \nLet one in: ztnode-cli member authorize {ID} 5aca06ff8e\n"
+        "ADDRESS     NAME  STATE       IPS                                           BRIDGE  PROTOCOL\n\
+         62f865ae71  aws   authorized  10.0.1.1,fd37:f2b7:c94f:0:199:9362:f865:ae71  -       1.14.1\n\
+         5aca06ff8e  -     asking      -                                             -       -\n\
+         \nAuthorize one: ztnode-cli member authorize {ID} 5aca06ff8e\n"
     ));
-    home.run(&format!("member authorize {ID} 5aca06ff8e --ip 10.0.1.1 --name aws --bridge"))
-        .prints(&format!("member 5aca06ff8e (aws) authorized on {ID}: 10.0.1.1\n"));
+    let ran = home.run(&format!("member authorize {ID} 5aca06ff8e --ip 10.0.1.1 --name aws --bridge"));
+    assert_eq!(ran.out, format!("member 5aca06ff8e (aws) authorized on {ID}: 10.0.1.1\n"));
+    assert!(ran.err.starts_with("warning: member 62f865ae71 is called aws, too"), "{ran:?}");
     let expected = serde_json::json!({"authorized": true, "ipAssignments": ["10.0.1.1"], "name": "aws", "activeBridge": true});
     assert_eq!(sent(&home), expected);
     assert_eq!(home.run("member deauthorize demo.lab aws").code, 0);
@@ -174,6 +260,22 @@ fn members() {
 }
 
 #[test]
+fn who_was_put_out_is_not_proposed_to_be_let_in() {
+    let home = home();
+    let member = |address: &str, more: &str| format!(r#"{{"address":"{address}","authorized":false{more}}}"#);
+    let (out, typo) =
+        (r#","lastDeauthorizedTime":5,"vMajor":1,"vMinor":14,"vRev":1,"identity":"i""#, r#","vMajor":-1"#);
+    let list = [member("1122334455", out), member("2233445566", typo)].join(",");
+    let path = format!("GET /unstable/controller/network/{ID}/member");
+    home.service.answer(&path, 200, format!(r#"{{"data":[{list}]}}"#));
+    home.run("member list demo.lab").prints(
+        "ADDRESS     NAME  STATE         IPS  BRIDGE  PROTOCOL\n\
+         1122334455  -     deauthorized  -    -       1.14.1\n\
+         2233445566  -     never asked   -    -       -\n",
+    );
+}
+
+#[test]
 fn a_backup_is_written_whole_and_for_its_owner_only() {
     let home = home();
     home.service.answer("GET /controller/backup", 200, "a database");
@@ -198,7 +300,7 @@ fn a_backup_is_written_whole_and_for_its_owner_only() {
 #[test]
 fn a_stopped_service_is_explained() {
     let ran = Home::stopped().run("network list");
-    assert_eq!((ran.code, ran.out.as_str()), (1, ""));
+    assert_eq!((ran.code, ran.out.as_str()), (3, ""));
     assert!(ran.err.contains("connection failed") && ran.err.contains("systemctl start ztnode"), "{ran:?}");
 }
 

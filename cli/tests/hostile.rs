@@ -9,7 +9,7 @@ use std::io::Write;
 use common::{Home, Ran};
 
 fn against(answer: impl Fn(&mut dyn Write) + Send + 'static, line: &str) -> Ran {
-    let ran = Home::hostile(answer).run(line);
+    let ran = Home::hostile(answer).old(line);
     assert!(!ran.err.contains("panicked"), "{ran:?}");
     ran
 }

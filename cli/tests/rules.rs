@@ -121,10 +121,7 @@ fn what_does_not_compile_is_shown_where() {
 fn check_counts() {
     let home = files();
     let ran = home.run("rules check my.rules");
-    assert!(
-        ran.code == 0 && ran.out.starts_with("my.rules: 11 entries, 1 capabilities, 1 tags; "),
-        "{ran:?}"
-    );
+    assert!(ran.code == 0 && ran.out.starts_with("my.rules: 11 entries, 1 capability, 1 tag; "), "{ran:?}");
     let answer = parsed(&home.run("rules check my.rules -j"));
     assert!(answer["ok"] == true && answer["error"].is_null() && answer["warnings"].is_array(), "{answer}");
 }
@@ -304,7 +301,7 @@ fn set_posts_the_source() {
     let ran = home.run("rules set demo.lab my.rules");
     assert_eq!(
         ran.out,
-        format!("network {ID}: 11 entries, 1 capabilities, 1 tags in force; they go to 2 members\n")
+        format!("network {ID}: 11 entries, 1 capability, 1 tag in force; they go to 2 members\n")
     );
     assert_eq!(sent(&home), json!({"rulesSource": RULES}));
     let answer = parsed(&home.run("rules set demo.lab my.rules -j"));
@@ -379,7 +376,7 @@ fn tags_and_capabilities_by_name() {
     assert!(ran.out.contains("tags             7=7, department=sales\ncapabilities     ssh\n"), "{ran:?}");
 }
 
-/// A node that is a mere member.
+/// A node that is only a member.
 fn member() -> Home {
     let home = Home::unix();
     home.write("my.rules", RULES);
@@ -461,7 +458,7 @@ fn explain_on_a_member() {
     assert!(ran.code == 2 && ran.err.contains("the IPv4 address of the receiver is not known"), "{ran:?}");
     let ran =
         home.run_words(&["rules", "explain", "demo.lab", "icmp 10.0.1.1 > 10.0.3.1", "--to", "5aca06ff8e"]);
-    assert!(ran.out.contains("assumed   this node is a mere member"), "{ran:?}");
+    assert!(ran.out.contains("assumed   this node is only a member"), "{ran:?}");
     assert!(
         ran.out.contains("sender, outbound: dropped by line 20, included at line 33\n    drop not "),
         "{ran:?}"
@@ -526,12 +523,43 @@ fn trace_shows_what_comes() {
 #[test]
 fn every_help_teaches_with_an_example() {
     let home = Home::stopped();
-    for command in ["compile", "check", "set", "show", "test", "explain", "trace"] {
+    for command in ["init", "compile", "check", "set", "show", "test", "explain", "trace"] {
         let ran = home.run(&format!("rules {command} --help"));
         assert!(
             ran.code == 0 && ran.out.contains(&format!("ztnode-cli rules {command}")),
             "{command}: {ran:?}"
         );
     }
-    assert!(home.run("help").out.contains("flow rules: compile, check"));
+    assert!(home.run("help").out.contains("flow rules: init, compile, check"));
+}
+
+#[test]
+fn rules_and_cases_are_made_that_pass_their_own_test() {
+    let home = Home::stopped();
+    for (name, allow) in
+        [("my", "web,ssh,dns"), ("all", "http,https,ntp,smb,rdp,postgres,mysql,prometheus,tcp/8080,udp/23")]
+    {
+        let line = format!("rules init {name} --allow {allow}");
+        let ran = home.run(&line);
+        assert!(
+            ran.code == 0 && ran.out.contains(&format!("ztnode-cli rules test {name}.rules {name}.cases")),
+            "{ran:?}"
+        );
+        let checked = home.run(&format!("rules check {name}.rules --strict"));
+        assert_eq!(checked.code, 0, "{checked:?}");
+        let tested = home.run(&format!("rules test {name}.rules {name}.cases"));
+        assert!(tested.code == 0 && tested.out.contains("as expected"), "{tested:?}");
+        let again = home.run(&line);
+        assert!(again.code == 1 && again.err.contains("is there already"), "{again:?}");
+    }
+    let rules = std::fs::read_to_string(home.path().join("my.rules")).unwrap();
+    assert!(rules.contains("accept ipprotocol udp and sport 53;\n"), "{rules}");
+    for (allow, says) in
+        [("web,sssh", "did you mean ssh?"), ("tcp/0", "write tcp/PORT"), ("../x", "unknown service")]
+    {
+        let ran = home.run(&format!("rules init other --allow {allow}"));
+        assert!(ran.code == 2 && ran.err.contains(says), "{allow}: {ran:?}");
+    }
+    assert_eq!(home.run("rules init ../other --allow ssh").code, 2);
+    assert!(!home.path().join("other.rules").exists());
 }

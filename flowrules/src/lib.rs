@@ -34,4 +34,5 @@ pub use evaluate::{
 };
 pub use flow::{FlowCache, FlowStatistics};
 pub use json::{from_json, to_json};
+pub use language::closest;
 pub use rule::{IntegerRange, Kind, Rule, Target};

@@ -44,13 +44,44 @@ fn sensible_programs_have_no_findings() {
         "tag classification\n id 2\n flag 0 public\n flag 1 internal\n default public\n;\nbreak not tand \
          classification internal;\naccept;",
         "drop not ethertype ipv4 and not ethertype arp;\ncap ssh\n id 1000\n accept ipprotocol tcp and dport \
-         22;\n;\naccept ethertype arp;",
-        "accept ethertype arp; accept ipprotocol tcp and dport 80-443; accept ipprotocol icmp4;",
+         22;\n;\naccept ethertype arp;\naccept chr tcp_ack;",
+        "accept ethertype arp; accept ipprotocol tcp and dport 80-443; accept ipprotocol tcp and sport 80-443;",
         "accept ipprotocol icmp6; accept ethertype ipv6 and ipsrc fd00::/8;",
         "redirect 37f2b7c94f ipprotocol tcp and dport 25; accept;",
     ] {
         assert_eq!(findings_with(source, &Known::default()), [], "{source}");
     }
+}
+
+#[test]
+fn requests_without_answers() {
+    let arp = "accept ethertype arp;\n";
+    for source in [
+        "accept ipprotocol tcp and dport 80;",
+        "accept dport 8080;",
+        "accept ipprotocol udp and dport 53; accept ipprotocol tcp and chr tcp_ack;",
+        "accept ipprotocol tcp and dport 22 and chr tcp_syn; accept ipprotocol icmp4;",
+        "drop not ethertype ipv4 and not ethertype arp; cap web id 1 accept ipprotocol tcp and dport 80; ;",
+        "accept ipprotocol tcp and dport 80; accept ipprotocol tcp and sport 443;",
+        "drop chr tcp_ack; accept dport 80 and ipprotocol tcp; accept sport 80 and ipprotocol tcp;",
+    ] {
+        assert!(codes(&format!("{arp}{source}")).contains(&"no-answer"), "{source}");
+    }
+    for source in [
+        "accept ipprotocol tcp and dport 80; accept ipprotocol tcp and sport 80;",
+        "accept ipprotocol tcp and dport 80; accept ipprotocol tcp and chr tcp_ack;",
+        "accept dport 80; accept chr tcp_ack;",
+        "accept ipprotocol udp and dport 53; accept ipprotocol udp and sport 53;",
+        "accept ipprotocol tcp and dport 80; accept dport 1024-65535 and ipprotocol tcp;",
+        "break chr tcp_syn and not chr tcp_ack and not dport 22; accept;",
+        "drop not dport 22 and ipprotocol tcp; accept;",
+        "accept ipprotocol tcp and dport 80; accept ipsrc 10.0.0.1/32;",
+    ] {
+        assert!(!codes(&format!("{arp}{source}")).contains(&"no-answer"), "{source}");
+    }
+    assert_eq!(at(&format!("{arp}accept ipprotocol tcp and dport 80;"), "no-answer"), (2, 1));
+    let all = "accept ipprotocol tcp and dport 1;".repeat(5_000);
+    assert_eq!(codes(&all).iter().filter(|code| **code == "no-answer").count(), 1);
 }
 
 #[test]
@@ -184,7 +215,7 @@ fn findings_are_bounded() {
 
 #[test]
 fn a_macro_is_blamed_once() {
-    let source = "macro m($p) accept dport $p; ;\ninclude m(1)\ninclude m(2)\naccept ethertype arp;";
+    let source = "macro m($p) accept dport $p; ;\ninclude m(1)\ninclude m(2)\naccept ethertype arp; accept chr tcp_ack;";
     let found = findings_with(source, &Known::default());
     assert_eq!(found.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["port-any-protocol"]);
     assert_eq!(found[0].place.included_at, Some(2));

@@ -58,7 +58,10 @@ enum What {
     Down {
         /// Its name
         #[arg(default_value = tour::NAME)]
-        name: String,
+        lab: String,
+        /// The same, as the other commands have it
+        #[arg(long, conflicts_with = "lab")]
+        name: Option<String>,
         /// Remove every lab on this machine
         #[arg(long)]
         all: bool,
@@ -97,15 +100,27 @@ fn run(what: What) -> Result<()> {
             tour::run(&name, &clouds, seat, cloud_init, keep)
         }
         What::Shell { cloud, command, name } => shell(&name, &cloud, &command),
-        What::Down { name, all } => {
-            let labs = if all { registry::all()? } else { vec![name] };
-            for name in labs {
+        What::Down { lab, name, all } => {
+            let name = name.unwrap_or(lab);
+            let known = registry::all()?;
+            if !all && !known.contains(&name) {
+                bail!("{}", nothing(&name, &known));
+            }
+            for name in if all { known } else { vec![name] } {
                 registry::down(&name)?;
                 println!("lab {name} is gone");
             }
             Ok(())
         }
         What::Page { .. } | What::List => Ok(()),
+    }
+}
+
+/// There is no such lab, and what there is.
+fn nothing(lab: &str, known: &[String]) -> String {
+    match known {
+        [] => format!("no lab `{lab}` is up: `make lab KEEP=1` leaves one"),
+        known => format!("no lab `{lab}` is up, only: {} (name one with --name)", known.join(" ")),
     }
 }
 
@@ -128,7 +143,7 @@ fn shell(lab: &str, cloud: &str, words: &[String]) -> Result<()> {
     let Ok(namespace) = Namespace::existing(&format!("{prefix}{cloud}")) else {
         let all = registry::namespaces(Some(lab))?;
         if all.is_empty() {
-            bail!("no lab `{lab}` is up: `make lab KEEP=1` leaves one");
+            bail!("{}", nothing(lab, &registry::all()?));
         }
         let hosts: Vec<&str> = all.iter().map(|namespace| &namespace[prefix.len()..]).collect();
         bail!("lab `{lab}` has no host `{cloud}`, only: {}", hosts.join(" "));
@@ -153,4 +168,24 @@ fn shell(lab: &str, cloud: &str, words: &[String]) -> Result<()> {
     let path = std::env::join_paths(std::iter::once(folder).chain(std::env::split_paths(&path)))?;
     command.env("PATH", path).env("ZEROTIER_HOME", home).env("PS1", format!("[{cloud}] \\w # "));
     Err(command.exec()).context("cannot open the shell")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lab_is_named_the_same_way_by_every_command() {
+        for words in [&["ztlab", "down", "--name", "nu"][..], &["ztlab", "down", "nu"]] {
+            let Ok(Arguments { command: What::Down { lab, name, .. } }) = Arguments::try_parse_from(words)
+            else {
+                panic!("{words:?}");
+            };
+            assert_eq!(name.unwrap_or(lab), "nu");
+        }
+        assert_eq!(
+            nothing("x", &["a".into(), "b".into()]),
+            "no lab `x` is up, only: a b (name one with --name)"
+        );
+    }
 }

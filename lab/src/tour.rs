@@ -47,9 +47,13 @@ pub(crate) fn run(name: &str, clouds: &[String], seat: Seat, cloud_init: bool, k
     }
     if keep {
         tour.leave_up()?;
+        let cloud = &clouds[0];
+        let (shell, down) = match name {
+            NAME => (format!("make lab-shell CLOUD={cloud}"), "make lab-down".to_owned()),
+            other => (format!("ztlab shell --name {other} {cloud}"), format!("ztlab down {other}")),
+        };
         show.meaning(&format!(
-            "The lab stays up: `make lab-shell CLOUD={}` opens a shell in a cloud, `make lab-down` removes it all.",
-            clouds[0]
+            "The lab stays up: `{shell}` opens a shell in a cloud, `{down}` removes it all."
         ));
     } else {
         drop(tour);

@@ -1,5 +1,8 @@
 //! The daemon `ztnode`: see [`node::service`].
 
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use node::service::args::{self, Command, HELP, Options};
@@ -10,7 +13,10 @@ use node::service::{logging, privileges, supervisor};
 const CLONED: u8 = 78;
 
 fn main() -> ExitCode {
-    match args::parse(std::env::args_os().skip(1)) {
+    let mut arguments = std::env::args_os();
+    let program =
+        arguments.next().map_or_else(|| "ztnode".to_owned(), |name| name.to_string_lossy().into_owned());
+    match args::parse(&program, arguments) {
         Command::Help { complaint, status } => {
             if let Some(complaint) = complaint {
                 eprintln!("ztnode: {complaint}");
@@ -22,6 +28,7 @@ fn main() -> ExitCode {
             print_version();
             ExitCode::SUCCESS
         }
+        Command::Tool { name, arguments } => become_tool(&name, &arguments),
         Command::Run(options) => run(&options),
     }
 }
@@ -29,8 +36,8 @@ fn main() -> ExitCode {
 /// Prints our version. Who calls us by the old name means to know whether we are recent enough, and gets the version that is
 /// spoken; ours then is a line of its own, where nobody reads a number from.
 fn print_version() {
-    let program = std::env::args_os().next().map(std::path::PathBuf::from);
-    let old_name = program.as_deref().and_then(std::path::Path::file_name) == Some("zerotier-one".as_ref());
+    let program = std::env::args_os().next().map(PathBuf::from);
+    let old_name = program.as_deref().and_then(Path::file_name) == Some("zerotier-one".as_ref());
     if old_name {
         let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
         println!("{major}.{minor}.{revision}");
@@ -38,6 +45,17 @@ fn print_version() {
     } else {
         println!("{}", env!("CARGO_PKG_VERSION"));
     }
+}
+
+/// Becomes `ztnode-cli`, called by this name: the one that was installed with this program, else the one in the path.
+fn become_tool(name: &str, arguments: &[OsString]) -> ExitCode {
+    let own = std::env::current_exe().unwrap_or_default();
+    let folder = own.parent().unwrap_or(Path::new("/usr/sbin"));
+    let installed = [folder.join("ztnode-cli"), folder.join("../bin/ztnode-cli")];
+    let tool = installed.into_iter().find(|tool| tool.is_file()).unwrap_or_else(|| "ztnode-cli".into());
+    let error = std::process::Command::new(&tool).arg0(name).args(arguments).exec();
+    eprintln!("ztnode: cannot start {}: {error}; install ztnode-cli beside ztnode", tool.display());
+    ExitCode::FAILURE
 }
 
 fn run(options: &Options) -> ExitCode {

@@ -8,7 +8,7 @@ modules=$top/packaging/terraform
 check "are formatted" terraform fmt -check -recursive "$modules"
 
 cp -r "$modules" "$work/terraform"
-for module in 'do' aws gcp azu oci ibm vul ali eqx; do
+for module in 'do' aws gcp azu oci ibm vul ali; do
     cd "$work/terraform/$module"
     if terraform init -no-color -input=false -backend=false >"$work/init" 2>&1; then
         check "$module: valid" terraform validate -no-color

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
+use super::network::Sure;
+
 /// `controller …`.
 #[derive(Subcommand, Debug)]
 pub enum ControllerCommand {
@@ -15,11 +17,17 @@ pub enum ControllerCommand {
         /// File to write; one that is there is replaced
         file: PathBuf,
     },
-    /// Replace all networks and members by those of a backup
-    #[command(after_help = "Example:\n  ztnode-cli controller restore /root/networks.db")]
+    /// Replace all networks and members with those of a backup; asks first when there is a terminal
+    #[command(
+        after_help = "Example:\n  ztnode-cli controller restore /root/networks.db\n\nThe database that was in use stays in \
+        the home as controller.d/controller.sqlite.replaced."
+    )]
     Restore {
         /// File that `backup` wrote
         file: PathBuf,
+        /// Whether to ask
+        #[command(flatten)]
+        sure: Sure,
     },
     /// Take over what is newer in a zerotier-one controller's files in controller.d
     #[command(

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use clap::{Args, Subcommand};
 
+use super::network::Sure;
 use crate::validate;
 
 /// `member …`.
@@ -22,7 +23,7 @@ pub enum MemberCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Let a node in
+    /// Authorize a node
     #[command(
         after_help = "Examples:\n  ztnode-cli member authorize demo.lab 5aca06ff8e\n  ztnode-cli member \
         authorize demo.lab 5aca06ff8e --name aws --ip 10.0.1.1 --tag department=sales --capability ssh"
@@ -35,7 +36,7 @@ pub enum MemberCommand {
         #[command(flatten)]
         settings: MemberSettings,
     },
-    /// Put a node out; its traffic is cut off at once
+    /// Revoke a node's access; its traffic is cut off at once
     #[command(
         after_help = "Example:\n  ztnode-cli member deauthorize demo.lab aws\n\nSays who of the other members has \
         acknowledged it (waits up to 5 s for that). Who cannot be reached is told when it asks the controller again."
@@ -45,7 +46,7 @@ pub enum MemberCommand {
         #[command(flatten)]
         which: Which,
     },
-    /// Change a member; what is not named stays as it is
+    /// Change a member; anything not mentioned is left unchanged
     #[command(
         after_help = "Examples:\n  ztnode-cli member set demo.lab aws --bridge --ip 10.0.1.1 --ip fd00::1\n  \
         ztnode-cli member set demo.lab aws --tag department=sales --tag 1000=5 --capability ssh --no-capability \
@@ -62,12 +63,15 @@ pub enum MemberCommand {
         #[arg(long, conflicts_with = "ip")]
         no_ips: bool,
     },
-    /// Delete a member; it may ask again
+    /// Delete a member, which may ask again; asks first when there is a terminal
     #[command(after_help = "Example:\n  ztnode-cli member delete demo.lab aws")]
     Delete {
         /// The member
         #[command(flatten)]
         which: Which,
+        /// Whether to ask
+        #[command(flatten)]
+        sure: Sure,
     },
 }
 
@@ -87,7 +91,7 @@ pub struct MemberSettings {
     /// Name
     #[arg(long)]
     pub name: Option<String>,
-    /// Address of the network assigned to it; may be repeated
+    /// Address assigned to it, in one of the network's routes; may be repeated
     #[arg(long, value_parser = validate::ip)]
     pub ip: Vec<IpAddr>,
     /// May bridge other devices into the network
@@ -105,7 +109,7 @@ pub struct MemberSettings {
     /// A tag it carries, NAME=VALUE with names from the network's rules, or numbers; may be repeated
     #[arg(long, value_name = "TAG", value_parser = validate::tag)]
     pub tag: Vec<(String, String)>,
-    /// A tag it carries no more (the network's default counts again); may be repeated
+    /// A tag to remove (the network's default applies again); may be repeated
     #[arg(long, value_name = "NAME")]
     pub no_tag: Vec<String>,
 }

@@ -18,8 +18,10 @@ pub mod world;
 /// Which tool the program was called as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Personality {
-    /// `ztnode-cli`, `zerotier-cli`, or any other name.
-    Cli,
+    /// `ztnode-cli`, or any other name: results on standard output, complaints on standard error, an exit code for each.
+    Own,
+    /// `zerotier-cli`, and `zerotier-one -q`: the streams and exit codes that scripts know from there.
+    Reference,
     /// `zerotier-idtool`.
     IdTool,
 }
@@ -28,7 +30,13 @@ impl Personality {
     /// Decides by the last component of the program's name, as symlinks give it.
     pub fn of(program: &str) -> Self {
         let name = program.rsplit('/').next().unwrap_or(program);
-        if name.contains("zerotier-idtool") { Self::IdTool } else { Self::Cli }
+        if name.contains("zerotier-idtool") {
+            Self::IdTool
+        } else if name.contains("zerotier") {
+            Self::Reference
+        } else {
+            Self::Own
+        }
     }
 }
 
@@ -61,7 +69,8 @@ mod tests {
     #[test]
     fn the_name_decides_the_personality() {
         assert_eq!(Personality::of("/usr/sbin/zerotier-idtool"), Personality::IdTool);
-        assert_eq!(Personality::of("zerotier-cli"), Personality::Cli);
-        assert_eq!(Personality::of("/opt/zerotier-idtool/ztnode-cli"), Personality::Cli);
+        assert_eq!(Personality::of("zerotier-cli"), Personality::Reference);
+        assert_eq!(Personality::of("/usr/sbin/zerotier-one"), Personality::Reference);
+        assert_eq!(Personality::of("/opt/zerotier-idtool/ztnode-cli"), Personality::Own);
     }
 }

@@ -23,7 +23,7 @@ use super::world::{MoonCommand, RootCommand};
     disable_version_flag = true,
     disable_help_subcommand = true,
     max_term_width = 100,
-    about = "asks and steers the ztnode on this machine",
+    about = "query and control the ztnode daemon on this machine",
     after_help = "`ztnode-cli help` lists the commands of the node itself (info, peers, join …)."
 )]
 pub struct Line {

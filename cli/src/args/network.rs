@@ -1,6 +1,7 @@
 //! What `network …` takes.
 
 use clap::{Args, Subcommand};
+use protocol::inet::Prefix;
 use serde_json::Value;
 
 use crate::validate;
@@ -10,11 +11,14 @@ use crate::validate;
 pub enum NetworkCommand {
     /// Create a network on this controller
     #[command(
-        after_help = "Examples:\n  ztnode-cli network create --name demo.lab --route 10.0.0.0/16 --pool \
-        10.0.0.1-10.0.0.254\n  ztnode-cli network create --name lan6 --rfc4193 --6plane --public --dns \
-        domain=lan6.example,server=10.0.0.1"
+        after_help = "Examples:\n  ztnode-cli network create demo.lab --subnet 10.0.0.0/16\n  ztnode-cli network create \
+        demo.lab --route 10.0.0.0/16 --pool 10.0.0.1-10.0.0.254\n  ztnode-cli network create lan6 --rfc4193 --6plane \
+        --public --dns domain=lan6.example,server=10.0.0.1"
     )]
     Create {
+        /// Name, the same as --name
+        #[arg(value_name = "NAME", conflicts_with = "name", value_parser = name)]
+        called: Option<String>,
         /// ID instead of one with a random end: 16 digits, beginning with this controller's address
         #[arg(long, value_name = "NETWORK", value_parser = network_id)]
         id: Option<String>,
@@ -31,11 +35,11 @@ pub enum NetworkCommand {
         /// ID or name
         network: String,
     },
-    /// Change a network; what is not named stays as it is
+    /// Change a network; anything not mentioned is left unchanged
     #[command(
         after_help = "Examples:\n  ztnode-cli network set demo.lab --mtu 1400 --broadcast=false\n  ztnode-cli \
         network set 37f2b7c94f000001 --route 10.0.0.0/16 --route 192.168.7.0/24,via=10.0.0.7\n\nLists (--route, \
-        --pool) are replaced as a whole."
+        --pool) are replaced as a whole; --subnet replaces both."
     )]
     Set {
         /// ID or name
@@ -44,30 +48,52 @@ pub enum NetworkCommand {
         #[command(flatten)]
         settings: NetworkSettings,
         /// Remove all routes
-        #[arg(long, conflicts_with = "route")]
+        #[arg(long, conflicts_with_all = ["route", "subnet"])]
         no_routes: bool,
         /// Remove all pools
-        #[arg(long, conflicts_with = "pool")]
+        #[arg(long, conflicts_with_all = ["pool", "subnet"])]
         no_pools: bool,
+        /// Offer no name servers any more
+        #[arg(long, conflicts_with = "dns")]
+        no_dns: bool,
     },
-    /// Delete a network with all its members
-    #[command(after_help = "Example:\n  ztnode-cli network delete 37f2b7c94f000001")]
+    /// Delete a network with all its members; asks first when there is a terminal
+    #[command(
+        after_help = "Examples:\n  ztnode-cli network delete demo.lab\n  ztnode-cli network delete demo.lab --dry-run"
+    )]
     Delete {
         /// ID or name
         network: String,
+        /// Whether to ask
+        #[command(flatten)]
+        sure: Sure,
     },
+}
+
+/// Whether a command that cannot be taken back asks first.
+#[derive(Args, Debug)]
+pub struct Sure {
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// What `network create` and `network set` may say about a network.
 #[derive(Args, Debug, Default)]
 pub struct NetworkSettings {
     /// Name
-    #[arg(long)]
+    #[arg(long, value_parser = name)]
     pub name: Option<String>,
+    /// One subnet for the network: a route, a pool of its addresses, and their assignment; may be repeated
+    #[arg(long, value_name = "PREFIX", value_parser = validate::subnet)]
+    pub subnet: Vec<Prefix>,
     /// Route given to the members: TARGET[,via=GATEWAY]; may be repeated
     #[arg(long, value_name = "ROUTE", value_parser = validate::route)]
     pub route: Vec<Value>,
-    /// Addresses to assign: FIRST-LAST; may be repeated
+    /// Addresses to assign: FIRST-LAST or PREFIX; may be repeated
     #[arg(long, value_name = "POOL", value_parser = validate::pool)]
     pub pool: Vec<Value>,
     /// Assign IPv4 addresses from the pools [default: when there is an IPv4 pool]
@@ -85,7 +111,7 @@ pub struct NetworkSettings {
     /// Members need authorization (the default)
     #[arg(long, conflicts_with = "public")]
     pub private: bool,
-    /// Everybody who knows the ID may join
+    /// Anyone with the ID may join
     #[arg(long)]
     pub public: bool,
     /// Largest frame payload, 1280 to 10000
@@ -100,6 +126,17 @@ pub struct NetworkSettings {
     /// Name servers for a domain: domain=NAME,server=IP[,server=IP…]
     #[arg(long, value_name = "DNS", value_parser = validate::dns)]
     pub dns: Option<Value>,
+}
+
+/// A name that no command could take for an ID, and that fits into one line.
+fn name(text: &str) -> Result<String, String> {
+    if validate::is_hex(text, 16) {
+        return Err("16 hexadecimal digits are a network ID; give it another name, or use --id".into());
+    }
+    if text.chars().any(char::is_control) {
+        return Err("a name has no control characters".into());
+    }
+    Ok(text.to_owned())
 }
 
 fn network_id(text: &str) -> Result<String, String> {

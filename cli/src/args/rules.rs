@@ -7,6 +7,20 @@ use clap::{Args, Subcommand};
 /// `rules …`.
 #[derive(Subcommand, Debug)]
 pub enum RulesCommand {
+    /// Write rules that let these services through and nothing else, and cases that test them; needs no running node
+    #[command(
+        after_help = "Examples:\n  ztnode-cli rules init --allow web,ssh,dns\n  ztnode-cli rules init office --allow \
+        ssh,tcp/8080,udp/51820\n\nWrites NAME.rules and NAME.cases into the current directory, to be read, changed and \
+        kept; files that are there already are left as they are."
+    )]
+    Init {
+        /// What the files are called
+        #[arg(default_value = "my")]
+        name: String,
+        /// Services, separated by commas: web, http, https, ssh, dns, ntp, smb, rdp, postgres, mysql, prometheus, tcp/PORT, udp/PORT
+        #[arg(long, value_name = "SERVICES", value_delimiter = ',', required = true)]
+        allow: Vec<String>,
+    },
     /// Compile a rule file to the JSON of the controller API; needs no running node
     #[command(
         after_help = "Examples:\n  ztnode-cli rules compile my.rules\n  ztnode-cli rules compile - < my.rules > \

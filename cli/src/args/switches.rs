@@ -6,14 +6,16 @@ use super::Common;
 /// What a command line of this grammar asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Help on standard output, then this exit code; `complaint` goes to standard error.
-    Help {
-        /// 0 when asked for, 1 when a switch was malformed.
+    /// Help on standard output; the words seen so far say on which command.
+    Help(Words),
+    /// A switch is not right.
+    Wrong {
+        /// What is wrong with it.
+        complaint: String,
+        /// Exit code of the reference tool, which prints its help then.
         code: u8,
-        /// What was wrong with the switch, if anything.
-        complaint: Option<String>,
-        /// The words seen so far: help for that command.
-        words: Vec<String>,
+        /// The words seen so far.
+        words: Words,
     },
     /// The version on standard output.
     Version,
@@ -44,10 +46,10 @@ impl Words {
 
 /// The first word that is no switch (nor the value of one), by which the grammar is chosen. Whatever is wrong with
 /// the switches before it is for [`parse`] to say.
-pub fn first_word(arguments: &[String]) -> Option<&str> {
+pub fn first_word(arguments: &[String], reference: bool) -> Option<&str> {
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        if takes_separate_value(argument) {
+        if takes_separate_value(argument, reference) {
             rest.next();
         } else if !argument.starts_with('-') && !argument.is_empty() {
             return Some(argument);
@@ -56,93 +58,109 @@ pub fn first_word(arguments: &[String]) -> Option<&str> {
     None
 }
 
-pub(super) fn takes_separate_value(argument: &str) -> bool {
+/// Whether the value of this switch is the next argument. In the reference tool's grammar the value of a letter is glued to it.
+pub fn takes_separate_value(argument: &str, reference: bool) -> bool {
     matches!(argument, "--home" | "--port" | "--token" | "--host" | "--timeout")
+        || !reference && matches!(argument, "-D" | "-p" | "-T" | "-H")
 }
 
+/// The long switches.
+const LONG: [&str; 6] = ["--json", "--version", "--help", "--home", "--port", "--host"];
+/// Those of single commands, and the one that means something else there.
+const OF_COMMANDS: [&str; 3] = ["--token", "--wait", "--timeout"];
+
 /// Reads the switches from left to right; the first one that settles the matter (help, version, a mistake) does.
-pub fn parse(arguments: &[String]) -> Wanted {
+/// `reference`: exactly as the reference tool does it, where that has such a switch.
+pub fn parse(arguments: &[String], reference: bool) -> Wanted {
     let mut common = Common::default();
-    let mut words = Vec::new();
+    let mut words = Words::default();
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
-        let help = |code, complaint: Option<String>, words: &[String]| Wanted::Help {
-            code,
-            complaint,
-            words: words.to_vec(),
-        };
         let Some(switch) = argument.strip_prefix('-') else {
             if !argument.is_empty() {
-                words.push(argument.clone());
+                words.0.push(argument.clone());
             }
             continue;
         };
-        if let Some(long) = switch.strip_prefix('-') {
+        let wrong = |code, complaint| Wanted::Wrong { complaint, code, words: words.clone() };
+        let name_and_value = if let Some(long) = switch.strip_prefix('-') {
             let (name, joined) = match long.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (long, None),
             };
             match name {
-                "json" if joined.is_none() => common.json = true,
+                "json" if joined.is_none() => {
+                    common.json = true;
+                    continue;
+                }
                 "version" if joined.is_none() => return Wanted::Version,
-                "help" => return help(0, None, &words),
-                "home" | "port" | "token" | "host" => {
-                    let value = joined.or_else(|| rest.next().cloned()).filter(|value| !value.is_empty());
-                    let Some(value) = value else {
-                        return help(
-                            1,
-                            Some(format!("--{name} needs a value, e.g. {}", example(name))),
-                            &words,
-                        );
+                "help" => return Wanted::Help(words),
+                "home" | "port" | "token" | "host" => (name, joined.or_else(|| rest.next().cloned())),
+                _ => return wrong(0, unknown(argument, words.command())),
+            }
+        } else {
+            let mut letters = switch.chars();
+            let letter = letters.next();
+            let glued = letters.as_str();
+            match letter {
+                Some('q' | 'j' | 'v') if !glued.is_empty() => {
+                    let complaint = format!("unknown switch {argument}: switches are given one by one");
+                    return wrong(1, complaint);
+                }
+                Some('q') => continue,
+                Some('j') => {
+                    common.json = true;
+                    continue;
+                }
+                Some('v') => return Wanted::Version,
+                Some('h' | '?') => return Wanted::Help(words),
+                Some(letter @ ('p' | 'D' | 'H' | 'T')) => {
+                    let name = match letter {
+                        'p' => "port",
+                        'D' => "home",
+                        'H' => "host",
+                        _ => "token",
                     };
-                    if let Err(complaint) = set(&mut common, name, value) {
-                        return help(1, Some(complaint), &words);
-                    }
+                    let value = (!glued.is_empty()).then(|| glued.to_owned());
+                    (name, if reference { value } else { value.or_else(|| rest.next().cloned()) })
                 }
-                _ => return help(0, Some(format!("unknown switch {argument}")), &words),
+                _ => return wrong(0, unknown(argument, words.command())),
             }
-            continue;
-        }
-        let mut letters = switch.chars();
-        let letter = letters.next();
-        let value = letters.as_str();
-        match letter {
-            Some('q' | 'j' | 'v') if !value.is_empty() => {
-                return help(
-                    1,
-                    Some(format!("unknown switch {argument}: switches are given one by one")),
-                    &words,
-                );
-            }
-            Some('q') => {}
-            Some('j') => common.json = true,
-            Some('v') => return Wanted::Version,
-            Some('p' | 'D' | 'H' | 'T') => {
-                let name = match letter {
-                    Some('p') => "port",
-                    Some('D') => "home",
-                    Some('H') => "host",
-                    _ => "token",
-                };
-                if value.is_empty() {
-                    let complaint =
-                        format!("{argument} needs its value glued to it, or write {}", example(name));
-                    return help(1, Some(complaint), &words);
-                }
-                if let Err(complaint) = set(&mut common, name, value.to_owned()) {
-                    return help(1, Some(complaint), &words);
-                }
-            }
-            Some('h' | '?') => return help(0, None, &words),
-            _ => return help(0, Some(format!("unknown switch {argument}")), &words),
+        };
+        let (name, value) = name_and_value;
+        let Some(value) = value.filter(|value| !value.is_empty()) else {
+            let example = example(name);
+            let glued = if reference && !argument.starts_with("--") {
+                format!("{argument} needs its value glued to it, or write {example}")
+            } else {
+                format!("{argument} needs a value, as in {example}")
+            };
+            return wrong(1, glued);
+        };
+        if let Err(complaint) = set(&mut common, name, value) {
+            return wrong(1, complaint);
         }
     }
-    Wanted::Run(common, Words(words))
+    Wanted::Run(common, words)
+}
+
+/// What is said of a switch that does not exist, or not for this command.
+fn unknown(switch: &str, command: &str) -> String {
+    let name = switch.split('=').next().unwrap_or(switch);
+    match (name, command) {
+        ("--wait" | "--timeout" | "--token", command) if !command.is_empty() => {
+            format!("{command} knows no switch {name}")
+        }
+        _ => match flowrules::closest(name, LONG.into_iter().chain(OF_COMMANDS)) {
+            Some(close) => format!("unknown switch {switch}: did you mean {close}?"),
+            None => format!("unknown switch {switch}"),
+        },
+    }
 }
 
 fn example(name: &str) -> &'static str {
     match name {
-        "home" => "--home /var/lib/zerotier-one",
+        "home" => "--home /var/lib/ztnode",
         "port" => "--port 9993",
         "host" => "--host 127.0.0.1",
         _ => "--token TOKEN",
@@ -171,15 +189,17 @@ mod tests {
     }
 
     fn run(line: &str) -> (Common, Words) {
-        match parse(&words(line)) {
+        match parse(&words(line), true) {
             Wanted::Run(common, words) => (common, words),
             other => panic!("{line}: {other:?}"),
         }
     }
 
+    /// The reference tool's exit code where it prints its help.
     fn help_code(line: &str) -> u8 {
-        match parse(&words(line)) {
-            Wanted::Help { code, .. } => code,
+        match parse(&words(line), true) {
+            Wanted::Help(_) => 0,
+            Wanted::Wrong { code, .. } => code,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -220,13 +240,33 @@ mod tests {
         for line in ["-h", "-?", "-x", "-", "--", "--nonsense", "--help", "info -h"] {
             assert_eq!(help_code(line), 0, "{line}");
         }
-        assert_eq!(parse(&words("-v -jx")), Wanted::Version, "the first that settles it");
+        assert_eq!(parse(&words("-v -jx"), true), Wanted::Version, "the first that settles it");
         assert_eq!(help_code("-jx -v"), 1);
     }
 
     #[test]
     fn the_first_word_skips_switches_and_their_values() {
-        assert_eq!(first_word(&words("--home network -j member list")), Some("member"));
-        assert_eq!(first_word(&words("-p1 --home=x")), None);
+        assert_eq!(first_word(&words("--home network -j member list"), true), Some("member"));
+        assert_eq!(first_word(&words("-p1 --home=x"), true), None);
+        assert_eq!(first_word(&words("-D network member list"), true), Some("network"));
+        assert_eq!(first_word(&words("-D network member list"), false), Some("member"));
+    }
+
+    #[test]
+    fn our_grammar_takes_values_that_are_not_glued() {
+        let Wanted::Run(common, left) = parse(&words("-D /home/x info -p 9993 -T t -H ::1 -Dy"), false)
+        else {
+            panic!()
+        };
+        assert_eq!((common.home.as_deref(), common.port, left.command()), (Some("y"), Some(9993), "info"));
+        assert_eq!((common.token.as_deref(), common.host.as_deref()), (Some("t"), Some("::1")));
+        let complaint = |line: &str| match parse(&words(line), false) {
+            Wanted::Wrong { complaint, .. } => complaint,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(complaint("info -D"), "-D needs a value, as in --home /var/lib/ztnode");
+        assert_eq!(complaint("info --jsno"), "unknown switch --jsno: did you mean --json?");
+        assert_eq!(complaint("join N --tokn x"), "unknown switch --tokn: did you mean --token?");
+        assert_eq!(complaint("leave N --wait=5"), "leave knows no switch --wait");
     }
 }

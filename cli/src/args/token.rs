@@ -1,4 +1,4 @@
-//! What `token …` takes, and the join token of `join NETWORK --token T`.
+//! What `token …` takes, and the join token of `join TOKEN` and `join NETWORK --token TOKEN`.
 
 use std::net::IpAddr;
 
@@ -13,11 +13,11 @@ pub enum TokenCommand {
     #[command(
         after_help = "Examples:\n  ztnode-cli token create demo.lab\n  ztnode-cli token create demo.lab --name aws \
         --tag department=sales --ip 10.0.2.1\n  ztnode-cli token create demo.lab --uses 20 --expires 7d --name web\n\n\
-        Whoever has the token can join with it, for as long as it is good: ztnode-cli join NETWORK --token TOKEN\nOnly \
-        the token goes to standard output, so that a script can take it; what it is good for goes to standard error."
+        Whoever has the token can join with it while it is valid: ztnode-cli join TOKEN --wait\nOnly the token goes to \
+        standard output, so that a script can take it; what it is valid for goes to standard error."
     )]
     Create(Create),
-    /// List the join tokens of a network, good or over, and whom they let in
+    /// List the join tokens of a network, valid or not, and who used them
     #[command(
         after_help = "Examples:\n  ztnode-cli token list demo.lab\n  ztnode-cli token list demo.lab -j"
     )]
@@ -25,7 +25,7 @@ pub enum TokenCommand {
         /// ID or name of the network
         network: String,
     },
-    /// End a join token; the members it let in stay
+    /// Revoke a join token; the members it let in stay
     #[command(after_help = "Example:\n  ztnode-cli token revoke demo.lab 5f0c2a19")]
     Revoke {
         /// ID or name of the network
@@ -44,7 +44,7 @@ pub struct Create {
     /// How many nodes it lets in: a number, or `unlimited`
     #[arg(long, default_value = "1", value_parser = uses)]
     pub uses: u64,
-    /// How long it is good, by the controller's clock: a number with s, m, h or d, or `never` for one without an end
+    /// How long it is valid (controller's clock): a number with s, m, h or d, or `never` if it is not to expire
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = lifetime)]
     pub expires: i64,
     /// Name of the member; with more than one use, NAME-1, NAME-2 …
@@ -80,9 +80,63 @@ fn lifetime(text: &str) -> Result<i64, String> {
         .ok_or_else(|| "a time is a number with s, m, h or d, such as 90m, 3650d at most, or `never`".into())
 }
 
+/// How every join token begins.
+pub const PREFIX: &str = "ztt_";
+
+/// A join token in parts: `ztt_NETWORK_ID_SECRET`, or `ztt_ID_SECRET` as earlier versions made them.
+struct Parts<'a> {
+    network: Option<&'a str>,
+    id: &'a str,
+    secret: &'a str,
+}
+
+impl<'a> Parts<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let words: Vec<&str> = text.strip_prefix(PREFIX)?.split('_').collect();
+        match words.as_slice() {
+            [network, id, secret] if validate::is_hex(network, 16) => {
+                Some(Self { network: Some(network), id, secret })
+            }
+            [id, secret] => Some(Self { network: None, id, secret }),
+            _ => None,
+        }
+    }
+}
+
+/// The network that is to be joined and the token that goes to its controller, of what stands behind `join` and of its
+/// `--token`. The token goes without the network in it, which every controller understands.
+///
+/// # Errors
+/// There is no network in it, or there are two. Tokens are not repeated in errors: they are secrets.
+pub fn of_join(word: &str, token: Option<String>) -> Result<(String, Option<String>), String> {
+    let short = |parts: &Parts<'_>| format!("{PREFIX}{}_{}", parts.id, parts.secret);
+    if !word.starts_with(PREFIX) {
+        let Some(token) = token else { return Ok((word.to_owned(), None)) };
+        return match Parts::of(&token) {
+            Some(Parts { network: Some(network), .. }) if !network.eq_ignore_ascii_case(word) => {
+                Err(format!("join: the token is one of network {network}, not of {word}"))
+            }
+            Some(parts) if parts.network.is_some() => Ok((word.to_owned(), Some(short(&parts)))),
+            _ => Ok((word.to_owned(), Some(token))),
+        };
+    }
+    if token.is_some() {
+        return Err("join: there are two join tokens; one is enough".into());
+    }
+    match Parts::of(word) {
+        Some(Parts { network: None, .. }) => Err(
+            "join: this token does not say which network it is for; write join NETWORK --token TOKEN".into()
+        ),
+        Some(parts) => Ok((parts.network.unwrap_or_default().to_ascii_lowercase(), Some(short(&parts)))),
+        None => Err("join: the token is damaged: it is ztt_, the network's 16 digits, and two more groups of digits, \
+                     joined by _, as `ztnode-cli token create` prints it"
+            .into()),
+    }
+}
+
 /// The ID of a token given by ID or as a whole.
 fn token_id(text: &str) -> Result<String, String> {
-    let id = text.strip_prefix("ztt_").and_then(|rest| rest.split('_').next()).unwrap_or(text);
+    let id = Parts::of(text).map_or(text, |parts| parts.id);
     if validate::is_hex(id, 8) {
         Ok(id.to_ascii_lowercase())
     } else {
@@ -96,7 +150,7 @@ fn token_id(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// There is no token, or none that could be one.
-pub fn take(arguments: &[String]) -> Result<(Vec<String>, Option<String>), String> {
+pub fn take(arguments: &[String], reference: bool) -> Result<(Vec<String>, Option<String>), String> {
     let (mut left, mut token, mut seen) = (Vec::new(), None, false);
     let mut rest = arguments.iter();
     while let Some(argument) = rest.next() {
@@ -112,7 +166,7 @@ pub fn take(arguments: &[String]) -> Result<(Vec<String>, Option<String>), Strin
             continue;
         }
         left.push(argument.clone());
-        if super::switches::takes_separate_value(argument) {
+        if super::switches::takes_separate_value(argument, reference) {
             left.extend(rest.next().cloned());
         } else {
             seen |= argument == "join";
@@ -141,6 +195,7 @@ mod tests {
         }
         assert_eq!(token_id("5F0C2A19"), Ok("5f0c2a19".into()));
         assert_eq!(token_id("ztt_5f0c2a19_0123"), Ok("5f0c2a19".into()));
+        assert_eq!(token_id("ztt_37f2b7c94f000001_5f0c2a19_0123"), Ok("5f0c2a19".into()));
         assert!(token_id("5f0c2a1").is_err() && token_id("ztt_").is_err());
     }
 
@@ -148,7 +203,7 @@ mod tests {
     fn the_join_token_and_that_of_the_control_api() {
         let taken = |line: &str| {
             let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            take(&words).map(|(left, token)| (left.join(" "), token))
+            take(&words, true).map(|(left, token)| (left.join(" "), token))
         };
         let token = |text: &str| Some(text.to_owned());
         assert_eq!(taken("join N --token T -j"), Ok(("join N -j".into(), token("T"))));
@@ -158,6 +213,29 @@ mod tests {
         assert_eq!(taken("-Tapi join N"), Ok(("-Tapi join N".into(), None)));
         for bad in ["join N --token", "join N --token=", "join N --token é"] {
             assert!(taken(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_names_its_network() {
+        const NETWORK: &str = "37f2b7c94f000001";
+        let long = "ztt_37f2b7c94f000001_5f0c2a19_0123".to_owned();
+        let short = Some("ztt_5f0c2a19_0123".to_owned());
+        let joined = Ok((NETWORK.to_owned(), short.clone()));
+        assert_eq!(of_join(&long, None), joined);
+        assert_eq!(of_join(NETWORK, Some(long.clone())), joined);
+        assert_eq!(of_join(NETWORK, short.clone()), joined, "as earlier versions made them");
+        assert_eq!(of_join(NETWORK, Some("other".into())), Ok((NETWORK.into(), Some("other".into()))));
+        assert_eq!(of_join(NETWORK, None), Ok((NETWORK.into(), None)));
+        for (word, token) in [
+            ("37f2b7c94f000002", Some(long.clone())),
+            (long.as_str(), Some(long.clone())),
+            ("ztt_5f0c2a19_0123", None),
+            ("ztt_", None),
+            ("ztt_37f2b7c94f00000_5f0c2a19_0123", None),
+        ] {
+            let why = of_join(word, token).unwrap_err();
+            assert!(!why.contains("0123"), "{why}");
         }
     }
 }

@@ -30,11 +30,9 @@ pub fn run(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
                 session.act("bond", Method::POST, &format!("/bond/rotate/{peer}"), Some(&json!({})))?;
             finish(session, "rotate", &reply.body, io)
         }
-        _ => Err(Failure::on_stdout("(bond) command is missing required arguments").with_code(2).hint(
-            format!(
-                "{}: write bond list, bond PEER show, bond PEER rotate or bond setmtu MTU INTERFACE IP",
-                session.program
-            ),
+        _ => Err(missing(
+            session,
+            "bond list, bond PEER show, bond PEER rotate or bond setmtu MTU INTERFACE IP",
         )),
     }
 }
@@ -53,23 +51,32 @@ pub fn list(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
 
 fn set_mtu(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     let [_, _, mtu, interface, ip] = words.0.as_slice() else {
-        return Err(Failure::on_stdout("(bond) command is missing required arguments").with_code(2).hint(
-            format!(
-                "{}: write bond setmtu MTU INTERFACE IP, such as bond setmtu 1400 eth0 192.0.2.1",
-                session.program
-            ),
+        return Err(missing(
+            session,
+            "bond setmtu MTU INTERFACE IP, such as bond setmtu 1400 eth0 192.0.2.1",
         ));
     };
     let path = format!("/bond/setmtu/{mtu}/{interface}/{ip}");
     match session.send(Method::POST, &path, Some(&json!({}))) {
         Ok(reply) if reply.status == 200 => Ok(writeln!(io.out, "200 setmtu OK")?),
-        Ok(reply) => Err(Failure::on_stdout(format!(
+        Ok(reply) if session.reference() => Err(Failure::on_stdout(format!(
             "{} Failed to set MTU: {}",
             reply.status,
             super::quoted(&reply.text())
         ))),
-        Err(reason) => {
+        Ok(reply) => Err(session.refused("bond setmtu", &reply)),
+        Err(reason) if session.reference() => {
             Err(Failure::on_stdout(format!("0 Failed to set MTU: {reason}")).hint(session.remedy(&reason)))
         }
+        Err(reason) => Err(session.unreachable(&reason)),
+    }
+}
+
+fn missing(session: &Session, wanted: &str) -> Failure {
+    let remedy = format!("{}: write {wanted}", session.program);
+    if session.reference() {
+        Failure::on_stdout("(bond) command is missing required arguments").with_code(2).hint(remedy)
+    } else {
+        Failure::usage(remedy)
     }
 }

@@ -32,7 +32,7 @@ pub fn run(session: &Session, wanted: &Capture, io: &mut Io<'_>) -> Outcome {
     let packets = Packets::open(&device).map_err(|error| match error.kind() {
         io::ErrorKind::PermissionDenied => {
             Failure::error(format!("{program}: no permission to capture on {device}")).hint(
-                "It takes the capability CAP_NET_RAW: run it with sudo, or give it to the program: \
+                "It needs CAP_NET_RAW: run it with sudo, or give it to the program: \
                  `setcap cap_net_raw+ep $(command -v ztnode-cli)`.",
             )
         }

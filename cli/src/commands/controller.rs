@@ -29,7 +29,11 @@ pub fn run(session: &Session, command: ControllerCommand, io: &mut Io<'_>) -> Ou
             backup(session, &file)?;
             ("written to", file)
         }
-        ControllerCommand::Restore { file } => {
+        ControllerCommand::Restore { file, sure } => {
+            let shown = text::printable(&file.display().to_string());
+            if !sure.confirm(&format!("replace all networks and members with those in {shown}"), io)? {
+                return Ok(());
+            }
             restore(session, &file)?;
             ("restored from", file)
         }
@@ -91,10 +95,15 @@ fn restore(session: &Session, file: &Path) -> Result<(), Failure> {
     let database = fs::read(file)
         .map_err(|error| Failure::error(format!("{program}: cannot read {}: {error}", file.display())))?;
     let path = "/controller/restore";
-    let reply = session.client.upload(path, database).map_err(|reason| {
-        Failure::error(format!("{program}: cannot reach the service: {reason}")).hint(session.remedy(&reason))
-    })?;
-    accepted(session, path, &reply).map(drop)
+    let reply = session.client.upload(path, database).map_err(|reason| session.silent(&reason))?;
+    accepted(session, path, &reply).map(drop).map_err(|failure| {
+        // What the service says is about a copy, by a name of its own.
+        let shown = text::printable(&file.display().to_string());
+        let said = failure.err.lines().next().unwrap_or_default().to_owned();
+        let said = said.strip_prefix(&format!("{program}: ")).unwrap_or(&said).to_owned();
+        Failure::error(format!("{program}: {shown} was not restored, and everything is as before: {said}"))
+            .with_code(failure.code)
+    })
 }
 
 fn import(session: &Session, io: &mut Io<'_>) -> Outcome {
@@ -123,8 +132,9 @@ fn status(session: &Session, io: &mut Io<'_>) -> Outcome {
     let ready = if text::json::flag(&status, "databaseReady") { "ready" } else { "not ready" };
     Ok(writeln!(
         io.out,
-        "controller {ready}: {} networks, {members} members, {authorized} of them authorized",
-        networks.len()
+        "controller {ready}: {}, {}, {authorized} of them authorized",
+        text::count(i64::try_from(networks.len()).unwrap_or(i64::MAX), "network"),
+        text::count(members, "member")
     )?)
 }
 
@@ -138,10 +148,7 @@ pub(super) fn request(
     path: &str,
     body: Option<&Value>,
 ) -> Result<Value, Failure> {
-    let program = &session.program;
-    let reply = session.send(method, path, body).map_err(|reason| {
-        Failure::error(format!("{program}: cannot reach the service: {reason}")).hint(session.remedy(&reason))
-    })?;
+    let reply = session.send(method, path, body).map_err(|reason| session.silent(&reason))?;
     accepted(session, path, &reply)
 }
 
@@ -151,23 +158,54 @@ fn accepted(session: &Session, path: &str, reply: &Reply) -> Result<Value, Failu
     match reply.status {
         200 if reply.body.is_empty() => Ok(json!({})),
         200 => parse("controller", reply).map_err(|failure| Failure::error(failure.out.trim_end())),
-        404 => Err(Failure::error(format!("{program}: not found: {path}")).hint(
-            "See `ztnode-cli network list` for the networks of this controller, and `ztnode-cli member list NETWORK` \
-             for their members.",
-        )),
-        401 => {
-            let refused = session.refused("controller", reply);
-            Err(Failure::error(refused.err.trim_end()).with_code(refused.code))
-        }
+        404 => Err(absent(session, path)),
+        401 => Err(session.stranger(reply)),
         status => {
             let text = reply.text();
-            let described: Option<String> = serde_json::from_str::<Value>(&text)
-                .ok()
-                .and_then(|body| ["description", "error"].iter().find_map(|field| body[field].as_str().map(str::to_owned)));
+            let described: Option<String> = serde_json::from_str::<Value>(&text).ok().and_then(|body| {
+                ["description", "error"].iter().find_map(|field| body[field].as_str().map(str::to_owned))
+            });
             let reason = quoted(described.as_deref().unwrap_or(&text));
             Err(Failure::error(format!("{program}: the controller answered {status} to {path}: {reason}")))
         }
     }
+}
+
+/// What is not there, and where it may be: networks belong to the controller whose address their ID begins with.
+fn absent(session: &Session, path: &str) -> Failure {
+    let program = &session.program;
+    let mut parts = path.split('/').skip_while(|part| *part != "network").skip(1);
+    let Some(network) = parts.next().filter(|network| is_hex(network, 16)) else {
+        return Failure::error(format!("{program}: not found: {path}"));
+    };
+    if let Some(elsewhere) = elsewhere(session, network) {
+        return elsewhere;
+    }
+    let whole = format!("/controller/network/{network}");
+    let known = |path: &str| session.send(Method::GET, path, None).is_ok_and(|reply| reply.status == 200);
+    match (parts.next(), parts.next()) {
+        (Some(kind @ ("member" | "token")), Some(named)) if known(&whole) => {
+            let what = if kind == "token" { "join token" } else { kind };
+            Failure::error(format!("{program}: network {network} has no {what} {named}"))
+                .hint(format!("See `ztnode-cli {kind} list {network}`."))
+        }
+        _ => Failure::error(format!("{program}: this controller has no network {network}"))
+            .hint("See `ztnode-cli network list`."),
+    }
+}
+
+/// The complaint about a network that another node controls.
+fn elsewhere(session: &Session, network: &str) -> Option<Failure> {
+    let reply = session.send(Method::GET, "/status", None).ok().filter(|reply| reply.status == 200)?;
+    let status: Value = serde_json::from_slice(&reply.body).ok()?;
+    let own = status["address"].as_str().filter(|address| is_hex(address, 10))?;
+    let controller = network.get(..10)?;
+    (controller != own).then(|| {
+        Failure::error(format!(
+            "{}: network {network} belongs to the controller {controller}, and this node is {own}; run the command there",
+            session.program
+        ))
+    })
 }
 
 /// An object a command has changed or shows, as JSON.
@@ -208,7 +246,11 @@ pub(super) fn network_id(session: &Session, typed: &str) -> Result<String, Failu
     }
     let networks = all_networks(session)?;
     let remedy = "give the 16-digit ID, see `ztnode-cli network list`";
-    only(session, &networks, "id", typed, "network", remedy)
+    only(session, &networks, "id", typed, "network", remedy).map_err(|failure| {
+        // Somebody who sits at a member knows the name from there.
+        let Ok(joined) = super::network_of(session, typed) else { return failure };
+        elsewhere(session, &text::json::text(&joined, "id")).unwrap_or(failure)
+    })
 }
 
 /// The address of a member given by address or by name.

@@ -1,9 +1,11 @@
 //! `member …`: who belongs to the networks of this node's controller.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use flowrules::cases::Vocabulary;
 use hyper::Method;
+use protocol::inet::Prefix;
 use serde_json::{Map, Value, json};
 
 use super::Session;
@@ -29,7 +31,8 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
             if session.common.json {
                 return print(&Value::Array(members), io);
             }
-            Ok(write!(io.out, "{}", text::controller::members(&id, &members))?)
+            let record = request(session, Method::GET, &format!("/controller/network/{id}"), None)?;
+            Ok(write!(io.out, "{}", text::controller::members(&record, &members))?)
         }
         MemberCommand::Show { which } => {
             let (network, path) = locate(session, &which)?;
@@ -47,13 +50,22 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
         }
         MemberCommand::Deauthorize { which } => {
             let body = Map::from_iter([("authorized".to_owned(), Value::from(false))]);
-            let (_, path) = locate(session, &which)?;
+            let (id, path) = locate(session, &which)?;
+            let network = request(session, Method::GET, &format!("/controller/network/{id}"), None)?;
+            let public = network["private"] == Value::Bool(false);
             let mut record = request(session, Method::POST, &path, Some(&Value::Object(body)))?;
             follow(session, &path, &mut record);
             if session.common.json {
                 return print(&record, io);
             }
             write!(io.out, "{}", text::controller::member_line(&record, "deauthorized on"))?;
+            if public {
+                writeln!(
+                    io.err,
+                    "warning: {id} is public, so anyone with its ID is authorized by asking; to keep nodes out, make it \
+                     private: ztnode-cli network set {id} --private"
+                )?;
+            }
             Ok(write!(io.out, "{}", text::controller::revocation(&record["revocation"]))?)
         }
         MemberCommand::Set { which, settings, no_ips } => {
@@ -69,14 +81,17 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
             }
             change(session, &which, &body, "changed on", io)
         }
-        MemberCommand::Delete { which } => {
+        MemberCommand::Delete { which, sure } => {
             let (network, path) = locate(session, &which)?;
+            let address = path.rsplit('/').next().unwrap_or_default();
+            if !sure.confirm(&format!("delete member {address} from {network}"), io)? {
+                return Ok(());
+            }
             let mut record = request(session, Method::DELETE, &path, None)?;
             follow(session, &path, &mut record);
             if session.common.json {
                 return print(&record, io);
             }
-            let address = path.rsplit('/').next().unwrap_or_default();
             writeln!(io.out, "member {address} deleted from {network}")?;
             Ok(write!(io.out, "{}", text::controller::revocation(&record["revocation"]))?)
         }
@@ -113,7 +128,21 @@ fn change(
     done: &str,
     io: &mut Io<'_>,
 ) -> Outcome {
-    let (_, path) = locate(session, which)?;
+    let (network, path) = locate(session, which)?;
+    if let Some(name) = body.get("name").filter(|name| *name != "") {
+        let members = all_members(session, &network)?;
+        let other = members
+            .iter()
+            .find(|member| member["name"] == *name && !path.ends_with(&text::json::text(member, "address")));
+        if let Some(other) = other {
+            writeln!(
+                io.err,
+                "warning: member {} is called {}, too; commands by that name will be refused: use the 10-digit addresses",
+                text::json::text(other, "address"),
+                text::printable(name.as_str().unwrap_or_default())
+            )?;
+        }
+    }
     let record = request(session, Method::POST, &path, Some(&Value::Object(body.clone())))?;
     if session.common.json {
         return print(&record, io);
@@ -132,6 +161,9 @@ fn body(session: &Session, which: &Which, settings: &MemberSettings) -> Result<M
     put("name", settings.name.clone().map(Value::from));
     put("activeBridge", settings.bridge.map(Value::from));
     put("noAutoAssignIps", settings.no_auto_assign_ips.map(Value::from));
+    if !settings.ip.is_empty() {
+        routed(session, &network_id(session, &which.network)?, &settings.ip)?;
+    }
     let ips: Vec<String> = settings.ip.iter().map(ToString::to_string).collect();
     put("ipAssignments", (!ips.is_empty()).then(|| ips.into()));
     let MemberSettings { capability, no_capability, tag, no_tag, .. } = settings;
@@ -172,6 +204,30 @@ fn body(session: &Session, which: &Which, settings: &MemberSettings) -> Result<M
         }
     }
     Ok(body)
+}
+
+/// Checks that members can use these addresses: each lies in a route of the network.
+fn routed(session: &Session, network: &str, ips: &[IpAddr]) -> Outcome {
+    let record = request(session, Method::GET, &format!("/controller/network/{network}"), None)?;
+    let routes: Vec<Prefix> = text::json::items(&record, "routes")
+        .iter()
+        .filter_map(|route| route["target"].as_str()?.parse().ok())
+        .collect();
+    let Some(stray) = ips.iter().find(|ip| !routes.iter().any(|route| route.contains(**ip))) else {
+        return Ok(());
+    };
+    let shown: Vec<String> = routes.iter().map(ToString::to_string).collect();
+    let (its, first) = match shown.is_empty() {
+        true => ("it has none".to_owned(), ""),
+        false => (format!("its routes: {}", shown.join(", ")), "--route … for each that there is, and "),
+    };
+    Err(Failure::usage(format!(
+        "{}: --ip {stray} is in no route of the network, so that the member could not use it; {its}",
+        session.program
+    ))
+    .hint(format!(
+        "Give another address, or first `ztnode-cli network set {network}` with {first}--route PREFIX."
+    )))
 }
 
 fn missing(session: &Session, what: &str, hint: String) -> Failure {

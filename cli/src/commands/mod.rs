@@ -11,20 +11,23 @@ pub mod network;
 pub mod node;
 pub mod root;
 pub mod rules;
+pub mod set;
+mod sure;
 pub mod token;
 pub mod wait;
+mod words;
 pub mod world;
 
 use clap::Parser as _;
 use hyper::Method;
 use serde_json::Value;
 
-use crate::args::Common;
 use crate::args::modern::{Group, Line};
 use crate::args::switches::{self, Wanted, Words};
 use crate::args::token::take as take_token;
 use crate::args::wait::take;
-use crate::failure::{Failure, Io, Outcome};
+use crate::args::{Common, Personality};
+use crate::failure::{Failure, Io, Outcome, code};
 use crate::text;
 use crate::transport::{Client, Reply, Streaming, Unreachable};
 
@@ -45,39 +48,43 @@ pub struct Session {
 /// # Errors
 /// What the command failed with; see [`Failure`].
 pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
-    let first = switches::first_word(arguments).unwrap_or_default();
+    let reference = Personality::of(program) == Personality::Reference;
+    let first = switches::first_word(arguments, reference).unwrap_or_default();
+    if first == crate::complete::COMMAND {
+        return crate::complete::run(arguments, io);
+    }
     if text::help::GROUPS.iter().any(|(group, _)| *group == first) {
         return grouped(program, arguments, io);
     }
+    let usage = |complaint| Failure::usage(format!("{program}: {complaint}"));
     let (arguments, token) = if first == "join" {
-        take_token(arguments).map_err(|complaint| Failure::usage(format!("{program}: {complaint}")))?
+        take_token(arguments, reference).map_err(usage)?
     } else {
         (arguments.to_vec(), None)
     };
-    let arguments = &arguments;
     let waits = matches!(first, "join" | "wait");
-    let (arguments, limit) = if waits {
-        take(first, arguments).map_err(|complaint| Failure::usage(format!("{program}: {complaint}")))?
-    } else {
-        (arguments.to_vec(), None)
-    };
-    match switches::parse(&arguments) {
+    let (arguments, limit) = if waits { take(first, &arguments).map_err(usage)? } else { (arguments, None) };
+    match switches::parse(&arguments, reference) {
         Wanted::Version => Ok(writeln!(io.out, "{}", crate::VERSION)?),
-        Wanted::Help { code, complaint, words } => {
-            write!(io.out, "{}", text::help::text(program, words.first().map_or("", String::as_str)))?;
+        Wanted::Help(words) => help(program, &words.0, io),
+        Wanted::Wrong { complaint, words, .. } if !reference => {
+            Err(usage(complaint).hint(see_help(program, words.command())))
+        }
+        Wanted::Wrong { complaint, code, words } => {
+            write!(io.out, "{}", text::help::text(program, words.command()))?;
             // Whoever goes on when we return must not take a mistyped switch for success.
-            let mistyped = complaint.is_some() && (limit.is_some() || waits && has_long(&arguments));
-            let code = if mistyped { 2 } else { code };
-            match complaint {
-                Some(complaint) => Err(Failure::usage(format!("{program}: {complaint}")).with_code(code)),
-                None if code == 0 => Ok(()),
-                None => Err(Failure::on_stdout("").with_code(code)),
+            let ours = limit.is_some() || waits && has_long(&arguments);
+            Err(usage(complaint).with_code(if ours { 2 } else { code }))
+        }
+        Wanted::Run(common, words) => {
+            if !reference {
+                words::check(program, &words, limit.is_some())?;
+            }
+            match limit {
+                Some(limit) => wait::run(program, &common, &words, token, limit, io),
+                None => classic(program, common, &words, token, io),
             }
         }
-        Wanted::Run(common, words) => match limit {
-            Some(limit) => wait::run(program, &common, &words, token, limit, io),
-            None => classic(program, common, &words, token.as_deref(), io),
-        },
     }
 }
 
@@ -86,12 +93,31 @@ fn has_long(arguments: &[String]) -> bool {
     arguments.iter().any(|argument| argument.starts_with("--"))
 }
 
+/// Where help on a command is found, for the line behind a complaint.
+fn see_help(program: &str, command: &str) -> String {
+    if text::help::knows(command) {
+        format!("See `{program} help {command}`.")
+    } else {
+        format!("See `{program} help`.")
+    }
+}
+
 /// The commands with the reference tool's grammar.
-fn classic(program: &str, common: Common, words: &Words, token: Option<&str>, io: &mut Io<'_>) -> Outcome {
+fn classic(program: &str, common: Common, words: &Words, token: Option<String>, io: &mut Io<'_>) -> Outcome {
+    let reference = Personality::of(program) == Personality::Reference;
     let command = words.command();
+    if reference && !text::help::knows(command) && command != "help" {
+        // Port and token are looked for before the command is looked at.
+        Session::open(program, common)?;
+        write!(io.err, "{}", text::help::text(program, ""))?;
+        if !command.is_empty() {
+            writeln!(io.err, "\n{program}: unknown command {}", text::printable(command))?;
+        }
+        return Ok(());
+    }
     match command {
-        "" => return Ok(write!(io.err, "{}", text::help::text(program, ""))?),
-        "help" => return help(program, words.first(), io),
+        "" => return Err(Failure::usage(text::help::text(program, "").trim_end())),
+        "help" => return help(program, &words.0[1..], io),
         "join" => return node::join(&Session::open(program, common)?, words, token, io),
         _ => {}
     }
@@ -103,7 +129,7 @@ fn classic(program: &str, common: Common, words: &Words, token: Option<&str>, io
         "doctor" => node::doctor,
         "leave" => node::leave,
         "get" => node::get,
-        "set" => node::set,
+        "set" => set::run,
         "dump" => node::dump,
         "listmoons" => moon::list_classic,
         "orbit" => moon::orbit_classic,
@@ -111,11 +137,7 @@ fn classic(program: &str, common: Common, words: &Words, token: Option<&str>, io
         "bond" => bond::run,
         "listbonds" => bond::list,
         _ if command.starts_with('/') => node::path,
-        _ => {
-            let help = text::help::text(program, "");
-            return Err(Failure::usage(help.trim_end())
-                .hint(format!("\n{program}: unknown command {}", text::printable(command))));
-        }
+        _ => return Err(words::unknown(program, command)),
     };
     run(&Session::open(program, common)?, words, io)
 }
@@ -147,11 +169,21 @@ fn grouped(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
     }
 }
 
-fn help(program: &str, topic: &str, io: &mut Io<'_>) -> Outcome {
-    if text::help::GROUPS.iter().any(|(group, _)| *group == topic) {
-        return grouped(program, &[topic.to_owned(), "--help".to_owned()], io);
+/// Help on everything, on a command, or on a command of a group.
+fn help(program: &str, topic: &[String], io: &mut Io<'_>) -> Outcome {
+    let named = topic.first().map_or("", String::as_str);
+    if text::help::GROUPS.iter().any(|(group, _)| *group == named) {
+        let arguments: Vec<String> = topic.iter().cloned().chain(["--help".to_owned()]).collect();
+        return grouped(program, &arguments, io);
     }
-    Ok(write!(io.out, "{}", text::help::text(program, topic))?)
+    if !named.is_empty()
+        && !text::help::knows(named)
+        && named != "help"
+        && Personality::of(program) == Personality::Own
+    {
+        return Err(words::unknown(program, named));
+    }
+    Ok(write!(io.out, "{}", text::help::text(program, named))?)
 }
 
 impl Session {
@@ -162,6 +194,18 @@ impl Session {
     pub fn open(program: &str, common: Common) -> Result<Self, Failure> {
         let client = Client::find(program, &common)?;
         Ok(Self { program: program.to_owned(), common, client })
+    }
+
+    /// Whether streams and exit codes are to be the reference tool's.
+    pub fn reference(&self) -> bool {
+        Personality::of(&self.program) == Personality::Reference
+    }
+
+    /// What is said, and where, when nobody answers.
+    fn silent(&self, reason: &Unreachable) -> Failure {
+        Failure::error(format!("{}: ztnode does not answer: {reason}", self.program))
+            .hint(self.remedy(reason))
+            .with_code(code::SERVICE)
     }
 
     /// Sends a request; any HTTP status is a reply.
@@ -178,16 +222,12 @@ impl Session {
     /// Exit code 1: unreachable, or refused.
     pub fn stream(&self, path: &str) -> Result<Streaming, Failure> {
         let program = &self.program;
-        let mut stream = self.client.stream(path).map_err(|reason| {
-            Failure::error(format!("{program}: cannot reach the service: {reason}"))
-                .hint(self.remedy(&reason))
-        })?;
+        let mut stream = self.client.stream(path).map_err(|reason| self.silent(&reason))?;
         match stream.status() {
             200 => Ok(stream),
             401 => {
                 let reply = Reply { status: 401, body: Vec::new() };
-                let refused = self.refused("trace", &reply);
-                Err(Failure::error(refused.err.trim_end()).with_code(refused.code))
+                Err(self.stranger(&reply))
             }
             503 if path.contains("/trace") => {
                 Err(Failure::error(format!("{program}: the node runs as many traces as it can"))
@@ -215,7 +255,16 @@ impl Session {
         if reply.status != 200 {
             return Err(self.refused(command, &reply));
         }
-        parse(command, &reply)
+        parse(command, &reply).map_err(|failure| self.worded(failure))
+    }
+
+    /// What the reference tool says on standard output, where it belongs under our name.
+    fn worded(&self, failure: Failure) -> Failure {
+        if self.reference() || failure.out.is_empty() {
+            return failure;
+        }
+        let err = format!("{}: {}{}", self.program, failure.out, failure.err);
+        Failure { out: String::new(), err, ..failure }
     }
 
     /// As [`Session::show`] for a list.
@@ -225,7 +274,11 @@ impl Session {
     pub fn show_list(&self, command: &str, path: &str) -> Result<Vec<Value>, Failure> {
         match self.show(command, path)? {
             Value::Array(items) => Ok(items),
-            other => Err(invalid(command, 200, &format!("an array is expected, not {}", kind(&other)))),
+            other => Err(self.worded(invalid(
+                command,
+                200,
+                &format!("an array is expected, not {}", kind(&other)),
+            ))),
         }
     }
 
@@ -242,6 +295,7 @@ impl Session {
         body: Option<&Value>,
     ) -> Result<Reply, Failure> {
         match self.send(method, path, body) {
+            Err(reason) if !self.reference() => Err(self.silent(&reason)),
             Err(reason) => Err(Failure::on_stdout(format!("0 {} {reason}", text::printable(command)))
                 .hint(self.remedy(&reason))),
             Ok(reply) if reply.status != 200 => Err(self.refused(command, &reply)),
@@ -251,6 +305,9 @@ impl Session {
 
     /// The page the reference tool prints when nobody answers.
     pub fn unreachable(&self, reason: &Unreachable) -> Failure {
+        if !self.reference() {
+            return self.silent(reason);
+        }
         Failure::on_stdout(format!(
             "Error connecting to the ZeroTier service: {reason}\n\n{}",
             self.remedy(reason)
@@ -288,19 +345,27 @@ impl Session {
         }
     }
 
-    /// `<code> <command> <body>` with a remedy where one is known.
+    /// Another answer than 200: in one line, or `<code> <command> <body>` as the reference tool has it, with a remedy where
+    /// one is known.
     pub fn refused(&self, command: &str, reply: &Reply) -> Failure {
         if reply.status == 401
             && let Some(missing) = self.client.missing()
         {
             return missing.clone();
         }
-        let failure = Failure::on_stdout(format!(
-            "{} {} {}",
-            reply.status,
-            text::printable(command),
-            quoted(&reply.text())
-        ));
+        let failure = if self.reference() {
+            let said = quoted(&reply.text());
+            Failure::on_stdout(format!("{} {} {said}", reply.status, text::printable(command)))
+        } else if reply.status == 401 {
+            Failure { code: 1, out: String::new(), err: String::new() }
+        } else {
+            let said = match described(reply) {
+                said if said.is_empty() => String::new(),
+                said => format!(": {said}"),
+            };
+            let command = text::printable(command);
+            Failure::error(format!("{}: {command}: ztnode answered {}{said}", self.program, reply.status))
+        };
         match reply.status {
             503 if reply.body.is_empty() => failure.hint(format!(
                 "{}: everybody who is connected to the service is busy with it; try again, or as root, by {}/{}",
@@ -318,12 +383,27 @@ impl Session {
             _ => failure,
         }
     }
+
+    /// A 401 for the commands of ours, whose complaints go to standard error under any name.
+    fn stranger(&self, reply: &Reply) -> Failure {
+        let refused = self.refused("", reply);
+        Failure::error(refused.err.trim_end()).with_code(refused.code)
+    }
+}
+
+/// What an answer that is not 200 says in words: its description, else its body as it is, unless that is an empty object.
+fn described(reply: &Reply) -> String {
+    let text = reply.text();
+    let body = serde_json::from_str::<Value>(&text);
+    let field = |name: &str| body.as_ref().ok()?[name].as_str().map(str::to_owned);
+    let said = field("description").or_else(|| field("error"));
+    quoted(said.as_deref().unwrap_or(if text.trim() == "{}" { "" } else { &text }))
 }
 
 /// The network as the node here sees it, which must have joined it: by ID, or by name.
 ///
 /// # Errors
-/// Exit code 2 when it has joined no such network, or several of that name; an unreachable service.
+/// Exit code 10 when it has not joined it, 2 when it has joined several of that name; an unreachable service.
 pub(crate) fn network_of(session: &Session, typed: &str) -> Result<Value, Failure> {
     let networks = controller::request(session, Method::GET, "/network", None)?;
     let networks = networks.as_array().map_or(&[][..], Vec::as_slice);
@@ -332,12 +412,13 @@ pub(crate) fn network_of(session: &Session, typed: &str) -> Result<Value, Failur
         Some(id) => network["id"] == **id,
         None => network["name"] == *typed,
     });
-    let what = match (found.next(), found.next()) {
+    let (what, code) = match (found.next(), found.next()) {
         (Some(network), None) => return Ok(network.clone()),
-        (None, _) => "has joined no network",
-        (Some(_), Some(_)) => "has joined more than one network",
+        (None, _) => ("has not joined network", code::JOINED),
+        (Some(_), Some(_)) => ("has joined more than one network called", 2),
     };
-    Err(Failure::usage(format!("{}: this node {what} {}", session.program, text::printable(typed)))
+    Err(Failure::error(format!("{}: this node {what} {}", session.program, text::printable(typed)))
+        .with_code(code)
         .hint("See `ztnode-cli listnetworks`; the 16-digit ID always works."))
 }
 

@@ -33,6 +33,9 @@ pub fn orbit_classic(session: &Session, words: &Words, io: &mut Io<'_>) -> Outco
     let (id, seed) = (words.first(), words.second());
     let number = |text: &str| u64::from_str_radix(text, 16).is_ok_and(|number| number != 0);
     if !number(id) || !number(seed) {
+        if session.reference() {
+            return Ok(());
+        }
         return Err(Failure::usage(format!(
             "{}: orbit needs the moon's ID and the address of one of its roots: orbit deadbeef00 deadbeef00",
             session.program

@@ -11,6 +11,7 @@ use super::controller::{all_networks, network_id, print, request};
 use crate::args::network::{NetworkCommand, NetworkSettings};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
+use crate::validate;
 
 /// Runs one of the network commands.
 ///
@@ -18,7 +19,10 @@ use crate::text;
 /// Exit code 2 for input that cannot be right, 1 for what the service says no to.
 pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outcome {
     match command {
-        NetworkCommand::Create { id, settings } => create(session, id, &settings, io),
+        NetworkCommand::Create { called, id, mut settings } => {
+            settings.name = called.or(settings.name);
+            create(session, id, &settings, io)
+        }
         NetworkCommand::List => {
             let networks = all_networks(session)?;
             if session.common.json {
@@ -31,7 +35,7 @@ pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outco
             let record = request(session, Method::GET, &path(&id), None)?;
             show(session, &record, io)
         }
-        NetworkCommand::Set { network, settings, no_routes, no_pools } => {
+        NetworkCommand::Set { network, settings, no_routes, no_pools, no_dns } => {
             let id = network_id(session, &network)?;
             let current = request(session, Method::GET, &path(&id), None)?;
             let mut body = body(&settings, &current, io)?;
@@ -40,17 +44,35 @@ pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outco
                     body.insert(field.to_owned(), json!([]));
                 }
             }
+            if no_dns {
+                // The controller takes nothing but an object for a change.
+                body.insert("dns".to_owned(), json!({"domain": "", "servers": []}));
+            }
             if body.is_empty() {
                 return Err(Failure::usage(format!(
                     "{}: nothing to set; name what to change, such as --name NAME (see ztnode-cli network set --help)",
                     session.program
                 )));
             }
+            if let Some(name) = &settings.name {
+                warn_of_same_name(&all_networks(session)?, &id, name, io)?;
+            }
             let record = request(session, Method::POST, &path(&id), Some(&Value::Object(body)))?;
             show(session, &record, io)
         }
-        NetworkCommand::Delete { network } => {
+        NetworkCommand::Delete { network, sure } => {
             let id = network_id(session, &network)?;
+            let record = request(session, Method::GET, &path(&id), None)?;
+            let members = super::controller::all_members(session, &id)?.len();
+            let name = match record["name"].as_str() {
+                Some(name) if !name.is_empty() => format!(" ({})", text::printable(name)),
+                _ => String::new(),
+            };
+            let members =
+                if members == 1 { "its member".to_owned() } else { format!("its {members} members") };
+            if !sure.confirm(&format!("delete network {id}{name} with {members}"), io)? {
+                return Ok(());
+            }
             let record = request(session, Method::DELETE, &path(&id), None)?;
             if session.common.json {
                 return print(&record, io);
@@ -61,7 +83,18 @@ pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outco
 }
 
 fn create(session: &Session, id: Option<String>, settings: &NetworkSettings, io: &mut Io<'_>) -> Outcome {
-    let body = Value::Object(body(settings, &Value::Null, io)?);
+    let body = body(settings, &Value::Null, io)?;
+    if let Some(name) = &settings.name {
+        warn_of_same_name(&all_networks(session)?, id.as_deref().unwrap_or_default(), name, io)?;
+    }
+    if ["routes", "ipAssignmentPools", "v6AssignMode"].iter().all(|field| !body.contains_key(*field)) {
+        writeln!(
+            io.err,
+            "warning: its members will have no addresses; give it some with --subnet 10.20.0.0/16, or --rfc4193 for \
+             IPv6 without a pool"
+        )?;
+    }
+    let body = Value::Object(body);
     let path = match id {
         None => "/controller/network".to_owned(),
         Some(id) => {
@@ -90,9 +123,9 @@ fn create(session: &Session, id: Option<String>, settings: &NetworkSettings, io:
     let id = text::json::text(&record, "id");
     writeln!(io.out, "network {id} created\n")?;
     write!(io.out, "{}", text::controller::network(&record))?;
-    writeln!(io.out, "\nOn each machine:       ztnode-cli join {id}")?;
+    writeln!(io.out, "\nOn each machine:          ztnode-cli join {id}")?;
     if record["private"] != Value::Bool(false) {
-        writeln!(io.out, "Then let it in, here:  ztnode-cli member authorize {id} ADDRESS")?;
+        writeln!(io.out, "Then authorize it, here:  ztnode-cli member authorize {id} ADDRESS")?;
     }
     Ok(())
 }
@@ -122,11 +155,17 @@ fn body(settings: &NetworkSettings, current: &Value, io: &mut Io<'_>) -> Result<
     put("multicastLimit", settings.multicast_limit.map(Value::from));
     put("enableBroadcast", settings.broadcast.map(Value::from));
     put("dns", settings.dns.clone());
-    put("routes", (!settings.route.is_empty()).then(|| Value::from(settings.route.clone())));
-    put("ipAssignmentPools", (!settings.pool.is_empty()).then(|| Value::from(settings.pool.clone())));
+    let NetworkSettings { route, pool, subnet, .. } = settings;
+    let of_subnets = subnet.iter().map(|subnet| json!({"target": subnet.to_string(), "via": null}));
+    let routes: Vec<Value> = of_subnets.chain(route.iter().cloned()).collect();
+    // Who names a pool beside the subnet wants no others.
+    let pools: Vec<Value> =
+        if pool.is_empty() { subnet.iter().copied().map(validate::pool_of).collect() } else { pool.clone() };
+    put("routes", (!routes.is_empty()).then(|| Value::from(routes)));
+    put("ipAssignmentPools", (!pools.is_empty()).then(|| Value::from(pools.clone())));
     put("private", (settings.private || settings.public).then_some(Value::from(settings.private)));
     let has_pool = |v4: bool| {
-        settings.pool.iter().any(|pool| {
+        pools.iter().any(|pool| {
             let first = pool["ipRangeStart"].as_str().and_then(|ip| ip.parse::<IpAddr>().ok());
             first.is_some_and(|ip| ip.is_ipv4() == v4)
         })
@@ -144,7 +183,28 @@ fn body(settings: &NetworkSettings, current: &Value, io: &mut Io<'_>) -> Result<
         put("v6AssignMode", Some(Value::Object(Map::from_iter(mode))));
     }
     warn_of_unrouted_pools(&body, current, io)?;
+    if settings.dns.is_some() {
+        writeln!(
+            io.err,
+            "note: nodes of this version do not set up name servers yet; zerotier-one does, where allowDNS is on"
+        )?;
+    }
     Ok(body)
+}
+
+/// Commands by name fail when two networks have it.
+fn warn_of_same_name(networks: &[Value], own: &str, name: &str, io: &mut Io<'_>) -> Outcome {
+    let other = networks.iter().find(|network| network["name"] == *name && network["id"] != *own);
+    if let (Some(other), false) = (other, name.is_empty()) {
+        let other = text::json::text(other, "id");
+        let name = text::printable(name);
+        writeln!(
+            io.err,
+            "warning: network {other} is called {name}, too; commands by that name will be refused: use the 16-digit IDs, \
+             or rename one with `ztnode-cli network set ID --name NAME`"
+        )?;
+    }
+    Ok(())
 }
 
 /// An address outside every route is never assigned, which would be a riddle later.

@@ -11,12 +11,11 @@ use super::{Session, now};
 use crate::args::switches::Words;
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
+use crate::text::lack::Lack;
 use crate::validate::is_hex;
 
 /// What `dump` writes, in the current directory.
 const DUMP_NAME: &str = "zerotier_dump.txt";
-/// The properties `set` may change.
-const SETTINGS: [&str; 4] = ["allowManaged", "allowGlobal", "allowDefault", "allowDNS"];
 
 /// `info`, `status`.
 ///
@@ -48,7 +47,7 @@ pub fn firewall(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     Ok(write!(io.out, "{}", text::firewall::advice(&ports))?)
 }
 
-/// `doctor`: what this node was granted and what it found out about its paths, with remedies.
+/// `doctor`: what is wrong with this node, its networks and its paths, with remedies.
 ///
 /// # Errors
 /// Exit code 1 when something should be mended; as [`Session::show`].
@@ -56,7 +55,20 @@ pub fn doctor(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     let status = session.show(words.command(), "/status")?;
     let networks = session.show_list(words.command(), "/network")?;
     let peers = session.show_list(words.command(), "/peer")?;
-    let findings = text::doctor::examine(&status, &networks, &peers);
+    let mut lacks = Vec::new();
+    for network in &networks {
+        let id = text::json::text(network, "id");
+        let reply = session
+            .send(Method::GET, &format!("/network/{id}/ready?wait=0"), None)
+            .map_err(|reason| session.unreachable(&reason))?;
+        // A node that does not know the request is older than this tool; what it tells in other ways is looked at all the same.
+        if reply.status == 200
+            && let Ok(state) = serde_json::from_slice::<Value>(&reply.body)
+        {
+            lacks.push((id, (!text::json::flag(&state, "ready")).then(|| Lack::of(&state))));
+        }
+    }
+    let findings = text::doctor::examine(&status, &networks, &peers, &lacks);
     if session.common.json {
         print_json(&text::doctor::json(&findings), io)?;
     } else {
@@ -93,31 +105,39 @@ pub fn networks(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     Ok(write!(io.out, "{}", text::networks::list(&networks, now()))?)
 }
 
-/// `join NETWORK`.
+/// `join NETWORK`, with this join token.
 ///
 /// # Errors
 /// Exit code 2 for an ID of another length; as [`Session::act`].
-pub fn join(session: &Session, words: &Words, token: Option<&str>, io: &mut Io<'_>) -> Outcome {
+pub fn join(session: &Session, words: &Words, token: Option<String>, io: &mut Io<'_>) -> Outcome {
+    let (id, token) = crate::args::token::of_join(words.first(), token)
+        .map_err(|why| Failure::usage(format!("{}: {why}", session.program)))?;
     let body = token.map_or_else(|| json!({}), |token| json!({"token": token}));
-    change_membership(session, words, Method::POST, Some(&body), io)
+    change_membership(session, "join", &id, Method::POST, Some(&body), io)
 }
 
 /// `leave NETWORK`.
 ///
 /// # Errors
-/// As [`join`].
+/// As [`join`]; exit code 10 for a name that no joined network has.
 pub fn leave(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
-    change_membership(session, words, Method::DELETE, None, io)
+    let typed = words.first();
+    let id = if session.reference() || is_hex(typed, 16) {
+        typed.to_owned()
+    } else {
+        text::json::text(&super::network_of(session, typed)?, "id")
+    };
+    change_membership(session, "leave", &id, Method::DELETE, None, io)
 }
 
 fn change_membership(
     session: &Session,
-    words: &Words,
+    command: &str,
+    id: &str,
     method: Method,
     body: Option<&Value>,
     io: &mut Io<'_>,
 ) -> Outcome {
-    let (command, id) = (words.command(), words.first());
     let remedy = "a network ID is 16 hexadecimal digits, such as 37f2b7c94f000001";
     if id.len() != 16 {
         return Err(Failure::on_stdout("invalid network id")
@@ -141,51 +161,54 @@ pub(super) fn finish(session: &Session, command: &str, body: &[u8], io: &mut Io<
 /// `get NETWORK PROPERTY`.
 ///
 /// # Errors
-/// Exit code 2 for missing or malformed words, 1 for a network that is not joined; as [`Session::show_list`].
+/// Exit code 2 for missing or malformed words or an unknown property, 10 for a network that is not joined; as
+/// [`Session::show_list`].
 pub fn get(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
-    let (id, name) = (words.first(), words.second());
+    let (typed, name) = (words.first(), words.second());
+    if session.reference() {
+        return get_as_reference(session, typed, name, io);
+    }
+    let network = super::network_of(session, typed)?;
+    if let Some(value) = text::networks::property(&network, name) {
+        return Ok(writeln!(io.out, "{value}")?);
+    }
+    if let Some(items) = network[name].as_array()
+        && items.iter().all(|item| item.is_string())
+    {
+        for item in items.iter().filter_map(Value::as_str) {
+            writeln!(io.out, "{}", text::printable(item))?;
+        }
+        return Ok(());
+    }
+    let program = &session.program;
+    let known = text::networks::properties(&network);
+    let shown = text::printable(name);
+    let line = match network.get(name) {
+        Some(_) => format!("{program}: get: {shown} is no single value; see {program} -j listnetworks"),
+        None => match flowrules::closest(name, known.iter().map(String::as_str)) {
+            Some(close) => format!("{program}: get: unknown property {shown:?}; did you mean {close}?"),
+            None => format!("{program}: get: unknown property {shown:?}"),
+        },
+    };
+    Err(Failure::usage(line).hint(format!("There are {}.", known.join(", "))))
+}
+
+/// Exit code 0 for an unknown network or property, which scripts that probe for one rely on.
+fn get_as_reference(session: &Session, id: &str, name: &str, io: &mut Io<'_>) -> Outcome {
     check_words(id, name, "get")?;
     let networks = session.show_list("get", "/network")?;
     let network =
         networks.iter().find(|network| network["id"].as_str().is_some_and(|it| it.eq_ignore_ascii_case(id)));
     let Some(network) = network else {
-        return Err(Failure::error("unknown network ID, check that you are a member of the network"));
+        return Ok(writeln!(io.err, "unknown network ID, check that you are a member of the network")?);
     };
     match text::networks::property(network, name) {
         Some(value) => Ok(writeln!(io.out, "{value}")?),
-        // The reference tool's exit code, which scripts that probe for a property rely on.
         None => Ok(writeln!(io.out, "error, unknown property name")?),
     }
 }
 
-/// `set NETWORK PROPERTY=VALUE`.
-///
-/// # Errors
-/// Exit code 2 for missing or malformed words or an unknown property; as [`Session::act`].
-pub fn set(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
-    let (id, assignment) = (words.first(), words.second());
-    check_words(id, assignment, "set")?;
-    let Some((name, value)) = assignment.split_once('=') else {
-        let help = text::help::text(&session.program, "");
-        return Err(Failure::usage(help.trim_end()).hint(format!(
-            "\n{}: write the property as NAME=VALUE, such as allowDefault=1",
-            session.program
-        )));
-    };
-    if !SETTINGS.contains(&name) {
-        return Err(Failure::usage(format!(
-            "{}: unknown property {}: set changes {}",
-            session.program,
-            text::printable(name),
-            SETTINGS.join(", ")
-        )));
-    }
-    let body = json!({name: value.starts_with(['t', '1'])});
-    let reply = session.act("set", Method::POST, &format!("/network/{id}"), Some(&body))?;
-    Ok(io.out.write_all(&reply.body)?)
-}
-
-fn check_words(id: &str, property: &str, verb: &str) -> Outcome {
+pub(super) fn check_words(id: &str, property: &str, verb: &str) -> Outcome {
     if id.len() != 16 {
         return Err(Failure::usage("invalid format: must be a 16-digit (network) ID"));
     }

@@ -28,15 +28,7 @@ pub fn run(session: &Session, command: TokenCommand, io: &mut Io<'_>) -> Outcome
         TokenCommand::Revoke { network, id } => {
             let network = network_id(session, &network)?;
             let path = format!("/controller/network/{network}/token/{id}");
-            let token = request(session, Method::DELETE, &path, None).map_err(|failure| {
-                if failure.err.contains("not found") {
-                    let program = &session.program;
-                    Failure::error(format!("{program}: network {network} has no join token {id}"))
-                        .hint(format!("See `ztnode-cli token list {network}`."))
-                } else {
-                    failure
-                }
-            })?;
+            let token = request(session, Method::DELETE, &path, None)?;
             if session.common.json {
                 return print(&token, io);
             }

@@ -12,10 +12,11 @@ use serde_json::{Value, json};
 use super::{parse, quoted};
 use crate::args::Common;
 use crate::args::switches::Words;
-use crate::failure::{Failure, Io, Outcome};
+use crate::failure::{Failure, Io, Outcome, code};
 use crate::home;
 use crate::text;
 use crate::text::json::text as field;
+use crate::text::lack::Lack;
 use crate::transport::{Client, Reply};
 use crate::validate::is_hex;
 
@@ -27,114 +28,6 @@ const RETRY: Duration = Duration::from_millis(200);
 const GRACE: Duration = Duration::from_secs(3);
 /// The service is asked to hold an answer no longer than this.
 const LONGEST_HOLD: Duration = Duration::from_secs(45);
-
-/// Exit codes beside 0, 1 (anything else) and 2 (bad arguments; no token). They are part of the documentation.
-mod code {
-    pub(super) const SERVICE: u8 = 3;
-    pub(super) const OFFLINE: u8 = 4;
-    pub(super) const CONTROLLER: u8 = 5;
-    pub(super) const NETWORK: u8 = 6;
-    pub(super) const AUTHORIZATION: u8 = 7;
-    pub(super) const LOGIN: u8 = 8;
-    pub(super) const PORT: u8 = 9;
-    pub(super) const JOINED: u8 = 10;
-    pub(super) const OTHER: u8 = 1;
-}
-
-/// What is missing, as an exit code, a stable word, what is waited for, and a remedy.
-struct Lack {
-    code: u8,
-    word: String,
-    what: String,
-    remedy: String,
-}
-
-impl Lack {
-    fn new(code: u8, word: &str, what: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { code, word: word.to_owned(), what: what.into(), remedy: remedy.into() }
-    }
-
-    fn service(reason: &str) -> Self {
-        let what = format!("this machine's ztnode service does not answer ({reason})");
-        Self::new(code::SERVICE, "service", what, "start it: systemctl start ztnode")
-    }
-
-    fn joined(network: &str) -> Self {
-        let what = "this node has not joined the network";
-        Self::new(code::JOINED, "join", what, format!("run: ztnode-cli join {network} --wait"))
-    }
-
-    /// What an answer of `/network/ID/ready` says is missing.
-    fn of(state: &Value) -> Self {
-        let shown = |name| field(state, name);
-        let (network, address, controller) = (shown("network"), shown("address"), shown("controller"));
-        // It goes back to the service as part of a path.
-        let word: String = shown("waitingFor").chars().filter(char::is_ascii_alphanumeric).collect();
-        let problem = match shown("problem") {
-            problem if problem == "-" => "see the service's log: journalctl -u ztnode".to_owned(),
-            problem => problem,
-        };
-        let (code, what, remedy) = match word.as_str() {
-            "online" => {
-                let ports = text::json::items(state, "ports");
-                let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
-                let plural = if ports.len() > 1 { "s" } else { "" };
-                let remedy = format!(
-                    "let UDP through this machine's firewall and its cloud's security group: local port{plural} {}, and \
-                     the roots' port 9993 unless they use another",
-                    ports.join(", ")
-                );
-                (code::OFFLINE, "offline: no root answers".to_owned(), remedy)
-            }
-            "controller" => (
-                code::CONTROLLER,
-                format!("a root answers, but the network's controller {controller} does not"),
-                format!(
-                    "see that the controller {controller} runs and is online, and that {network} is the right ID"
-                ),
-            ),
-            "network" => (
-                code::NETWORK,
-                format!("network not found: its controller {controller} does not know it"),
-                "ask the network's owner for the right ID (there: ztnode-cli network list)".to_owned(),
-            ),
-            "authorization" => (
-                code::AUTHORIZATION,
-                format!("this node, {address}, is not authorized"),
-                format!(
-                    "the network's owner runs on the controller: ztnode-cli member authorize {network} {address}"
-                ),
-            ),
-            "token" => (
-                code::AUTHORIZATION,
-                format!(
-                    "this node, {address}, is not authorized: the token was not accepted (spent, expired or revoked), or the \
-                     controller does not know tokens"
-                ),
-                format!(
-                    "the controller's log has the reason; the network's owner makes a new one there: ztnode-cli token create \
-                     {network}, or runs: ztnode-cli member authorize {network} {address}"
-                ),
-            ),
-            "login" => (
-                code::LOGIN,
-                "authentication is required".to_owned(),
-                format!("log in at {}", shown("authenticationURL")),
-            ),
-            "port" => (code::PORT, "port error: the network interface cannot be made".to_owned(), problem),
-            "addresses" => {
-                (code::PORT, "the network's addresses and routes are not in place".to_owned(), problem)
-            }
-            "client" => (
-                code::OTHER,
-                "the controller demands a newer node".to_owned(),
-                "install a newer ztnode here".to_owned(),
-            ),
-            _ => (code::OTHER, format!("the network is not ready ({})", shown("status")), problem),
-        };
-        Self::new(code, &word, what, remedy)
-    }
-}
 
 /// How asking ended without an answer that helps.
 enum End {
@@ -161,6 +54,8 @@ struct Wait<'a> {
     limit: Duration,
     /// The last thing people were told is waited for.
     told: String,
+    /// And what they were told to do about it.
+    told_remedy: String,
     /// The last answer.
     state: Value,
 }
@@ -177,8 +72,14 @@ pub fn run(
     limit: Duration,
     io: &mut Io<'_>,
 ) -> Outcome {
-    let (command, id) = (words.command(), words.first());
-    if !is_hex(id, 16) || words.0.len() > 2 {
+    let command = words.command();
+    let (named, token) = match command {
+        "join" => crate::args::token::of_join(words.first(), token)
+            .map_err(|why| Failure::usage(format!("{program}: {why}")))?,
+        _ => (words.first().to_owned(), None),
+    };
+    let is_id = is_hex(&named, 16);
+    if words.0.len() != 2 || !is_id && command == "join" {
         return Err(Failure::usage(format!(
             "{program}: {command} takes one network ID, 16 hexadecimal digits, such as 37f2b7c94f000001"
         )));
@@ -186,23 +87,29 @@ pub fn run(
     let mut wait = Wait {
         program,
         common,
-        network: id.to_ascii_lowercase(),
+        network: if is_id { named.to_ascii_lowercase() } else { named },
         token,
         begun: Instant::now(),
         limit,
         told: String::new(),
+        told_remedy: String::new(),
         state: Value::Null,
     };
     let ended = match command {
         "join" => wait.join(io).and_then(|()| wait.until_ready(io)),
-        _ => wait.until_ready(io),
+        _ if is_id => wait.until_ready(io),
+        _ => wait.find(io).and_then(|()| wait.until_ready(io)),
     };
     match ended {
         Ok(()) => wait.report(None, io),
         Err(End::Failure(failure)) => Err(failure),
         Err(End::Lack(lack)) => {
             wait.report(Some(&lack), io)?;
-            let line = format!("{program}: {}: {}; {}", wait.network, lack.what, lack.remedy);
+            // The remedy stands in the line before if that was about the same.
+            let known = wait.told == lack.word && wait.told_remedy == lack.remedy;
+            let remedy = if known { String::new() } else { format!("; {}", lack.remedy) };
+            let gave_up = if known { "gave up waiting: " } else { "" };
+            let line = format!("{program}: {}: {gave_up}{}{remedy}", wait.network, lack.what);
             Err(Failure::error(line).with_code(lack.code))
         }
     }
@@ -219,6 +126,32 @@ impl Wait<'_> {
         if !self.common.json {
             writeln!(io.out, "200 join OK")?;
             io.out.flush()?;
+        }
+        Ok(())
+    }
+
+    /// The ID of the network that was named by its name, which the node knows of those it has joined.
+    fn find(&mut self, io: &mut Io<'_>) -> Result<(), End> {
+        let reply = self.reach(&Method::GET, |_| "/network".to_owned(), io)?;
+        let networks =
+            parse("wait", &reply).map_err(|failure| End::Failure(Failure::error(failure.out.trim_end())))?;
+        let networks = networks.as_array().map_or(&[][..], Vec::as_slice);
+        let mut found = networks.iter().filter(|network| network["name"] == *self.network);
+        match (found.next(), found.next()) {
+            (Some(network), None) => self.network = field(network, "id"),
+            (None, _) => {
+                let shown = text::printable(&self.network);
+                let what = format!("this node has joined no network called {shown:?}");
+                let remedy = "see `ztnode-cli listnetworks`, or give the 16-digit ID";
+                return Err(End::Lack(Lack::new(code::JOINED, "join", what, remedy)));
+            }
+            (Some(_), Some(_)) => {
+                return Err(End::Failure(Failure::usage(format!(
+                    "{}: this node has joined more than one network called {:?}; give the 16-digit ID",
+                    self.program,
+                    text::printable(&self.network)
+                ))));
+            }
         }
         Ok(())
     }
@@ -329,10 +262,11 @@ impl Wait<'_> {
     fn tell(&mut self, lack: &Lack, io: &mut Io<'_>) -> Result<(), End> {
         if self.begun.elapsed() >= PATIENCE && self.told != lack.word {
             self.told.clone_from(&lack.word);
+            self.told_remedy.clone_from(&lack.remedy);
             let seconds = self.left().as_secs() + 1;
             writeln!(
                 io.err,
-                "{}: {}: waiting, {seconds} s at most: {}; {}",
+                "{}: {}: waiting (up to {seconds} s more): {}; {}",
                 self.program, self.network, lack.what, lack.remedy
             )?;
             io.err.flush()?;

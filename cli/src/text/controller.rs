@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use flowrules::cases::Vocabulary;
+use protocol::{Address, NetworkId, derive};
 use serde_json::Value;
 
 use super::{json, printable, table};
@@ -10,7 +11,7 @@ use super::{json, printable, table};
 /// All networks; each item a network record with its member counts in `meta`.
 pub fn networks(networks: &[Value]) -> String {
     if networks.is_empty() {
-        return "This controller keeps no networks yet. Create one: ztnode-cli network create --name NAME\n"
+        return "This controller keeps no networks yet. Create one: ztnode-cli network create NAME --subnet 10.20.0.0/16\n"
             .to_owned();
     }
     let rows: Vec<[String; 6]> = networks
@@ -73,42 +74,96 @@ pub fn network(network: &Value) -> String {
     text
 }
 
-/// The members of a network, those who wait for authorization last.
-pub fn members(network: &str, members: &[Value]) -> String {
-    if members.is_empty() {
-        return format!(
-            "Nobody has asked to join {network} yet. On another machine: ztnode-cli join {network}\n"
-        );
+/// How a member stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Standing {
+    Authorized,
+    /// It has asked, and nobody has decided.
+    Asking,
+    /// Somebody put it out.
+    Deauthorized,
+    /// There is a record, but the node has never asked: a mistyped address, perhaps.
+    NeverAsked,
+}
+
+impl Standing {
+    fn of(member: &Value) -> Self {
+        if json::flag(member, "authorized") {
+            Self::Authorized
+        } else if json::int(member, "lastDeauthorizedTime") > 0 {
+            Self::Deauthorized
+        } else if member["identity"].is_string() || version(member) != "-" {
+            Self::Asking
+        } else {
+            Self::NeverAsked
+        }
     }
-    let mut members: Vec<&Value> = members.iter().collect();
-    members.sort_by_key(|member| (!json::flag(member, "authorized"), json::text(member, "address")));
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Authorized => "authorized",
+            Self::Asking => "asking",
+            Self::Deauthorized => "deauthorized",
+            Self::NeverAsked => "never asked",
+        }
+    }
+}
+
+/// The members of a network, given by its record; those who ask to be let in last.
+pub fn members(network: &Value, members: &[Value]) -> String {
+    let id = id(network);
+    if members.is_empty() {
+        return format!("Nobody has asked to join {id} yet. On another machine: ztnode-cli join {id}\n");
+    }
+    let place = |standing| match standing {
+        Standing::Authorized => 0,
+        Standing::Deauthorized => 1,
+        Standing::NeverAsked => 2,
+        Standing::Asking => 3,
+    };
+    let mut members: Vec<(&Value, Standing)> =
+        members.iter().map(|member| (member, Standing::of(member))).collect();
+    members.sort_by_key(|(member, standing)| (place(*standing), json::text(member, "address")));
     let rows: Vec<[String; 6]> = members
         .iter()
-        .map(|member| {
-            let state = if json::flag(member, "authorized") { "authorized" } else { "waiting" };
-            let ips: Vec<String> = json::items(member, "ipAssignments")
+        .map(|(member, standing)| {
+            let mut ips: Vec<String> = json::items(member, "ipAssignments")
                 .iter()
                 .filter_map(Value::as_str)
                 .map(printable)
                 .collect();
+            if *standing == Standing::Authorized {
+                ips.extend(derived(network, member));
+            }
             let bridge = if json::flag(member, "activeBridge") { "yes" } else { "-" };
             let name = dash(json::scalar(&member["name"]).map(|name| printable(&name)).unwrap_or_default());
             [
                 json::text(member, "address"),
                 name,
-                state.to_owned(),
+                standing.name().to_owned(),
                 dash(ips.join(",")),
                 bridge.to_owned(),
                 version(member),
             ]
         })
         .collect();
-    let mut text = table::layout(["ADDRESS", "NAME", "STATE", "IPS", "BRIDGE", "VERSION"], &rows);
-    if let Some(waiting) = members.iter().find(|member| !json::flag(member, "authorized")) {
-        let address = json::text(waiting, "address");
-        let _ = writeln!(text, "\nLet one in: ztnode-cli member authorize {network} {address}");
+    let mut text = table::layout(["ADDRESS", "NAME", "STATE", "IPS", "BRIDGE", "PROTOCOL"], &rows);
+    if let Some((asking, _)) = members.iter().find(|(_, standing)| *standing == Standing::Asking) {
+        let address = json::text(asking, "address");
+        let _ = writeln!(text, "\nAuthorize one: ztnode-cli member authorize {id} {address}");
     }
     text
+}
+
+/// The addresses that a member has in this network without anybody giving them.
+fn derived(network: &Value, member: &Value) -> Vec<String> {
+    let parsed =
+        (json::text(network, "id").parse::<NetworkId>(), json::text(member, "address").parse::<Address>());
+    let (Ok(id), Ok(address)) = parsed else { return Vec::new() };
+    let mode = &network["v6AssignMode"];
+    let rfc4193 = json::flag(mode, "rfc4193").then(|| derive::rfc4193(id, address).to_string());
+    let six_plane = json::flag(mode, "6plane").then(|| derive::six_plane(id, address).to_string());
+    rfc4193.into_iter().chain(six_plane).collect()
 }
 
 /// One member in full, with the names its network's rules give to its tags and capabilities.
@@ -125,12 +180,12 @@ pub fn member(member: &Value, vocabulary: &Vocabulary) -> String {
         ("member", json::text(member, "address")),
         ("name", dash(json::scalar(&member["name"]).map(|name| printable(&name)).unwrap_or_default())),
         ("network", json::text(member, "nwid")),
-        ("authorized", yes("authorized")),
+        ("state", Standing::of(member).name().to_owned()),
         ("ips", list(ips)),
         ("tags", list(tags)),
         ("capabilities", list(capabilities)),
         ("bridge", yes("activeBridge")),
-        ("version", version(member)),
+        ("protocol", version(member)),
         ("revision", json::text(member, "revision")),
     ] {
         // Writing to a string cannot fail.

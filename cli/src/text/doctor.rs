@@ -1,13 +1,17 @@
-//! `doctor`: what keeps this node from being as fast or as reachable as it could be, and the remedy.
+//! `doctor`: what is wrong with this node, what keeps it from being as fast or as reachable as it could be, and the remedy.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::lack::Lack;
 use super::{json, printable};
 
 /// Datagram size of a path on which nothing was found out, bytes of UDP payload.
 const DEFAULT_MTU: i64 = 1432;
+
+/// How many of a kind are named in a line.
+const MOST_NAMED: usize = 4;
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -29,7 +33,7 @@ pub enum Level {
     Good,
     /// Worth knowing; nothing is broken.
     Note,
-    /// Costs speed or packets and can be mended.
+    /// Does not work, or costs speed or packets, and can be mended.
     Bad,
 }
 
@@ -47,20 +51,15 @@ fn finding(level: Level, subject: &str, text: impl Into<String>, remedy: impl In
     Finding { level, subject: subject.to_owned(), text: text.into(), remedy: remedy.into() }
 }
 
-/// Looks at `GET /status`, `/network` and `/peer`. What an older node does not tell is left out.
-pub fn examine(status: &Value, networks: &[Value], peers: &[Value]) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let online = json::flag(status, "online");
-    findings.push(if online {
-        finding(Level::Good, "roots", "online", "")
-    } else {
-        finding(
-            Level::Bad,
-            "roots",
-            "offline: no root answers",
-            "let UDP through this machine's firewall and its cloud's security group; `ztnode-cli firewall` prints the rules",
-        )
-    });
+/// Looks at `GET /status`, `/network` and `/peer`, and at what each network lacks (by its ID; `None`: it can be used). What an
+/// older node does not tell is left out.
+pub fn examine(
+    status: &Value,
+    networks: &[Value],
+    peers: &[Value],
+    lacks: &[(String, Option<Lack>)],
+) -> Vec<Finding> {
+    let mut findings = vec![roots(status)];
     findings.extend(super::info::collision(&status["collision"]["seen"]).map(|text| {
         finding(
             Level::Note,
@@ -69,6 +68,15 @@ pub fn examine(status: &Value, networks: &[Value], peers: &[Value]) -> Vec<Findi
             "while the node is online it is no harm; if it stays offline, ask that root's operator which node has the address",
         )
     }));
+    findings.extend(super::info::clones(status).into_iter().map(|text| {
+        finding(
+            Level::Bad,
+            "identity",
+            text,
+            "stop one of the two, or give it an identity of its own: see \"Clones\" in docs/service.md",
+        )
+    }));
+    findings.extend(networks.iter().flat_map(|network| usable(network, lacks)));
     let settings = &status["config"]["settings"];
     findings.extend(buffers(&settings["udpBuffers"]));
     findings.extend(offloads(&settings["udpOffloads"]));
@@ -122,6 +130,73 @@ fn unsaved(files: &Value) -> Vec<Finding> {
 fn names(lines: &Value) -> Vec<Finding> {
     let lines = lines.as_array().into_iter().flatten().filter_map(Value::as_str);
     lines.map(|line| finding(Level::Note, "local.conf", line, "correct the name, or take it out")).collect()
+}
+
+/// Whether a root answers, and if not, what is the first thing to look at.
+fn roots(status: &Value) -> Finding {
+    let interfaces = json::items(status, "interfaces");
+    let known = status.get("interfaces").is_some_and(Value::is_array);
+    let usable = !known || interfaces.iter().any(|interface| json::flag(interface, "used"));
+    // A node takes a while to notice that roots are silent.
+    if usable && json::flag(status, "online") {
+        return finding(Level::Good, "roots", "online", "");
+    }
+    if usable {
+        return finding(
+            Level::Bad,
+            "roots",
+            "offline: no root answers",
+            "let UDP through this machine's firewall and its cloud's security group; `ztnode-cli firewall` prints the rules",
+        );
+    }
+    let ignored: Vec<String> = interfaces
+        .iter()
+        .flat_map(|interface| {
+            let name = printable(&json::text(interface, "name"));
+            json::items(interface, "ignored").iter().map(move |ignored| {
+                let text = |field| printable(&json::text(ignored, field));
+                format!("{} on {name}: {}", text("address"), text("reason"))
+            })
+        })
+        .take(MOST_NAMED)
+        .collect();
+    let why = match ignored.as_slice() {
+        [] => "no interface but lo is up with an address".to_owned(),
+        some => format!("no address is used ({})", some.join("; ")),
+    };
+    finding(
+        Level::Bad,
+        "roots",
+        format!("there is no interface to send from: {why}"),
+        "bring a link up and give it an address (`ip address`), or name the addresses in `bind` of local.conf",
+    )
+}
+
+/// Whether a network can be used, and what of it this machine does not take.
+fn usable(network: &Value, lacks: &[(String, Option<Lack>)]) -> Vec<Finding> {
+    let id = json::text(network, "id");
+    let subject = match network["name"].as_str() {
+        Some(name) if !name.is_empty() => format!("network {id} ({})", printable(name)),
+        _ => format!("network {id}"),
+    };
+    let mut findings = Vec::new();
+    match lacks.iter().find(|(network, _)| *network == id) {
+        Some((_, Some(lack))) => {
+            findings.push(finding(Level::Bad, &subject, printable(&lack.what), printable(&lack.remedy)));
+        }
+        Some((_, None)) => findings.push(finding(Level::Good, &subject, "can be used", "")),
+        None => {}
+    }
+    for refused in json::items(network, "refused") {
+        let text = |field| printable(&json::text(refused, field));
+        findings.push(finding(
+            Level::Bad,
+            &subject,
+            format!("the {} {} is not used: {}", text("kind"), text("target"), text("reason")),
+            "ask the network's owner for another subnet, or leave out what this machine has there already",
+        ));
+    }
+    findings
 }
 
 fn buffers(buffers: &Value) -> Vec<Finding> {
@@ -271,7 +346,7 @@ mod tests {
             [json!({"portDeviceName": "zt0", "offloads": {"tso": true, "uso": true, "checksum": true}})];
         let peers = [json!({"address": "0102030405", "paths": [
             {"address": "192.0.2.1/9993", "preferred": true, "mtu": 1432, "mtuSource": "measured"}]})];
-        let findings = examine(&status, &networks, &peers);
+        let findings = examine(&status, &networks, &peers, &[]);
         assert!(findings.iter().all(|f| f.level == Level::Good && f.remedy.is_empty()), "{findings:?}");
         assert_eq!(findings.len(), 6);
         assert!(report(&findings).starts_with("ok    roots: online\nok    UDP buffers: 100 octets"));
@@ -293,7 +368,7 @@ mod tests {
                 {"address": "192.0.2.1/9993", "preferred": true, "mtu": mtu, "mtuSource": source}]})
         };
         let peers = [path(1232, "measured"), path(8952, "measured"), path(1400, "configured")];
-        let findings = examine(&status, &networks, &peers);
+        let findings = examine(&status, &networks, &peers, &[]);
         let text = report(&findings);
         assert!(text.contains("(net.core.rmem_max is 212992, net.core.wmem_max unknown)\n      `sysctl -w net.core.rmem_max=4194304"));
         assert!(text.contains("dropped 7 datagrams"));
@@ -325,7 +400,38 @@ mod tests {
     #[test]
     fn an_older_node_tells_less() {
         let findings =
-            examine(&json!({"online": true}), &[json!({})], &[json!({"paths": [{"preferred": true}]})]);
+            examine(&json!({"online": true}), &[json!({})], &[json!({"paths": [{"preferred": true}]})], &[]);
         assert_eq!(findings.len(), 1);
+    }
+
+    #[test]
+    fn what_does_not_work_is_said_with_the_remedy() {
+        let refused =
+            json!([{"kind": "route", "target": "80.9.0.0/16", "reason": "eth0 is connected to it"}]);
+        let networks = [
+            json!({"id": "37f2b7c94f000001", "name": "demo", "refused": refused}),
+            json!({"id": "37f2b7c94f000002", "name": ""}),
+        ];
+        let state =
+            json!({"network": "37f2b7c94f000002", "address": "5aca06ff8e", "waitingFor": "authorization"});
+        let lacks =
+            [("37f2b7c94f000001".to_owned(), None), ("37f2b7c94f000002".to_owned(), Some(Lack::of(&state)))];
+        let mut status = json!({"online": false, "interfaces": [], "clones": {"seen": [
+            {"addresses": ["192.0.2.1/9993"], "sameMachineId": false, "givesWay": "this"}]}});
+        let text = report(&examine(&status, &networks, &[], &lacks));
+        for line in [
+            "bad   roots: there is no interface to send from: no interface but lo is up with an address\n",
+            "bad   identity: another machine runs with this identity (192.0.2.1/9993); this one should give way\n",
+            "ok    network 37f2b7c94f000001 (demo): can be used\n",
+            "bad   network 37f2b7c94f000001 (demo): the route 80.9.0.0/16 is not used: eth0 is connected to it\n",
+            "bad   network 37f2b7c94f000002: this node, 5aca06ff8e, is not authorized\n      the network's owner runs on the \
+             controller: ztnode-cli member authorize 37f2b7c94f000002 5aca06ff8e\n",
+        ] {
+            assert!(text.contains(line), "{line}{text}");
+        }
+        let ignored = json!([{"address": "10.0.0.1", "reason": "a tap interface"}]);
+        status["interfaces"] = json!([{"name": "tap0", "used": false, "ignored": ignored}]);
+        let text = report(&examine(&status, &[], &[], &[]));
+        assert!(text.contains("no address is used (10.0.0.1 on tap0: a tap interface)\n"), "{text}");
     }
 }

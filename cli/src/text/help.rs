@@ -23,7 +23,12 @@ const COMMANDS: &[Command] = &[
     command("info", "", "this node's address, version and whether it is online", "info"),
     command("status", "", "the same as info", "status -j"),
     command("firewall", "", "the UDP port to let in, and the rules that do", "firewall"),
-    command("doctor", "", "what keeps this node from being faster, and the remedy", "doctor"),
+    command(
+        "doctor",
+        "",
+        "what is wrong with this node and its networks, and the remedy; exit code 1 if anything is",
+        "doctor",
+    ),
     command(
         "peers",
         "",
@@ -34,8 +39,8 @@ const COMMANDS: &[Command] = &[
     command("listnetworks", "", "the networks this node has joined, with their addresses", "listnetworks"),
     command(
         "join",
-        "NETWORK [--token TOKEN] [--wait[=SECONDS]]",
-        "join a network by its 16-digit ID; --token: let in by a join token; --wait: return when it can be used",
+        "NETWORK|TOKEN [--token TOKEN] [--wait[=SECONDS]]",
+        "join a network by its 16-digit ID, or by a join token; --wait: return when it can be used",
         "join 37f2b7c94f000001 --wait",
     ),
     command(
@@ -53,8 +58,8 @@ const COMMANDS: &[Command] = &[
     ),
     command(
         "set",
-        "NETWORK PROPERTY=VALUE",
-        "allowManaged, allowGlobal, allowDefault or allowDNS to 1 or 0",
+        "NETWORK PROPERTY=VALUE …",
+        "allowManaged (or a list of prefixes), allowGlobal, allowDefault or allowDNS to 1 or 0",
         "set 37f2b7c94f000001 allowDefault=1",
     ),
     command("listmoons", "", "the moons this node orbits, as JSON", "listmoons"),
@@ -79,8 +84,8 @@ const COMMANDS: &[Command] = &[
 /// What is said of `wait`, and of `join --wait`, beyond a line. The exit codes are those of `commands::wait`.
 const WAITING: &str = "
 Returns as soon as the network can be used: authorized, the interface up, its addresses and routes in place. Waits 60
-seconds when nothing is said, at most a day; 0 looks once. What is waited for is told on standard error after a second.
-With -j the result is a JSON object.
+seconds unless told otherwise, at most a day; 0 looks once. Waits longer than a second are reported on standard error,
+one line per change of state. With -j the result is a JSON object.
 
 Exit codes:
   0   the network can be used
@@ -93,7 +98,7 @@ Exit codes:
   7   this node is not authorized
   8   authentication required: somebody has to log in
   9   port error: the interface, its addresses or routes cannot be made
-  10  this node has not joined the network (wait only)
+  10  this node has not joined the network
 ";
 
 /// Groups with their own grammar and help: (name, what they are for).
@@ -101,7 +106,7 @@ pub const GROUPS: [(&str, &str); 10] = [
     ("network", "networks this node's controller keeps: create, list, show, set, delete"),
     ("member", "their members: list, show, authorize, deauthorize, set, delete"),
     ("token", "join tokens: create, list, revoke"),
-    ("rules", "flow rules: compile, check, set, show, test, explain, trace"),
+    ("rules", "flow rules: init, compile, check, set, show, test, explain, trace"),
     ("capture", "record the packets of a network, for tshark or as lines"),
     ("controller", "the controller itself: status, backup, restore"),
     ("identity", "identities: new, validate, public, sign, verify, vanity"),
@@ -109,6 +114,50 @@ pub const GROUPS: [(&str, &str); 10] = [
     ("moon", "moons: init, sign, list, orbit, deorbit"),
     ("migrate", "take over identity, networks and controller of a zerotier-one"),
 ];
+
+/// Words that are commands elsewhere, and what does the same here.
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("networks", "listnetworks"),
+    ("list", "listnetworks"),
+    ("version", "-v"),
+    ("add", "join"),
+    ("up", "join"),
+    ("down", "leave"),
+    ("members", "member"),
+    ("check", "doctor"),
+];
+
+/// Whether there is help on a command.
+pub fn knows(command: &str) -> bool {
+    command.starts_with('/') || names().any(|name| name == command)
+}
+
+/// All commands and groups, in the order of the help.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    let commands = COMMANDS.iter().map(|command| command.name).filter(|name| !name.starts_with('/'));
+    commands.chain(GROUPS.iter().map(|(name, _)| *name))
+}
+
+/// The commands of the node itself and what they do, for completions.
+pub fn commands() -> impl Iterator<Item = (&'static str, &'static str)> {
+    COMMANDS
+        .iter()
+        .filter(|command| !command.name.starts_with('/'))
+        .map(|command| (command.name, command.about))
+}
+
+/// The commands that somebody who typed this may have meant.
+pub fn close_to(typed: &str) -> Vec<&'static str> {
+    let lower = typed.to_ascii_lowercase();
+    let mut close: Vec<&str> =
+        ELSEWHERE.iter().filter(|(other, _)| *other == lower).map(|(_, here)| *here).collect();
+    close.extend(flowrules::closest(&lower, names()));
+    if close.is_empty() && lower.len() >= 4 {
+        close.extend(names().filter(|name| name.contains(&lower)));
+    }
+    close.dedup();
+    close
+}
 
 /// Help on everything, or on the command the caller named.
 pub fn text(program: &str, named: &str) -> String {
@@ -125,7 +174,8 @@ pub fn text(program: &str, named: &str) -> String {
         }
         return text;
     }
-    let _ = writeln!(text, "{name} {}: asks and steers the ztnode on this machine\n", crate::VERSION);
+    let _ =
+        writeln!(text, "{name} {}: query and control the ztnode daemon on this machine\n", crate::VERSION);
     let _ = writeln!(text, "Usage: {name} [switches] <command or /path> [arguments]\n\nThis node:");
     for Command { name, arguments, about, .. } in COMMANDS {
         let words = format!("{name} {arguments}");
@@ -143,7 +193,7 @@ pub fn text(program: &str, named: &str) -> String {
         let _ = writeln!(text, "  {group:<30}{about}");
     }
     text.push_str(
-        "\nSwitches (values are glued to the letter):\n\
+        "\nSwitches:\n\
          \x20 -j, --json                    JSON instead of lines and tables\n\
          \x20 -D<dir>, --home DIR           home directory (default: $ZEROTIER_HOME, else\n\
          \x20                               /var/lib/ztnode if there is one, else /var/lib/zerotier-one)\n\
@@ -157,8 +207,8 @@ pub fn text(program: &str, named: &str) -> String {
     let _ = writeln!(
         text,
         "\nExamples:\n  {name} join 37f2b7c94f000001\n  {name} get 37f2b7c94f000001 ip4\n  \
-         {name} network create --name demo.lab --route 10.0.0.0/16 --pool 10.0.0.1-10.0.0.254\n  \
-         {name} member authorize 37f2b7c94f000001 5aca06ff8e --name aws\n  \
+         {name} network create demo.lab --subnet 10.0.0.0/16\n  \
+         {name} member authorize demo.lab 5aca06ff8e --name aws\n  \
          {name} rules set demo.lab my.rules\n  \
          {name} rules explain demo.lab 'tcp 10.0.1.1:5000 > 10.0.3.1:80'"
     );

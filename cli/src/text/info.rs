@@ -36,15 +36,11 @@ pub fn collision(seen: &Value) -> Option<String> {
     ))
 }
 
-/// What somebody should know besides, one line each: clones, collisions, a moved home, refused addresses and routes.
-pub fn notes(status: &Value) -> Vec<String> {
-    let mut notes = Vec::new();
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let clones = &status["clones"];
-    for clone in list(&clones["seen"]) {
-        let places: Vec<String> =
-            list(&clone["addresses"]).iter().filter_map(Value::as_str).map(super::printable).collect();
-        let who = if json::flag(&clone, "sameMachineId") {
+/// One line about each other machine that runs with this node's identity.
+pub fn clones(status: &Value) -> Vec<String> {
+    let line = |clone: &Value| {
+        let places = json::items(clone, "addresses").iter().filter_map(Value::as_str).map(super::printable);
+        let who = if json::flag(clone, "sameMachineId") {
             "a machine with the same machine-id"
         } else {
             "another machine"
@@ -53,8 +49,16 @@ pub fn notes(status: &Value) -> Vec<String> {
             Some("this") => "this one should give way",
             _ => "the other one should give way",
         };
-        notes.push(format!("{who} runs with this identity ({}); {way}", places.join(" ")));
-    }
+        format!("{who} runs with this identity ({}); {way}", places.collect::<Vec<_>>().join(" "))
+    };
+    json::items(&status["clones"], "seen").iter().map(line).collect()
+}
+
+/// What somebody should know besides, one line each: clones, collisions, a moved home, refused addresses and routes.
+pub fn notes(status: &Value) -> Vec<String> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut notes = self::clones(status);
+    let clones = &status["clones"];
     if clones["machine"] == "moved" {
         notes.push("this home came from another machine; that one must not run with it any more".to_owned());
     }

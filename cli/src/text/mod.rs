@@ -7,6 +7,7 @@ pub mod firewall;
 pub mod help;
 pub mod info;
 pub mod json;
+pub mod lack;
 pub mod networks;
 pub mod peers;
 pub mod table;
@@ -18,6 +19,15 @@ pub mod token;
 /// a further row.
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+/// `1 entry`, `2 members`: a number with its noun, which is regular.
+pub fn count(number: i64, noun: &str) -> String {
+    match (number, noun.strip_suffix('y')) {
+        (1, _) => format!("1 {noun}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        _ => format!("{number} {noun}s"),
+    }
 }
 
 /// The time of day in UTC, `13:45:01.123456Z`, of microseconds since the Unix epoch.

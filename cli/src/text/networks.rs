@@ -61,6 +61,19 @@ pub fn property(network: &Value, name: &str) -> Option<String> {
     Some(lines.join("\n"))
 }
 
+/// The names that [`property`] knows, and those of lists of texts.
+pub fn properties(network: &Value) -> Vec<String> {
+    let fields = network.as_object().into_iter().flatten();
+    let listed = |value: &Value| value.as_array().is_some_and(|items| items.iter().all(Value::is_string));
+    let single = fields
+        .filter(|(_, value)| json::scalar(value).is_some() || listed(value))
+        .map(|(name, _)| name.clone());
+    let mut names: Vec<String> =
+        single.chain(["ip", "ip4", "ip6", "ip6plane", "ip6prefix"].map(str::to_owned)).collect();
+    names.sort();
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

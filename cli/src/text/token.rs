@@ -33,7 +33,7 @@ pub fn list(network: &str, tokens: &[Value], now: i64) -> String {
     table::layout(["TOKEN", "STATE", "USED", "EXPIRES", "NAME", "IPS", "TAGS", "MEMBERS"], &rows)
 }
 
-/// What a new token is good for.
+/// What a new token is valid for.
 pub fn made(network: &str, token: &Value) -> String {
     let nodes = match json::int(token, "uses") {
         0 => "any number of nodes".to_owned(),
@@ -47,8 +47,8 @@ pub fn made(network: &str, token: &Value) -> String {
     };
     let id = json::text(token, "id");
     format!(
-        "Token {id} lets {nodes} into {network}, {until}; it is not shown again.\nThere: ztnode-cli join {network} \
-         --token TOKEN --wait\n"
+        "Token {id} lets {nodes} into {network}, {until}; it is not shown again.\nThere: ztnode-cli join \
+         TOKEN --wait\n"
     )
 }
 

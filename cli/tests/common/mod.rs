@@ -162,6 +162,17 @@ impl Home {
         self.run_words(&line.split_whitespace().collect::<Vec<_>>())
     }
 
+    /// Runs the tool as `zerotier-cli` with this home; `line` is split at blanks.
+    pub fn old(&self, line: &str) -> Ran {
+        run(&self.old_name(), &line.split_whitespace().collect::<Vec<_>>(), self.path(), Some(self.path()))
+    }
+
+    /// The tool under its old name.
+    pub fn old_name(&self) -> PathBuf {
+        let link = self.path().join("zerotier-cli");
+        if link.exists() { link } else { symlink(self.path(), "zerotier-cli") }
+    }
+
     pub fn run_words(&self, words: &[&str]) -> Ran {
         run(&program(), words, self.path(), Some(self.path()))
     }

@@ -32,6 +32,18 @@ impl TokenId {
     }
 }
 
+/// The text of a token as people get it: `ztt_<network>_<ID>_<secret>`, so that it is all that a node needs to join.
+pub(crate) fn naming(network: NetworkId, text: &str) -> Zeroizing<String> {
+    Zeroizing::new(format!("{PREFIX}{network}_{}", text.strip_prefix(PREFIX).unwrap_or(text)))
+}
+
+/// The same without the network, `ztt_<ID>_<secret>`, which is what is hashed and what earlier versions made and know. Text that
+/// names another network, or none, is left as it is.
+pub(crate) fn without_network(network: NetworkId, text: &str) -> Zeroizing<String> {
+    let rest = text.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix(&format!("{network}_")));
+    Zeroizing::new(rest.map_or_else(|| text.to_owned(), |rest| format!("{PREFIX}{rest}")))
+}
+
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}", self.0)

@@ -63,7 +63,7 @@ impl Controller {
         let mut shown = show(now, network, &token, Vec::new());
         state.save_token(self.store.as_mut(), token, &forgotten)?;
         state.note_fresh_token(id);
-        shown["token"] = json!(*text);
+        shown["token"] = json!(*super::record::naming(network, &text));
         let by = &self.origin.by;
         tracing::info!(%network, token = %id, by, "join token made");
         Ok(HttpReply::ok(shown))

@@ -134,13 +134,13 @@ fn what_is_over_lets_nobody_in() {
         (reply.status, reply.body.unwrap_or_default())
     };
     bring(&mut f, 2, &second).config();
-    let (status, gone) = revoke(&mut f, &second[4..12]);
+    let (status, gone) = revoke(&mut f, &second[21..29]);
     assert_eq!(
         (status, gone["state"].clone(), gone["revocationTime"].clone()),
         (200, json!("revoked"), json!(f.now))
     );
     f.now += 5000;
-    assert_eq!(revoke(&mut f, &second[4..12]).1, gone, "once is enough");
+    assert_eq!(revoke(&mut f, &second[21..29]).1, gone, "once is enough");
     assert_eq!(bring(&mut f, 3, &second).code(), 0x07);
     bring(&mut f, 2, &second).config();
     assert_eq!(revoke(&mut f, "00000000").0, 404);
@@ -148,7 +148,7 @@ fn what_is_over_lets_nobody_in() {
 
     let (id, token) = create(&mut f, json!({"lifetime": 60_000}));
     f.now += 60_000;
-    for text in ["", "x", "ztt_", &token, &token[..52], &format!("{token}0"), &token.to_uppercase()] {
+    for text in ["", "x", "ztt_", &token, &token[..69], &format!("{token}0"), &token.to_uppercase()] {
         f.now += 2000;
         assert_eq!(bring(&mut f, 4, text).code(), 0x07, "{text}");
     }
@@ -160,7 +160,7 @@ fn a_wrong_secret_is_no_token() {
     let mut f = lab();
     let (id, token) = create(&mut f, json!({}));
     let mut wrong = token.clone().into_bytes();
-    for n in 13..wrong.len() {
+    for n in 4..wrong.len() {
         let old = std::mem::replace(&mut wrong[n], if token.as_bytes()[n] == b'0' { b'1' } else { b'0' });
         f.now += 2000;
         assert_eq!(bring(&mut f, ALICE, std::str::from_utf8(&wrong).unwrap()).code(), 0x07);
@@ -173,7 +173,8 @@ fn a_wrong_secret_is_no_token() {
     assert_eq!(f.ask_about(other, &member(ALICE), &metadata).code(), 0x07);
     assert_eq!(get(&mut f, &id)["used"], 0);
     f.now += 2000;
-    bring(&mut f, ALICE, &token).config();
+    // Earlier versions make and give them without the network.
+    bring(&mut f, ALICE, &format!("ztt_{}", &token[21..])).config();
 }
 
 #[test]
@@ -315,7 +316,7 @@ fn tokens_outlive_the_process_as_hashes() {
     drop(f);
     for entry in std::fs::read_dir(folder.path()).unwrap() {
         let bytes = std::fs::read(entry.unwrap().path()).unwrap();
-        for secret in [&token[13..], &held[13..]] {
+        for secret in [&token[30..], &held[30..]] {
             assert!(!bytes.windows(40).any(|piece| piece == secret.as_bytes()), "a secret is on disk");
         }
     }

@@ -282,7 +282,7 @@ pub(super) fn suggest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> O
 }
 
 /// The word that needs the fewest edits, if these are few for its length.
-fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     /// Longest word worth comparing, and most words looked at: a program may define very many names.
     const LONGEST: usize = 40;
     const MOST: usize = 1000;

@@ -29,6 +29,7 @@ mod width;
 use serde_json::Value;
 
 pub use error::SourceError;
+pub use hints::closest;
 pub(crate) use matches::as_reference;
 pub(crate) use names::{CHARACTERISTICS, ETHERTYPES, IP_PROTOCOLS, is_reserved, is_valid_name, opens_block};
 pub use print::statement_text;

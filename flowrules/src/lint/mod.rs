@@ -6,6 +6,7 @@
 //! Whether frames of a kind can get through is decided by walking the rules with what is certain about such frames and
 //! *maybe* for everything else, so a finding of this sort holds whatever addresses, tags and members there are.
 
+mod answers;
 mod program;
 mod reach;
 mod sets;
@@ -59,6 +60,7 @@ pub fn lint(program: &Program, source: &str, known: &Known<'_>) -> Vec<Finding> 
         );
     }
     program::check(program, &mut report);
+    answers::check(program, &mut report);
     for section in sections(program) {
         sets::check(section, known, &mut report);
     }

@@ -167,7 +167,8 @@ fn capabilities(program: &Program, base: &Walk, report: &mut Report<'_>) {
     }
 }
 
-fn may_pass(program: &Program, frame: Frame) -> bool {
+/// Whether some frame of the kind may be accepted, with whatever capabilities.
+pub(super) fn may_pass(program: &Program, frame: Frame) -> bool {
     let base = walk(&program.base.rules, frame);
     base.accepts
         || base.undecided && program.capabilities.iter().any(|c| walk(&c.section.rules, frame).accepts)

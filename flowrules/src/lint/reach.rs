@@ -45,11 +45,26 @@ pub(super) enum Frame {
     Ipv6,
     /// Neighbor discovery for IPv6: an ICMPv6 message of this type.
     Neighbor(u8),
+    /// A packet from a client's port to `port` of a server, or the other way round.
+    Packet {
+        /// IPv6, else IPv4.
+        ipv6: bool,
+        /// TCP or UDP.
+        protocol: u8,
+        /// The server's.
+        port: u16,
+        /// From the server; in TCP such packets have ACK.
+        answer: bool,
+    },
 }
+
+/// Ports that clients send from: the widest range of the systems there are.
+const CLIENTS: std::ops::RangeInclusive<u16> = 32_768..=u16::MAX;
 
 const NEIGHBOR_SOLICITATION: u8 = 135;
 const ICMPV6: u8 = 58;
 const TCP_BITS: u64 = 0xfff;
+const TCP_ACK: u64 = 1 << 4;
 const IP_AUTHENTICATED: u64 = 1 << 60;
 
 impl Frame {
@@ -58,7 +73,8 @@ impl Frame {
             Frame::Any => None,
             Frame::Arp => Some(0x0806),
             Frame::Ipv4 => Some(0x0800),
-            Frame::Ipv6 | Frame::Neighbor(_) => Some(0x86dd),
+            Frame::Ipv6 | Frame::Neighbor(_) | Frame::Packet { ipv6: true, .. } => Some(0x86dd),
+            Frame::Packet { ipv6: false, .. } => Some(0x0800),
         }
     }
 
@@ -81,6 +97,7 @@ impl Frame {
             Frame::Ipv6 if protocol == ICMPV6 => Truth::No,
             Frame::Ipv6 => Truth::Maybe,
             Frame::Neighbor(_) => (protocol == ICMPV6).into(),
+            Frame::Packet { protocol: its, .. } => (protocol == its).into(),
         }
     }
 
@@ -101,7 +118,7 @@ impl Frame {
             Kind::Icmp { kind, .. } => match self {
                 Frame::Neighbor(message) => (message == *kind).into(),
                 Frame::Any | Frame::Ipv4 => Maybe,
-                Frame::Arp | Frame::Ipv6 => No,
+                Frame::Arp | Frame::Ipv6 | Frame::Packet { .. } => No,
             },
             _ => Yes,
         };
@@ -133,6 +150,25 @@ impl Frame {
             }
             Kind::IpProtocol(protocol) => self.has_protocol(*protocol),
             Kind::SourcePort(..) | Kind::DestPort(..) if matches!(self, Frame::Neighbor(_)) => No,
+            Kind::SourcePort(first, last) | Kind::DestPort(first, last)
+                if let Frame::Packet { port, answer, .. } = self =>
+            {
+                let servers = answer == matches!(rule.kind, Kind::SourcePort(..));
+                if servers {
+                    (*first..=*last).contains(&port).into()
+                } else if first <= CLIENTS.start() && last == CLIENTS.end() {
+                    Yes
+                } else if last < CLIENTS.start() {
+                    No
+                } else {
+                    Maybe
+                }
+            }
+            Kind::Characteristics(mask)
+                if mask & TCP_ACK != 0 && matches!(self, Frame::Packet { protocol: 6, answer: true, .. }) =>
+            {
+                Yes
+            }
             Kind::Characteristics(mask) => {
                 if self == Frame::Neighbor(NEIGHBOR_SOLICITATION) && mask & IP_AUTHENTICATED != 0 {
                     Yes

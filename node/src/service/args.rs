@@ -3,6 +3,7 @@
 //! Specification: command-line tools, "zerotier-one". The old one-letter switches work, values glued to them; the long forms
 //! are ours.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// What `--help` prints.
@@ -18,6 +19,8 @@ Usage: ztnode [switches] [home directory]
   -U, --no-drop-privileges started as root: stay root
   --machine-id <file>      tells machines apart (/etc/machine-id): a home that wakes on another one was moved or copied
   --adopt                  hand the files of the home directory to the user and end (for the systemd unit)
+  -q <arguments>           the same as ztnode-cli <arguments>
+  -i <arguments>           the same as zerotier-idtool <arguments>
   -v, --version            print the version
   -h, --help               print this
 
@@ -42,11 +45,21 @@ Logs go to stderr; ZTNODE_LOG or RUST_LOG choose what (error, warn, info, debug,
 /// Default UDP and control port.
 pub const DEFAULT_PORT: u16 = 9993;
 
+/// The name under which scripts written for zerotier-one call the daemon.
+const OLD_NAME: &str = "zerotier-one";
+
 /// What the command line asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Command {
     /// Run the node.
     Run(Options),
+    /// `-q` or `-i`: be the command-line tool or the identity tool, which is a program of its own.
+    Tool {
+        /// The name it is called by, which decides how it behaves.
+        name: String,
+        /// Its arguments.
+        arguments: Vec<OsString>,
+    },
     /// Print the help and end with this status. A complaint goes to stderr first.
     Help {
         /// What was wrong.
@@ -77,11 +90,17 @@ pub struct Options {
     pub adopt: bool,
 }
 
-/// Reads the arguments (without the program's name).
-pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Command {
+/// Reads the arguments; `program` is the name it was called by. Under the name `zerotier-one` a mistake ends with the status
+/// that scripts know from there (0 for most), else with 2.
+pub fn parse(program: &str, arguments: impl IntoIterator<Item = OsString>) -> Command {
     let mut options = Options::default();
-    let mut arguments = arguments.into_iter();
-    let wrong = |complaint: String, status| Command::Help { complaint: Some(complaint), status };
+    let all: Vec<OsString> = arguments.into_iter().collect();
+    let mut arguments = all.iter().cloned();
+    let old = program.rsplit('/').next().unwrap_or(program).contains(OLD_NAME);
+    let wrong = |complaint: String, status: u8| Command::Help {
+        complaint: Some(complaint),
+        status: if old { status } else { 2 },
+    };
     while let Some(argument) = arguments.next() {
         let text = argument.to_string_lossy().into_owned();
         let (name, inline) = match text.split_once('=') {
@@ -91,6 +110,12 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Command
         match name.as_str() {
             "-h" | "-?" | "--help" => return Command::Help { complaint: None, status: 0 },
             "-v" | "--version" => return Command::Version,
+            // The tool passes over the -q; the words of -i are those behind it.
+            "-q" => return Command::Tool { name: program.to_owned(), arguments: all },
+            "-i" => {
+                let name = "zerotier-idtool".to_owned();
+                return Command::Tool { name, arguments: arguments.collect() };
+            }
             "-U" | "--no-drop-privileges" => options.stay_root = true,
             "-d" => options.background = true,
             "--adopt" => options.adopt = true,
@@ -122,9 +147,7 @@ pub fn parse(arguments: impl IntoIterator<Item = std::ffi::OsString>) -> Command
                 Err(_) => return wrong(format!("{switch}: the port must be 0 to 65535, glued to -p"), 1),
             },
             switch if switch.starts_with('-') => {
-                // Old scripts expect status 0 for unknown letters.
-                let status = u8::from(switch.starts_with("--"));
-                return wrong(format!("{switch}: there is no such switch"), status);
+                return wrong(format!("{switch}: there is no such switch"), 0);
             }
             _ if options.home.is_none() => options.home = Some(argument.into()),
             _ => return wrong("the home directory is named twice".into(), 0),
@@ -138,7 +161,7 @@ mod tests {
     use super::*;
 
     fn run(line: &str) -> Command {
-        parse(line.split_whitespace().map(Into::into))
+        parse("/usr/sbin/zerotier-one", line.split_whitespace().map(Into::into))
     }
 
     fn options(line: &str) -> Options {
@@ -179,7 +202,7 @@ mod tests {
             ("/a /b", 0),
             ("-p70000", 1),
             ("-p", 1),
-            ("--nope", 1),
+            ("--nope", 0),
             ("--home", 1),
             ("--user", 1),
             ("--machine-id", 1),
@@ -189,6 +212,24 @@ mod tests {
                 Command::Help { status: got, .. } => assert_eq!(got, status, "{line}"),
                 other => panic!("{line}: {other:?}"),
             }
+            let own = parse("ztnode", line.split_whitespace().map(Into::into));
+            let status = if matches!(line, "-h" | "-?") { 0 } else { 2 };
+            assert!(matches!(own, Command::Help { status: got, .. } if got == status), "{line}: {own:?}");
         }
+    }
+
+    #[test]
+    fn the_other_personalities() {
+        let tool = |program: &str, line: &str| match parse(program, line.split_whitespace().map(Into::into)) {
+            Command::Tool { name, arguments } => {
+                let arguments: Vec<_> =
+                    arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+                (name, arguments.join(" "))
+            }
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(tool("zerotier-one", "-q join N"), ("zerotier-one".into(), "-q join N".into()));
+        assert_eq!(tool("/x/ztnode", "-U -q info"), ("/x/ztnode".into(), "-U -q info".into()));
+        assert_eq!(tool("ztnode", "-i generate a b"), ("zerotier-idtool".into(), "generate a b".into()));
     }
 }

@@ -1,31 +1,24 @@
-//! Completions, where the shells look for them.
+//! Completions, where the shells look for them. The scripts ask the tool itself what can stand at the cursor.
 
 use std::fs;
 use std::io;
 use std::path::Path;
 
-use clap::Command;
-use clap_complete::{Generator, Shell, generate};
-
-use crate::PROGRAM;
+/// Folder, name (as the shell wants it) and text of each script.
+const SCRIPTS: [(&str, &str, &str); 3] = [
+    ("bash-completion/completions", "ztnode-cli", include_str!("../../completions/ztnode-cli.bash")),
+    ("zsh/site-functions", "_ztnode-cli", include_str!("../../completions/_ztnode-cli")),
+    ("fish/vendor_completions.d", "ztnode-cli.fish", include_str!("../../completions/ztnode-cli.fish")),
+];
 
 /// Writes the completions below `share`.
 ///
 /// # Errors
 /// Of the file system.
-pub(crate) fn write(command: &Command, share: &Path) -> io::Result<()> {
-    let places = [
-        (Shell::Bash, "bash-completion/completions"),
-        (Shell::Zsh, "zsh/site-functions"),
-        (Shell::Fish, "fish/vendor_completions.d"),
-    ];
-    for (shell, folder) in places {
+pub(crate) fn write(share: &Path) -> io::Result<()> {
+    for (folder, name, script) in SCRIPTS {
         let folder = share.join(folder);
         fs::create_dir_all(&folder)?;
-        // bash loads the file that is called as the program.
-        let name = if shell == Shell::Bash { PROGRAM.to_owned() } else { shell.file_name(PROGRAM) };
-        let mut script = Vec::new();
-        generate(shell, &mut command.clone(), PROGRAM, &mut script);
         fs::write(folder.join(name), script)?;
     }
     Ok(())

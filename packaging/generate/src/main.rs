@@ -1,12 +1,14 @@
-//! Writes what the packages ship besides the programs: man pages, and completions for bash, zsh and fish. Both come
-//! from what the programs themselves say: the tool's definitions, and the daemon's help on standard input.
+//! Writes what the packages ship besides the programs: man pages, from what the programs themselves say (the tool's
+//! definitions, and the daemon's help on standard input), and completions for bash, zsh and fish.
 //!
 //! ```text
-//! ztnode --help | ztnode-generate DIRECTORY     makes DIRECTORY/share/man, …/bash-completion, …/zsh, …/fish
+//! ztnode --help | ztnode-generate DIRECTORY     makes DIRECTORY/share/man, …/doc, …/bash-completion, …/zsh, …/fish
 //! ```
 
 mod completions;
+mod documents;
 mod manual;
+mod pages;
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -38,7 +40,8 @@ fn main() -> ExitCode {
 fn generate(directory: &Path, help: &str) -> io::Result<()> {
     let command = command();
     manual::write(&command, help, &directory.join("share/man"))?;
-    completions::write(&command, &directory.join("share"))
+    documents::write(&directory.join("share/doc"))?;
+    completions::write(&directory.join("share"))
 }
 
 /// The whole command line: the groups as they are defined, and the commands of the node itself, which have a grammar
@@ -47,18 +50,56 @@ fn command() -> Command {
     let mut command = cli::args::modern::Line::command();
     for Classic { name, arguments, about } in classic(&cli::text::help::text(PROGRAM, "")) {
         let help = cli::text::help::text(PROGRAM, &name);
+        let usage = format!("{PROGRAM} {name} {arguments}");
         // clap wants names that last; a few words do until this program ends.
-        let mut entry = Command::new(&*name.leak()).about(about);
+        let name: &'static str = name.leak();
+        let mut entry = Command::new(name).about(about).override_usage(usage);
         if let Some((_, example)) = help.split_once("Example:") {
-            entry = entry.after_help(format!("Example:{}", example.trim_end()));
+            // What is said besides comes before it.
+            let (example, more) = example.trim_end().split_once("\n\n").unwrap_or((example, ""));
+            entry =
+                entry.after_help(format!("{more}\nExample:{}", example.trim_end()).trim_start().to_owned());
         }
-        if !arguments.is_empty() {
-            entry = entry.arg(Arg::new("words").value_name(&*arguments.leak()).num_args(0..).required(true));
+        for switch in SWITCHES.iter().filter(|switch| switch.command == name) {
+            let mut arg = Arg::new(switch.name).long(switch.name).help(switch.about).value_name(switch.value);
+            if switch.name == "wait" {
+                arg = arg.num_args(0..=1).require_equals(true);
+            }
+            entry = entry.arg(arg);
         }
         command = command.subcommand(entry);
     }
     command
 }
+
+/// A switch of a command of the node itself.
+struct Switch {
+    command: &'static str,
+    name: &'static str,
+    value: &'static str,
+    about: &'static str,
+}
+
+const SWITCHES: [Switch; 3] = [
+    Switch {
+        command: "join",
+        name: "token",
+        value: "TOKEN",
+        about: "Join token that lets this node in; the token of the control API is given by -T here",
+    },
+    Switch {
+        command: "join",
+        name: "wait",
+        value: "SECONDS",
+        about: "Return when the network can be used, or after so many seconds [default: 60]",
+    },
+    Switch {
+        command: "wait",
+        name: "timeout",
+        value: "SECONDS",
+        about: "Wait at most so long [default: 60]",
+    },
+];
 
 /// A command of the node itself.
 #[derive(Debug, PartialEq, Eq)]
@@ -113,23 +154,34 @@ mod tests {
     }
 
     #[test]
-    fn everything_the_tool_knows_has_a_page_and_completions() {
+    fn everything_the_tool_knows_has_a_page() {
         let directory = tempfile::tempdir().unwrap();
         generate(directory.path(), "ztnode - a node\n\nUsage: ztnode [home directory]\n").unwrap();
         let read = |name: &str| std::fs::read_to_string(directory.path().join("share").join(name)).unwrap();
         let manual = read("man/man1/ztnode-cli.1");
-        let shells = [
-            read("bash-completion/completions/ztnode-cli"),
-            read("zsh/site-functions/_ztnode-cli"),
-            read("fish/vendor_completions.d/ztnode-cli.fish"),
-        ];
         for word in command().get_subcommands().map(Command::get_name) {
             assert!(manual.contains(word), "{word} is not in the manual");
-            for shell in &shells {
-                assert!(shell.contains(word), "{word} is not completed");
-            }
+        }
+        for shell in [
+            "bash-completion/completions/ztnode-cli",
+            "zsh/site-functions/_ztnode-cli",
+            "fish/vendor_completions.d/ztnode-cli.fish",
+        ] {
+            assert!(read(shell).contains(cli::complete::COMMAND), "{shell}");
         }
         assert!(read("man/man1/ztnode-cli-network-create.1").contains("pool"));
         assert!(read("man/man8/ztnode.8").contains("home directory"));
+        let join = read("man/man1/ztnode-cli-join.1");
+        for piece in [
+            "Join token that lets this node in",
+            ".SH EXAMPLE",
+            ".SH \"EXIT CODES\"",
+            "this node is not authorized",
+        ] {
+            assert!(join.contains(piece), "{piece}: {join}");
+        }
+        assert!(!join.contains("not a join token") && !join.contains(".SH EXTRA"), "{join}");
+        assert!(read("man/man5/ztnode-local.conf.5").contains("primaryPort"));
+        assert!(read("man/man7/ztnode-rules.7").contains("ethertype"));
     }
 }

@@ -1,4 +1,4 @@
-//! Man pages: one for the tool, one for each grouped command, and the daemon's.
+//! Man pages: one for the tool, one for each command, the daemon's, and those made of pages of the manual.
 
 use std::fs;
 use std::io;
@@ -8,30 +8,108 @@ use clap::Command;
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::PROGRAM;
+use crate::pages::page;
 
 /// Writes the pages below `man`.
 ///
 /// # Errors
 /// Of the file system.
 pub(crate) fn write(command: &Command, help: &str, man: &Path) -> io::Result<()> {
-    let (users, administrators) = (man.join("man1"), man.join("man8"));
-    fs::create_dir_all(&users)?;
-    fs::create_dir_all(&administrators)?;
+    let folder = |section: &str| {
+        let folder = man.join(section);
+        fs::create_dir_all(&folder).map(|()| folder)
+    };
+    let users = folder("man1")?;
     let mut command = command.clone();
     command.build();
     pages(&command, PROGRAM, &users)?;
-    fs::write(administrators.join("ztnode.8"), daemon(help))
+    fs::write(folder("man8")?.join("ztnode.8"), daemon(help))?;
+    let about = "settings of a ztnode: the file local.conf in its home directory";
+    let settings = page("ztnode-local.conf", 5, about, CONFIGURATION, Some("local.conf"));
+    fs::write(folder("man5")?.join("ztnode-local.conf.5"), settings)?;
+    let rules = page("ztnode-rules", 7, "the language of flow rules", RULES, None);
+    fs::write(folder("man7")?.join("ztnode-rules.7"), rules)
 }
 
-/// A page for the command, and for each that it leads to; commands of one word are described on the first.
+const CONFIGURATION: &str = include_str!("../../../docs/configuration.md");
+const RULES: &str = include_str!("../../../docs/rules.md");
+
+/// A page for the command, and for each that it leads to.
 fn pages(command: &Command, name: &str, folder: &Path) -> io::Result<()> {
-    let mut page = Vec::new();
-    clap_mangen::Man::new(command.clone()).title(name).manual("ztnode").render(&mut page)?;
-    fs::write(folder.join(format!("{name}.1")), page)?;
+    fs::write(folder.join(format!("{name}.1")), one(command, name)?)?;
     for below in command.get_subcommands() {
         pages(below, &format!("{name}-{}", below.get_name()), folder)?;
     }
     Ok(())
+}
+
+/// The page of one command: what clap knows of it, and its examples and exit codes in sections of their own.
+fn one(command: &Command, name: &str) -> io::Result<Vec<u8>> {
+    let text =
+        |styled: Option<&clap::builder::StyledStr>| styled.map(ToString::to_string).unwrap_or_default();
+    let about = text(command.get_about());
+    let mut head = Roff::new();
+    head.control("TH", [name, "1", "", concat!("ztnode ", env!("CARGO_PKG_VERSION")), "ztnode"]);
+    head.control("SH", ["NAME"]);
+    // What stands behind a semicolon is for the description.
+    let short = about.split("; ").next().unwrap_or_default().to_owned();
+    head.text([roman(format!("{name} - {short}"))]);
+    head.control("SH", ["SYNOPSIS"]);
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.trim_start_matches("Usage: ").trim();
+    head.text([
+        bold(PROGRAM),
+        roman(format!(" {}", usage.strip_prefix(PROGRAM).unwrap_or(usage).trim_start())),
+    ]);
+    head.control("SH", ["DESCRIPTION"]);
+    head.text([roman(format!("{}.", about.trim_end_matches('.')))]);
+    let mut page = head.render().into_bytes();
+    let man = clap_mangen::Man::new(command.clone());
+    if command.get_arguments().any(|argument| !argument.is_hide_set()) {
+        man.render_options_section(&mut page)?;
+    }
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    let after = text(command.get_after_help());
+    let mut tail = Roff::new();
+    let mut open = false;
+    for line in after.lines() {
+        let heading =
+            ["Example:", "Examples:", "Exit codes:", "Exit code:"].into_iter().find(|h| line.starts_with(h));
+        let rest = heading.map_or(line, |heading| line[heading.len()..].trim_start());
+        if let Some(heading) = heading {
+            if open {
+                tail.control("fi", []);
+            }
+            tail.control("SH", [heading.trim_end_matches(':').to_uppercase().as_str()]);
+            tail.control("nf", []);
+            open = true;
+        } else if !open {
+            tail.control("SH", ["NOTES"]);
+            tail.control("nf", []);
+            open = true;
+        }
+        if !rest.is_empty() || heading.is_none() {
+            tail.text([roman(rest)]);
+        }
+    }
+    if open {
+        tail.control("fi", []);
+    }
+    tail.control("SH", ["SEE ALSO"]);
+    tail.text([
+        bold(PROGRAM),
+        roman("(1), "),
+        bold("ztnode"),
+        roman("(8), "),
+        bold("ztnode-local.conf"),
+        roman("(5), "),
+        bold("ztnode-rules"),
+        roman("(7)"),
+    ]);
+    page.extend(tail.render().into_bytes());
+    Ok(page)
 }
 
 /// The daemon's page: its help, which is written to be read.
@@ -55,7 +133,14 @@ fn daemon(help: &str) -> String {
         page.text([roman(*what)]);
     }
     page.control("SH", ["SEE ALSO"]);
-    page.text([bold("ztnode-cli"), roman("(1), "), bold("systemctl"), roman("(1)")]);
+    page.text([
+        bold("ztnode-cli"),
+        roman("(1), "),
+        bold("ztnode-local.conf"),
+        roman("(5), "),
+        bold("systemctl"),
+        roman("(1)"),
+    ]);
     page.render()
 }
 
@@ -64,6 +149,9 @@ const FILES: &[(&str, &str)] = &[
     ("/var/lib/ztnode/identity.secret", "The node's key pair, which is its address. Back it up."),
     ("/var/lib/ztnode/planet", "The roots; without this file the public ones."),
     ("/var/lib/ztnode/networks.d/", "The networks this node has joined."),
-    ("/var/lib/ztnode/local.conf", "Settings, read again on SIGHUP and when the file changes."),
+    (
+        "/var/lib/ztnode/local.conf",
+        "Settings, read again on SIGHUP and when the file changes; see ztnode-local.conf(5).",
+    ),
     ("/usr/share/doc/ztnode/", "The manual, and user-data for cloud-init."),
 ];

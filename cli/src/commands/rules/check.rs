@@ -53,19 +53,22 @@ pub(super) fn run(
         print(&json!({"ok": ok, "error": null, "warnings": warnings}), io)?;
     } else {
         write!(io.err, "{}", warnings(&compiled, &findings))?;
-        let (entries, capabilities, tags) = counts(&compiled);
         let many = match findings.len() {
             0 => "no warnings".to_owned(),
-            1 => "1 warning".to_owned(),
-            many => format!("{many} warnings"),
+            many => count(many, "warning"),
         };
-        writeln!(
-            io.out,
-            "{}: {entries} entries, {capabilities} capabilities, {tags} tags; {many}",
-            compiled.source.name
-        )?;
+        writeln!(io.out, "{}: {}; {many}", compiled.source.name, in_words(counts(&compiled)))?;
     }
     if ok { Ok(()) } else { Err(Failure::error("")) }
+}
+
+/// The same in words.
+pub(super) fn in_words((entries, capabilities, tags): (usize, usize, usize)) -> String {
+    [count(entries, "entry"), count(capabilities, "capability"), count(tags, "tag")].join(", ")
+}
+
+fn count(number: usize, noun: &str) -> String {
+    crate::text::count(i64::try_from(number).unwrap_or(i64::MAX), noun)
 }
 
 /// How many entries of the network's own list, capabilities and tags.

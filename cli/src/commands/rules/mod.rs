@@ -3,6 +3,7 @@
 mod check;
 mod enforced;
 mod explain;
+mod init;
 mod people;
 mod set;
 mod show;
@@ -32,6 +33,7 @@ use crate::validate::is_hex;
 /// Exit code 2 for input that cannot be right, 1 for rules that do not compile and for what the service says no to.
 pub fn run(program: &str, common: Common, command: RulesCommand, io: &mut Io<'_>) -> Outcome {
     match command {
+        RulesCommand::Init { name, allow } => init::run(program, &name, &allow, io),
         RulesCommand::Compile { file, strict } => {
             let source = Source::read(program, &file)?;
             let text = source.compile(strict)?.program.to_json();

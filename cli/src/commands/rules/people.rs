@@ -140,8 +140,8 @@ impl People {
             all: std::iter::once(own).chain(others).collect(),
             network: id,
             notes: vec![
-                "this node is a mere member: of others it knows the tags and capabilities that they have shown it, \
-                 and which addresses they own only if these follow from theirs"
+                "this node is only a member, so it knows other members' tags and capabilities only once they have \
+                 presented them, and their IP addresses only if these are derived from their own"
                     .to_owned(),
             ],
             neighbours: std::fs::read_to_string("/proc/net/arp")

@@ -42,7 +42,7 @@ pub(super) fn run(session: &Session, network: &str, file: &Path, dry_run: bool, 
         );
     }
     write!(io.err, "{}", warnings(&compiled, &findings))?;
-    let what = format!("{entries} entries, {capabilities} capabilities, {tags} tags");
+    let what = super::check::in_words((entries, capabilities, tags));
     let who = match members.len() {
         0 => "no member yet".to_owned(),
         1 => "1 member".to_owned(),

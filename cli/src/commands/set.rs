@@ -1,0 +1,141 @@
+//! `set NETWORK PROPERTY=VALUE …`: what a network may do on this machine.
+
+use hyper::Method;
+use protocol::inet::Prefix;
+use serde_json::{Map, Value};
+
+use super::Session;
+use crate::args::switches::Words;
+use crate::failure::{Failure, Io, Outcome};
+use crate::text;
+
+/// The properties that can be changed.
+pub const SETTINGS: [&str; 4] = ["allowManaged", "allowGlobal", "allowDefault", "allowDNS"];
+/// The one that may be a list of prefixes.
+const WITH_PREFIXES: &str = "allowManaged";
+/// Longest list, in prefixes: as many as the node takes.
+const MAX_PREFIXES: usize = 32;
+
+/// Runs `set`.
+///
+/// # Errors
+/// Exit code 2 for words that cannot be right; as [`Session::act`].
+pub fn run(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let program = &session.program;
+    let reference = session.reference();
+    let (network, assignments) = if reference {
+        let (id, assignment) = (words.first(), words.second());
+        super::node::check_words(id, assignment, "set")?;
+        (id.to_owned(), vec![assignment])
+    } else {
+        let id = text::json::text(&super::network_of(session, words.first())?, "id");
+        (id, words.0[2..].iter().map(String::as_str).collect())
+    };
+    let mut body = Map::new();
+    for assignment in assignments {
+        let Some((name, value)) = assignment.split_once('=') else {
+            if reference {
+                let help = text::help::text(program, "");
+                return Err(Failure::usage(help.trim_end())
+                    .hint(format!("\n{program}: write the property as NAME=VALUE, such as allowDefault=1")));
+            }
+            let shown = text::printable(assignment);
+            return Err(Failure::usage(format!(
+                "{program}: set: {shown:?}: write NAME=VALUE, such as allowDefault=1"
+            )));
+        };
+        if !SETTINGS.contains(&name) {
+            if reference {
+                return Ok(());
+            }
+            let close = flowrules::closest(name, SETTINGS.into_iter());
+            let remedy = match close {
+                Some(close) => format!("did you mean {close}?"),
+                None => format!("set changes {}", SETTINGS.join(", ")),
+            };
+            let shown = text::printable(name);
+            return Err(Failure::usage(format!("{program}: set: unknown property {shown:?}: {remedy}")));
+        }
+        let value = value_of(name, value, reference).map_err(|why| {
+            Failure::usage(format!("{program}: set: {}: {why}", text::printable(assignment)))
+        })?;
+        body.insert(name.to_owned(), value);
+    }
+    let path = format!("/network/{network}");
+    let said_no_effect = body.get("allowDNS") == Some(&Value::Bool(true));
+    let reply = session.act("set", Method::POST, &path, Some(&Value::Object(body)))?;
+    io.out.write_all(&reply.body)?;
+    if said_no_effect && !reference {
+        writeln!(io.err, "{program}: allowDNS is kept, but name servers are not set up yet in this version")?;
+    }
+    Ok(())
+}
+
+/// A truth value as people write it, or a list of prefixes where one may stand. The reference tool takes whatever begins with
+/// `t` or `1` for true and all else for false; under its name what it takes for true stays so, and what people would be
+/// surprised to see taken for false is not.
+fn value_of(name: &str, text: &str, reference: bool) -> Result<Value, String> {
+    let lower = text.to_ascii_lowercase();
+    match lower.as_str() {
+        "1" | "true" | "yes" | "on" => return Ok(true.into()),
+        "0" | "false" | "no" | "off" => return Ok(false.into()),
+        "" if reference => return Ok(false.into()),
+        _ => {}
+    }
+    let list = name == WITH_PREFIXES && lower.contains('/');
+    if !list {
+        if reference && text.starts_with(['t', '1']) {
+            return Ok(true.into());
+        }
+        return Err(match name {
+            WITH_PREFIXES => "write 1 or 0 (true, false, yes, no, on, off), or a list of prefixes such as \
+                              10.0.0.0/8,fd00::/8"
+                .to_owned(),
+            _ => "write 1 or 0 (true, false, yes, no, on, off)".to_owned(),
+        });
+    }
+    let mut prefixes = Vec::new();
+    for part in text.split(',') {
+        let part = part.trim();
+        let prefix: Prefix = part.parse().map_err(|_| {
+            format!("{:?} is no prefix; write it as 10.0.0.0/8 or fd00::/8", text::printable(part))
+        })?;
+        if prefix.network().ip != prefix.ip {
+            return Err(format!(
+                "{prefix} has bits set beyond its length; did you mean {}?",
+                prefix.network()
+            ));
+        }
+        prefixes.push(prefix.to_string());
+    }
+    if prefixes.len() > MAX_PREFIXES {
+        return Err(format!("at most {MAX_PREFIXES} prefixes can stand there"));
+    }
+    Ok(prefixes.join(",").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_are_taken_as_they_are_meant_or_not_at_all() {
+        for text in ["1", "true", "yes", "on", "ON", "True"] {
+            assert_eq!(value_of("allowGlobal", text, false), Ok(json!(true)), "{text}");
+        }
+        for text in ["0", "false", "no", "off"] {
+            assert_eq!(value_of("allowGlobal", text, false), Ok(json!(false)), "{text}");
+        }
+        for text in ["", "2", "ja", "tru", "10.0.0.0/8", "1x"] {
+            assert!(value_of("allowGlobal", text, false).is_err(), "{text}");
+        }
+        assert_eq!(value_of("allowGlobal", "tru", true), Ok(json!(true)));
+        assert_eq!(value_of("allowGlobal", "", true), Ok(json!(false)));
+        assert!(value_of("allowGlobal", "enable", true).is_err());
+        assert_eq!(value_of("allowManaged", "10.0.0.0/8, fd00::/8", true), Ok(json!("10.0.0.0/8,fd00::/8")));
+        for text in ["10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8,x", "10.0.0.0/8,", "10.0.0.0"] {
+            assert!(value_of("allowManaged", text, false).is_err(), "{text}");
+        }
+    }
+}
