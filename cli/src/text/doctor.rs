@@ -386,7 +386,7 @@ mod tests {
             "certificateLead": {"1c33c1ced07ac85d": 315_360_000_000_i64},
             "unsaved": [{"path": "/var/lib/ztnode/planet", "error": "No space left on device"}],
             "unknownSettings": ["settings.lowBandwidthMod is no setting and has no effect; did you mean lowBandwidthMode?"]});
-        let findings = examine(&status, &[], &[]);
+        let findings = examine(&status, &[], &[], &[]);
         let text = report(&findings);
         assert!(
             text.contains("note  network 1c33c1ced07ac85d: certificates are 3650 days ahead of"),
