@@ -175,7 +175,10 @@ fn open(identity: &SecretIdentity, folder: &Path) -> Result<Controller, StoreErr
     if let Some(report) = report {
         tracing::info!(?report, folder = %folder.display(), "took over the networks of a ZeroTier One controller");
     }
-    let newer = store.newer_records(folder)?;
+    let newer = store.newer_records(folder).unwrap_or_else(|error| {
+        tracing::warn!("files of a ZeroTier One controller, if there are any, cannot be looked at: {error}");
+        Vec::new()
+    });
     if let Some(first) = newer.first() {
         tracing::warn!(
             files = newer.len(),

@@ -48,10 +48,12 @@ impl Drop for Staged {
 }
 
 /// `GET /controller/backup`: a copy of the database.
-pub(super) async fn download(State(shared): Api) -> Response {
+pub(super) async fn download(State(shared): Api, Extension(caller): Extension<Caller>) -> Response {
     let staged = Staged::in_home(shared.home.root());
     match shared.controller.backup(staged.0.clone()).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(())) => {
+            tracing::info!(by = caller.origin().by, "a backup of the controller's database was handed out");
+        }
         other => return stored(other),
     }
     let file = match File::open(&staged.0).await {
@@ -71,7 +73,11 @@ pub(super) async fn download(State(shared): Api) -> Response {
 }
 
 /// `POST /controller/backup` with a path.
-pub(super) async fn backup(State(shared): Api, body: Bytes) -> Response {
+pub(super) async fn backup(
+    State(shared): Api,
+    Extension(caller): Extension<Caller>,
+    body: Bytes,
+) -> Response {
     let Some(path) = named_file(&body) else { return no_file() };
     let home = shared.home.root().to_owned();
     let controller = shared.state().conf.controller_folder(&shared.home);
@@ -80,7 +86,12 @@ pub(super) async fn backup(State(shared): Api, body: Bytes) -> Response {
             "a backup in the node's home could take the place of one of its files; name a file elsewhere";
         return failure(StatusCode::BAD_REQUEST, why);
     }
-    stored(shared.controller.backup(path).await)
+    let result = shared.controller.backup(path.clone()).await;
+    if matches!(result, Ok(Ok(()))) {
+        let (by, path) = (caller.origin().by, path.display());
+        tracing::info!(by, %path, "a backup of the controller's database was written");
+    }
+    stored(result)
 }
 
 /// Whether writing to `path` could touch something in `folder`, by whatever links. What cannot be looked at is left to whoever
