@@ -202,6 +202,7 @@ const LINES: &[&str] = &[
     "-h",
     "-?",
     "-x",
+    "-v",
     "-jj",
     "-qq",
     "-p0 info",
