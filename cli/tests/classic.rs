@@ -276,8 +276,14 @@ fn neither_port_nor_token() {
 #[test]
 fn version_help_and_unknown_words() {
     let home = Home::stopped();
-    home.old("-v").prints("0.1.0\n");
-    home.old("--version").prints("0.1.0\n");
+    for line in ["-v", "--version"] {
+        let ran = home.old(line);
+        assert_eq!(
+            (ran.code, ran.out.as_str(), ran.err.as_str()),
+            (0, "1.14.1\n", "ztnode 0.1.0\n"),
+            "{line}"
+        );
+    }
     home.old("network -v").prints("0.1.0\n");
     for (line, code) in
         [("-h", 0), ("-?", 0), ("--help", 0), ("-x", 0), ("-jj", 1), ("-p0", 1), ("-p70000", 1), ("-D", 1)]

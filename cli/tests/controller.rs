@@ -260,6 +260,15 @@ fn members() {
 }
 
 #[test]
+fn who_asks_anywhere() {
+    home().run("member list").prints(&format!(
+        "NETWORK           CALLED    ADDRESS     NAME  PROTOCOL\n\
+         37f2b7c94f000001  demo.lab  5aca06ff8e  -     -\n\
+         \nAuthorize one: ztnode-cli member authorize {ID} 5aca06ff8e\n"
+    ));
+}
+
+#[test]
 fn who_was_put_out_is_not_proposed_to_be_let_in() {
     let home = home();
     let member = |address: &str, more: &str| format!(r#"{{"address":"{address}","authorized":false{more}}}"#);
@@ -268,6 +277,7 @@ fn who_was_put_out_is_not_proposed_to_be_let_in() {
     let list = [member("1122334455", out), member("2233445566", typo)].join(",");
     let path = format!("GET /unstable/controller/network/{ID}/member");
     home.service.answer(&path, 200, format!(r#"{{"data":[{list}]}}"#));
+    home.run("member list").prints("No node asks to be let into a network here.\n");
     home.run("member list demo.lab").prints(
         "ADDRESS     NAME  STATE         IPS  BRIDGE  PROTOCOL\n\
          1122334455  -     deauthorized  -    -       1.14.1\n\

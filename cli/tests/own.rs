@@ -200,6 +200,12 @@ fn a_token_is_enough_to_join() {
 }
 
 #[test]
+fn the_version_is_ours() {
+    home().run("-v").prints(&format!("{}\n", cli::VERSION));
+    home().run("network --version").prints(&format!("{}\n", cli::VERSION));
+}
+
+#[test]
 fn help_on_everything_and_on_one_thing() {
     let home = home();
     for (line, says) in [

@@ -93,6 +93,26 @@ fn what_is_left_out_comes_from_the_ends() {
 }
 
 #[test]
+fn what_one_types_first() {
+    for (short, long) in [
+        ("ping 10.0.1.1 > 10.0.3.1", "icmp 10.0.1.1 > 10.0.3.1"),
+        ("10.0.1.1 > 10.0.3.1", "icmp 10.0.1.1 > 10.0.3.1"),
+        ("ping fd00::1 > fd00::3", "icmp6 fd00::1 > fd00::3"),
+        ("10.0.1.1 > 10.0.3.1:22 syn", "tcp 10.0.1.1 > 10.0.3.1:22 syn"),
+        ("aws > gcp:22", "tcp aws > gcp:22"),
+        ("aws > gcp", "icmp aws > gcp"),
+        ("[fd00::1]:5 > [fd00::3]:22", "tcp [fd00::1]:5 > [fd00::3]:22"),
+    ] {
+        let read = |text: &str| {
+            let read = parse(text).unwrap();
+            (read.what, read.source.who, read.source.port, read.dest.who, read.dest.port)
+        };
+        assert_eq!(read(short), read(long), "{short}");
+    }
+    assert!(parse("quic 1 > 2").is_err());
+}
+
+#[test]
 fn what_is_wrong_is_underlined() {
     for (text, at, message) in [
         ("", "", "the packet is missing"),

@@ -10,11 +10,11 @@ use crate::validate;
 /// `member …`.
 #[derive(Subcommand, Debug)]
 pub enum MemberCommand {
-    /// List the members of a network, and who asks to become one
-    #[command(after_help = "Example:\n  ztnode-cli member list demo.lab")]
+    /// List the members of a network and who asks to become one; without a network, who asks anywhere
+    #[command(after_help = "Examples:\n  ztnode-cli member list demo.lab\n  ztnode-cli member list")]
     List {
-        /// ID or name
-        network: String,
+        /// ID or name [default: all networks, only the nodes that ask]
+        network: Option<String>,
     },
     /// Show one member, its tags and capabilities by name
     #[command(after_help = "Example:\n  ztnode-cli member show demo.lab aws")]

@@ -9,7 +9,7 @@ use protocol::inet::Prefix;
 use serde_json::{Map, Value, json};
 
 use super::Session;
-use super::controller::{all_members, member_address, network_id, print, request};
+use super::controller::{all_members, all_networks, member_address, network_id, print, request};
 use crate::args::member::{MemberCommand, MemberSettings, Which};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
@@ -25,7 +25,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Exit code 2 for input that cannot be right, 1 for what the service says no to.
 pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcome {
     match command {
-        MemberCommand::List { network } => {
+        MemberCommand::List { network: None } => asking(session, io),
+        MemberCommand::List { network: Some(network) } => {
             let id = network_id(session, &network)?;
             let members = all_members(session, &id)?;
             if session.common.json {
@@ -96,6 +97,21 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
             Ok(write!(io.out, "{}", text::controller::revocation(&record["revocation"]))?)
         }
     }
+}
+
+/// Who asks to be let into any of the networks here.
+fn asking(session: &Session, io: &mut Io<'_>) -> Outcome {
+    let mut found = Vec::new();
+    for network in all_networks(session)? {
+        let members = all_members(session, &text::json::text(&network, "id"))?;
+        found.extend(
+            members.into_iter().filter(text::controller::asks).map(|member| (network.clone(), member)),
+        );
+    }
+    if session.common.json {
+        return print(&found.into_iter().map(|(_, member)| member).collect(), io);
+    }
+    Ok(write!(io.out, "{}", text::controller::asking(&found))?)
 }
 
 /// Waits a little while members acknowledge the revocation that a changed record tells of, and puts into the record what came

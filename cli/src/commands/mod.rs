@@ -65,6 +65,12 @@ pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
     let waits = matches!(first, "join" | "wait");
     let (arguments, limit) = if waits { take(first, &arguments).map_err(usage)? } else { (arguments, None) };
     match switches::parse(&arguments, reference) {
+        Wanted::Version if reference => {
+            // Scripts mean to know whether we are recent enough: the version that is spoken. Ours is a line of its own.
+            let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
+            writeln!(io.out, "{major}.{minor}.{revision}")?;
+            Ok(writeln!(io.err, "ztnode {}", crate::VERSION)?)
+        }
         Wanted::Version => Ok(writeln!(io.out, "{}", crate::VERSION)?),
         Wanted::Help(words) => help(program, &words.0, io),
         Wanted::Wrong { complaint, words, .. } if !reference => {

@@ -155,6 +155,34 @@ pub fn members(network: &Value, members: &[Value]) -> String {
     text
 }
 
+/// Whether a member's record is one of a node that asks to be let in, and of which nobody has decided.
+pub fn asks(member: &Value) -> bool {
+    Standing::of(member) == Standing::Asking
+}
+
+/// The nodes that ask, each with its network's record.
+pub fn asking(found: &[(Value, Value)]) -> String {
+    let Some((network, member)) = found.first() else {
+        return "No node asks to be let into a network here.\n".to_owned();
+    };
+    let row = |(network, member): &(Value, Value)| {
+        let name = |record: &Value| {
+            dash(json::scalar(&record["name"]).map(|name| printable(&name)).unwrap_or_default())
+        };
+        [id(network), name(network), json::text(member, "address"), name(member), version(member)]
+    };
+    let rows: Vec<[String; 5]> = found.iter().map(row).collect();
+    let mut text = table::layout(["NETWORK", "CALLED", "ADDRESS", "NAME", "PROTOCOL"], &rows);
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        text,
+        "\nAuthorize one: ztnode-cli member authorize {} {}",
+        id(network),
+        json::text(member, "address")
+    );
+    text
+}
+
 /// The addresses that a member has in this network without anybody giving them.
 fn derived(network: &Value, member: &Value) -> Vec<String> {
     let parsed =

@@ -8,7 +8,7 @@ use super::{
     names,
 };
 
-const KINDS: &str = "begin with tcp, udp, sctp, udplite, icmp, icmp6, ip PROTOCOL, arp or ether TYPE, \
+const KINDS: &str = "begin with tcp, udp, sctp, udplite, icmp, icmp6, ping, ip PROTOCOL, arp or ether TYPE, \
      such as: tcp 10.0.1.1:5000 > 10.0.3.1:80 syn";
 const ENDS: &str =
     "write FROM > TO with a blank on either side of the sign, such as 10.0.1.1:5000 > 10.0.3.1:80";
@@ -55,6 +55,12 @@ pub(crate) fn mac(text: &str) -> Option<[u8; 6]> {
         *byte = u8::from_str_radix(part, 16).ok()?;
     }
     parts.next().is_none().then_some(mac)
+}
+
+/// Whether this end of a packet has a port, or is one.
+fn has_port(end: &str) -> bool {
+    end.parse::<IpAddr>().is_err()
+        && end.rsplit_once(':').map_or(end, |(_, port)| port).parse::<u16>().is_ok()
 }
 
 fn words(text: &str) -> Vec<Word<'_>> {
@@ -106,6 +112,21 @@ impl<'a> Reader<'a> {
         read(word).ok_or_else(|| DescribeError::new(at, format!("{word} is no {what}"), hint))
     }
 
+    /// The word behind the sign between the ends.
+    fn dest(&self) -> Option<&'a str> {
+        let sign = self.words.iter().position(|(word, _)| *word == ">")?;
+        self.words.get(sign + 1).map(|(word, _)| *word)
+    }
+
+    /// An echo request of the family of the ends.
+    fn ping(&self) -> What {
+        if self.dest().is_some_and(|dest| dest.parse::<Ipv6Addr>().is_ok()) {
+            What::Icmp6 { message: None, target: None }
+        } else {
+            What::Icmp { message: None }
+        }
+    }
+
     fn description(&mut self) -> Result<Description, DescribeError> {
         let (kind, at) = self.wanted("the packet is missing", KINDS)?;
         let mut out = Description {
@@ -124,6 +145,7 @@ impl<'a> Reader<'a> {
             "sctp" => What::Ports(SCTP),
             "udplite" => What::Ports(UDPLITE),
             "icmp" => What::Icmp { message: None },
+            "ping" => self.ping(),
             "icmp6" => What::Icmp6 { message: None, target: None },
             "ip" => self.protocol()?,
             "arp" => return self.arp(out),
@@ -132,6 +154,11 @@ impl<'a> Reader<'a> {
                 "write a number such as 0x88b5, or a name such as wol",
                 names::ethertype,
             )?),
+            // What one types first: FROM > TO:PORT is TCP, FROM > TO a ping.
+            _ if self.peek() == Some(">") => {
+                self.next -= 1;
+                if self.dest().is_some_and(has_port) { What::Tcp { flags: 0 } } else { self.ping() }
+            }
             _ => return Err(DescribeError::new(at, format!("{kind} is no kind of packet"), KINDS)),
         };
         self.ends(&mut out)?;

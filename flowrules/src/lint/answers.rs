@@ -23,10 +23,9 @@ pub(super) fn check(program: &Program, report: &mut Report<'_>) {
         let mut protocol = None;
         for (rule, place) in section.rules.iter().zip(&section.places) {
             match &rule.kind {
-                Kind::DestPort(first, last) if !rule.not && first == last => wanted.push(*first),
-                // Of a range a port at its beginning stands for all.
+                // Of a range the port at its beginning stands for all.
                 Kind::DestPort(first, last) if !rule.not && (*first, *last) != (0, u16::MAX) => {
-                    wanted.push(*first)
+                    wanted.push(*first);
                 }
                 Kind::IpProtocol(number) if !rule.not => protocol = Some(*number),
                 Kind::Accept => {

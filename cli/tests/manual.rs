@@ -1,0 +1,118 @@
+//! The commands that the manual shows are commands: each is run against a service that does not answer, which it must get as far
+//! as finding out.
+
+#![allow(clippy::unwrap_used)] // A surprise is a failed test.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use common::{Home, program};
+
+/// What stands for something in the pages.
+const PLACEHOLDERS: [(&str, &str); 7] = [
+    ("ztt_37f2b7c94f000001_5f0c2a19_…", "ztt_37f2b7c94f000001_5f0c2a19_00"),
+    ("ztt_37f2b7c94f000001_…", "ztt_37f2b7c94f000001_5f0c2a19_00"),
+    ("ztt_…", "ztt_37f2b7c94f000001_5f0c2a19_00"),
+    ("TOKEN", "ztt_37f2b7c94f000001_5f0c2a19_00"),
+    ("NETWORK", "37f2b7c94f000001"),
+    ("ADDRESS", "5aca06ff8e"),
+    ("COMMAND", "join"),
+];
+
+fn pages() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut pages: Vec<PathBuf> =
+        docs.filter(|path| path.extension().is_some_and(|extension| extension == "md")).collect();
+    pages.push(root.join("README.md"));
+    pages
+}
+
+/// The commands in a text's blocks of shell, one line each. Comments and what is done with the output are left out.
+fn commands(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut inside = false;
+    let mut line = String::new();
+    for part in text.lines() {
+        if part.trim_start().starts_with("```") {
+            inside = !inside && part.trim_start() == "```sh";
+            continue;
+        }
+        if !inside {
+            continue;
+        }
+        line.push_str(part.trim());
+        if line.ends_with('\\') {
+            line.pop();
+            continue;
+        }
+        let whole = std::mem::take(&mut line);
+        let command = whole.strip_prefix("sudo ").unwrap_or(&whole);
+        if command.starts_with("ztnode-cli ") {
+            found.push(first_command(command));
+        }
+    }
+    found
+}
+
+/// Up to a comment, a pipe or a redirection outside of quotes.
+fn first_command(line: &str) -> String {
+    let mut quote = None;
+    let mut before = ' ';
+    let mut end = line.len();
+    for (place, c) in line.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (None, '\'' | '"') => quote = Some(c),
+            (None, '|' | '<' | '>' | ';' | '&') => end = place,
+            (None, '#') if before == ' ' => end = place,
+            _ => {}
+        }
+        if end < line.len() {
+            break;
+        }
+        before = c;
+    }
+    line[..end].trim().to_owned()
+}
+
+#[test]
+fn the_manual_shows_commands_that_there_are() {
+    let (mut count, mut wrong) = (0, Vec::new());
+    for page in pages() {
+        let home = Home::stopped();
+        std::os::unix::fs::symlink(program(), home.path().join("ztnode-cli")).unwrap();
+        let path = format!("{}:{}", home.path().display(), std::env::var("PATH").unwrap());
+        for shown in commands(&std::fs::read_to_string(&page).unwrap()) {
+            let mut command = shown.clone();
+            for (placeholder, value) in PLACEHOLDERS {
+                command = command.replace(placeholder, value);
+            }
+            // These look at homes, planets and identities that are not here; they are tested where those are made.
+            if [" migrate ", " root add ", " root remove "].iter().any(|other| command.contains(other)) {
+                continue;
+            }
+            if command.contains("--wait") || command.contains(" wait ") {
+                command.push_str(" --timeout 0");
+            }
+            let output = Command::new("sh")
+                .args(["-c", &command])
+                .current_dir(home.path())
+                .env("PATH", &path)
+                .env("ZEROTIER_HOME", home.path())
+                .env("HOME", "/nonexistent")
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            count += 1;
+            if !matches!(output.status.code(), Some(0 | 1 | 3)) {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                wrong.push(format!("{}: {shown}\n  {said}", page.file_name().unwrap().to_string_lossy()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(count > 60, "only {count} commands were found");
+}
