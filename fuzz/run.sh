@@ -17,6 +17,6 @@ RUSTC_BOOTSTRAP=1 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-s
 for name in "$@"; do
   echo "== $name"
   mkdir -p "$target/found/$name" "artifacts/$name"
-  "$target/$triple/release/$name" -max_total_time="$seconds" -timeout=10 -print_final_stats=0 -verbosity=0 \
+  "$target/$triple/release/$name" -max_total_time="$seconds" -timeout=60 -print_final_stats=0 -verbosity=0 \
     -artifact_prefix="artifacts/$name/" "$target/found/$name" "corpus/$name"
 done

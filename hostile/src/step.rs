@@ -16,7 +16,7 @@ use crate::ledger::{TOLD, allowance};
 use crate::scene::{Role, START, Scene};
 
 /// A play in which more time has passed, in ms, is played to its end at once: it tests no more, and takes ever longer.
-const LONGEST: i64 = 3_600_000;
+const LONGEST: i64 = 1_800_000;
 /// Most copies of one packet.
 const MAX_BURST: usize = 20;
 
