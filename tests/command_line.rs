@@ -112,7 +112,7 @@ fn members(cluster: &mut Cluster) -> Result<()> {
     ensure!(said.code == Some(2) && said.stderr.contains("is in no route of the network"), "{said:?}");
     ensure!(line(&list()?, &member.address).contains(" deauthorized "), "it was authorized all the same");
     let said = at(&["member", "set", &network, &member.address, "--name", "typo"])?;
-    ensure!(said.ok() && said.stderr.contains("is called typo, too"), "{said:?}");
+    ensure!(said.ok() && said.stderr.contains("has the name \"typo\" too"), "{said:?}");
 
     let made = at(&["network", "create", "subnet.lab", "--subnet", "10.77.0.0/24", "-j"])?;
     let made: Value = serde_json::from_str(&made.stdout()?)?;
@@ -120,8 +120,8 @@ fn members(cluster: &mut Cluster) -> Result<()> {
     let pool = json!([{"ipRangeStart": "10.77.0.1", "ipRangeEnd": "10.77.0.254"}]);
     ensure!(made["ipAssignmentPools"] == pool, "{made}");
     let said = at(&["network", "create", "subnet.lab"])?;
-    ensure!(said.ok() && said.stderr.contains("is called subnet.lab, too"), "{said:?}");
-    ensure!(said.stderr.contains("will have no addresses"), "{said:?}");
+    ensure!(said.ok() && said.stderr.contains("has the name \"subnet.lab\" too"), "{said:?}");
+    ensure!(said.stderr.contains("its members get no addresses"), "{said:?}");
     ensure!(at(&["network", "set", &network, "--dns", "domain=lab.example,server=10.0.0.1"])?.ok());
     ensure!(at(&["network", "set", &network, "--no-dns"])?.ok());
     let shown = at(&["network", "show", &network])?.stdout()?;

@@ -233,7 +233,7 @@ uninstall_it() {
             esac
         done
         rm -f "$records/files"
-        rmdir "$records" 2>/dev/null || true
+        rmdir "$records/zerotier-names" "$records" 2>/dev/null || true
         tidy "$(dirname "${records#"$root"}")"
         if running_systemd; then systemctl daemon-reload; fi
         say "removed"

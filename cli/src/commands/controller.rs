@@ -115,7 +115,8 @@ fn import(session: &Session, io: &mut Io<'_>) -> Outcome {
     for file in text::json::items(&report, "skipped").iter().filter_map(Value::as_str) {
         writeln!(io.err, "{}: {} is no record and was left out", session.program, text::printable(file))?;
     }
-    Ok(writeln!(io.out, "controller took over {networks} networks and {members} members")?)
+    let (networks, members) = (text::count(networks, "network"), text::count(members, "member"));
+    Ok(writeln!(io.out, "controller took over {networks} and {members}")?)
 }
 
 fn status(session: &Session, io: &mut Io<'_>) -> Outcome {
@@ -169,6 +170,17 @@ fn accepted(session: &Session, path: &str, reply: &Reply) -> Result<Value, Failu
             Err(Failure::error(format!("{program}: the controller answered {status} to {path}: {reason}")))
         }
     }
+}
+
+/// What the controller took as it was asked for, but takes for a mistake.
+///
+/// # Errors
+/// The line cannot be written.
+pub(super) fn warn(answer: &Value, io: &mut Io<'_>) -> Outcome {
+    for warning in text::json::items(answer, "warnings").iter().filter_map(Value::as_str) {
+        writeln!(io.err, "warning: {}", text::printable(warning))?;
+    }
+    Ok(())
 }
 
 /// What is not there, and where it may be: networks belong to the controller whose address their ID begins with.

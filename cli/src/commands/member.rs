@@ -9,7 +9,7 @@ use protocol::inet::Prefix;
 use serde_json::{Map, Value, json};
 
 use super::Session;
-use super::controller::{all_members, all_networks, member_address, network_id, print, request};
+use super::controller::{all_members, all_networks, member_address, network_id, print, request, warn};
 use crate::args::member::{MemberCommand, MemberSettings, Which};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
@@ -144,22 +144,9 @@ fn change(
     done: &str,
     io: &mut Io<'_>,
 ) -> Outcome {
-    let (network, path) = locate(session, which)?;
-    if let Some(name) = body.get("name").filter(|name| *name != "") {
-        let members = all_members(session, &network)?;
-        let other = members
-            .iter()
-            .find(|member| member["name"] == *name && !path.ends_with(&text::json::text(member, "address")));
-        if let Some(other) = other {
-            writeln!(
-                io.err,
-                "warning: member {} is called {}, too; commands by that name will be refused: use the 10-digit addresses",
-                text::json::text(other, "address"),
-                text::printable(name.as_str().unwrap_or_default())
-            )?;
-        }
-    }
+    let (_, path) = locate(session, which)?;
     let record = request(session, Method::POST, &path, Some(&Value::Object(body.clone())))?;
+    warn(&record, io)?;
     if session.common.json {
         return print(&record, io);
     }

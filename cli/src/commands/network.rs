@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 
 use hyper::Method;
-use protocol::inet::Prefix;
 use serde_json::{Map, Value, json};
 
 use super::Session;
-use super::controller::{all_networks, network_id, print, request};
+use super::controller::{all_networks, network_id, print, request, warn};
 use crate::args::network::{NetworkCommand, NetworkSettings};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
@@ -54,10 +53,8 @@ pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outco
                     session.program
                 )));
             }
-            if let Some(name) = &settings.name {
-                warn_of_same_name(&all_networks(session)?, &id, name, io)?;
-            }
             let record = request(session, Method::POST, &path(&id), Some(&Value::Object(body)))?;
+            warn(&record, io)?;
             show(session, &record, io)
         }
         NetworkCommand::Delete { network, sure } => {
@@ -84,16 +81,6 @@ pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outco
 
 fn create(session: &Session, id: Option<String>, settings: &NetworkSettings, io: &mut Io<'_>) -> Outcome {
     let body = body(settings, &Value::Null, io)?;
-    if let Some(name) = &settings.name {
-        warn_of_same_name(&all_networks(session)?, id.as_deref().unwrap_or_default(), name, io)?;
-    }
-    if ["routes", "ipAssignmentPools", "v6AssignMode"].iter().all(|field| !body.contains_key(*field)) {
-        writeln!(
-            io.err,
-            "warning: its members will have no addresses; give it some with --subnet 10.20.0.0/16, or --rfc4193 for \
-             IPv6 without a pool"
-        )?;
-    }
     let body = Value::Object(body);
     let path = match id {
         None => "/controller/network".to_owned(),
@@ -117,6 +104,7 @@ fn create(session: &Session, id: Option<String>, settings: &NetworkSettings, io:
         }
     };
     let record = request(session, Method::POST, &path, Some(&body))?;
+    warn(&record, io)?;
     if session.common.json {
         return print(&record, io);
     }
@@ -182,7 +170,6 @@ fn body(settings: &NetworkSettings, current: &Value, io: &mut Io<'_>) -> Result<
         });
         put("v6AssignMode", Some(Value::Object(Map::from_iter(mode))));
     }
-    warn_of_unrouted_pools(&body, current, io)?;
     if settings.dns.is_some() {
         writeln!(
             io.err,
@@ -190,42 +177,4 @@ fn body(settings: &NetworkSettings, current: &Value, io: &mut Io<'_>) -> Result<
         )?;
     }
     Ok(body)
-}
-
-/// Commands by name fail when two networks have it.
-fn warn_of_same_name(networks: &[Value], own: &str, name: &str, io: &mut Io<'_>) -> Outcome {
-    let other = networks.iter().find(|network| network["name"] == *name && network["id"] != *own);
-    if let (Some(other), false) = (other, name.is_empty()) {
-        let other = text::json::text(other, "id");
-        let name = text::printable(name);
-        writeln!(
-            io.err,
-            "warning: network {other} is called {name}, too; commands by that name will be refused: use the 16-digit IDs, \
-             or rename one with `ztnode-cli network set ID --name NAME`"
-        )?;
-    }
-    Ok(())
-}
-
-/// An address outside every route is never assigned, which would be a riddle later.
-fn warn_of_unrouted_pools(body: &Map<String, Value>, current: &Value, io: &mut Io<'_>) -> Outcome {
-    let field = |name: &str| body.get(name).unwrap_or(&current[name]).as_array().cloned().unwrap_or_default();
-    if !body.contains_key("ipAssignmentPools") && !body.contains_key("routes") {
-        return Ok(());
-    }
-    let routes: Vec<Prefix> =
-        field("routes").iter().filter_map(|route| route["target"].as_str()?.parse().ok()).collect();
-    for pool in field("ipAssignmentPools") {
-        let [first, last] =
-            ["ipRangeStart", "ipRangeEnd"].map(|end| pool[end].as_str().unwrap_or_default().to_owned());
-        let (Ok(from), Ok(to)) = (first.parse(), last.parse()) else { continue };
-        if !routes.iter().any(|route| route.contains(from) && route.contains(to)) {
-            writeln!(
-                io.err,
-                "warning: pool {first}-{last} lies in no route, so nothing is assigned from it; add \
-                 --route PREFIX that contains it"
-            )?;
-        }
-    }
-    Ok(())
 }

@@ -147,7 +147,7 @@ mod tests {
     fn the_help_is_read_as_it_is_written() {
         let commands = classic(&cli::text::help::text(PROGRAM, ""));
         let find = |name: &str| commands.iter().find(|command| command.name == name).unwrap();
-        assert_eq!(find("join").arguments.split(' ').next(), Some("NETWORK"));
+        assert_eq!(find("join").arguments.split(' ').next(), Some("NETWORK|TOKEN"));
         assert_eq!(find("bond").about, "several links to one peer");
         assert!(commands.iter().all(|command| !command.about.is_empty()), "{commands:?}");
         assert!(commands.len() >= 14, "{commands:?}");
