@@ -94,7 +94,17 @@ fn the_fault_comes_first_and_short_with_exit_code_2() {
 #[test]
 fn arguments_are_looked_at_before_the_service() {
     let empty = tempfile::tempdir().unwrap();
-    for line in ["join", "join 37f2", "leave", "info x", "set N", "orbit 1 2", "network create --pool x"] {
+    for line in [
+        "join",
+        "join 37f2",
+        "leave",
+        "info x",
+        "set N",
+        "set N x",
+        "set N allowDNS=2",
+        "orbit 1 2",
+        "network create --pool x",
+    ] {
         let words: Vec<_> = line.split_whitespace().collect();
         assert_eq!(run(&program(), &words, empty.path(), Some(empty.path())).code, 2, "{line}");
     }
