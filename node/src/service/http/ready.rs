@@ -13,6 +13,8 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::{failure, hex, json, nothing, ok, stopped};
 use super::auth::parameter;
 use crate::core::info::{NetworkInfo, NetworkStatus};
+use crate::os::netlink::Netlink;
+use crate::service::managed::{Cause, Refused};
 use crate::service::shared::{NetworkView, Shared};
 use crate::service::waits::MAX_WAITERS;
 
@@ -51,7 +53,7 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
             Err(error) => return stopped(error),
         };
         let view = shared.state().networks.get(&network).cloned().unwrap_or_default();
-        let lacks = lacks(&info, &view, online);
+        let lacks = lacks(&info, &view, online, shared.state().netlink.as_ref());
         let told = lacks.is_some() && seen.as_deref().is_none_or(|seen| Some(seen) == lacks);
         if told
             && let Some(waiter) = &mut waiter
@@ -64,7 +66,12 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
 }
 
 /// What a network lacks to be used, as one word; `None` when it can be.
-fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool) -> Option<&'static str> {
+fn lacks(
+    info: &NetworkInfo,
+    view: &NetworkView,
+    online: bool,
+    netlink: Option<&Netlink>,
+) -> Option<&'static str> {
     match info.status {
         NetworkStatus::RequestingConfiguration if online => Some("controller"),
         NetworkStatus::RequestingConfiguration => Some("online"),
@@ -80,18 +87,25 @@ fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool) -> Option<&'stati
             (Some(applied), Some(config))
                 if applied.config.addresses == config.addresses && applied.config.routes == config.routes =>
             {
-                // A refused route leaves a usable network, a refused address does not.
-                applied.refused.iter().any(|r| r.address).then_some("addresses")
+                let blocked = applied.refused.iter().any(Refused::blocks);
+                let nothing = applied.in_place.addresses.is_empty()
+                    && applied.refused.iter().any(|r| r.address && r.cause == Cause::Unavailable);
+                // Somebody may have taken something away, and the daemon not noticed yet.
+                let gone =
+                    || netlink.is_some_and(|n| n.look(|picture| applied.in_place.missing(picture)).is_some());
+                (view.problem.is_some() || blocked || nothing || gone()).then_some("addresses")
             }
             _ => Some("addresses"),
         },
     }
 }
 
-/// Why a managed address is not there, for people.
-fn refused_address(view: &NetworkView) -> Option<String> {
-    let refused = view.applied.iter().flat_map(|a| &a.refused).find(|r| r.address)?;
-    Some(format!("the managed address {} is not used: {}", refused.target, refused.reason))
+/// Why a managed address or route is not there, for people: first what keeps the network from being used.
+fn refused(view: &NetworkView) -> Option<String> {
+    let all = || view.applied.iter().flat_map(|a| &a.refused);
+    let refused = all().find(|r| r.blocks()).or_else(|| all().find(|r| r.address))?;
+    let what = if refused.address { "address" } else { "route" };
+    Some(format!("the managed {what} {} is not used: {}", refused.target, refused.reason))
 }
 
 fn render(
@@ -102,7 +116,7 @@ fn render(
     online: bool,
     own: Address,
 ) -> Value {
-    let applied = view.applied.iter().flat_map(|applied| &applied.addresses);
+    let applied = view.applied.iter().flat_map(|applied| &applied.in_place.addresses);
     let ports = shared.state().ports.iter().filter(|port| **port != 0).copied().collect::<Vec<_>>();
     json!({
         "network": info.network.to_string(),
@@ -111,7 +125,7 @@ fn render(
         "controller": info.network.controller().to_string(),
         "ready": lacks.is_none(),
         "waitingFor": lacks,
-        "problem": view.problem.clone().or_else(|| refused_address(view)),
+        "problem": view.problem.clone().or_else(|| refused(view)),
         "status": info.status.name(),
         "online": online,
         "collision": shared.state().collision.seen(),
