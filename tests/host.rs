@@ -42,9 +42,18 @@ fn wait_now(node: &Daemon, network: &str) -> Result<(i32, Value)> {
 
 /// Waits until `wait` ends with this code at once.
 fn wait_code(node: &Daemon, network: &str, code: i32) -> Result<Value> {
-    tool::wait_for(&format!("`wait` to end with {code}"), LIMIT, STEP, || {
+    wait_why(node, network, code, &[])
+}
+
+/// The same, with all these words in the remedy.
+fn wait_why(node: &Daemon, network: &str, code: i32, why: &[&str]) -> Result<Value> {
+    tool::wait_for(&format!("`wait` to end with {code} and {why:?}"), LIMIT, STEP, || {
         let (found, said) = wait_now(node, network)?;
-        if found == code { Ok(Some(said)) } else { bail!("it ends with {found}: {said}") }
+        let remedy = said["remedy"].as_str().unwrap_or_default();
+        if found == code && why.iter().all(|word| remedy.contains(word)) {
+            return Ok(Some(said));
+        }
+        bail!("it ends with {found}: {said}")
     })
 }
 
@@ -129,8 +138,7 @@ fn other_vpn(cluster: &mut Cluster) -> Result<()> {
     ip(a, "link add lan0 type veth peer name lan1")?;
     ip(a, "link set lan0 up")?;
     ip(a, "addr add 10.0.0.77/8 dev lan0")?;
-    let said = wait_code(a, &network, 9)?;
-    ensure!(said["remedy"].as_str().is_some_and(|why| why.contains("lan0 is connected to")), "{said}");
+    wait_why(a, &network, 9, &["lan0 is connected to"])?;
     ip(a, "link del lan0")?;
     wait_code(a, &network, 0)?;
     ip(a, "link del wgx")?;
@@ -191,12 +199,7 @@ fn kept(cluster: &mut Cluster) -> Result<()> {
         }
     }
     ensure!((3..=7).contains(&removed), "it came back {removed} times");
-    let said = wait_code(a, &network, 9)?;
-    let remedy = said["remedy"].as_str().unwrap_or_default();
-    ensure!(
-        remedy.contains("10.78.0.0/16 is removed again and again") && remedy.contains("allowManaged=0"),
-        "{said}"
-    );
+    wait_why(a, &network, 9, &["10.78.0.0/16 is removed again and again", "allowManaged=0"])?;
     let logged = a.log_tail(1000);
     ensure!(logged.matches("is removed again and again").count() == 1, "{logged}");
     // The user has the last word.
@@ -297,23 +300,17 @@ fn conflicts(cluster: &mut Cluster) -> Result<()> {
     // One subnet twice.
     let second = another(cluster, &subnet("10.0.0.0/16", None))?;
     admit(cluster, &second, a, &["10.0.200.144"])?;
-    let said = wait_code(a, &second, 9)?;
-    let why = format!("which this node's network {first}");
-    ensure!(said["remedy"].as_str().is_some_and(|text| text.contains(&why)), "{said}");
+    wait_why(a, &second, 9, &[&format!("which this node's network {first}")])?;
     let shown = a.network(&second)?.context("joined")?;
     ensure!(texts(&shown["refused"], "target").contains(&"10.0.200.144/16".to_owned()), "{shown}");
-    ensure!(wait_now(a, &first)?.0 == 0, "the first one is not ready");
+    wait_code(a, &first, 0)?;
     ensure!(a.network(&first)?.context("joined")?["refused"] == json!([]));
     ensure!(ip(a, "-4 route show 10.0.0.0/16")?.lines().count() == 1, "two routes to one subnet");
 
     // One route twice.
     let third = another(cluster, &subnet("10.20.0.0/16", Some(("10.77.0.0/16", "10.20.0.9"))))?;
     admit(cluster, &third, a, &["10.20.0.1"])?;
-    let said = wait_code(a, &third, 9)?;
-    ensure!(
-        said["remedy"].as_str().is_some_and(|text| text.contains("has a route to 10.77.0.0/16 already")),
-        "{said}"
-    );
+    wait_why(a, &third, 9, &["has a route to 10.77.0.0/16 already"])?;
     let info = a.status()?;
     let refused: Vec<&Value> = info["refused"].as_array().into_iter().flatten().collect();
     ensure!(
@@ -331,20 +328,13 @@ fn conflicts(cluster: &mut Cluster) -> Result<()> {
     // An administrator's route to the same place comes first, whatever it leads through.
     for by in ["via 80.0.2.1", "dev eth0"] {
         ip(a, &format!("route add 10.77.0.0/16 {by}"))?;
-        let said = wait_code(a, &third, 9)?;
-        ensure!(
-            said["remedy"]
-                .as_str()
-                .is_some_and(|text| text.contains("10.77.0.0/16") && text.contains("eth0")),
-            "{said}"
-        );
+        wait_why(a, &third, 9, &["10.77.0.0/16", "eth0"])?;
         ip(a, &format!("route del 10.77.0.0/16 {by}"))?;
         wait_code(a, &third, 0)?;
     }
     // One to the network's own subnet, as well.
     ip(a, "route prepend 10.20.0.0/16 via 80.0.2.1")?;
-    let said = wait_code(a, &third, 9)?;
-    ensure!(said["remedy"].as_str().is_some_and(|text| text.contains("10.20.0.0/16 via 80.0.2.1")), "{said}");
+    wait_why(a, &third, 9, &["10.20.0.0/16 via 80.0.2.1"])?;
     ip(a, "route del 10.20.0.0/16 via 80.0.2.1")?;
     wait_code(a, &third, 0)?;
     Ok(())

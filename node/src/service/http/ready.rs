@@ -13,7 +13,6 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::{failure, hex, json, nothing, ok, stopped};
 use super::auth::parameter;
 use crate::core::info::{NetworkInfo, NetworkStatus};
-use crate::os::netlink::Netlink;
 use crate::service::managed::{Cause, Refused};
 use crate::service::shared::{NetworkView, Shared};
 use crate::service::waits::MAX_WAITERS;
@@ -53,7 +52,8 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
             Err(error) => return stopped(error),
         };
         let view = shared.state().networks.get(&network).cloned().unwrap_or_default();
-        let lacks = lacks(&info, &view, online, shared.state().netlink.as_ref());
+        let gone = gone(&shared, &view);
+        let lacks = lacks(&info, &view, online, gone.is_some());
         let told = lacks.is_some() && seen.as_deref().is_none_or(|seen| Some(seen) == lacks);
         if told
             && let Some(waiter) = &mut waiter
@@ -61,17 +61,12 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
         {
             continue;
         }
-        return ok(&render(&shared, &info, &view, lacks, online, own));
+        return ok(&render(&shared, &info, &view, lacks, gone, online, own));
     }
 }
 
 /// What a network lacks to be used, as one word; `None` when it can be.
-fn lacks(
-    info: &NetworkInfo,
-    view: &NetworkView,
-    online: bool,
-    netlink: Option<&Netlink>,
-) -> Option<&'static str> {
+fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool, gone: bool) -> Option<&'static str> {
     match info.status {
         NetworkStatus::RequestingConfiguration if online => Some("controller"),
         NetworkStatus::RequestingConfiguration => Some("online"),
@@ -90,14 +85,18 @@ fn lacks(
                 let blocked = applied.refused.iter().any(Refused::blocks);
                 let nothing = applied.in_place.addresses.is_empty()
                     && applied.refused.iter().any(|r| r.address && r.cause == Cause::Unavailable);
-                // Somebody may have taken something away, and the daemon not noticed yet.
-                let gone =
-                    || netlink.is_some_and(|n| n.look(|picture| applied.in_place.missing(picture)).is_some());
-                (view.problem.is_some() || blocked || nothing || gone()).then_some("addresses")
+                (view.problem.is_some() || blocked || nothing || gone).then_some("addresses")
             }
             _ => Some("addresses"),
         },
     }
+}
+
+/// What somebody has taken away that the daemon has not noticed yet.
+fn gone(shared: &Shared, view: &NetworkView) -> Option<String> {
+    let applied = view.applied.as_ref()?;
+    let netlink = shared.state().netlink.clone()?;
+    netlink.look(|picture| applied.in_place.missing(picture)).map(|what| format!("{what} is not there"))
 }
 
 /// Why a managed address or route is not there, for people: first what keeps the network from being used.
@@ -113,6 +112,7 @@ fn render(
     info: &NetworkInfo,
     view: &NetworkView,
     lacks: Option<&str>,
+    gone: Option<String>,
     online: bool,
     own: Address,
 ) -> Value {
@@ -125,7 +125,7 @@ fn render(
         "controller": info.network.controller().to_string(),
         "ready": lacks.is_none(),
         "waitingFor": lacks,
-        "problem": view.problem.clone().or_else(|| refused(view)),
+        "problem": view.problem.clone().or_else(|| refused(view)).or(gone),
         "status": info.status.name(),
         "online": online,
         "collision": shared.state().collision.seen(),
