@@ -176,6 +176,7 @@ mod tests {
             prefix: prefix.parse().unwrap(),
             temporary: false,
             tentative: false,
+            lesser: false,
             up: true,
             kind: String::new(),
         }
@@ -186,7 +187,7 @@ mod tests {
     }
 
     fn chosen(addresses: Vec<InterfaceAddress>, uplinks: &[u32]) -> Vec<String> {
-        let found = Surroundings { addresses, uplinks: uplinks.to_vec(), on_link: Vec::new() };
+        let found = Surroundings { addresses, uplinks: uplinks.to_vec(), ..Surroundings::default() };
         let choice = choose(&found, &Exclusions::default());
         choice.bindable.iter().map(|b| b.ip.to_string()).collect()
     }
