@@ -119,7 +119,7 @@ mod tests {
     fn properties() {
         let mut network = network();
         (network["allowManaged"], network["allowManagedWithin"]) = (true.into(), json!([]));
-        assert_eq!(property(&network, "allowManaged").as_deref(), Some("true"));
+        assert_eq!(property(&network, "allowManaged").as_deref(), Some("1"));
         network["allowManagedWithin"] = json!(["10.0.0.0/8", "fd00::/8"]);
         assert_eq!(property(&network, "allowManaged").as_deref(), Some("10.0.0.0/8,fd00::/8"));
         for (name, value) in [
