@@ -4,8 +4,10 @@
 
 pub mod batch;
 pub mod interfaces;
+pub mod links;
 pub mod multicast;
 pub mod netlink;
+pub mod packet_filter;
 pub mod priority;
 pub mod privileges;
 pub mod tap;

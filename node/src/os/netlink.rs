@@ -36,7 +36,7 @@ pub struct NetlinkError {
 }
 
 impl NetlinkError {
-    fn new(action: impl Into<String>, error: &rtnetlink::Error) -> Self {
+    pub(super) fn new(action: impl Into<String>, error: &rtnetlink::Error) -> Self {
         let (reason, code) = match error {
             rtnetlink::Error::NetlinkError(message) => {
                 let io = message.to_io();
@@ -70,6 +70,8 @@ pub struct InterfaceAddress {
     pub temporary: bool,
     /// Not usable yet or any more (duplicate address detection running or failed).
     pub tentative: bool,
+    /// Another one is better as a source: an IPv4 address after the first of its subnet, an IPv6 address that is deprecated.
+    pub lesser: bool,
     /// Whether the interface is up.
     pub up: bool,
     /// What the kernel calls the interface's kind (`bridge`, `veth`, `tun` …); empty for hardware.
@@ -83,6 +85,8 @@ pub struct Surroundings {
     pub addresses: Vec<InterfaceAddress>,
     /// Indices of the interfaces that carry a default route of the main table.
     pub uplinks: Vec<u32>,
+    /// Gateways and preferred sources of those routes.
+    pub default_ends: Vec<IpAddr>,
     /// Subnets reached without a gateway by routes of the main table, with the interface's index.
     pub on_link: Vec<(Prefix, u32)>,
 }
@@ -101,7 +105,7 @@ pub struct Route {
 /// A connection to the kernel; clones share it.
 #[derive(Clone, Debug)]
 pub struct Netlink {
-    handle: Handle,
+    pub(super) handle: Handle,
 }
 
 impl Netlink {
@@ -176,6 +180,11 @@ impl Netlink {
                 prefix: Prefix { ip, bits: message.header.prefix_len },
                 // The same bit means "secondary" for IPv4 and "temporary" for IPv6.
                 temporary: ip.is_ipv6() && flags.contains(AddressFlags::Secondary),
+                lesser: if ip.is_ipv4() {
+                    flags.contains(AddressFlags::Secondary)
+                } else {
+                    flags.contains(AddressFlags::Deprecated)
+                },
                 tentative: flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
                 up: *up,
                 kind: kind.clone(),
@@ -345,11 +354,17 @@ impl Surroundings {
         }
         let bits = message.header.destination_prefix_length;
         let (mut ip, mut interfaces, mut direct) = (None, Vec::new(), true);
+        let mut ends = Vec::new();
         for attribute in &message.attributes {
             match attribute {
                 RouteAttribute::Destination(address) => ip = as_ip(address),
                 RouteAttribute::Oif(index) => interfaces.push(*index),
-                RouteAttribute::Gateway(_) | RouteAttribute::Via(_) => direct = false,
+                RouteAttribute::Gateway(address) => {
+                    direct = false;
+                    ends.extend(as_ip(address));
+                }
+                RouteAttribute::Via(_) => direct = false,
+                RouteAttribute::PrefSource(address) => ends.extend(as_ip(address)),
                 RouteAttribute::MultiPath(hops) => {
                     direct = false;
                     interfaces.extend(hops.iter().map(|hop| hop.interface_index));
@@ -359,6 +374,7 @@ impl Surroundings {
         }
         if bits == 0 {
             self.uplinks.extend(interfaces);
+            self.default_ends.extend(ends);
         } else if let (true, Some(ip)) = (direct, ip) {
             self.on_link.extend(interfaces.into_iter().map(|index| (Prefix { ip, bits }, index)));
         }
@@ -369,7 +385,7 @@ fn all_routes() -> [RouteMessage; 2] {
     [RouteMessageBuilder::<Ipv4Addr>::new().build(), RouteMessageBuilder::<Ipv6Addr>::new().build()]
 }
 
-fn link_kind(attributes: &[LinkAttribute]) -> String {
+pub(super) fn link_kind(attributes: &[LinkAttribute]) -> String {
     let infos = attributes.iter().find_map(|a| match a {
         LinkAttribute::LinkInfo(infos) => Some(infos),
         _ => None,

@@ -58,6 +58,11 @@ impl Ports {
         self.ports.values().filter_map(|p| p.device.as_ref()).map(|(name, _)| name.clone()).collect()
     }
 
+    /// Indices of our devices.
+    pub(super) fn indices(&self) -> std::collections::BTreeSet<u32> {
+        self.ports.values().filter_map(|p| p.device.as_ref()).map(|(_, index)| *index).collect()
+    }
+
     /// Makes a network's port.
     pub(super) async fn up(&mut self, network: NetworkId) {
         self.ports.entry(network).or_default();

@@ -273,7 +273,7 @@ impl Daemon {
 
     /// Binds, and goes on with what earlier runs were about.
     async fn take_up(&mut self) -> Result<(), Stopped> {
-        self.binder.refresh(&self.shared, self.ports.devices()).await?;
+        self.binder.refresh(&self.shared, self.ports.indices()).await?;
         let shared = self.shared.clone();
         let peers = shared.home.peers();
         let moons = shared.home.moons();
@@ -415,7 +415,7 @@ impl Daemon {
 
     /// Binds what there is to bind, and looks which groups the machine listens to.
     async fn refresh(&mut self) -> Result<(), Stopped> {
-        self.binder.refresh(&self.shared, self.ports.devices()).await?;
+        self.binder.refresh(&self.shared, self.ports.indices()).await?;
         self.ports.scan_all_groups().await;
         Ok(())
     }
