@@ -10,6 +10,7 @@ pub mod netlink;
 pub mod packet_filter;
 pub mod priority;
 pub mod privileges;
+pub mod rules;
 pub mod tap;
 pub mod tcp;
 #[cfg(test)]

@@ -109,6 +109,17 @@ impl Binder {
         shared.engine.set_sockets(self.in_use()).await
     }
 
+    /// The sockets, each with the index of the interface that it cannot but send by.
+    pub(super) fn ways(&self) -> Vec<(SocketAddr, Option<u32>)> {
+        let way = |bound: &Bound| match &bound.tie {
+            // IPv6 takes that for a preference.
+            Some(Tie::Sending(index)) => Some(*index).filter(|_| bound.socket.local().is_ipv4()),
+            Some(Tie::Both(index, _)) => Some(*index),
+            None => None,
+        };
+        self.sockets.values().map(|bound| (bound.socket.local(), way(bound))).collect()
+    }
+
     /// Closes what is not wanted any more, before others may need its port: a socket of all addresses keeps one of a single address
     /// out, and the other way round.
     async fn close(

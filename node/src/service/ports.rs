@@ -63,6 +63,15 @@ impl Ports {
         self.ports.values().filter_map(|p| p.device.as_ref()).map(|(_, index)| *index).collect()
     }
 
+    /// Whether a default route leads through one of our ports, for IPv4 and for IPv6.
+    pub(super) fn default_routes(&self) -> [bool; 2] {
+        // They come in halves.
+        let targets = self.ports.values().flat_map(|p| &p.routes).map(|r| r.target).filter(|t| t.bits <= 1);
+        let mut families = [false; 2];
+        targets.for_each(|target| families[usize::from(target.ip.is_ipv6())] = true);
+        families
+    }
+
     /// Makes a network's port.
     pub(super) async fn up(&mut self, network: NetworkId) {
         self.ports.entry(network).or_default();
