@@ -13,7 +13,6 @@ use serde_json::Value;
 use crate::args::Common;
 use crate::args::modern::Line;
 use crate::args::switches::takes_separate_value;
-use crate::commands::set::SETTINGS;
 use crate::failure::{Io, Outcome};
 use crate::text;
 use crate::text::json;
@@ -190,7 +189,7 @@ fn classic(command: &str, words: &[&str], current: &str, node: &mut Node, found:
             }
         }
         ("set", [_, ..]) => {
-            for setting in SETTINGS {
+            for setting in protocol::permission::NAMES {
                 let already = plain.iter().any(|word| word.starts_with(&format!("{setting}=")));
                 for value in ["1", "0"].iter().filter(|_| !already) {
                     found.add(format!("{setting}={value}"), "");

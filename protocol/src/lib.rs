@@ -28,6 +28,7 @@ pub mod metadata;
 pub mod multicast_group;
 pub mod ndp;
 pub mod netconf;
+pub mod permission;
 
 pub use address::Address;
 pub use error::{Malformed, Result};

@@ -1,20 +1,13 @@
 //! `set NETWORK PROPERTY=VALUE …`: what a network may do on this machine.
 
 use hyper::Method;
-use protocol::inet::Prefix;
+use protocol::permission::{Managed, NAMES as SETTINGS, Permission};
 use serde_json::{Map, Value};
 
 use super::Session;
 use crate::args::switches::Words;
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
-
-/// The properties that can be changed.
-pub const SETTINGS: [&str; 4] = ["allowManaged", "allowGlobal", "allowDefault", "allowDNS"];
-/// The one that may be a list of prefixes.
-const WITH_PREFIXES: &str = "allowManaged";
-/// Longest list, in prefixes: as many as the node takes.
-const MAX_PREFIXES: usize = 32;
 
 /// Runs `set`.
 ///
@@ -56,9 +49,8 @@ pub fn run(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
             let shown = text::printable(name);
             return Err(Failure::usage(format!("{program}: set: unknown property {shown:?}: {remedy}")));
         }
-        let value = value_of(name, value, reference).map_err(|why| {
-            Failure::usage(format!("{program}: set: {}: {why}", text::printable(assignment)))
-        })?;
+        let value = value_of(name, value, reference)
+            .map_err(|why| Failure::usage(format!("{program}: set: {}", text::printable(&why))))?;
         body.insert(name.to_owned(), value);
     }
     let path = format!("/network/{network}");
@@ -71,47 +63,25 @@ pub fn run(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     Ok(())
 }
 
-/// A truth value as people write it, or a list of prefixes where one may stand. The reference tool takes whatever begins with
-/// `t` or `1` for true and all else for false; under its name what it takes for true stays so, and what people would be
-/// surprised to see taken for false is not.
+/// The value as the service takes it. The reference tool takes whatever begins with `t` or `1` for true and all else for
+/// false; under its name what it takes for true stays so, and what people would be surprised to see taken for false is not.
 fn value_of(name: &str, text: &str, reference: bool) -> Result<Value, String> {
-    let lower = text.to_ascii_lowercase();
-    match lower.as_str() {
-        "1" | "true" | "yes" | "on" => return Ok(true.into()),
-        "0" | "false" | "no" | "off" => return Ok(false.into()),
-        "" if reference => return Ok(false.into()),
-        _ => {}
-    }
-    let list = name == WITH_PREFIXES && lower.contains('/');
-    if !list {
-        if reference && text.starts_with(['t', '1']) {
-            return Ok(true.into());
+    match Permission::parse(name, text) {
+        Ok(Permission::Managed(Managed::Within(list))) => {
+            if let Some(prefix) = list.iter().find(|prefix| prefix.network().ip != prefix.ip) {
+                let meant = prefix.network();
+                return Err(format!(
+                    "{name}: {prefix} has bits set beyond its length; did you mean {meant}?"
+                ));
+            }
+            Ok(Managed::Within(list).to_string().into())
         }
-        return Err(match name {
-            WITH_PREFIXES => "write 1 or 0 (true, false, yes, no, on, off), or a list of prefixes such as \
-                              10.0.0.0/8,fd00::/8"
-                .to_owned(),
-            _ => "write 1 or 0 (true, false, yes, no, on, off)".to_owned(),
-        });
+        Ok(Permission::Managed(managed)) => Ok((managed == Managed::Everything).into()),
+        Ok(Permission::Global(yes) | Permission::Default(yes) | Permission::Dns(yes)) => Ok(yes.into()),
+        Err(_) if reference && text.is_empty() => Ok(false.into()),
+        Err(_) if reference && text.starts_with(['t', '1']) && !text.contains('/') => Ok(true.into()),
+        Err(error) => Err(error.to_string()),
     }
-    let mut prefixes = Vec::new();
-    for part in text.split(',') {
-        let part = part.trim();
-        let prefix: Prefix = part.parse().map_err(|_| {
-            format!("{:?} is no prefix; write it as 10.0.0.0/8 or fd00::/8", text::printable(part))
-        })?;
-        if prefix.network().ip != prefix.ip {
-            return Err(format!(
-                "{prefix} has bits set beyond its length; did you mean {}?",
-                prefix.network()
-            ));
-        }
-        prefixes.push(prefix.to_string());
-    }
-    if prefixes.len() > MAX_PREFIXES {
-        return Err(format!("at most {MAX_PREFIXES} prefixes can stand there"));
-    }
-    Ok(prefixes.join(",").into())
 }
 
 #[cfg(test)]

@@ -187,15 +187,7 @@ fn usable(network: &Value, lacks: &[(String, Option<Lack>)]) -> Vec<Finding> {
         Some((_, None)) => findings.push(finding(Level::Good, &subject, "can be used", "")),
         None => {}
     }
-    for refused in json::items(network, "refused") {
-        let text = |field| printable(&json::text(refused, field));
-        findings.push(finding(
-            Level::Bad,
-            &subject,
-            format!("the {} {} is not used: {}", text("kind"), text("target"), text("reason")),
-            "ask the network's owner for another subnet, or leave out what this machine has there already",
-        ));
-    }
+    findings.extend(super::conflicts::findings(network, &subject));
     findings
 }
 

@@ -79,6 +79,10 @@ pub fn notes(status: &Value) -> Vec<String> {
             text("reason")
         ));
     }
+    for overlap in list(&status["overlapping"]) {
+        let text = |name| super::printable(&json::text(&overlap, name));
+        notes.push(format!("network {}: {}", text("network"), text("reason")));
+    }
     notes
 }
 
@@ -95,13 +99,15 @@ mod tests {
                 {"addresses": ["192.0.2.1/9993"], "sameMachineId": false, "givesWay": "this"}]},
             "collision": {"policy": "warn", "seen": {"root": "a11c3411ce", "count": 3, "keptBecause": "joined"}},
             "refused": [{"network": "37f2b7c94f000001", "kind": "route", "target": "10.0.0.0/8", "reason": "so"}],
+            "overlapping": [{"network": "37f2b7c94f000001", "target": "10.0.0.0/8", "with": "0.0.0.0/1", "reason": "thus"}],
         });
         let notes = notes(&status);
         assert_eq!(
             notes[0],
             "another machine runs with this identity (192.0.2.1/9993); this one should give way"
         );
-        assert_eq!(notes.len(), 5);
+        assert_eq!(notes.len(), 6);
+        assert_eq!(notes[5], "network 37f2b7c94f000001: thus");
         assert_eq!(
             notes[3],
             "the root a11c3411ce said 3 times that another node owns this node's address; the identity was kept, since it \

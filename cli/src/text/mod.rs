@@ -1,6 +1,7 @@
 //! Replies turned into what people and scripts read: one file a group of commands.
 
 pub mod bonds;
+pub mod conflicts;
 pub mod controller;
 pub mod doctor;
 pub mod firewall;

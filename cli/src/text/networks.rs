@@ -46,6 +46,11 @@ pub fn property(network: &Value, name: &str) -> Option<String> {
         "ip4" => |address| address.contains('.'),
         "ip6" => |address| address.contains(':'),
         "ip6plane" | "ip6prefix" => |address| address.starts_with("fc") && address.contains(':'),
+        // As the file has it: a truth value, or what it is confined to.
+        "allowManaged" if !json::items(network, "allowManagedWithin").is_empty() => {
+            let within = json::items(network, "allowManagedWithin").iter().filter_map(Value::as_str);
+            return Some(within.map(printable).collect::<Vec<_>>().join(","));
+        }
         _ => return json::scalar(&network[name]),
     };
     let lines: Vec<String> = json::items(network, "assignedAddresses")
@@ -112,7 +117,11 @@ mod tests {
 
     #[test]
     fn properties() {
-        let network = network();
+        let mut network = network();
+        (network["allowManaged"], network["allowManagedWithin"]) = (true.into(), json!([]));
+        assert_eq!(property(&network, "allowManaged").as_deref(), Some("true"));
+        network["allowManagedWithin"] = json!(["10.0.0.0/8", "fd00::/8"]);
+        assert_eq!(property(&network, "allowManaged").as_deref(), Some("10.0.0.0/8,fd00::/8"));
         for (name, value) in [
             ("status", "OK"),
             ("mtu", "2800"),

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::TryStreamExt;
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkInfo};
 
-use super::netlink::{Netlink, NetlinkError, link_kind};
+use super::netlink::{Netlink, NetlinkError};
 
 /// Kinds of links that stand for something within this machine.
 const INNER: [&str; 3] = ["dummy", "ifb", "nlmon"];
@@ -189,7 +189,6 @@ impl Netlink {
         {
             let mut link = Link {
                 index: message.header.index,
-                kind: link_kind(&message.attributes),
                 up: message.header.flags.contains(LinkFlags::Up),
                 ..Link::default()
             };
@@ -200,6 +199,13 @@ impl Netlink {
                     LinkAttribute::Controller(master) => link.master = Some(master).filter(|m| *m != 0),
                     LinkAttribute::Link(other) => link.other = Some(other).filter(|o| *o != 0),
                     LinkAttribute::LinkNetNsId(_) => elsewhere = true,
+                    LinkAttribute::LinkInfo(infos) => {
+                        let kind = infos.into_iter().find_map(|info| match info {
+                            LinkInfo::Kind(kind) => Some(kind.to_string()),
+                            _ => None,
+                        });
+                        link.kind = kind.unwrap_or_default();
+                    }
                     _ => {}
                 }
             }

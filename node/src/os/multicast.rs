@@ -17,17 +17,19 @@ pub const MAX_GROUPS: usize = 1024;
 /// The kernel's table, of the network namespace of the calling thread.
 const TABLE: &str = "/proc/thread-self/net/dev_mcast";
 
-/// The groups to announce for `device`: what the kernel subscribed and what its `addresses` need, sorted, each once.
+/// The kernel's table, for [`groups`].
 ///
 /// # Errors
-/// When the kernel's table cannot be read.
-pub fn groups(device: &str, addresses: impl IntoIterator<Item = IpAddr>) -> io::Result<Vec<MulticastGroup>> {
-    Ok(combine(&fs::read_to_string(TABLE)?, device, addresses))
+/// When it cannot be read.
+pub fn table() -> io::Result<String> {
+    fs::read_to_string(TABLE)
 }
 
-fn combine(table: &str, device: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<MulticastGroup> {
+/// The groups to announce for the interface `index`: what the kernel subscribed, as its `table` says, and what its `addresses`
+/// need, sorted, each once.
+pub fn groups(table: &str, index: u32, addresses: impl IntoIterator<Item = IpAddr>) -> Vec<MulticastGroup> {
     let subscribed =
-        parse(table).filter(|(name, _)| *name == device).map(|(_, mac)| MulticastGroup { mac, adi: 0 });
+        parse(table).filter(|(of, _)| *of == index).map(|(_, mac)| MulticastGroup { mac, adi: 0 });
     let mut groups: Vec<_> =
         subscribed.take(MAX_GROUPS).chain(addresses.into_iter().map(resolution_group)).collect();
     groups.sort_unstable();
@@ -37,18 +39,18 @@ fn combine(table: &str, device: &str, addresses: impl IntoIterator<Item = IpAddr
 
 /// Lines of the table: interface index, name, number of users, global users, address in hex without separators.
 /// Lines of another shape, and addresses that are not 6 octets long, are skipped.
-fn parse(table: &str) -> impl Iterator<Item = (&str, Mac)> {
+fn parse(table: &str) -> impl Iterator<Item = (u32, Mac)> {
     table.lines().filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
-        let name = words.nth(1)?;
-        let hex = words.nth(2)?;
+        let index = words.next()?.parse().ok()?;
+        let hex = words.nth(3)?;
         if hex.len() != 12 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
         let value = u64::from_str_radix(hex, 16).ok()?.to_be_bytes();
         let mut mac = [0; 6];
         mac.copy_from_slice(&value[2..]);
-        Some((name, Mac(mac)))
+        Some((index, Mac(mac)))
     })
 }
 
@@ -67,8 +69,8 @@ mod tests {
 
     #[test]
     fn takes_only_the_device_and_adds_derived_groups() {
-        let groups = combine(SAMPLE, "zt2lr3wbun", ["10.147.17.61".parse().unwrap()]);
-        let shown: Vec<_> = groups.iter().map(|g| (g.mac.0, g.adi)).collect();
+        let found = groups(SAMPLE, 5, ["10.147.17.61".parse().unwrap()]);
+        let shown: Vec<_> = found.iter().map(|g| (g.mac.0, g.adi)).collect();
         assert_eq!(
             shown,
             [
@@ -78,27 +80,27 @@ mod tests {
                 ([0xff; 6], 177_410_365),
             ]
         );
-        assert!(combine(SAMPLE, "ib0", []).is_empty());
-        assert!(combine("", "zt0", []).is_empty());
+        assert!(groups(SAMPLE, 6, []).is_empty());
+        assert!(groups("", 7, []).is_empty());
     }
 
     #[test]
     fn duplicates_count_once() {
         let address: IpAddr = "fd00::ff41:414d".parse().unwrap();
-        assert_eq!(combine(SAMPLE, "zt2lr3wbun", [address, address]).len(), 3);
+        assert_eq!(groups(SAMPLE, 5, [address, address]).len(), 3);
     }
 
     proptest! {
         #[test]
-        fn never_panics(table in ".{0,400}", device in "[a-z0-9]{0,15}") {
-            let _ = combine(&table, &device, []);
+        fn never_panics(table in ".{0,400}", index: u32) {
+            let _ = groups(&table, index, []);
         }
 
         #[test]
         fn finds_what_was_written(mac in any::<[u8; 6]>(), index in 1u32..999, name in "[a-z][a-z0-9]{0,14}") {
             let hex: String = mac.iter().map(|b| format!("{b:02x}")).collect();
             let table = format!("{index:<4} {name:<15} 1     0     {hex}\n");
-            prop_assert_eq!(combine(&table, &name, []), vec![MulticastGroup { mac: Mac(mac), adi: 0 }]);
+            prop_assert_eq!(groups(&table, index, []), vec![MulticastGroup { mac: Mac(mac), adi: 0 }]);
         }
     }
 }

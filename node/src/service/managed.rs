@@ -1,198 +1,313 @@
 //! Which addresses and routes of a network's configuration are put on its port.
 //!
-//! Specification: frames, "managed addresses, routes and DNS on the host"; local service, `networks.d/<id>.local.conf`.
+//! Specification: frames, "managed addresses, routes and DNS on the host".
 //! Pure decisions; the daemon carries them out over netlink.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use protocol::NetworkId;
 use protocol::inet::{Prefix, Scope, scope};
 use protocol::netconf::NetworkConfig;
 
+use super::network_settings::NetworkSettings;
 use crate::os::netlink::Route;
 
-/// What the user lets a network do to this machine.
+/// Who has a subnet, or a route, beside the network in question.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct NetworkSettings {
-    /// Managed addresses and routes at all.
-    pub allow_managed: bool,
-    /// When not empty: only inside one of these prefixes.
-    pub managed_within: Vec<Prefix>,
-    /// Addresses and routes in global address space.
-    pub allow_global: bool,
-    /// Default routes.
-    pub allow_default: bool,
-    /// DNS settings.
-    pub allow_dns: bool,
+pub enum Holder {
+    /// An interface of this machine, by name.
+    Interface(String),
+    /// Another network of this node, with its interface's name.
+    Network(NetworkId, String),
 }
 
-impl Default for NetworkSettings {
-    fn default() -> Self {
-        NetworkSettings {
-            allow_managed: true,
-            managed_within: Vec::new(),
-            allow_global: false,
-            allow_default: false,
-            allow_dns: false,
-        }
-    }
-}
-
-impl NetworkSettings {
-    /// Reads the file's text: lines `key=value`; unknown keys and entries that are no prefix are skipped.
-    pub fn parse(text: &str) -> Self {
-        let mut settings = NetworkSettings::default();
-        for (key, value) in text.split(['\n', '\r']).filter_map(|line| line.split_once('=')) {
-            let (key, value) = (key.trim(), value.trim());
-            let yes = value.starts_with(['1', 't', 'T']);
-            match key {
-                "allowManaged" if value.len() <= 5 => settings.allow_managed = yes,
-                "allowManaged" => {
-                    settings.managed_within =
-                        value.split(',').filter_map(|p| p.trim().parse().ok()).collect();
-                    // A list of which nothing can be understood must not become "everything".
-                    settings.allow_managed = !settings.managed_within.is_empty();
-                }
-                "allowGlobal" => settings.allow_global = yes,
-                "allowDefault" => settings.allow_default = yes,
-                "allowDNS" => settings.allow_dns = yes,
-                _ => {}
-            }
-        }
-        settings
-    }
-
-    /// The file's text.
-    pub fn format(&self) -> String {
-        let managed = if self.allow_managed && !self.managed_within.is_empty() {
-            let list: Vec<_> = self.managed_within.iter().map(ToString::to_string).collect();
-            list.join(",")
-        } else {
-            u8::from(self.allow_managed).to_string()
-        };
-        let [global, default, dns] = [self.allow_global, self.allow_default, self.allow_dns].map(u8::from);
-        format!("allowManaged={managed}\nallowGlobal={global}\nallowDefault={default}\nallowDNS={dns}\n")
-    }
-
-    /// Whether a managed address or route target may be applied.
-    pub fn allows(&self, target: Prefix) -> bool {
-        if !self.allow_managed {
-            return false;
-        }
-        let within = |w: &Prefix| w.contains(target.ip) && w.bits <= target.bits;
-        if !self.managed_within.is_empty() && !self.managed_within.iter().any(within) {
-            return false;
-        }
-        if target.is_default_route() {
-            return self.allow_default;
-        }
-        match scope(target.ip) {
-            Scope::None | Scope::Multicast | Scope::Loopback | Scope::LinkLocal => false,
-            Scope::Global => self.allow_global,
-            Scope::PseudoPrivate | Scope::Shared | Scope::Private => true,
-        }
-    }
-}
-
-/// A subnet that this machine reaches without us, and by which interface.
+/// A subnet that this machine reaches without us and without a gateway, or a route that another of our networks has.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Connected {
-    /// The subnet.
+pub struct Held {
+    /// The subnet, or the route's target.
     pub subnet: Prefix,
-    /// The interface's name.
-    pub interface: String,
+    /// Who has it.
+    pub by: Holder,
+    /// Whether it follows from an address there, and not from a route alone.
+    pub by_address: bool,
+    /// Whether there are neighbours in it, whom a longer route would hide.
+    pub neighbours: bool,
 }
 
-/// Something of a configuration that is not put on the port, because it would take a subnet of this machine away.
+impl Held {
+    /// Whether a subnet that is reached without a gateway has neighbours in it. `asks`: by a link on which they are asked for, as
+    /// on Ethernet.
+    ///
+    /// A link with one end here and one there has no others on it: only what its own address says is a subnet, for that is how
+    /// a tunnel names those beyond it. Wide ones are no subnets but the way to everything else, such as `0.0.0.0/1`.
+    pub fn has_neighbours(subnet: Prefix, asks: bool, by_address: bool) -> bool {
+        let (wide, wide_tunnel) = if subnet.ip.is_ipv4() { (8, 16) } else { (32, 64) };
+        match (asks, by_address) {
+            (true, _) => subnet.bits >= wide,
+            (false, true) => subnet.bits >= wide_tunnel,
+            (false, false) => false,
+        }
+    }
+}
+
+/// Why something of a configuration is not on the port, or does nothing there.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Cause {
+    /// It would take a subnet of this machine, or of another network, away.
+    Shadows,
+    /// Somebody has it already, and wins.
+    Taken,
+    /// This machine has no such protocol, or has it switched off.
+    Unavailable,
+    /// The port belongs to a bridge, by which this machine is in the network.
+    Bridged,
+}
+
+impl Cause {
+    /// As programs are told.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Shadows => "shadows",
+            Cause::Taken => "taken",
+            Cause::Unavailable => "unavailable",
+            Cause::Bridged => "bridged",
+        }
+    }
+}
+
+/// Something of a configuration that is not on the port, or does nothing there.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Refused {
     /// The managed address, or the target of the managed route.
     pub target: Prefix,
     /// Whether it is an address.
     pub address: bool,
+    /// The kind of reason.
+    pub cause: Cause,
     /// Why, for people.
     pub reason: String,
+}
+
+impl Refused {
+    /// Whether the network cannot be used as its owner meant it. A route that gives way to a subnet of this machine, or what this
+    /// machine cannot have, leaves a usable one.
+    pub fn blocks(&self) -> bool {
+        match self.cause {
+            Cause::Taken => true,
+            Cause::Shadows => self.address,
+            Cause::Unavailable | Cause::Bridged => false,
+        }
+    }
+}
+
+/// Something of a configuration that is on the port although a wider route of this machine covers it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Overlap {
+    /// The managed address's subnet, or the target of the managed route.
+    pub target: Prefix,
+    /// The wider route's target.
+    pub with: Prefix,
+    /// Whose that is.
+    pub by: Holder,
+}
+
+impl Overlap {
+    /// For people.
+    pub fn text(&self) -> String {
+        let Overlap { target, with, by } = self;
+        match by {
+            Holder::Interface(name) => {
+                format!(
+                    "{target} lies in {with}, a route of this machine by {name}: the network's is the longer one and wins"
+                )
+            }
+            Holder::Network(id, name) => {
+                format!("{target} lies in {with} of this node's network {id} ({name}): the longer one wins")
+            }
+        }
+    }
 }
 
 /// What should be on a port.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Plan {
-    /// Managed addresses, in the configuration's order.
+    /// Managed addresses, in the configuration's order. Each with a prefix brings a route to its subnet.
     pub addresses: Vec<Prefix>,
     /// Managed routes: on-link ones first.
     pub routes: Vec<Route>,
-    /// What is left out to keep subnets of this machine reachable.
+    /// What is left out.
     pub refused: Vec<Refused>,
+    /// What lies in wider routes of this machine.
+    pub overlapping: Vec<Overlap>,
+}
+
+/// What a plan is made for.
+pub struct Place<'a> {
+    /// The port's addresses now, without those that we put there.
+    pub present: &'a [Prefix],
+    /// Who else has the given subnet, or a wider one around it: the longest first.
+    pub holders: &'a dyn Fn(Prefix) -> Vec<Held>,
+    /// Whether a root answers. A default route through a gateway waits for that: before, it would cut off the roots.
+    pub online: bool,
+    /// Why there can be no IPv6 on the port.
+    pub no_ipv6: Option<&'a str>,
+    /// The bridge that the port belongs to, and its addresses.
+    pub bridge: Option<(&'a str, &'a [Prefix])>,
 }
 
 /// Decides what to put on a port.
 ///
-/// `present` are the port's addresses now, those added by hand included. A default route through a gateway waits until the
-/// node is `online`: before that it would cut off the roots.
-///
-/// Nothing that would draw traffic away from one of the `connected` subnets is taken: the longest prefix wins, so a route inside
-/// such a subnet, or to the same one, would, and an address inside it hides the neighbour that has it. A wider route is
-/// harmless: the subnet's own wins.
-pub fn plan(
-    settings: &NetworkSettings,
-    config: &NetworkConfig,
-    present: &[Prefix],
-    connected: &[Connected],
-    online: bool,
-) -> Plan {
-    let mut refused: Vec<Refused> = Vec::new();
-    let shadowed = |target: Prefix| {
-        let hit = |c: &&Connected| c.subnet.bits <= target.bits && c.subnet.contains(target.ip);
-        connected.iter().filter(|c| c.subnet.bits > 0).find(hit)
-    };
-    let mut addresses: Vec<Prefix> = Vec::new();
+/// Nothing that would draw traffic away from neighbours of this machine is taken: the longest prefix wins, so a route inside
+/// their subnet, or to the same one, would, and an address inside it hides the neighbour that has it. A wider route is
+/// harmless: the subnet's own wins. Where there are no neighbours, as behind another VPN's `0.0.0.0/1`, ours is the longer one
+/// and stays; that they overlap is told.
+pub fn plan(settings: &NetworkSettings, config: &NetworkConfig, place: &Place<'_>) -> Plan {
+    let mut plan = Plan::default();
+    let wanted = |target: &Prefix| settings.allows(*target);
+    if let Some(bridged) = bridged(config, place) {
+        for address in config.addresses.iter().filter(|address| wanted(address)) {
+            plan.refuse(*address, true, Cause::Bridged, bridged.clone());
+        }
+        for route in config.routes.iter().filter(|route| wanted(&route.target.network())) {
+            plan.refuse(route.target.network(), false, Cause::Bridged, bridged.clone());
+        }
+        return plan;
+    }
     for address in &config.addresses {
-        if !settings.allows(*address) || addresses.iter().any(|a| a.ip == address.ip) {
+        if !wanted(address) || plan.addresses.iter().any(|a| a.ip == address.ip) {
+            continue;
+        }
+        if let Some(why) = place.no_ipv6.filter(|_| address.ip.is_ipv6()) {
+            plan.refuse(*address, true, Cause::Unavailable, why.to_owned());
             continue;
         }
         let width = if address.ip.is_ipv4() { 32 } else { 128 };
-        match shadowed(Prefix { ip: address.ip, bits: width }) {
-            None => addresses.push(*address),
-            Some(c) => refused.push(Refused {
-                target: *address,
-                address: true,
-                reason: format!("it lies in {}, which {} is connected to", c.subnet, c.interface),
-            }),
+        match shadowed(place, Prefix { ip: address.ip, bits: width }) {
+            None => {
+                plan.addresses.push(*address);
+                plan.overlap(place, address.network());
+            }
+            Some(held) => plan.refuse(*address, true, Cause::Shadows, held.reason_against_address()),
         }
     }
-    let mut own: Vec<Prefix> = addresses.iter().chain(present).copied().collect();
+    let mut own: Vec<Prefix> = plan.addresses.iter().chain(place.present).copied().collect();
     own.sort_unstable();
     own.dedup();
 
-    let mut routes: Vec<Route> = Vec::new();
     let mut decided: Vec<Prefix> = Vec::new();
     for route in &config.routes {
         let target = route.target.network();
         let via = route.via.filter(|v| !v.is_unspecified());
-        if !settings.allows(target)
+        if !wanted(&target)
             || via.is_some_and(|v| v.is_ipv4() != target.ip.is_ipv4() || own.iter().any(|a| a.ip == v))
-            || (target.is_default_route() && via.is_some() && !online)
-            || addresses.iter().any(|a| a.bits == target.bits && target.contains(a.ip))
+            || (target.is_default_route() && via.is_some() && !place.online)
+            || plan.addresses.iter().any(|a| a.bits == target.bits && target.contains(a.ip))
             || decided.contains(&target)
         {
             continue;
         }
-        if let Some(c) = shadowed(target) {
+        if let Some(why) = place.no_ipv6.filter(|_| target.ip.is_ipv6()) {
+            // That of an address's subnet goes with the address.
+            if !config.addresses.iter().any(|a| a.network() == target) {
+                decided.push(target);
+                plan.refuse(target, false, Cause::Unavailable, why.to_owned());
+            }
+            continue;
+        }
+        let halves = halves(target);
+        if let Some((held, cause)) = halves.iter().find_map(|half| against_route(place, *half)) {
             decided.push(target);
-            refused.push(Refused {
-                target,
-                address: false,
-                reason: format!("it would shadow {}, which {} is connected to", c.subnet, c.interface),
-            });
+            plan.refuse(target, false, cause, held.reason_against_route(cause));
             continue;
         }
         let Some(source) = source_for(target, &own) else { continue };
         decided.push(target);
-        for target in halves(target) {
-            routes.push(Route { target, via, source: Some(source) });
+        plan.overlap(place, target);
+        for target in halves {
+            plan.routes.push(Route { target, via, source: Some(source) });
         }
     }
-    routes.sort_by_key(|r| r.via.is_some());
-    Plan { addresses, routes, refused }
+    plan.routes.sort_by_key(|r| r.via.is_some());
+    plan
+}
+
+impl Plan {
+    /// Notes what is left out; two of one kind are told once.
+    pub fn refuse(&mut self, target: Prefix, address: bool, cause: Cause, reason: String) {
+        let refused = Refused { target, address, cause, reason };
+        if !self.refused.contains(&refused) {
+            self.refused.push(refused);
+        }
+    }
+
+    /// Notes the next wider route around a target.
+    fn overlap(&mut self, place: &Place<'_>, target: Prefix) {
+        let wider = |held: &Held| held.subnet.bits < target.bits && !held.neighbours;
+        if let Some(held) = (place.holders)(target).into_iter().find(wider) {
+            self.overlapping.push(Overlap { target, with: held.subnet, by: held.by });
+        }
+    }
+}
+
+/// Why nothing is put on a port: the bridge that it belongs to is in the network.
+fn bridged(config: &NetworkConfig, place: &Place<'_>) -> Option<String> {
+    let (name, addresses) = place.bridge?;
+    let onlink = config.routes.iter().filter(|route| route.via.is_none()).map(|route| route.target);
+    let subnets: Vec<Prefix> = config.addresses.iter().copied().chain(onlink).collect();
+    let inside = |a: &&Prefix| {
+        subnets.iter().any(|s| s.bits > 0 && s.contains(a.ip)) && scope(a.ip) != Scope::LinkLocal
+    };
+    let address = addresses.iter().find(inside)?;
+    Some(format!(
+        "the port belongs to the bridge {name}, by which this machine is in the network as {address}"
+    ))
+}
+
+/// The neighbours that a target would hide.
+fn shadowed(place: &Place<'_>, target: Prefix) -> Option<Held> {
+    (place.holders)(target).into_iter().find(|held| held.neighbours)
+}
+
+/// Who stands against a route, and why.
+fn against_route(place: &Place<'_>, target: Prefix) -> Option<(Held, Cause)> {
+    let holders = (place.holders)(target);
+    let same = |held: &&Held| held.subnet == target && !held.by_address;
+    // The same route of another network of ours, or of somebody who put it there.
+    if let Some(held) = holders.iter().find(same)
+        && (held.neighbours || matches!(held.by, Holder::Network(..)))
+        && !holders.iter().any(|held| held.subnet == target && held.by_address)
+    {
+        return Some((held.clone(), Cause::Taken));
+    }
+    holders.into_iter().find(|held| held.neighbours).map(|held| (held, Cause::Shadows))
+}
+
+impl Held {
+    fn reason_against_address(&self) -> String {
+        match &self.by {
+            Holder::Interface(name) => format!("it lies in {}, which {name} is connected to", self.subnet),
+            Holder::Network(id, name) => {
+                format!("it lies in {}, which this node's network {id} ({name}) has already", self.subnet)
+            }
+        }
+    }
+
+    fn reason_against_route(&self, cause: Cause) -> String {
+        match (&self.by, cause) {
+            (Holder::Interface(name), Cause::Taken) => {
+                format!("this machine has a route to {} by {name} already", self.subnet)
+            }
+            (Holder::Interface(name), _) => {
+                format!("it would shadow {}, which {name} is connected to", self.subnet)
+            }
+            (Holder::Network(id, name), Cause::Taken) => {
+                format!("this node's network {id} ({name}) has a route to {} already", self.subnet)
+            }
+            (Holder::Network(id, name), _) => {
+                format!("it would shadow {}, which this node's network {id} ({name}) has", self.subnet)
+            }
+        }
+    }
 }
 
 /// The own address of the target's family that shares the longest prefix with it; of equals the last.
@@ -211,7 +326,7 @@ fn common_bits(a: IpAddr, b: IpAddr) -> u32 {
 }
 
 /// A default route becomes two routes of prefix length 1, so that it wins over the system's own without replacing it.
-fn halves(target: Prefix) -> Vec<Prefix> {
+pub fn halves(target: Prefix) -> Vec<Prefix> {
     if !target.is_default_route() {
         return vec![target];
     }
@@ -258,165 +373,4 @@ pub fn routes_clash(a: &Route, b: &Route) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use protocol::netconf::Route as ConfigRoute;
-    use protocol::{Address, NetworkId};
-
-    use super::*;
-
-    fn prefix(text: &str) -> Prefix {
-        text.parse().unwrap()
-    }
-
-    fn config(addresses: &[&str], routes: &[(&str, Option<&str>)]) -> NetworkConfig {
-        let mut config = NetworkConfig::new(NetworkId(1), Address::from_u64(1), 0);
-        config.addresses = addresses.iter().map(|a| prefix(a)).collect();
-        config.routes = routes
-            .iter()
-            .map(|(target, via)| ConfigRoute {
-                target: prefix(target),
-                via: via.map(|v| v.parse().unwrap()),
-                flags: 0,
-                metric: 0,
-            })
-            .collect();
-        config
-    }
-
-    fn shown(plan: &Plan) -> Vec<String> {
-        let via = |r: &Route| r.via.map(|v| format!(" via {v}")).unwrap_or_default();
-        plan.routes.iter().map(|r| format!("{}{}", r.target, via(r))).collect()
-    }
-
-    #[test]
-    fn default_route_only_when_allowed_and_online() {
-        let config =
-            config(&["10.147.17.61/24"], &[("10.147.17.0/24", None), ("0.0.0.0/0", Some("10.147.17.1"))]);
-        let mut settings = NetworkSettings::default();
-        assert!(plan(&settings, &config, &[], &[], true).routes.is_empty());
-        settings.allow_default = true;
-        assert!(plan(&settings, &config, &[], &[], false).routes.is_empty());
-        let plan = plan(&settings, &config, &[], &[], true);
-        assert_eq!(shown(&plan), ["0.0.0.0/1 via 10.147.17.1", "128.0.0.0/1 via 10.147.17.1"]);
-        assert!(plan.routes.iter().all(|r| r.source == Some("10.147.17.61".parse().unwrap())));
-    }
-
-    #[test]
-    fn on_link_first_own_gateways_and_foreign_families_skipped() {
-        let config = config(
-            &["10.1.0.5/16", "fd00::5/64"],
-            &[
-                ("10.9.0.0/16", Some("10.1.0.1")),
-                ("10.8.0.7/16", None),
-                ("10.7.0.0/16", Some("10.1.0.5")),
-                ("10.6.0.0/16", Some("fd00::1")),
-                ("10.9.0.0/16", Some("10.1.0.2")),
-                ("fd01::/48", Some("fd00::1")),
-                ("8.8.8.0/24", None),
-                ("169.254.0.0/16", None),
-                ("10.1.0.0/16", None),
-            ],
-        );
-        let plan = plan(&NetworkSettings::default(), &config, &[], &[], true);
-        assert_eq!(shown(&plan), ["10.8.0.0/16", "10.9.0.0/16 via 10.1.0.1", "fd01::/48 via fd00::1"]);
-    }
-
-    #[test]
-    fn a_route_without_an_address_of_its_family_waits_for_one() {
-        let config = config(&[], &[("10.8.0.0/16", None)]);
-        let settings = NetworkSettings::default();
-        assert!(plan(&settings, &config, &[], &[], true).routes.is_empty());
-        assert_eq!(shown(&plan(&settings, &config, &[prefix("10.8.1.1/32")], &[], true)), ["10.8.0.0/16"]);
-    }
-
-    #[test]
-    fn connected_subnets_are_not_shadowed() {
-        let connected = |list: &[(&str, &str)]| -> Vec<Connected> {
-            list.iter().map(|(s, i)| Connected { subnet: prefix(s), interface: (*i).into() }).collect()
-        };
-        let config = config(
-            &["10.1.0.5/16", "192.168.1.77/16", "10.50.0.9/24"],
-            &[
-                ("10.2.0.0/24", Some("10.1.0.1")),
-                ("10.2.0.0/16", Some("10.1.0.1")),
-                ("10.2.0.0/15", Some("10.1.0.1")),
-                ("192.168.1.128/25", None),
-                ("172.16.0.0/12", None),
-            ],
-        );
-        let settings = NetworkSettings::default();
-        let around =
-            connected(&[("10.2.0.0/16", "eth0"), ("192.168.1.0/24", "eth1"), ("10.50.0.0/24", "docker0")]);
-        let with = plan(&settings, &config, &[], &around, true);
-        assert_eq!(with.addresses, [prefix("10.1.0.5/16")]);
-        assert_eq!(shown(&with), ["172.16.0.0/12", "10.2.0.0/15 via 10.1.0.1"], "wider routes are harmless");
-        let refused: Vec<_> = with.refused.iter().map(|r| (r.target.to_string(), r.address)).collect();
-        let expected = [
-            ("192.168.1.77/16", true),
-            ("10.50.0.9/24", true),
-            ("10.2.0.0/24", false),
-            ("10.2.0.0/16", false),
-            ("192.168.1.128/25", false),
-        ];
-        assert_eq!(refused, expected.map(|(target, address)| (target.to_owned(), address)));
-        assert_eq!(with.refused[2].reason, "it would shadow 10.2.0.0/16, which eth0 is connected to");
-        // When the subnet goes, they come.
-        let without = plan(&settings, &config, &[], &[], true);
-        assert!(without.refused.is_empty() && without.addresses.len() == 3);
-    }
-
-    #[test]
-    fn what_is_allowed() {
-        let settings = |text: &str| NetworkSettings::parse(text);
-        let plain = settings("");
-        assert!(plain.allows(prefix("10.0.0.1/8")) && plain.allows(prefix("fd00::1/88")));
-        assert!(plain.allows(prefix("25.1.2.3/8")) && plain.allows(prefix("100.64.0.1/10")));
-        for refused in
-            ["127.0.0.1/8", "224.0.0.1/4", "169.254.1.1/16", "0.0.0.0/0", "::/0", "1.1.1.1/32", "fe80::1/64"]
-        {
-            assert!(!plain.allows(prefix(refused)), "{refused}");
-        }
-        assert!(settings("allowGlobal=1").allows(prefix("1.1.1.1/32")));
-        assert!(settings("allowDefault=true").allows(prefix("::/0")));
-        assert!(!settings("allowManaged=0\nallowGlobal=1").allows(prefix("10.0.0.1/8")));
-        let listed = settings("allowManaged=10.0.0.0/8,fd00::/8");
-        assert!(listed.allows(prefix("10.5.0.0/16")) && listed.allows(prefix("fd00::1/88")));
-        assert!(!listed.allows(prefix("192.168.0.1/24")) && !listed.allows(prefix("10.0.0.0/7")));
-        assert!(!settings("allowManaged=rubbish").allows(prefix("10.0.0.1/8")));
-    }
-
-    #[test]
-    fn only_ours_is_removed_and_changed_gateways_are_replaced() {
-        let [a, b, c] = ["10.0.0.1/24", "10.0.0.2/24", "10.0.0.3/24"].map(prefix);
-        let b_wide = prefix("10.0.0.2/16");
-        let steps_ = steps(&[a], &[a, b_wide, c], &[b], addresses_clash);
-        assert_eq!(steps_, Steps { remove: vec![a, b_wide], add: vec![b] });
-        let route = |via: &str| Route {
-            target: prefix("10.9.0.0/16"),
-            via: Some(via.parse().unwrap()),
-            source: None,
-        };
-        let changed = steps(&[route("10.0.0.1")], &[route("10.0.0.1")], &[route("10.0.0.2")], routes_clash);
-        assert_eq!(changed, Steps { remove: vec![route("10.0.0.1")], add: vec![route("10.0.0.2")] });
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_never_panics(text in ".{0,300}") {
-            let _ = NetworkSettings::parse(&text);
-        }
-
-        #[test]
-        fn text_round_trips(managed: bool, global: bool, default: bool, dns: bool, list: bool) {
-            let settings = NetworkSettings {
-                allow_managed: managed,
-                managed_within: if list && managed { vec![prefix("10.0.0.0/8"), prefix("fd00::/8")] } else { vec![] },
-                allow_global: global,
-                allow_default: default,
-                allow_dns: dns,
-            };
-            prop_assert_eq!(NetworkSettings::parse(&settings.format()), settings);
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::NetworkId;
-use protocol::inet::Prefix;
 use protocol::netconf::NetworkConfig;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
@@ -19,12 +18,15 @@ use super::collision;
 use super::controlling::ControllerHandle;
 use super::engine::EngineHandle;
 use super::home::Home;
+use super::in_place::InPlace;
 use super::local_conf::LocalConf;
-use super::managed::{NetworkSettings, Refused};
+use super::managed::{Overlap, Refused};
+use super::network_settings::{NetworkSettings, SettingsChange};
 use super::traces::Traces;
 use super::waits::Waits;
 use crate::dataplane::vnet::Offloads;
 use crate::os::interfaces::InterfaceUse;
+use crate::os::netlink::Netlink;
 use crate::os::udp::UdpSocket;
 
 /// Orders from people that wait for the daemon.
@@ -82,6 +84,8 @@ pub struct State {
     pub interfaces: Vec<InterfaceUse>,
     /// Joined networks.
     pub networks: BTreeMap<NetworkId, NetworkView>,
+    /// What the kernel says; `None` where it cannot be asked.
+    pub netlink: Option<Netlink>,
     /// Files that should have other content, which cannot be written.
     pub unsaved: Vec<Unsaved>,
 }
@@ -108,6 +112,8 @@ pub struct NetworkView {
     pub applied: Option<Applied>,
     /// What went wrong with the interface, its addresses or routes.
     pub problem: Option<String>,
+    /// What is wrong with the file of its settings.
+    pub settings_problem: Option<String>,
 }
 
 /// A configuration that the interface has.
@@ -115,10 +121,12 @@ pub struct NetworkView {
 pub struct Applied {
     /// The configuration.
     pub config: Arc<NetworkConfig>,
-    /// Those of its addresses that the user allows: they are on the interface.
-    pub addresses: Vec<Prefix>,
-    /// What of it would take a subnet of this machine away.
+    /// What of it the user allows, and the machine can have: it is on the interface.
+    pub in_place: InPlace,
+    /// What of it is not used, and why.
     pub refused: Vec<Refused>,
+    /// What of it lies in wider routes of this machine.
+    pub overlapping: Vec<Overlap>,
 }
 
 /// Something a person wants done, that only the daemon's task may do.
@@ -131,8 +139,8 @@ pub enum Order {
         changes: SettingsChange,
         /// What the controller is to let us in by.
         token: Option<Zeroizing<String>>,
-        /// Answer: whether the network is joined now; or why not, because that cannot be kept.
-        reply: oneshot::Sender<Result<bool, String>>,
+        /// Answer: whether the network is joined now; or why not.
+        reply: oneshot::Sender<Result<bool, NotSet>>,
     },
     /// Leave a network.
     Leave {
@@ -159,44 +167,6 @@ pub enum NotSet {
     /// They cannot be kept.
     #[error("{0}")]
     NotKept(String),
-}
-
-/// Changes of a network's settings; `None` = as it is.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct SettingsChange {
-    /// See [`NetworkSettings::allow_managed`].
-    pub allow_managed: Option<bool>,
-    /// See [`NetworkSettings::allow_global`].
-    pub allow_global: Option<bool>,
-    /// See [`NetworkSettings::allow_default`].
-    pub allow_default: Option<bool>,
-    /// See [`NetworkSettings::allow_dns`].
-    pub allow_dns: Option<bool>,
-}
-
-impl SettingsChange {
-    /// Reads the truth values of a request body; everything else in it is ignored.
-    pub fn from_body(body: &[u8]) -> Self {
-        let body: Value = serde_json::from_slice(body).unwrap_or_default();
-        let field = |name: &str| body.get(name).and_then(Value::as_bool);
-        SettingsChange {
-            allow_managed: field("allowManaged"),
-            allow_global: field("allowGlobal"),
-            allow_default: field("allowDefault"),
-            allow_dns: field("allowDNS"),
-        }
-    }
-
-    /// Applies the changes. Saying `allowManaged` at all replaces a list of prefixes.
-    pub fn apply(self, settings: &mut NetworkSettings) {
-        if let Some(managed) = self.allow_managed {
-            settings.allow_managed = managed;
-            settings.managed_within.clear();
-        }
-        settings.allow_global = self.allow_global.unwrap_or(settings.allow_global);
-        settings.allow_default = self.allow_default.unwrap_or(settings.allow_default);
-        settings.allow_dns = self.allow_dns.unwrap_or(settings.allow_dns);
-    }
 }
 
 impl Shared {

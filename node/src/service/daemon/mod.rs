@@ -4,6 +4,7 @@
 //! then on one task owns the ports, the sockets and the files, and reacts to the core, to people, to the kernel and to signals.
 
 mod identity;
+mod networks;
 mod notices;
 mod port_choice;
 mod settings;
@@ -15,15 +16,14 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use port_choice::choose_ports;
 use protocol::world::World;
 use protocol::{Address, NetworkId, SecretIdentity};
-use settings::stamp;
+use settings::{Stamp, stamp};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
-use zeroize::Zeroizing;
 
 use super::args::Options;
 use super::binder::Binder;
@@ -38,16 +38,15 @@ use super::http::Server;
 use super::identities::{IdentityChecks, VERIFIED_FILE};
 use super::local_conf::LocalConf;
 use super::machine::{self, Belonging};
-use super::managed::NetworkSettings;
 use super::ports::Ports;
-use super::shared::{ORDER_QUEUE, Order, SettingsChange, Shared, State, Tokens};
+use super::shared::{ORDER_QUEUE, Order, Shared, State, Tokens};
 use super::signals::{Signals, Wish};
 use super::supervisor::{Condition, Supervisor};
 use super::trial::Trial;
 use crate::core::event::{Event, Object};
 use crate::core::info::NetworkStatus;
 use crate::core::{Core, CoreConfig};
-use crate::os::netlink::{Changes, Netlink};
+use crate::os::netlink::{Netlink, Noticed};
 use crate::os::privileges::may_administer_network;
 
 /// How often ports, addresses and routes are looked after without being asked.
@@ -120,8 +119,10 @@ struct Daemon {
     /// When the roots were asked last on account of a default route, of the node's clock.
     asked: i64,
     begun: Instant,
-    changes: Option<Changes>,
-    settings_seen: Option<(SystemTime, u64)>,
+    netlink: Option<Netlink>,
+    settings_seen: Option<Stamp>,
+    /// The same of the networks' settings.
+    network_settings_seen: BTreeMap<NetworkId, Option<Stamp>>,
     packets: Option<JoinHandle<()>>,
     controlling: Option<JoinHandle<()>>,
     checks: IdentityChecks,
@@ -199,22 +200,23 @@ impl Daemon {
             tracing::warn!(%error, "no netlink: wildcard addresses are bound and no network can be joined");
         });
         let netlink = netlink.ok();
-        let changes = Changes::subscribe().ok();
+        shared.state_mut().netlink.clone_from(&netlink);
         let mut daemon = Daemon {
             own,
             new: shared.home.is_new(own),
             ports: Ports::new(shared.clone(), netlink.clone(), own),
             binder: Binder::new(netlink.clone()),
-            bypass: Bypass::new(netlink),
+            bypass: Bypass::new(netlink.clone()),
             trial: Trial::default(),
             asked: 0,
             begun: Instant::now(),
+            netlink,
             settings_seen: stamp(&settings_path),
+            network_settings_seen: BTreeMap::new(),
             shared,
             events,
             orders,
             server: None,
-            changes,
             packets: Some(packets),
             controlling: Some(controlling),
             checks,
@@ -310,8 +312,7 @@ impl Daemon {
             }
         })?;
         for (network, cached) in shared.home.networks() {
-            let settings = self.read_network_settings(network);
-            shared.state_mut().networks.entry(network).or_default().settings = settings;
+            self.read_network_settings(network);
             let token = shared.home.join_token(network);
             let revoked = shared.home.revocations(network);
             let (joined, whole) = shared
@@ -332,26 +333,6 @@ impl Daemon {
             self.settle().await?;
         }
         Ok(())
-    }
-
-    fn read_network_settings(&self, network: NetworkId) -> NetworkSettings {
-        let path = self.shared.home.network_settings_path(network);
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let text = String::from_utf8_lossy(&bytes);
-                if !text.contains("allow") || text.lines().any(|line| !line.is_empty() && !line.contains('='))
-                {
-                    tracing::warn!(path = %path.display(), "the network's settings are damaged; defaults are used, set them anew");
-                }
-                NetworkSettings::parse(&text)
-            }
-            Err(error) => {
-                if error.kind() != std::io::ErrorKind::NotFound {
-                    tracing::warn!(path = %path.display(), %error, "cannot read the network's settings; defaults are used");
-                }
-                NetworkSettings::default()
-            }
-        }
     }
 
     /// Handles the events of what was just done on the packet thread.
@@ -380,10 +361,8 @@ impl Daemon {
                     None => return Err(Failure::Engine(Stopped)),
                 },
                 Some(order) = self.orders.recv() => self.obey(order).await?,
-                change = next_change(&mut self.changes) => match change {
-                    Some(()) => self.interfaces_changed().await?,
-                    None => self.changes = None,
-                },
+                noticed = next_change(self.netlink.as_ref()) => self.host_changed(noticed).await?,
+                () = until(self.ports.due()) => self.ports.sync_due().await,
                 wish = signals.next() => match wish {
                     Wish::Stop(name) => {
                         tracing::info!(signal = name, "stopping");
@@ -392,6 +371,7 @@ impl Daemon {
                     Wish::Reload => {
                         self.supervisor.reloading();
                         self.reload().await?;
+                        self.reload_networks(true).await;
                         self.supervisor.ready();
                     }
                 },
@@ -406,12 +386,13 @@ impl Daemon {
                     self.settle_in()?;
                 }
                 _ = metrics.tick() => self.write_metrics().await?,
-                _ = scan.tick() => self.ports.scan_all_groups().await,
+                _ = scan.tick() => self.ports.scan_all_groups(),
                 () = self.supervisor.look() => self.supervisor.feed(),
                 _ = check.tick() => {
                     if stamp(&self.shared.home.path(SETTINGS_FILE)) != self.settings_seen {
                         self.reload().await?;
                     }
+                    self.reload_networks(false).await;
                 }
             }
             self.keep_way().await?;
@@ -425,16 +406,16 @@ impl Daemon {
         }
     }
 
-    async fn interfaces_changed(&mut self) -> Result<(), Stopped> {
-        // A subnet that came or went decides which managed routes are refused.
-        self.ports.sync_present().await;
-        self.refresh().await
+    async fn host_changed(&mut self, noticed: Noticed) -> Result<(), Stopped> {
+        // A subnet that came or went decides which managed routes are refused, and what we set may be gone.
+        self.ports.noticed(noticed).await;
+        if noticed.links { self.refresh().await } else { Ok(()) }
     }
 
     /// Binds what there is to bind, and looks which groups the machine listens to.
     async fn refresh(&mut self) -> Result<(), Stopped> {
         self.binder.refresh(&self.shared, self.ports.indices()).await?;
-        self.ports.scan_all_groups().await;
+        self.ports.scan_all_groups();
         Ok(())
     }
 
@@ -511,81 +492,6 @@ impl Daemon {
         Ok(())
     }
 
-    async fn join(
-        &mut self,
-        network: NetworkId,
-        changes: SettingsChange,
-        token: Option<Zeroizing<String>>,
-    ) -> Result<Result<bool, String>, Stopped> {
-        // First of all, what has to be kept: whoever was told that the network is joined may restart the machine.
-        let known = self.shared.state().networks.get(&network).map(|v| v.settings.clone());
-        let fresh = known.is_none();
-        let mut settings = known.unwrap_or_else(|| self.read_network_settings(network));
-        changes.apply(&mut settings);
-        let marked = self.shared.home.is_marked(network);
-        if let Err(error) = self.keep_join(network, fresh, &settings, token.as_ref()) {
-            let path = self.shared.home.object_path(Object::Network(network));
-            return Ok(Err(format!("cannot keep the network in {}: {error}", path.display())));
-        }
-        self.shared.state_mut().networks.entry(network).or_default().settings = settings;
-        let joined =
-            self.shared.engine.call(move |core, now| core.join_with(now, network, None, token)).await?;
-        if !joined {
-            self.shared.state_mut().networks.remove(&network);
-            self.shared.home.delete(if marked { Object::Token(network) } else { Object::Network(network) });
-            return Ok(Ok(false));
-        }
-        self.settle().await?;
-        if fresh {
-            tracing::info!(%network, "joined");
-        }
-        self.try_way_again().await;
-        self.ports.sync(network).await;
-        Ok(Ok(true))
-    }
-
-    /// Writes down what a join, or a change of a joined network, is about: all of it or nothing.
-    fn keep_join(
-        &self,
-        network: NetworkId,
-        fresh: bool,
-        settings: &NetworkSettings,
-        token: Option<&Zeroizing<String>>,
-    ) -> std::io::Result<()> {
-        let home = &self.shared.home;
-        let object = Object::Token(network);
-        let before = home.join_token(network);
-        if let Some(token) = token {
-            home.store(object, token.as_bytes())?;
-        }
-        let kept = if fresh {
-            home.begin_network(network, &settings.format())
-        } else {
-            home.write_network_settings(network, &settings.format())
-        };
-        if kept.is_err() && token.is_some() {
-            match before.filter(|_| !fresh) {
-                // The same number of octets, most likely in the same place; and if not, the core still has it.
-                Some(before) => home.store(object, before.as_bytes())?,
-                None => home.delete(object),
-            }
-        }
-        kept
-    }
-
-    async fn leave(&mut self, network: NetworkId) -> Result<Result<bool, String>, Stopped> {
-        if let Err(error) = self.shared.home.unmark(Object::Network(network)) {
-            let path = self.shared.home.object_path(Object::Network(network));
-            return Ok(Err(format!("cannot remove {}: {error}", path.display())));
-        }
-        let left = self.shared.engine.call(move |core, _| core.leave(network)).await?;
-        self.settle().await?;
-        if left {
-            tracing::info!(%network, "left");
-        }
-        Ok(Ok(left))
-    }
-
     async fn stop(&mut self) {
         let begun = Instant::now();
         // No more orders from people.
@@ -625,9 +531,16 @@ impl Daemon {
     }
 }
 
-async fn next_change(changes: &mut Option<Changes>) -> Option<()> {
-    match changes {
-        Some(changes) => changes.next().await,
+async fn next_change(netlink: Option<&Netlink>) -> Noticed {
+    match netlink {
+        Some(netlink) => netlink.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,
     }
 }

@@ -122,8 +122,11 @@ fn changes_at_start(old: &LocalConf, new: &LocalConf, primary: u16) -> Vec<Strin
     changes
 }
 
-/// When the file was changed last, and how long it is.
-pub(super) fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+/// When a file was changed last, and how long it is.
+pub(super) type Stamp = (SystemTime, u64);
+
+/// The stamp of a file; `None` without one.
+pub(super) fn stamp(path: &Path) -> Option<Stamp> {
     let meta = fs::metadata(path).ok()?;
     Some((meta.modified().ok()?, meta.len()))
 }

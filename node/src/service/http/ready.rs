@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::{failure, hex, json, nothing, ok, stopped};
 use super::auth::parameter;
 use crate::core::info::{NetworkInfo, NetworkStatus};
+use crate::service::managed::{Cause, Refused};
 use crate::service::shared::{NetworkView, Shared};
 use crate::service::waits::MAX_WAITERS;
 
@@ -51,7 +52,8 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
             Err(error) => return stopped(error),
         };
         let view = shared.state().networks.get(&network).cloned().unwrap_or_default();
-        let lacks = lacks(&info, &view, online);
+        let gone = gone(&shared, &view);
+        let lacks = lacks(&info, &view, online, gone.is_some());
         let told = lacks.is_some() && seen.as_deref().is_none_or(|seen| Some(seen) == lacks);
         if told
             && let Some(waiter) = &mut waiter
@@ -59,12 +61,12 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
         {
             continue;
         }
-        return ok(&render(&shared, &info, &view, lacks, online, own));
+        return ok(&render(&shared, &info, &view, lacks, gone, online, own));
     }
 }
 
 /// What a network lacks to be used, as one word; `None` when it can be.
-fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool) -> Option<&'static str> {
+fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool, gone: bool) -> Option<&'static str> {
     match info.status {
         NetworkStatus::RequestingConfiguration if online => Some("controller"),
         NetworkStatus::RequestingConfiguration => Some("online"),
@@ -80,18 +82,29 @@ fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool) -> Option<&'stati
             (Some(applied), Some(config))
                 if applied.config.addresses == config.addresses && applied.config.routes == config.routes =>
             {
-                // A refused route leaves a usable network, a refused address does not.
-                applied.refused.iter().any(|r| r.address).then_some("addresses")
+                let blocked = applied.refused.iter().any(Refused::blocks);
+                let nothing = applied.in_place.addresses.is_empty()
+                    && applied.refused.iter().any(|r| r.address && r.cause == Cause::Unavailable);
+                (view.problem.is_some() || blocked || nothing || gone).then_some("addresses")
             }
             _ => Some("addresses"),
         },
     }
 }
 
-/// Why a managed address is not there, for people.
-fn refused_address(view: &NetworkView) -> Option<String> {
-    let refused = view.applied.iter().flat_map(|a| &a.refused).find(|r| r.address)?;
-    Some(format!("the managed address {} is not used: {}", refused.target, refused.reason))
+/// What somebody has taken away that the daemon has not noticed yet.
+fn gone(shared: &Shared, view: &NetworkView) -> Option<String> {
+    let applied = view.applied.as_ref()?;
+    let netlink = shared.state().netlink.clone()?;
+    netlink.look(|picture| applied.in_place.missing(picture)).map(|what| format!("{what} is not there"))
+}
+
+/// Why a managed address or route is not there, for people: first what keeps the network from being used.
+fn refused(view: &NetworkView) -> Option<String> {
+    let all = || view.applied.iter().flat_map(|a| &a.refused);
+    let refused = all().find(|r| r.blocks()).or_else(|| all().find(|r| r.address))?;
+    let what = if refused.address { "address" } else { "route" };
+    Some(format!("the managed {what} {} is not used: {}", refused.target, refused.reason))
 }
 
 fn render(
@@ -99,10 +112,11 @@ fn render(
     info: &NetworkInfo,
     view: &NetworkView,
     lacks: Option<&str>,
+    gone: Option<String>,
     online: bool,
     own: Address,
 ) -> Value {
-    let applied = view.applied.iter().flat_map(|applied| &applied.addresses);
+    let applied = view.applied.iter().flat_map(|applied| &applied.in_place.addresses);
     let ports = shared.state().ports.iter().filter(|port| **port != 0).copied().collect::<Vec<_>>();
     json!({
         "network": info.network.to_string(),
@@ -111,7 +125,7 @@ fn render(
         "controller": info.network.controller().to_string(),
         "ready": lacks.is_none(),
         "waitingFor": lacks,
-        "problem": view.problem.clone().or_else(|| refused_address(view)),
+        "problem": view.problem.clone().or_else(|| refused(view)).or(gone),
         "status": info.status.name(),
         "online": online,
         "collision": shared.state().collision.seen(),

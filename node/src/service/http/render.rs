@@ -5,7 +5,8 @@ use std::sync::Arc;
 use protocol::inet::format_endpoint;
 use protocol::metadata::ANNOUNCED_VERSION;
 use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
-use protocol::{Address, world::World};
+use protocol::permission::Managed;
+use protocol::{Address, NetworkId, world::World};
 use serde_json::{Map, Value, json};
 
 use crate::core::info::{MoonInfo, NetworkInfo, PeerInfo, StatusInfo};
@@ -81,10 +82,8 @@ pub(super) fn status(status: &StatusInfo, state: &State, home: &str, now: i64) -
                 "path": unsaved.path.display().to_string(),
                 "error": unsaved.error,
             })).collect::<Vec<_>>(),
-            "refused": state.networks.iter().flat_map(|(id, view)| refused(view).into_iter().map(|mut entry| {
-                entry["network"] = json!(id.to_string());
-                entry
-            })).collect::<Vec<_>>(),
+            "refused": of_all(state, refused),
+            "overlapping": of_all(state, overlapping),
         });
         if let Value::Object(more) = more {
             fields.extend(more);
@@ -135,12 +134,38 @@ fn interfaces(interfaces: &[InterfaceUse]) -> Value {
         .collect()
 }
 
-/// What a network's configuration wants and this machine refuses.
+/// Entries of all networks, each with its network.
+fn of_all(state: &State, entries: fn(&NetworkView) -> Vec<Value>) -> Vec<Value> {
+    let of_one = |(id, view): (&NetworkId, &NetworkView)| {
+        let mut all = entries(view);
+        all.iter_mut().for_each(|entry| entry["network"] = json!(id.to_string()));
+        all
+    };
+    state.networks.iter().flat_map(of_one).collect()
+}
+
+/// What a network's configuration wants and this machine refuses, or has no use for.
 fn refused(view: &NetworkView) -> Vec<Value> {
     let refused = view.applied.iter().flat_map(|applied| &applied.refused);
     let kind = |address| if address { "address" } else { "route" };
     refused
-        .map(|r| json!({"target": r.target.to_string(), "kind": kind(r.address), "reason": r.reason}))
+        .map(|r| {
+            json!({
+                "target": r.target.to_string(),
+                "kind": kind(r.address),
+                "cause": r.cause.name(),
+                "blocking": r.blocks(),
+                "reason": r.reason,
+            })
+        })
+        .collect()
+}
+
+/// What of a network lies in wider routes of this machine.
+fn overlapping(view: &NetworkView) -> Vec<Value> {
+    let overlapping = view.applied.iter().flat_map(|applied| &applied.overlapping);
+    overlapping
+        .map(|o| json!({"target": o.target.to_string(), "with": o.with.to_string(), "reason": o.text()}))
         .collect()
 }
 
@@ -171,7 +196,12 @@ pub(super) fn network(info: &NetworkInfo, view: &NetworkView, own: Address) -> V
         "netconfRevision": config.map_or(0, |c| c.revision),
         "portDeviceName": device,
         "offloads": view.offloads.map(|o| json!({"tso": o.tso, "uso": o.uso, "checksum": o.checksum})),
-        "allowManaged": view.settings.allow_managed,
+        "allowManaged": view.settings.managed != Managed::Nothing,
+        "allowManagedWithin": match &view.settings.managed {
+            Managed::Within(list) => strings(list.iter().map(ToString::to_string).collect()),
+            _ => json!([]),
+        },
+        "settingsProblem": view.settings_problem,
         "allowGlobal": view.settings.allow_global,
         "allowDefault": view.settings.allow_default,
         "allowDNS": view.settings.allow_dns,
@@ -183,6 +213,8 @@ pub(super) fn network(info: &NetworkInfo, view: &NetworkView, own: Address) -> V
             "metric": r.metric,
         })).collect::<Vec<_>>(),
         "refused": refused(view),
+        "overlapping": overlapping(view),
+        "problem": view.problem,
         "multicastSubscriptions": info.multicast_groups.iter().map(|g| json!({
             "mac": g.mac.to_string(),
             "adi": g.adi,

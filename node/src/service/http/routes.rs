@@ -22,7 +22,8 @@ use crate::core::event::Object;
 use crate::core::info::{MoonInfo, NetworkInfo};
 use crate::service::clock::Clock;
 use crate::service::home::{MAX_JOIN_TOKEN, is_join_token};
-use crate::service::shared::{NotSet, Order, SettingsChange, Shared};
+use crate::service::network_settings::SettingsChange;
+use crate::service::shared::{NotSet, Order, Shared};
 
 /// Octets of a request body.
 pub(super) const MAX_BODY: usize = 1 << 20;
@@ -195,22 +196,34 @@ async fn order<T>(
 async fn join(State(shared): Api, Path(id): Path<String>, body: Bytes) -> Response {
     let Some(id) = hex(&id, 16) else { return nothing().await };
     let network = NetworkId(id);
-    let changes = SettingsChange::from_body(&body);
-    let token = match join_token(&body) {
-        Ok(token) => token,
+    let asked = join_body(&body).and_then(|body| Ok((SettingsChange::from_json(&body)?, join_token(body)?)));
+    let (changes, token) = match asked {
+        Ok(asked) => asked,
         Err(complaint) => return failure(StatusCode::BAD_REQUEST, &complaint),
     };
     match order(&shared, |reply| Order::Join { network, changes, token, reply }).await {
-        Ok(Err(reason)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &reason),
+        Ok(Err(NotSet::Wrong(reason))) => failure(StatusCode::BAD_REQUEST, &reason),
+        Ok(Err(NotSet::NotKept(reason))) => failure(StatusCode::INTERNAL_SERVER_ERROR, &reason),
         Ok(Ok(true)) => one_network(&shared, network).await,
         Ok(Ok(false)) => failure(StatusCode::CONFLICT, "too many networks are joined; leave one first"),
         Err(error) => stopped(error),
     }
 }
 
+/// The body of a join. One that is no JSON object says nothing, as with the reference; but a broken object was meant to.
+fn join_body(body: &[u8]) -> Result<Value, String> {
+    serde_json::from_slice(body).or_else(|error| {
+        if body.trim_ascii_start().starts_with(b"{") {
+            Err(format!("the request's body is no JSON ({error}); nothing was changed"))
+        } else {
+            Ok(Value::Null)
+        }
+    })
+}
+
 /// The join token of a request body, if there is one.
-fn join_token(body: &[u8]) -> Result<Option<Zeroizing<String>>, String> {
-    match serde_json::from_slice::<Value>(body).unwrap_or_default().get_mut("token").map(Value::take) {
+fn join_token(mut body: Value) -> Result<Option<Zeroizing<String>>, String> {
+    match body.get_mut("token").map(Value::take) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if is_join_token(&text) => Ok(Some(Zeroizing::new(text))),
         Some(_) => Err(format!(

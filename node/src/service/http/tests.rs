@@ -22,6 +22,7 @@ use crate::service::clock::Clock;
 use crate::service::engine::{EngineEvent, Sinks};
 use crate::service::home::Home;
 use crate::service::identities::IdentityChecks;
+use crate::service::in_place::InPlace;
 use crate::service::local_conf::LocalConf;
 use crate::service::shared::{NotSet, Order, Shared, State, Tokens};
 use crate::service::{controlling, engine};
@@ -250,8 +251,25 @@ async fn join_set_and_leave() {
     assert!(network.get("ssoEnabled").is_none());
     let body = r#"{"allowGlobal":true,"allowManaged":"no","allowDNS":true}"#;
     let (_, network) = f.ask("PUT", "/network/8056C2E21C000001", body).await;
-    assert_eq!((&network["allowManaged"], &network["allowGlobal"]), (&json!(true), &json!(true)));
+    assert_eq!((&network["allowManaged"], &network["allowGlobal"]), (&json!(false), &json!(true)));
     assert_eq!(network["allowDNS"], true);
+    let (_, network) =
+        f.ask("POST", path, r#"{"allowManaged":"10.0.0.0/8, fd00::/8","allowGlobal":0}"#).await;
+    assert_eq!((&network["allowManaged"], &network["allowGlobal"]), (&json!(true), &json!(false)));
+    assert_eq!(network["allowManagedWithin"], json!(["10.0.0.0/8", "fd00::/8"]));
+    for body in [
+        r#"{"allowGlobal":"perhaps","allowDNS":false}"#,
+        r#"{"allowDNS":false,"allowManaged":"10.0.0.0/33"}"#,
+        r#"{"allowDNS":false,"allowDefault":2}"#,
+        r#"{"allowDNS":false,"allowManaged":[]}"#,
+        r#"{"allowDNS":false,"allowGlobal":{}}"#,
+        r#"{"allowDNS":false,"allowGlobal":yes}"#,
+    ] {
+        let (status, error) = f.ask("POST", path, body).await;
+        assert_eq!(status, 400, "{body}: {error}");
+        assert!(error["description"].as_str().is_some_and(|said| said.len() > 20), "{error}");
+        assert_eq!(f.ask("GET", path, "").await.1, network, "{body} changed something");
+    }
     assert_eq!(f.ask("GET", "/network", "").await.1.as_array().unwrap().len(), 1);
     assert_eq!(f.ask("DELETE", path, "").await, (200, json!({"result": true})));
     assert_eq!(f.ask("DELETE", path, "").await, (200, json!({})));
@@ -611,8 +629,9 @@ async fn whether_a_network_is_ready_is_told_when_it_changes() {
     f.shared.state_mut().networks.get_mut(&id).unwrap().device = "zt0".into();
     let (held, ()) = tokio::join!(ask("?wait=50000&seen=addresses"), async {
         tokio::task::yield_now().await;
-        let applied =
-            Applied { config, addresses: vec!["10.0.0.1/16".parse().unwrap()], refused: Vec::new() };
+        let addresses = vec!["10.0.0.1/16".parse().unwrap()];
+        let in_place = InPlace { addresses, ..InPlace::default() };
+        let applied = Applied { config, in_place, refused: Vec::new(), overlapping: Vec::new() };
         f.shared.state_mut().networks.get_mut(&id).unwrap().applied = Some(applied);
         f.shared.waits.tell();
     });

@@ -1,22 +1,32 @@
 //! The virtual Ethernet ports of the joined networks: making them, and keeping MTU, addresses, routes and multicast groups as
 //! the configurations say.
 
-use std::collections::BTreeMap;
+mod apply;
+mod around;
+mod damper;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use nix::net::if_::if_nametoindex;
 use protocol::derive::interface_name;
-use protocol::inet::{Prefix, Scope, scope};
+use protocol::inet::Prefix;
 use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
 use protocol::{Address, Mac, NetworkId};
+use tokio::time::Instant;
 
+use self::apply::{Lack, Tools, apply};
+use self::around::Neighbour;
+use self::damper::Damper;
+use super::in_place::InPlace;
 use super::local_conf::TapSetting;
-use super::managed::{self, Connected, NetworkSettings, Refused, addresses_clash, plan, routes_clash, steps};
+use super::managed::{self, Overlap, Refused};
 use super::shared::{Applied, Shared};
 use crate::dataplane::vnet::Offloads;
 use crate::os::multicast;
-use crate::os::netlink::{Netlink, NetlinkError, Route, Surroundings};
+use crate::os::netlink::{HostRoute, Netlink, Noticed, Route};
 use crate::os::tap::{self, Backend, Tap};
 
 /// What a port that could not be made is reported as.
@@ -35,8 +45,41 @@ struct Port {
     routes: Vec<Route>,
     groups: Vec<MulticastGroup>,
     refused: Vec<Refused>,
+    overlapping: Vec<Overlap>,
+    /// Targets whose packets go another way, and which.
+    rivals: Vec<(Prefix, HostRoute)>,
+    /// The targets for which that was looked at.
+    looked_at: BTreeSet<Prefix>,
+    damper: Damper,
+    /// When something is to be tried again.
+    due: Option<Instant>,
     /// The last problem, so that it is reported once.
     problem: Option<String>,
+}
+
+impl Port {
+    fn name(&self) -> &str {
+        self.device.as_ref().map_or("", |(name, _)| name.as_str())
+    }
+
+    fn in_place(&self, index: u32) -> InPlace {
+        InPlace {
+            index,
+            addresses: self.addresses.clone(),
+            routes: self.routes.clone(),
+            lost: self.rivals.iter().map(|(target, _)| *target).collect(),
+        }
+    }
+
+    /// Everything a route to which may take traffic away.
+    fn targets(&self) -> BTreeSet<Prefix> {
+        let Some(config) = &self.config else { return BTreeSet::new() };
+        let width = |ip: IpAddr| if ip.is_ipv4() { 32 } else { 128 };
+        let addresses =
+            config.addresses.iter().flat_map(|a| [a.network(), Prefix { ip: a.ip, bits: width(a.ip) }]);
+        let routes = config.routes.iter().flat_map(|route| managed::halves(route.target.network()));
+        addresses.chain(routes).collect()
+    }
 }
 
 /// All ports.
@@ -46,20 +89,17 @@ pub(super) struct Ports {
     own: Address,
     ports: BTreeMap<NetworkId, Port>,
     online: bool,
+    /// Something of the routes that are wanted may have changed.
+    routes_changed: bool,
 }
 
 impl Ports {
     pub(super) fn new(shared: Arc<Shared>, netlink: Option<Netlink>, own: Address) -> Self {
-        Ports { shared, netlink, own, ports: BTreeMap::new(), online: false }
-    }
-
-    /// Names of our devices.
-    pub(super) fn devices(&self) -> Vec<String> {
-        self.ports.values().filter_map(|p| p.device.as_ref()).map(|(name, _)| name.clone()).collect()
+        Ports { shared, netlink, own, ports: BTreeMap::new(), online: false, routes_changed: false }
     }
 
     /// Indices of our devices.
-    pub(super) fn indices(&self) -> std::collections::BTreeSet<u32> {
+    pub(super) fn indices(&self) -> BTreeSet<u32> {
         self.ports.values().filter_map(|p| p.device.as_ref()).map(|(_, index)| *index).collect()
     }
 
@@ -118,6 +158,7 @@ impl Ports {
         tracing::debug!(%network, port = %tap.name(), offloads = ?tap.offloads(), writers = tap.writers(), "TAP device");
         let (name, offloads) = (tap.name().to_owned(), tap.offloads());
         let index = if_nametoindex(name.as_str()).map_err(|e| format!("the port {name} vanished: {e}"))?;
+        netlink.adopt(index);
         let mtu = self.ports.get(&network).and_then(|p| p.config.as_ref()).map_or(DEFAULT_MTU, |c| c.mtu);
         let mac = Mac::for_member(network, self.own);
         netlink.configure_link(index, mac, mtu.into()).await.map_err(|e| e.to_string())?;
@@ -137,6 +178,11 @@ impl Ports {
         let mtu_changed = port.config.as_ref().map_or(DEFAULT_MTU, |c| c.mtu) != config.mtu;
         tracing::debug!(%network, name = %config.name, revision = config.revision, "configuration");
         port.config = Some(config.clone());
+        port.damper.forget();
+        if let Some(netlink) = &self.netlink {
+            netlink.want(self.ports.values().flat_map(Port::targets).collect());
+        }
+        let Some(port) = self.ports.get_mut(&network) else { return };
         if mtu_changed
             && let (Some((_, index)), Some(netlink)) = (&port.device, &self.netlink)
             && let Err(error) = netlink.set_mtu(*index, config.mtu.into()).await
@@ -151,6 +197,7 @@ impl Ports {
         self.ports.remove(&network);
         self.shared.state_mut().networks.remove(&network);
         let _ = self.shared.engine.remove_port(network).await;
+        self.sync_those_that_gave_way(network).await;
     }
 
     /// A network's device went away under us: make it again.
@@ -169,8 +216,12 @@ impl Ports {
         }
     }
 
-    /// Looks after everything: makes missing ports, and repairs addresses and routes that somebody removed.
+    /// Looks after everything: makes missing ports, and repairs what somebody changed, if that was not noticed at once.
     pub(super) async fn sync_all(&mut self) {
+        if let Some(netlink) = &self.netlink {
+            netlink.make_sure();
+        }
+        self.routes_changed = true;
         let networks: Vec<_> = self.ports.keys().copied().collect();
         for network in networks {
             if self.ports.get(&network).is_some_and(|p| p.device.is_none()) {
@@ -179,51 +230,149 @@ impl Ports {
                 self.sync(network).await;
             }
         }
+        self.routes_changed = false;
     }
 
-    /// Looks after the ports that there are.
-    pub(super) async fn sync_present(&mut self) {
+    /// The kernel's state changed.
+    pub(super) async fn noticed(&mut self, noticed: Noticed) {
+        self.routes_changed = noticed.routes;
         let present = self.ports.iter().filter(|(_, port)| port.device.is_some());
         for network in present.map(|(network, _)| *network).collect::<Vec<_>>() {
+            self.put_right(network).await;
+        }
+        self.routes_changed = false;
+    }
+
+    /// When something has to be tried again.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.ports.values().filter_map(|port| port.due).min()
+    }
+
+    /// Tries what is due.
+    pub(super) async fn sync_due(&mut self) {
+        let now = Instant::now();
+        let due = self.ports.iter().filter(|(_, port)| port.due.is_some_and(|due| due <= now));
+        for network in due.map(|(network, _)| *network).collect::<Vec<_>>() {
             self.sync(network).await;
         }
     }
 
-    /// Puts addresses and routes of one network right.
+    /// The user allows something else: whatever was tried in vain is tried anew.
+    pub(super) async fn settings_changed(&mut self, network: NetworkId) {
+        if let Some(port) = self.ports.get_mut(&network) {
+            port.damper.forget();
+        }
+        self.sync(network).await;
+    }
+
+    /// Puts addresses and routes of one network right, and looks which groups the machine listens to there.
     pub(super) async fn sync(&mut self, network: NetworkId) {
+        self.put_right(network).await;
+        match multicast::table() {
+            Ok(table) => self.take_groups(network, &table),
+            Err(error) => tracing::debug!(%network, %error, "cannot read the kernel's multicast groups"),
+        }
+    }
+
+    async fn put_right(&mut self, network: NetworkId) {
+        let held =
+            |port: Option<&Port>| port.map(|p| (p.addresses.clone(), p.routes.clone())).unwrap_or_default();
+        let before = held(self.ports.get(&network));
+        self.sync_one(network).await;
+        let after = held(self.ports.get(&network));
+        let kept =
+            before.0.iter().all(|a| after.0.contains(a)) && before.1.iter().all(|r| after.1.contains(r));
+        if !kept {
+            self.sync_those_that_gave_way(network).await;
+        }
+    }
+
+    /// What one network gave up may be what others wait for.
+    async fn sync_those_that_gave_way(&mut self, network: NetworkId) {
+        let others = self.ports.iter().filter(|(other, port)| **other != network && !port.refused.is_empty());
+        for other in others.map(|(other, _)| *other).collect::<Vec<_>>() {
+            self.sync_one(other).await;
+        }
+    }
+
+    async fn sync_one(&mut self, network: NetworkId) {
         let settings = self.shared.state().networks.get(&network).map(|v| v.settings.clone());
         let settings = settings.unwrap_or_default();
-        let devices = self.devices();
+        let own = self.indices();
+        let others: Vec<Neighbour> = self
+            .ports
+            .iter()
+            .filter(|(other, port)| **other != network && port.device.is_some())
+            .map(|(other, port)| Neighbour {
+                network: *other,
+                device: port.name().to_owned(),
+                addresses: port.addresses.clone(),
+                routes: port.routes.clone(),
+            })
+            .collect();
+        self.follow_name(network);
         let (Some(port), Some(netlink)) = (self.ports.get_mut(&network), &self.netlink) else { return };
-        let before = std::mem::take(&mut port.refused);
-        match apply(port, netlink, &settings, &devices, self.online).await {
+        let before = (std::mem::take(&mut port.refused), std::mem::take(&mut port.overlapping));
+        port.due = None;
+        let tools = Tools {
+            netlink,
+            settings: &settings,
+            own: &own,
+            others: &others,
+            online: self.online,
+            routes_changed: self.routes_changed,
+        };
+        let result = apply(port, &tools).await;
+        for refused in port.refused.iter().filter(|r| !before.0.contains(r)) {
+            let what = if refused.address { "address" } else { "route" };
+            tracing::warn!(%network, target = %refused.target, "the managed {what} is not used: {}", refused.reason);
+        }
+        for overlap in port.overlapping.iter().filter(|o| !before.1.contains(o)) {
+            tracing::warn!(%network, target = %overlap.target, "{}", overlap.text());
+        }
+        let config = port.config.clone().filter(|_| port.device.is_some());
+        let applied = config.map(|config| Applied {
+            config,
+            in_place: port.in_place(port.device.as_ref().map_or(0, |(_, index)| *index)),
+            refused: port.refused.clone(),
+            overlapping: port.overlapping.clone(),
+        });
+        match result {
             Ok(()) => {
                 port.problem = None;
-                let config = port.config.clone().filter(|_| port.device.is_some());
-                let applied = config.map(|config| Applied {
-                    config,
-                    addresses: port.addresses.clone(),
-                    refused: port.refused.clone(),
-                });
-                for refused in port.refused.iter().filter(|r| !before.contains(r)) {
-                    let what = if refused.address { "address" } else { "route" };
-                    tracing::warn!(%network, target = %refused.target, "the managed {what} is not used: {}", refused.reason);
-                }
                 // While the port could not be made, that is what people should see.
                 if applied.is_some() {
                     self.show(network, applied, None);
                 }
             }
-            Err(error) => {
-                let problem = error.to_string();
+            Err(lack) => {
+                let problem = lack.to_string();
                 if port.problem.as_ref() != Some(&problem) {
-                    tracing::warn!(%network, "{problem}; it is tried again every 30 s");
+                    tracing::warn!(%network, "{problem}");
                     port.problem = Some(problem.clone());
                 }
-                self.show(network, None, Some(problem));
+                // What others take away is refused all the same.
+                let applied = applied.filter(|_| !matches!(lack, Lack::Error(_)));
+                self.show(network, applied, Some(problem));
             }
         }
-        self.scan_groups(network).await;
+    }
+
+    /// Somebody may have renamed the interface.
+    fn follow_name(&mut self, network: NetworkId) {
+        let (Some(port), Some(netlink)) = (self.ports.get_mut(&network), &self.netlink) else { return };
+        let Some((name, index)) = &mut port.device else { return };
+        let Some(now) = netlink.look(|picture| picture.link(*index).map(|link| link.name.clone())) else {
+            return;
+        };
+        if *name == now {
+            return;
+        }
+        tracing::info!(%network, from = %name, to = %now, "the port was renamed");
+        name.clone_from(&now);
+        if let Some(view) = self.shared.state_mut().networks.get_mut(&network) {
+            view.device = now;
+        }
     }
 
     /// Lets people see how far a port is.
@@ -235,93 +384,23 @@ impl Ports {
     }
 
     /// Tells the core which multicast groups each port listens to.
-    pub(super) async fn scan_all_groups(&mut self) {
+    pub(super) fn scan_all_groups(&mut self) {
+        let Ok(table) = multicast::table() else { return };
         let networks: Vec<_> = self.ports.keys().copied().collect();
         for network in networks {
-            self.scan_groups(network).await;
+            self.take_groups(network, &table);
         }
     }
 
-    async fn scan_groups(&mut self, network: NetworkId) {
+    fn take_groups(&mut self, network: NetworkId, table: &str) {
         let (Some(port), Some(netlink)) = (self.ports.get_mut(&network), &self.netlink) else { return };
-        let Some((name, index)) = &port.device else { return };
-        let Ok(all) = netlink.addresses().await else { return };
-        let addresses = all.iter().filter(|a| a.index == *index).map(|a| a.prefix.ip);
-        match multicast::groups(name, addresses) {
-            Ok(groups) if groups != port.groups => {
-                port.groups.clone_from(&groups);
-                let _ = self
-                    .shared
-                    .engine
-                    .post(move |core, now| core.set_multicast_groups(now, network, &groups));
-            }
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%network, %error, "cannot read the kernel's multicast groups"),
+        let Some((_, index)) = port.device else { return };
+        let addresses: Vec<_> = netlink.look(|picture| picture.addresses_of(index).map(|a| a.ip).collect());
+        let groups = multicast::groups(table, index, addresses);
+        if groups != port.groups {
+            port.groups.clone_from(&groups);
+            let _ =
+                self.shared.engine.post(move |core, now| core.set_multicast_groups(now, network, &groups));
         }
     }
-}
-
-/// The subnets that other interfaces than our ports are connected to, by their addresses or by routes without a gateway.
-fn connected(found: &Surroundings, devices: &[String]) -> Vec<Connected> {
-    // A zerotier-one beside us has ports too; which of the two serves a network is the user's affair.
-    let foreign = |name: &String| name != "lo" && !name.starts_with("zt") && !devices.contains(name);
-    let by_address = found.addresses.iter().filter(|a| a.up).map(|a| (a.prefix.network(), a.index));
-    let mut subnets: Vec<Connected> = by_address
-        .chain(found.on_link.iter().copied())
-        .filter_map(|(subnet, index)| {
-            let interface = found.addresses.iter().find(|a| a.index == index)?.interface.clone();
-            Some(Connected { subnet, interface })
-        })
-        .filter(|c| foreign(&c.interface) && scope(c.subnet.ip) != Scope::LinkLocal)
-        .collect();
-    subnets.dedup();
-    subnets
-}
-
-/// Brings the kernel's state of one port to what its configuration and settings say. Goes on after an error and returns the
-/// first.
-async fn apply(
-    port: &mut Port,
-    netlink: &Netlink,
-    settings: &NetworkSettings,
-    devices: &[String],
-    online: bool,
-) -> Result<(), NetlinkError> {
-    let (Some((_, index)), Some(config)) = (&port.device, &port.config) else { return Ok(()) };
-    let index = *index;
-    let mut first = Ok(());
-    let mut note = |result: Result<(), NetlinkError>| {
-        if first.is_ok() {
-            first = result;
-        }
-    };
-    let found = netlink.surroundings().await?;
-    let connected = connected(&found, devices);
-    let present: Vec<_> =
-        found.addresses.into_iter().filter(|a| a.index == index).map(|a| a.prefix).collect();
-    // Addresses that are about to go must not be chosen as a source.
-    let kept: Vec<_> = present.iter().filter(|a| !port.addresses.contains(a)).copied().collect();
-    let wanted = plan(settings, config, &kept, &connected, online);
-
-    let addresses = steps(&port.addresses, &present, &wanted.addresses, addresses_clash);
-    for address in addresses.remove {
-        note(netlink.remove_address(index, address).await);
-    }
-    for address in addresses.add {
-        note(netlink.add_address(index, address).await);
-    }
-    port.addresses.clone_from(&wanted.addresses);
-
-    // Only now: removing an address takes the routes with it that use it as their source.
-    let present = netlink.routes(index).await?;
-    let routes = managed::steps(&port.routes, &present, &wanted.routes, routes_clash);
-    for route in routes.remove {
-        note(netlink.remove_route(index, &route).await);
-    }
-    for route in routes.add {
-        note(netlink.add_route(index, &route).await);
-    }
-    port.routes = wanted.routes;
-    port.refused = wanted.refused;
-    first
 }
