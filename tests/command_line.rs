@@ -258,49 +258,95 @@ const LINES: &[&str] = &[
     "/nope",
 ];
 
-/// Our tool under the old name and the reference tool, against the same node.
+/// Lines for the identity tool.
+const IDTOOL_LINES: &[&str] = &[
+    "",
+    "frobnicate",
+    "validate",
+    "validate nowhere",
+    "getpublic",
+    "getpublic nowhere",
+    "sign",
+    "sign nowhere nowhere",
+    "verify nowhere nowhere",
+    "verify nowhere nowhere 00",
+    "initmoon",
+    "initmoon nowhere",
+    "genmoon",
+    "genmoon nowhere",
+];
+
+/// Lines for the daemon, none of which starts one.
+const DAEMON_LINES: &[&str] = &[
+    "-h",
+    "-?",
+    "-x",
+    "-v",
+    "-p70000",
+    "/nowhere /elsewhere",
+    "-i",
+    "-i validate nowhere",
+    "-q -h",
+    "-q -D/nowhere info",
+];
+
+/// Our programs under the old names and the reference, against the same node.
 #[test]
-fn the_old_name_is_the_reference_tool() {
-    let name = "the_old_name_is_the_reference_tool";
+fn the_old_names_are_the_reference() {
+    let name = "the_old_names_are_the_reference";
     let Some(theirs) = binaries::reference() else {
         testing::say(&format!("SKIPPED {name}: ZEROTIER_ONE names no zerotier-one binary"));
         return;
     };
     testing::run(name, &Plan::new().cloud("aws"), |cluster| {
-        let ours = &binaries::ours()?.cli;
-        let (a, b) = (links(&[("zerotier-cli", ours)])?, links(&[("zerotier-cli", &theirs)])?);
-        let programs: [PathBuf; 2] = [&a, &b].map(|folder| folder.path().join("zerotier-cli"));
+        let ours = binaries::ours()?;
+        let all = [&ours.cli, &ours.cli, &ours.ztnode];
+        let names = ["zerotier-cli", "zerotier-idtool", "zerotier-one"];
+        let link = |programs: [&Path; 3]| {
+            let pairs: Vec<_> = names.into_iter().zip(programs).collect();
+            links(&pairs)
+        };
+        let (a, b) = (link(all.map(AsRef::as_ref))?, link([theirs.as_ref(); 3])?);
         let node = &cluster.members[0];
         let home = format!("-D{}", node.home().display());
         let mut different = Vec::new();
-        for line in LINES {
-            let line = line.replace('@', &cluster.network);
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let mut said = Vec::new();
-            for program in &programs {
-                let words =
-                    if line.is_empty() { words.clone() } else { [&[home.as_str()], &words[..]].concat() };
-                let said_now = run(node, program, &words)?;
-                let plain = |text: &str| text.replace(&*program.to_string_lossy(), "zerotier-cli");
-                said.push((said_now.code, plain(&said_now.stdout), plain(&said_now.stderr)));
-            }
-            let [ours, theirs] = &said[..] else { continue };
-            // The help is worded by us; what counts is that it comes, and where.
-            let helps = |text: &str| text.contains("join") && text.contains("listnetworks");
-            let out = if helps(&theirs.1) { helps(&ours.1) } else { first(&ours.1) == first(&theirs.1) };
-            // A line more on standard error, with the remedy, is ours.
-            let err = match theirs.2.as_str() {
-                "" => true,
-                text if helps(text) => helps(&ours.2),
-                text => first(text) == first(&ours.2),
-            };
-            if ours.0 != theirs.0 || !out || !err {
-                different.push(format!("{line}\n  ours   {ours:?}\n  theirs {theirs:?}"));
+        for (name, lines, switches) in [
+            ("zerotier-cli", LINES, &[home.as_str()][..]),
+            ("zerotier-idtool", IDTOOL_LINES, &[]),
+            ("zerotier-one", DAEMON_LINES, &[]),
+        ] {
+            let programs = [&a, &b].map(|folder| folder.path().join(name));
+            for line in lines {
+                let line = line.replace('@', &cluster.network);
+                let words: Vec<&str> = line.split_whitespace().collect();
+                let words = if words.is_empty() { words } else { [switches, &words[..]].concat() };
+                if let Some(found) = difference(node, &programs, &words)? {
+                    different.push(format!("{name} {line}\n{found}"));
+                }
             }
         }
         ensure!(different.is_empty(), "{} lines differ:\n{}", different.len(), different.join("\n"));
         Ok(())
     });
+}
+
+/// What differs between ours and theirs for one line; `None` if nothing does that a script could see.
+fn difference(node: &Daemon, programs: &[PathBuf; 2], words: &[&str]) -> Result<Option<String>> {
+    let mut said = Vec::new();
+    for program in programs {
+        let now = run(node, program, words)?;
+        let plain = |text: &str| text.replace(&*program.to_string_lossy(), "PROGRAM");
+        said.push((now.code, plain(&now.stdout), plain(&now.stderr)));
+    }
+    let [ours, theirs] = &said[..] else { return Ok(None) };
+    // The help is worded by us; what counts is that it comes, and where.
+    let helps = |text: &str| text.lines().count() > 8;
+    let same =
+        |ours: &str, theirs: &str| if helps(theirs) { helps(ours) } else { first(ours) == first(theirs) };
+    // A line more on standard error, with the remedy, is ours.
+    let err = theirs.2.is_empty() || same(&ours.2, &theirs.2);
+    let equal = ours.0 == theirs.0 && same(&ours.1, &theirs.1) && err;
+    Ok((!equal).then(|| format!("  ours   {ours:?}\n  theirs {theirs:?}")))
 }
 
 /// The first line; times in JSON differ between two calls.

@@ -53,7 +53,7 @@ check "the member is authorized" eventually 5 inside ztnode-cli member authorize
 check "the address is on an interface" eventually 20 inside sh -c 'ip -4 -o address | grep "10\.77\.0\."'
 
 check "a backup goes where the service cannot write" inside ztnode-cli controller backup /root/networks.db
-check "and is restored from there" inside ztnode-cli controller restore /root/networks.db
+check "and is restored from there" inside ztnode-cli controller restore --yes /root/networks.db
 check "with its networks" inside sh -c "ztnode-cli -j network list | grep -q $network"
 
 echo "-- a unit that waits for a network"
@@ -74,7 +74,7 @@ check "still" starting "$unit$network.service"
 inside ztnode-cli member authorize "$network" "$mine" >/dev/null
 check "it returns when we are in" eventually 5 inside systemctl is-active "$unit$network.service"
 inside ztnode-cli leave "$network" >/dev/null
-inside ztnode-cli network delete "$network" >/dev/null
+inside ztnode-cli network delete --yes "$network" >/dev/null
 network=$first
 
 echo "-- harm"

@@ -15,52 +15,66 @@ use crate::text;
 /// Exit code 2 for words that cannot be right; as [`Session::act`].
 pub fn run(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     let program = &session.program;
-    let reference = session.reference();
-    let (network, assignments) = if reference {
-        let (id, assignment) = (words.first(), words.second());
-        super::node::check_words(id, assignment, "set")?;
-        (id.to_owned(), vec![assignment])
-    } else {
-        let id = text::json::text(&super::network_of(session, words.first())?, "id");
-        (id, words.0[2..].iter().map(String::as_str).collect())
-    };
-    let mut body = Map::new();
-    for assignment in assignments {
-        let Some((name, value)) = assignment.split_once('=') else {
-            if reference {
-                let help = text::help::text(program, "");
-                return Err(Failure::usage(help.trim_end())
-                    .hint(format!("\n{program}: write the property as NAME=VALUE, such as allowDefault=1")));
-            }
-            let shown = text::printable(assignment);
-            return Err(Failure::usage(format!(
-                "{program}: set: {shown:?}: write NAME=VALUE, such as allowDefault=1"
-            )));
-        };
-        if !SETTINGS.contains(&name) {
-            if reference {
-                return Ok(());
-            }
-            let close = flowrules::closest(name, SETTINGS.into_iter());
-            let remedy = match close {
-                Some(close) => format!("did you mean {close}?"),
-                None => format!("set changes {}", SETTINGS.join(", ")),
-            };
-            let shown = text::printable(name);
-            return Err(Failure::usage(format!("{program}: set: unknown property {shown:?}: {remedy}")));
-        }
-        let value = value_of(name, value, reference)
-            .map_err(|why| Failure::usage(format!("{program}: set: {}", text::printable(&why))))?;
-        body.insert(name.to_owned(), value);
+    if session.reference() {
+        return as_reference(session, words, io);
     }
-    let path = format!("/network/{network}");
-    let said_no_effect = body.get("allowDNS") == Some(&Value::Bool(true));
-    let reply = session.act("set", Method::POST, &path, Some(&Value::Object(body)))?;
-    io.out.write_all(&reply.body)?;
-    if said_no_effect && !reference {
+    let body = body(program, words)?;
+    let network = text::json::text(&super::network_of(session, words.first())?, "id");
+    let without_effect = body.get("allowDNS") == Some(&Value::Bool(true));
+    send(session, &network, body, io)?;
+    if without_effect {
         writeln!(io.err, "{program}: allowDNS is kept, but name servers are not set up yet in this version")?;
     }
     Ok(())
+}
+
+/// What the words behind the network ask for. Looked at before anything is asked of the service, and as a whole.
+///
+/// # Errors
+/// Exit code 2 for an assignment that cannot be right.
+pub(super) fn body(program: &str, words: &Words) -> Result<Map<String, Value>, Failure> {
+    let mut body = Map::new();
+    for assignment in words.0.iter().skip(2) {
+        let shown = text::printable(assignment);
+        let wrong = |what: String| Failure::usage(format!("{program}: set: {what}"));
+        let Some((name, value)) = assignment.split_once('=') else {
+            return Err(wrong(format!("{shown:?}: write NAME=VALUE, such as allowDefault=1")));
+        };
+        if !SETTINGS.contains(&name) {
+            let remedy = match flowrules::closest(name, SETTINGS.into_iter()) {
+                Some(close) => format!("did you mean {close}?"),
+                None => format!("set changes {}", SETTINGS.join(", ")),
+            };
+            return Err(wrong(format!("unknown property {:?}: {remedy}", text::printable(name))));
+        }
+        let value = value_of(name, value, false).map_err(|why| wrong(text::printable(&why)))?;
+        body.insert(name.to_owned(), value);
+    }
+    Ok(body)
+}
+
+/// One assignment; one of an unknown property does nothing.
+fn as_reference(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
+    let program = &session.program;
+    let (id, assignment) = (words.first(), words.second());
+    super::node::check_words(id, assignment, "set")?;
+    let Some((name, value)) = assignment.split_once('=') else {
+        let help = text::help::text(program, "");
+        return Err(Failure::usage(help.trim_end())
+            .hint(format!("\n{program}: write the property as NAME=VALUE, such as allowDefault=1")));
+    };
+    if !SETTINGS.contains(&name) {
+        return Ok(());
+    }
+    let value = value_of(name, value, true)
+        .map_err(|why| Failure::usage(format!("{program}: set: {}", text::printable(&why))))?;
+    send(session, id, Map::from_iter([(name.to_owned(), value)]), io)
+}
+
+fn send(session: &Session, network: &str, body: Map<String, Value>, io: &mut Io<'_>) -> Outcome {
+    let path = format!("/network/{network}");
+    let reply = session.act("set", Method::POST, &path, Some(&Value::Object(body)))?;
+    Ok(io.out.write_all(&reply.body)?)
 }
 
 /// The value as the service takes it. The reference tool takes whatever begins with `t` or `1` for true and all else for

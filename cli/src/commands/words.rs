@@ -44,6 +44,7 @@ pub(super) fn check(program: &str, words: &Words, waits: bool) -> Outcome {
     }
     match command {
         "join" => network_or_token(program, &given[0]),
+        "set" => super::set::body(program, words).map(drop),
         "orbit" if !moon(&given[0]) => wrong(format!("{:?} is no moon's ID (10 or 16 digits)", given[0])),
         "orbit" if !is_hex(&given[1], 10) => {
             wrong(format!("{:?} is no address of a root (10 hexadecimal digits)", given[1]))

@@ -421,6 +421,19 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line}{text}");
         }
+        let state = json!({"network": "1", "waitingFor": "port", "problem": "/dev/net/tun cannot be opened: run it as root"});
+        let text = report(&examine(
+            &json!({"online": true}),
+            &[json!({"id": "1"})],
+            &[],
+            &[("1".into(), Some(Lack::of(&state)))],
+        ));
+        assert!(
+            text.contains(
+                "bad   network 1: port error: the network interface cannot be made\n      /dev/net/tun"
+            ),
+            "{text}"
+        );
         let ignored = json!([{"address": "10.0.0.1", "reason": "a tap interface"}]);
         status["interfaces"] = json!([{"name": "tap0", "used": false, "ignored": ignored}]);
         let text = report(&examine(&status, &[], &[], &[]));

@@ -156,7 +156,9 @@ mod tests {
     #[test]
     fn everything_the_tool_knows_has_a_page() {
         let directory = tempfile::tempdir().unwrap();
-        generate(directory.path(), "ztnode - a node\n\nUsage: ztnode [home directory]\n").unwrap();
+        let help = "ztnode - a node\n\nUsage: ztnode [home directory]\n\n  -d                       run in the background\n\nThe \
+                    home directory is\nhere.\n\nSettings: local.conf\n\nFirst steps:\n  ztnode &   start\n";
+        generate(directory.path(), help).unwrap();
         let read = |name: &str| std::fs::read_to_string(directory.path().join("share").join(name)).unwrap();
         let manual = read("man/man1/ztnode-cli.1");
         for word in command().get_subcommands().map(Command::get_name) {
@@ -170,7 +172,16 @@ mod tests {
             assert!(read(shell).contains(cli::complete::COMMAND), "{shell}");
         }
         assert!(read("man/man1/ztnode-cli-network-create.1").contains("pool"));
-        assert!(read("man/man8/ztnode.8").contains("home directory"));
+        let daemon = read("man/man8/ztnode.8");
+        for piece in [
+            ".SH SYNOPSIS\nztnode [home directory]\n",
+            ".SH OPTIONS\n.TP\n\\fB\\-d\\fR\nrun in the background\n",
+            ".SH DESCRIPTION\nThe home directory is here.\n",
+            ".SH SETTINGS\nlocal.conf\n",
+            ".SH \"FIRST STEPS\"\n.nf\nztnode &   start\n.fi\n",
+        ] {
+            assert!(daemon.contains(piece), "{piece}{daemon}");
+        }
         let join = read("man/man1/ztnode-cli-join.1");
         for piece in [
             "Join token that lets this node in",

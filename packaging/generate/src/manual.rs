@@ -120,12 +120,9 @@ fn daemon(help: &str) -> String {
     page.control("TH", ["ztnode", "8", "", concat!("ztnode ", env!("CARGO_PKG_VERSION")), "ztnode"]);
     page.control("SH", ["NAME"]);
     page.text([roman(format!("{name} - {about}"))]);
-    page.control("SH", ["DESCRIPTION"]);
-    page.control("nf", []);
-    for line in body.trim_start().lines() {
-        page.text([roman(line)]);
+    for paragraph in body.trim().split("\n\n") {
+        section(paragraph, &mut page);
     }
-    page.control("fi", []);
     page.control("SH", ["FILES"]);
     for (file, what) in FILES {
         page.control("TP", []);
@@ -143,6 +140,43 @@ fn daemon(help: &str) -> String {
     ]);
     page.render()
 }
+
+/// A paragraph of the help: how it is called, the switches in two columns, lines to copy below a heading, or text.
+fn section(paragraph: &str, page: &mut Roff) {
+    let lines: Vec<&str> = paragraph.lines().collect();
+    if let Some(usage) = paragraph.strip_prefix("Usage: ") {
+        page.control("SH", ["SYNOPSIS"]);
+        page.text([roman(usage)]);
+    } else if lines.iter().all(|line| line.starts_with("  ")) {
+        page.control("SH", ["OPTIONS"]);
+        for line in lines {
+            // Two columns, all of them ASCII.
+            let (switch, about) = line.split_at(COLUMN.min(line.len()));
+            if !switch.trim().is_empty() {
+                page.control("TP", []);
+                page.text([bold(switch.trim())]);
+            }
+            page.text([roman(about.trim())]);
+        }
+    } else if let Some((heading, below)) = paragraph.split_once(":\n") {
+        page.control("SH", [heading.to_uppercase().as_str()]);
+        page.control("nf", []);
+        for line in below.lines() {
+            page.text([roman(line.trim_start())]);
+        }
+        page.control("fi", []);
+    } else {
+        let (heading, text) = match paragraph.split_once(": ") {
+            Some((heading, text)) if heading.len() < COLUMN => (heading.to_uppercase(), text),
+            _ => ("DESCRIPTION".to_owned(), paragraph),
+        };
+        page.control("SH", [heading.as_str()]);
+        page.text([roman(text.replace('\n', " "))]);
+    }
+}
+
+/// Where the second column of the daemon's switches begins.
+const COLUMN: usize = 27;
 
 /// What lies in the home directory of the packages' service.
 const FILES: &[(&str, &str)] = &[
