@@ -168,7 +168,7 @@ fn roots(status: &Value) -> Finding {
         Level::Bad,
         "roots",
         format!("there is no interface to send from: {why}"),
-        "bring a link up and give it an address (`ip address`), or name the addresses in `bind` of local.conf",
+        "bring a link up and give it an address (`ip address`), or name the address in `bind` or the interface in `interfacePrefixAllow` of local.conf",
     )
 }
 

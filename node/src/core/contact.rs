@@ -71,6 +71,28 @@ impl Core {
         self.update_online(now);
     }
 
+    /// Greets all roots at once, on every path and at every address that is known of them: whether they still answer is to be seen.
+    pub fn greet_roots(&mut self, now: i64) {
+        for (address, endpoints) in self.topology.upstreams.clone() {
+            let Some(peer) = self.topology.peers.get(&address) else { continue };
+            let paths: Vec<PathKey> = peer.paths.iter().map(|path| path.key).collect();
+            for key in &paths {
+                self.say_hello(now, address, Some(key.socket), key.remote);
+            }
+            for endpoint in endpoints {
+                if !paths.iter().any(|key| key.remote == endpoint) {
+                    self.say_hello(now, address, None, endpoint);
+                }
+            }
+        }
+    }
+
+    /// Whether a root was heard since then. A root asks nobody.
+    pub fn heard_root_since(&self, then: i64) -> bool {
+        let heard = |address| self.topology.peers.get(address).is_some_and(|peer| peer.last_received > then);
+        self.topology.am_root || self.topology.upstreams.keys().any(heard)
+    }
+
     /// A peer we always want to reach: a root, a moon's seed, an anchor.
     fn keep_wanted(&mut self, now: i64, address: Address, endpoints: &[SocketAddr]) {
         if !self.topology.peers.contains_key(&address) {

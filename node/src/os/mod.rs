@@ -4,10 +4,13 @@
 
 pub mod batch;
 pub mod interfaces;
+pub mod links;
 pub mod multicast;
 pub mod netlink;
+pub mod packet_filter;
 pub mod priority;
 pub mod privileges;
+pub mod rules;
 pub mod tap;
 pub mod tcp;
 #[cfg(test)]

@@ -1,19 +1,41 @@
 //! UDP sockets: one per local address and port, tied to its interface, with large buffers, with segmentation and merging by
 //! the kernel where it can, and without path MTU discovery.
 //!
+//! What a socket sends leaves by the interface that has its address, whatever the routes of joined networks say. What comes in
+//! for the address is taken from any interface but our own ports: a router's address for the internet is reached from its LAN,
+//! too.
+//!
 //! Specification: node behaviour, "sockets, ports, interfaces". Datagrams may be fragmented by IP on the way (DF clear):
 //! the datagram size is a convention of both ends, and a lost fragment is better than a black hole.
 
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::net::{SocketAddr, UdpSocket as StdUdp};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrStorage, getsockopt, sendmsg, setsockopt, sockopt};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use super::packet_filter;
 
 /// Socket buffers we ask for, in bytes: some milliseconds at several Gbit/s.
 pub const WANTED_BUFFER: usize = 4 << 20;
+
+/// Mark of all that our sockets send (`SO_MARK`), in the bits of [`MARK_MASK`]: by it policy rules and ports know our own
+/// packets. Upper bits are left to what uses them: container networks, load balancers and other VPNs.
+pub const MARK: u32 = 0x7a;
+/// See [`MARK`].
+pub const MARK_MASK: u32 = 0xff;
+
+/// How a socket is tied to the interface that has its address.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Tie {
+    /// What is sent leaves by the interface of this index.
+    Sending(u32),
+    /// Both ways, by index and name, as a VRF demands: nothing is received by another interface.
+    Both(u32, String),
+}
 
 /// A bound UDP socket, non-blocking, close-on-exec.
 #[derive(Debug)]
@@ -46,20 +68,14 @@ impl Buffers {
 }
 
 impl UdpSocket {
-    /// Binds `local`. The tie to `interface` is best effort: without it the socket works, but the default route
-    /// override of a joined network would catch its packets.
+    /// Binds `local`, and ties it.
     ///
     /// # Errors
     /// What the kernel says: address in use, address gone …
-    pub fn bind(local: SocketAddr, interface: Option<&str>) -> io::Result<Self> {
+    pub fn bind(local: SocketAddr, tie: Option<&Tie>) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
         if local.is_ipv6() {
             socket.set_only_v6(true)?;
-        }
-        if let Some(name) = interface
-            && let Err(error) = socket.bind_device(Some(name.as_bytes()))
-        {
-            tracing::debug!(%local, name, %error, "the socket is not tied to its interface");
         }
         enlarge_buffers(&socket);
         set_path_mtu_discovery(&socket, local.is_ipv6(), libc::IP_PMTUDISC_DONT)?;
@@ -76,7 +92,53 @@ impl UdpSocket {
         let buffers = granted(&socket)?;
         let socket = StdUdp::from(socket);
         let local = socket.local_addr()?;
-        Ok(UdpSocket { socket, local, segments, merges, buffers })
+        let bound = UdpSocket { socket, local, segments, merges, buffers };
+        bound.tie(tie);
+        Ok(bound)
+    }
+
+    /// Gives all that is sent from now on the [`MARK`].
+    pub fn mark(&self) {
+        // A node without CAP_NET_ADMIN may not, but has no ports that could draw its packets in either.
+        if let Err(error) = SockRef::from(&self.socket).set_mark(MARK) {
+            tracing::debug!(local = %self.local, %error, "packets are not marked");
+        }
+    }
+
+    /// Ties the socket to another interface, or to none: then routes and the [`MARK`] decide. Best effort: without it the socket
+    /// works, but routes of a joined network may catch what it sends.
+    pub fn tie(&self, tie: Option<&Tie>) {
+        let (sending, both) = match tie {
+            None => (0, None),
+            Some(Tie::Sending(index)) => (*index, None),
+            Some(Tie::Both(_, name)) => (0, Some(name.as_bytes())),
+        };
+        let socket = SockRef::from(&self.socket);
+        let by_device = || match (both, socket.device()?) {
+            // Older kernels let nobody without CAP_NET_RAW say even this.
+            (None, None) => Ok(()),
+            _ => socket.bind_device(both),
+        };
+        if let Err(error) = by_device().and_then(|()| self.send_by(sending)) {
+            tracing::debug!(local = %self.local, ?tie, %error, "the socket is not tied to its interface");
+        }
+    }
+
+    /// What is sent from now on leaves by the interface of this index; 0 = as routes say. IPv6 takes it for a preference.
+    fn send_by(&self, index: u32) -> io::Result<()> {
+        let (level, name) = if self.local.is_ipv6() {
+            (libc::IPPROTO_IPV6, libc::IPV6_UNICAST_IF)
+        } else {
+            (libc::IPPROTO_IP, libc::IP_UNICAST_IF)
+        };
+        set_option(&self.socket, level, name, index.to_be().cast_signed())
+    }
+
+    /// Refuses what comes in by our own ports: interfaces with these indices.
+    pub fn refuse_from(&self, ports: &BTreeSet<u32>) {
+        if let Err(error) = packet_filter::refuse_from(&SockRef::from(&self.socket), ports) {
+            tracing::debug!(local = %self.local, %error, "the socket takes what comes by our own ports");
+        }
     }
 
     /// The same socket, but every message is one datagram, in and out, as with a kernel that knows nothing else.
@@ -199,20 +261,29 @@ fn ask_for_ecn(socket: &Socket, ipv6: bool) -> io::Result<()> {
 }
 
 /// Whether IP may fragment what is sent from now on: `mode` is one of `IP_PMTUDISC_…`, whose numbers IPv6 shares.
-#[allow(unsafe_code)]
 fn set_path_mtu_discovery(socket: &impl AsRawFd, ipv6: bool, mode: libc::c_int) -> io::Result<()> {
     let (level, name) = if ipv6 {
         (libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER)
     } else {
         (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER)
     };
+    set_option(socket, level, name, mode)
+}
+
+#[allow(unsafe_code)]
+fn set_option(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    name: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the descriptor is open, and pointer and length describe a live c_int that the kernel only reads.
     let result = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
             level,
             name,
-            (&raw const mode).cast(),
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
@@ -285,6 +356,89 @@ mod tests {
                 assert_eq!(receiver.recv(&mut buffer).unwrap(), 3000);
             }
         });
+    }
+
+    /// Frames that left by an interface.
+    fn sent_by(name: &str) -> u64 {
+        let words = ["-s", "-j", "link", "show", "dev", name];
+        let output = std::process::Command::new("ip").args(words).output().unwrap();
+        let shown: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        shown[0]["stats64"]["tx"]["packets"].as_u64().unwrap()
+    }
+
+    #[test]
+    fn sends_by_its_interface_and_receives_by_any() {
+        use crate::dataplane::vnet::Offload;
+        use crate::os::tap::{Backend, Tap};
+        use crate::os::testing::{in_namespace, ip};
+        in_namespace(|| {
+            // Nothing else is to be counted, and nothing filtered.
+            for (name, value) in [
+                ("ipv6/conf/default/disable_ipv6", "1"),
+                ("ipv4/conf/all/rp_filter", "0"),
+                ("ipv4/conf/default/rp_filter", "0"),
+            ] {
+                let _ = std::fs::write(format!("/proc/sys/net/{name}"), value);
+            }
+            for (number, name) in [(1, "one"), (2, "two")] {
+                ip(&format!("link add {name} type veth peer name {name}far"));
+                ip(&format!("link set {name}far up"));
+                ip(&format!("addr add 10.{number}.0.1/24 dev {name}"));
+                ip(&format!("link set {name} up"));
+                ip(&format!("neigh add 10.{number}.0.9 lladdr 02:00:00:00:00:09 dev {name}"));
+            }
+            ip("route add default via 10.1.0.9 dev one");
+            ip("route add 0.0.0.0/1 via 10.2.0.9 dev two");
+            let index = |name: &str| nix::net::if_::if_nametoindex(name).unwrap();
+            let one = Tie::Sending(index("one"));
+            let socket = UdpSocket::bind("10.1.0.1:0".parse().unwrap(), Some(&one)).unwrap();
+            let send = |by: &str| {
+                let before = sent_by(by);
+                socket.send_with_ttl(b"x", "80.0.1.1:9993".parse().unwrap(), 9).unwrap();
+                assert_eq!(sent_by(by), before + 1, "by {by}");
+            };
+            // Somebody at a third link sends to the address of the first.
+            let Ok(side) = Tap::open("side", Backend::Plain) else { return eprintln!("skipped: no TAP") };
+            ip("addr add 10.3.0.1/24 dev side");
+            ip("link set side up");
+            let receives = || {
+                let frame = datagram("10.3.0.9:9", socket.local());
+                side.write(&Offload::PLAIN, &frame).unwrap();
+                let mut buffer = [0; 8];
+                // It is there when it was written.
+                socket.socket.recv(&mut buffer).is_ok()
+            };
+            send("one");
+            assert!(receives());
+            socket.tie(None);
+            send("two");
+            assert!(receives());
+            socket.tie(Some(&Tie::Both(index("one"), "one".into())));
+            send("one");
+            assert!(!receives(), "both ways");
+            socket.tie(Some(&one));
+            send("one");
+            assert!(receives());
+            socket.refuse_from(&BTreeSet::from([index("side")]));
+            assert!(!receives(), "by our own port");
+        });
+    }
+
+    /// A frame to everybody on a link, with one octet in a datagram.
+    fn datagram(from: &str, to: SocketAddr) -> Vec<u8> {
+        let (SocketAddr::V4(from), SocketAddr::V4(to)) = (from.parse().unwrap(), to) else { panic!("IPv4") };
+        let mut packet = vec![0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0];
+        packet.extend(from.ip().octets());
+        packet.extend(to.ip().octets());
+        let words = packet.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+        let sum = words.sum::<u32>();
+        let checksum = !(((sum >> 16) + (sum & 0xffff)) as u16);
+        packet[10..12].copy_from_slice(&checksum.to_be_bytes());
+        for word in [from.port(), to.port(), 9, 0] {
+            packet.extend(word.to_be_bytes());
+        }
+        packet.push(b'y');
+        [&[0xff; 6][..], &[2, 0, 0, 0, 0, 9, 8, 0], &packet].concat()
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub struct Settings {
     pub bind: Vec<Text<IpAddr>>,
     /// Interface name prefixes never used.
     pub interface_prefix_blacklist: Vec<String>,
+    /// Interface name prefixes used whatever the links lead to.
+    pub interface_prefix_allow: Vec<String>,
     /// Sources besides this machine that may use the control API.
     pub allow_management_from: Vec<Text<Prefix>>,
     /// Where scrapers from elsewhere may have `/metrics`, and nothing else.

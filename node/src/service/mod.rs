@@ -3,6 +3,7 @@
 
 pub mod args;
 mod binder;
+mod bypass;
 pub mod clock;
 pub mod clones;
 pub mod clouds;
@@ -27,4 +28,5 @@ pub mod shared;
 mod signals;
 pub mod supervisor;
 pub mod traces;
+mod trial;
 pub mod waits;

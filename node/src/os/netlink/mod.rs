@@ -50,6 +50,10 @@ impl NetlinkError {
         NetlinkError { action: action.into(), reason, code }
     }
 
+    pub(super) fn because(action: &str, reason: &str) -> Self {
+        NetlinkError { action: action.into(), reason: reason.into(), code: None }
+    }
+
     pub(super) fn is(&self, code: i32) -> bool {
         self.code == Some(code)
     }

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::{self, IoSlice, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 
+use super::packet_filter;
 use crate::dataplane::vnet::{self, Checksum, Gso, Offload, Offloads};
 
 /// Where the kernel hands out TUN and TAP devices.
@@ -93,6 +94,7 @@ impl Tap {
         if backend == Backend::Offload {
             match offload::open(name, writers) {
                 Ok(offload::Opened { file, writers, name, offloads }) => {
+                    keep_own_out(&file, &name);
                     return Ok(Tap { file, writers, name, headers: true, offloads });
                 }
                 // So does a kernel say that has no offloads, or a name that is taken; then the plain way fails too.
@@ -103,6 +105,7 @@ impl Tap {
             }
         }
         let (file, name) = plain::open(name).map_err(|e| classify(name, e))?;
+        keep_own_out(&file, &name);
         Ok(Tap { file, writers: Vec::new(), name, headers: false, offloads: Offloads::default() })
     }
 
@@ -215,6 +218,13 @@ impl Tap {
 }
 
 /// A device takes a frame wholly or not at all.
+/// What our own sockets send never comes back to us as a frame. Nothing depends on it as long as routes are as they should be.
+fn keep_own_out(tap: &File, name: &str) {
+    if let Err(error) = packet_filter::drop_own(tap) {
+        tracing::debug!(name, %error, "the port takes packets of our own sockets");
+    }
+}
+
 fn write_parts(mut queue: &File, parts: &[IoSlice<'_>]) -> io::Result<()> {
     loop {
         match queue.write_vectored(parts) {

@@ -8,6 +8,7 @@ mod networks;
 mod notices;
 mod port_choice;
 mod settings;
+mod way;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,6 +27,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::args::Options;
 use super::binder::Binder;
+use super::bypass::Bypass;
 use super::clock::Clock;
 use super::clones;
 use super::clouds::Profile;
@@ -40,6 +42,7 @@ use super::ports::Ports;
 use super::shared::{ORDER_QUEUE, Order, Shared, State, Tokens};
 use super::signals::{Signals, Wish};
 use super::supervisor::{Condition, Supervisor};
+use super::trial::Trial;
 use crate::core::event::{Event, Object};
 use crate::core::info::NetworkStatus;
 use crate::core::{Core, CoreConfig};
@@ -111,6 +114,11 @@ struct Daemon {
     own: Address,
     ports: Ports,
     binder: Binder,
+    bypass: Bypass,
+    trial: Trial,
+    /// When the roots were asked last on account of a default route, of the node's clock.
+    asked: i64,
+    begun: Instant,
     netlink: Option<Netlink>,
     settings_seen: Option<Stamp>,
     /// The same of the networks' settings.
@@ -198,6 +206,10 @@ impl Daemon {
             new: shared.home.is_new(own),
             ports: Ports::new(shared.clone(), netlink.clone(), own),
             binder: Binder::new(netlink.clone()),
+            bypass: Bypass::new(netlink.clone()),
+            trial: Trial::default(),
+            asked: 0,
+            begun: Instant::now(),
             netlink,
             settings_seen: stamp(&settings_path),
             network_settings_seen: BTreeMap::new(),
@@ -275,7 +287,8 @@ impl Daemon {
 
     /// Binds, and goes on with what earlier runs were about.
     async fn take_up(&mut self) -> Result<(), Stopped> {
-        self.binder.refresh(&self.shared, self.ports.devices()).await?;
+        self.bypass.clear().await;
+        self.binder.refresh(&self.shared, self.ports.indices()).await?;
         let shared = self.shared.clone();
         let peers = shared.home.peers();
         let moons = shared.home.moons();
@@ -341,6 +354,7 @@ impl Daemon {
             timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {
+            let due = self.way_due();
             tokio::select! {
                 event = self.events.recv() => match event {
                     Some(event) => self.react(event).await,
@@ -362,7 +376,10 @@ impl Daemon {
                     }
                 },
                 () = notices::at(self.offline_told_at) => self.tell_offline(),
+                () = self.bypass.changed() => self.bypass.doubt(),
+                () = way::until(due) => self.look_at_way().await?,
                 _ = sync.tick() => {
+                    self.bypass.doubt();
                     self.save_again();
                     self.ports.sync_all().await;
                     self.refresh().await?;
@@ -378,6 +395,7 @@ impl Daemon {
                     self.reload_networks(false).await;
                 }
             }
+            self.keep_way().await?;
             self.show_condition();
             if self.collided {
                 return Ok(Ending::Collided);
@@ -396,7 +414,7 @@ impl Daemon {
 
     /// Binds what there is to bind, and looks which groups the machine listens to.
     async fn refresh(&mut self) -> Result<(), Stopped> {
-        self.binder.refresh(&self.shared, self.ports.devices()).await?;
+        self.binder.refresh(&self.shared, self.ports.indices()).await?;
         self.ports.scan_all_groups();
         Ok(())
     }
@@ -434,7 +452,9 @@ impl Daemon {
                 self.condition.online = online;
                 self.online_since = online.then(Instant::now);
                 self.offline_told_at = (!online).then(notices::offline_deadline);
-                self.ports.set_online(online).await;
+                if self.online_changed(online).await.is_err() {
+                    tracing::debug!("the packet loop has stopped");
+                }
                 self.shared.waits.tell();
             }
             Event::NetworkStatus { network, status } => {
@@ -490,6 +510,8 @@ impl Daemon {
                 tracing::error!("a thread of this node had panicked; please report the lines above");
             }
         }
+        // Only now: until the end our own packets need them.
+        self.bypass.clear().await;
         self.shared.home.remove_pid();
         tracing::info!(milliseconds = begun.elapsed().as_millis() as u64, "stopped");
     }

@@ -143,6 +143,7 @@ impl Daemon {
         if fresh {
             tracing::info!(%network, "joined");
         }
+        self.try_way_again().await;
         self.ports.sync(network).await;
         Ok(Ok(true))
     }

@@ -70,7 +70,7 @@ impl Daemon {
             let ignored = if ignored.is_empty() { "none".to_owned() } else { ignored.join("; ") };
             tracing::warn!(
                 ignored,
-                "OFFLINE for {seconds} s: this machine has no address to send from; bring its network up, or change `bind` and `interfacePrefixBlacklist`"
+                "OFFLINE for {seconds} s: this machine has no address to send from; bring its network up, or change `bind`, `interfacePrefixAllow` and `interfacePrefixBlacklist`"
             );
             return;
         }

@@ -86,7 +86,7 @@ impl Daemon {
             tracing::warn!(%error, "the control API cannot listen on TCP; the Unix socket still works");
         }
         self.listen_for_scrapers();
-        self.binder.refresh(&self.shared, self.ports.devices()).await
+        self.binder.refresh(&self.shared, self.ports.indices()).await
     }
 }
 

@@ -98,14 +98,18 @@ impl Ports {
         Ports { shared, netlink, own, ports: BTreeMap::new(), online: false, routes_changed: false }
     }
 
-    /// Names of our devices.
-    pub(super) fn devices(&self) -> Vec<String> {
-        self.ports.values().filter_map(|p| p.device.as_ref()).map(|(name, _)| name.clone()).collect()
-    }
-
     /// Indices of our devices.
     pub(super) fn indices(&self) -> BTreeSet<u32> {
         self.ports.values().filter_map(|p| p.device.as_ref()).map(|(_, index)| *index).collect()
+    }
+
+    /// Whether a default route leads through one of our ports, for IPv4 and for IPv6.
+    pub(super) fn default_routes(&self) -> [bool; 2] {
+        // They come in halves.
+        let targets = self.ports.values().flat_map(|p| &p.routes).map(|r| r.target).filter(|t| t.bits <= 1);
+        let mut families = [false; 2];
+        targets.for_each(|target| families[usize::from(target.ip.is_ipv6())] = true);
+        families
     }
 
     /// Makes a network's port.
