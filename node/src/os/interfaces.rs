@@ -470,7 +470,6 @@ mod tests {
             addresses,
             uplinks: vec![index("eth0")],
             default_ends: vec!["203.0.113.1".parse().unwrap()],
-            ..Surroundings::default()
         };
         let choice = choose(&found, &links, &Exclusions::default());
         assert_eq!((choice.bindable.len(), choice.cut), (MAX_ADDRESSES, 400 - MAX_ADDRESSES));
