@@ -1,7 +1,7 @@
 #![no_main]
 
 //! Requests to the controller's HTTP routes: a line each, a byte that chooses method and path, then the body. After
-//! each, what is stored loads as itself, no address has two holders, and a member gets an answer.
+//! each, what is stored loads as itself, no address has two holders, and a member gets an answer. No input is our mistake.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
             _ => ("GET", String::from_utf8_lossy(body).into_owned()),
         };
         let (reply, _) = controller.http(now, method, &path, body);
-        assert!(matches!(reply.status, 200 | 400 | 404 | 409 | 500), "{}", reply.status);
+        assert!(matches!(reply.status, 200 | 400 | 404 | 409), "{}", reply.status);
 
         let asking = Identity { address: Address::from_u64(who), public: [who as u8; 64] };
         let metadata = body.to_vec();
@@ -45,7 +45,9 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(again.to_json(), record);
         let (reply, _) = controller.http(now, "GET", &format!("/unstable{network}/member"), b"");
         let mut held = BTreeSet::new();
-        for member in reply.body.unwrap()["data"].as_array().unwrap() {
+        // Who is out holds nothing.
+        let body = reply.body.unwrap();
+        for member in body["data"].as_array().unwrap().iter().filter(|member| member["authorized"] == true) {
             for ip in member["ipAssignments"].as_array().unwrap() {
                 assert!(held.insert(ip.to_string()), "{ip} has two holders");
             }
