@@ -63,6 +63,7 @@ const REQUESTS: &[Request] = &[
     ),
     ("POST", "/network/JOINED", Some(r#"{"allowDNS":false,"something":"else"}"#)),
     ("POST", "/network/JOINED", Some(r#"{"allowGlobal":"yes"}"#)),
+    ("POST", "/network/JOINED", Some(r#"{"allowGlobal":false}"#)),
     ("POST", "/network/JOINED", Some("[]")),
     ("POST", "/network/JOINED", Some("null")),
     ("POST", "/network/JOINED", Some("{")),
@@ -391,7 +392,8 @@ fn tool_of(node: &Daemon, folder: &std::path::Path) -> Result<Command> {
         std::os::unix::fs::symlink(program, &link)?;
     }
     let mut command = node.host.namespace.command(&link.to_string_lossy());
-    command.arg(format!("-D{}", node.home().display()));
+    // `dump` writes to where it is.
+    command.arg(format!("-D{}", node.home().display())).current_dir(folder);
     Ok(command)
 }
 
