@@ -127,6 +127,8 @@ fn commands(page: &str) -> Vec<String> {
 
 fn pages(cluster: &mut Cluster) -> Result<()> {
     let folder = tempfile::tempdir()?;
+    // The pages use the lab's own subnet, and a subnet belongs to one network.
+    cluster.members[0].cli(&["leave", &cluster.network])?;
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let rules = "tag department id 100 enum 1 marketing enum 2 sales default marketing;\ncap ssh id 1000 accept ipprotocol tcp \
                  and dport 22;\naccept;\n";
