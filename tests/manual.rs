@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 use lab::tool::Said;
 use lab::{Cluster, Daemon, Plan, testing, tool};
 use serde_json::Value;
+use system_tests::pages::commands;
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -56,14 +57,14 @@ impl Reader<'_> {
     fn read(&mut self, page: &str) -> Result<usize> {
         let mut count = 0;
         for shown in commands(page) {
-            let line = self.meant(&shown)?;
+            let line = self.meant(shown.trim_start_matches("ztnode-cli "))?;
             let here = line.starts_with("join ") || line.starts_with("wait ");
             if line.starts_with("join ztt_") {
                 // In the pages that is a new machine.
                 self.run(self.member, &format!("leave {}", self.network()?))?;
             }
             let said = self.run(if here { self.member } else { self.controller }, &line)?;
-            ensure!(said.ok(), "`ztnode-cli {shown}`, here {line}: {said:?}");
+            ensure!(said.ok(), "`{shown}`, here {line}: {said:?}");
             count += 1;
             if line.starts_with("token create ") {
                 self.token = said.stdout.trim().to_owned();
@@ -97,32 +98,6 @@ fn words(line: &str) -> Vec<String> {
         }
     }
     words
-}
-
-/// The commands of the tool in a page's blocks of shell.
-fn commands(page: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut inside = false;
-    let mut line = String::new();
-    for part in page.lines() {
-        if part.trim_start().starts_with("```") {
-            inside = !inside && part.trim_start() == "```sh";
-            continue;
-        }
-        if !inside {
-            continue;
-        }
-        line.push_str(part.trim());
-        if line.ends_with('\\') {
-            line.pop();
-            continue;
-        }
-        let whole = std::mem::take(&mut line);
-        if let Some(command) = whole.strip_prefix("ztnode-cli ") {
-            found.push(command.split(" #").next().unwrap_or_default().trim().to_owned());
-        }
-    }
-    found
 }
 
 fn pages(cluster: &mut Cluster) -> Result<()> {

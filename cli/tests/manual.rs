@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used)] // A surprise is a failed test.
 
 mod common;
+#[path = "../../tests/src/pages.rs"]
+mod pages;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -21,7 +23,7 @@ const PLACEHOLDERS: [(&str, &str); 7] = [
     ("COMMAND", "join"),
 ];
 
-fn pages() -> Vec<PathBuf> {
+fn manual() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let mut pages: Vec<PathBuf> =
@@ -30,62 +32,14 @@ fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// The commands in a text's blocks of shell, one line each. Comments and what is done with the output are left out.
-fn commands(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut inside = false;
-    let mut line = String::new();
-    for part in text.lines() {
-        if part.trim_start().starts_with("```") {
-            inside = !inside && part.trim_start() == "```sh";
-            continue;
-        }
-        if !inside {
-            continue;
-        }
-        line.push_str(part.trim());
-        if line.ends_with('\\') {
-            line.pop();
-            continue;
-        }
-        let whole = std::mem::take(&mut line);
-        let command = whole.strip_prefix("sudo ").unwrap_or(&whole);
-        if command.starts_with("ztnode-cli ") {
-            found.push(first_command(command));
-        }
-    }
-    found
-}
-
-/// Up to a comment, a pipe or a redirection outside of quotes.
-fn first_command(line: &str) -> String {
-    let mut quote = None;
-    let mut before = ' ';
-    let mut end = line.len();
-    for (place, c) in line.char_indices() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (None, '\'' | '"') => quote = Some(c),
-            (None, '|' | '<' | '>' | ';' | '&') => end = place,
-            (None, '#') if before == ' ' => end = place,
-            _ => {}
-        }
-        if end < line.len() {
-            break;
-        }
-        before = c;
-    }
-    line[..end].trim().to_owned()
-}
-
 #[test]
 fn the_manual_shows_commands_that_there_are() {
     let (mut count, mut wrong) = (0, Vec::new());
-    for page in pages() {
+    for page in manual() {
         let home = Home::stopped();
         std::os::unix::fs::symlink(program(), home.path().join("ztnode-cli")).unwrap();
         let path = format!("{}:{}", home.path().display(), std::env::var("PATH").unwrap());
-        for shown in commands(&std::fs::read_to_string(&page).unwrap()) {
+        for shown in pages::commands(&std::fs::read_to_string(&page).unwrap()) {
             let mut command = shown.clone();
             for (placeholder, value) in PLACEHOLDERS {
                 command = command.replace(placeholder, value);

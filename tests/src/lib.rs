@@ -2,3 +2,4 @@
 //! to know the protocol is here.
 
 pub mod fake_root;
+pub mod pages;

@@ -1,11 +1,12 @@
 //! Packet IDs seen lately, for peers whose packets are not counted.
 //!
-//! A table of lines of eight, a cache line each, newest first: an ID has its line, and pushes out the oldest there. So a look costs one
-//! line and no more, whatever somebody sends, and what is not pushed out is remembered for longer than it has to be. When IDs
+//! A table of lines of eight, a cache line each, newest first: an ID has its line, and pushes out the oldest there. So a look costs
+//! one line and no more, whatever somebody sends, and what is not pushed out is remembered for longer than it has to be. When IDs
 //! that are younger than [`KEPT`] begin to be pushed out, the table asks to become larger; the smaller one stays beside it for
 //! that long.
 //!
-//! An entry is 48 bits (one of them always set) that tell IDs of a line apart and the time it was seen, in steps of 64 ms, which wraps after 70 minutes.
+//! An entry is 48 bits (one of them always set) that tell IDs of a line apart and the time it was seen, in steps of 64 ms, which
+//! wraps after 70 minutes.
 
 /// How long IDs have to be remembered, ms.
 pub(super) const KEPT: i64 = 2_000;
@@ -41,7 +42,7 @@ pub(super) struct Recent {
     before: Option<(Box<[[u64; LINE]]>, i64)>,
     /// Young IDs that were pushed out.
     lost: usize,
-    /// The last of them, with its line.
+    /// The last of them, with its line. A wish to become larger comes with one, so then it is what was pushed out just now.
     pushed: Option<(usize, u64)>,
 }
 
