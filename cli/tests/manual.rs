@@ -5,6 +5,7 @@
 
 mod common;
 #[path = "../../tests/src/pages.rs"]
+#[expect(unreachable_pub, reason = "public for the system tests, whose file it is")]
 mod pages;
 
 use std::path::{Path, PathBuf};
