@@ -52,8 +52,8 @@ pub(crate) enum Mode {
 #[derive(Parser, Debug)]
 #[command(
     about = "Throughput, latency and cost of two joined nodes, ztnode and others in turn (as root)",
-    after_help = "zerotier-one takes part when ZEROTIER_ONE names its binary; WG_GO names a wireguard-go to use in place \
-                  of the installed one."
+    after_help = "zerotier-one takes part when ZEROTIER_ONE names its binary, an older ztnode when ZTNODE_OLD names the \
+                  folder of its programs; WG_GO names a wireguard-go to use in place of the installed one."
 )]
 pub(crate) struct Arguments {
     /// How often each system is measured. Every other round goes through the systems backwards.

@@ -35,10 +35,13 @@ impl Contestant {
         Self { name: name.into(), scope, start: Box::new(start) }
     }
 
-    /// ztnode, and zerotier-one where there is one.
+    /// ztnode; an older one where there is one, to measure before and after in one run; and zerotier-one where there is one.
     pub(crate) fn nodes() -> Vec<Self> {
         let node = |seat: Seat| Self::new(seat.name(), Scope::All, move || System::nodes([seat; 2]));
         let mut list = vec![node(Seat::Ours)];
+        if binaries::older().is_some() {
+            list.push(node(Seat::Older));
+        }
         if binaries::reference().is_some() {
             list.push(node(Seat::Reference));
         } else {

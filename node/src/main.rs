@@ -59,6 +59,7 @@ fn become_tool(name: &str, arguments: &[OsString]) -> ExitCode {
 }
 
 fn run(options: &Options) -> ExitCode {
+    node::os::memory::give_back_large_blocks();
     keep_memory_private();
     if options.background
         && let Err(error) = nix::unistd::daemon(true, true)

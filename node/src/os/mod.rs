@@ -5,6 +5,7 @@
 pub mod batch;
 pub mod interfaces;
 pub mod links;
+pub mod memory;
 pub mod multicast;
 pub mod netlink;
 pub mod packet_filter;
