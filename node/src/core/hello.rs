@@ -44,7 +44,9 @@ impl Core {
         let awaited = self.topology.seeds.keys().map(|id| MoonEntry { id: *id, timestamp: 0 });
         let moons: Vec<MoonEntry> = held.chain(awaited).collect();
         let id = self.rng.random();
-        let Some(keys) = self.topology.peers.get(&to).map(|peer| peer.keys.clone()) else { return };
+        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
+        peer.packets.sent += 1;
+        let keys = peer.keys.clone();
         let packet = self.hello_packet(now, id, to, endpoint, &moons, &keys);
         self.expected.insert(now, packet::id(&packet), to, Verb::Hello as u8, endpoint);
         self.put(now, socket, endpoint, None, &packet);
@@ -99,11 +101,15 @@ impl Core {
         if hello.protocol < MIN_PROTOCOL || hello.identity.address != source {
             return None;
         }
-        match self.topology.peers.get(&source) {
-            Some(peer) if authentic || peer.identity == hello.identity => {
-                if !authentic && !peer.keys.dearmor(data) {
+        match self.topology.peers.get_mut(&source) {
+            // Counted already.
+            Some(_) if authentic => {}
+            Some(peer) if peer.identity == hello.identity => {
+                if !peer.keys.dearmor(data) {
+                    peer.packets.refused += 1;
                     return None;
                 }
+                peer.packets.received += 1;
             }
             Some(_) => return self.refuse_collision(now, via, data, &hello),
             None if authentic => return None,

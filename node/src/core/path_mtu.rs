@@ -334,6 +334,7 @@ impl Core {
         packet.resize(size.max(HEADER_LEN + PROBE.len()), 0);
         if let Some(peer) = self.topology.peers.get_mut(&dest) {
             peer.seal(&mut packet, self.settings.cipher);
+            peer.packets.sent += 1;
         }
         let id = packet::id(&packet);
         self.expected.insert(now, id, dest, Verb::Echo as u8, path.remote);

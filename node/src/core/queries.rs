@@ -44,6 +44,7 @@ impl Core {
                     protocol: v.protocol.into(),
                     latency_ms: peer.latency(now, paths),
                     latencies: peer.latencies,
+                    packets: peer.packets,
                     role: self.topology.role(*address),
                     tunneled: false,
                     paths: peer

@@ -167,7 +167,7 @@ impl Core {
                 self.receive_hello(now, via, data, false);
                 return;
             }
-            let Some(peer) = self.topology.peers.get(&source) else {
+            let Some(peer) = self.topology.peers.get_mut(&source) else {
                 if source.is_reserved() || self.newcomer_answers(now, via, data) {
                     return;
                 }
@@ -187,6 +187,7 @@ impl Core {
                 }
                 _ => peer.keys.open(data),
             };
+            *(if opened.is_some() { &mut peer.packets.received } else { &mut peer.packets.refused }) += 1;
             let accepted = opened.and_then(|o| self.judge_packet(now, via, data, source, suite, o.chosen));
             let Some(accepted) = accepted else {
                 self.counters.dropped += 1;

@@ -128,6 +128,7 @@ impl Core {
             Some(staging) => staging.send(ethertype, &orders, first, parts),
             None => orders.carry_out(parts, first, &mut self.rng, &mut self.outbox.datagrams),
         };
+        peer.packets.sent += amount.packets;
         self.counters.dropped += amount.too_long;
         self.counters.bytes_out += amount.octets;
         self.counters.packets_out[Verb::Frame as usize] += amount.packets;

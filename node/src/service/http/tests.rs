@@ -405,6 +405,8 @@ async fn metrics_are_well_formed() {
         ("zt_network_multicast_groups_subscribed", "gauge"),
         ("zt_network_packets", "counter"),
         ("zt_peer_latency", "histogram"),
+        ("zt_peer_packets", "counter"),
+        ("zt_peer_packet_errors", "counter"),
         ("zt_peer_path_count", "gauge"),
         ("controller_network_count", "gauge"),
         ("controller_member_count", "gauge"),
