@@ -328,6 +328,15 @@ impl Core {
         self.outbox.events.push_back(Event::Delete { object: Object::Moon(id) });
     }
 
+    /// Puts another planet in force, whoever signed it, greets its roots and gives back the former one. Whether it may be replaced,
+    /// and storing it, is the caller's business.
+    pub fn replace_planet(&mut self, now: i64, planet: World) -> World {
+        let former = self.topology.replace_planet(&self.secret, now, planet);
+        self.greetings = 0;
+        self.next_ping = now;
+        former
+    }
+
     fn store_world(&mut self, accepted: Accepted) {
         let (object, world) = match accepted {
             Accepted::No => return,

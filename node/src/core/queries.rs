@@ -8,6 +8,7 @@ use super::limits::PATH_EXPIRY;
 use super::network::Network;
 use super::path::PathKey;
 use protocol::packet::DEFAULT_MTU;
+use protocol::world::World;
 use protocol::{Address, NetworkId};
 
 impl Core {
@@ -21,6 +22,11 @@ impl Core {
             surface_addresses: self.surfaces.advertised(),
             counters: self.counters.clone(),
         }
+    }
+
+    /// The planet in force.
+    pub fn planet(&self) -> &World {
+        &self.topology.planet
     }
 
     /// Traffic counters.

@@ -228,6 +228,20 @@ impl Topology {
         accepted
     }
 
+    /// Puts another planet in force, whoever signed it, and gives back the former one. Of that one's roots those that were never
+    /// heard are forgotten: nothing is known of them but what it said.
+    pub(super) fn replace_planet(&mut self, secret: &SecretIdentity, now: i64, planet: World) -> World {
+        let former = std::mem::replace(&mut self.planet, planet);
+        for root in &former.roots {
+            let address = root.identity.address;
+            if self.peers.get(&address).is_some_and(|peer| peer.last_received == 0) {
+                self.peers.remove(&address);
+            }
+        }
+        self.recompute_upstreams(secret, now);
+        former
+    }
+
     /// Waits for a moon that `seed` will tell us about. False when too many are awaited.
     pub(super) fn await_moon(&mut self, id: u64, seed: Address) -> bool {
         if self.seeds.len() >= MAX_MOONS && !self.seeds.contains_key(&id) {
