@@ -92,7 +92,7 @@ fn a_mark_that_a_frame_cannot_bear_drops_it() {
     let from = world.hosts[1].inside;
     for (bits, arrives) in [(1, true), (2, true), (3, false)] {
         world.hosts[1].core.frame(now, network, &frame);
-        let outbox = std::mem::take(&mut world.hosts[1].core.outbox);
+        let outbox = std::mem::take(world.hosts[1].core.outbox());
         let core = &mut world.hosts[2].core;
         for (segment, data) in outbox.datagrams.iter() {
             assert_eq!(segment.ecn, 0);
@@ -100,8 +100,8 @@ fn a_mark_that_a_frame_cannot_bear_drops_it() {
             let length = data.len();
             core.marked_datagrams(now, node::core::path::SocketId(0), from, &mut data, length, bits);
         }
-        let got: Vec<_> = core.outbox.frames.iter().map(|(_, frame)| frame.to_vec()).collect();
-        core.outbox.frames.clear();
+        let got: Vec<_> = core.outbox().frames.iter().map(|(_, frame)| frame.to_vec()).collect();
+        core.outbox().frames.clear();
         assert_eq!(got, if arrives { vec![frame.clone()] } else { vec![] }, "{bits}");
     }
 }

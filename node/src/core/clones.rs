@@ -29,8 +29,8 @@ use rand::RngExt;
 use super::Core;
 use super::event::{CloneSeen, Event, Machine};
 use super::gate::Gate;
+use super::link::Incoming;
 use super::path::PathKey;
-use super::receive::Incoming;
 use super::work;
 
 /// Type of the message, far from the reserved ones: `ztnodeTW`.
@@ -232,10 +232,10 @@ impl Core {
             return;
         }
         // An identity whose key is of small order cannot agree with anybody.
-        let Some(agreed) = self.secret.agree(self.secret.identity()) else { return };
+        let Some(agreed) = self.link.secret.agree(self.link.secret.identity()) else { return };
         self.watch = Some(Watch {
             keys: SessionKeys::new(&agreed),
-            mark: self.rng.random(),
+            mark: self.link.rng.random(),
             machine,
             started: now,
             next: now + PAUSES[0],
@@ -271,8 +271,9 @@ impl Core {
         // A controller may know the other place only, and then answers us there: so it is asked by way of a root, if need be.
         let controllers = self.networks.keys().map(|id| id.controller());
         let direct =
-            |address: &Address| self.topology.direct_path(now, *address).is_some_and(|(_, alive)| alive);
+            |address: &Address| self.link.topology.direct_path(now, *address).is_some_and(|(_, alive)| alive);
         let members = self
+            .link
             .topology
             .peers
             .iter()
@@ -280,13 +281,13 @@ impl Core {
             .filter(|(_, peer)| peer.is_trusted(now))
             .map(|(address, _)| *address);
         let mut chosen: Vec<Address> = Vec::new();
-        let upstreams = self.topology.upstreams.keys().copied().filter(direct);
+        let upstreams = self.link.topology.upstreams.keys().copied().filter(direct);
         let members: Vec<Address> = members.filter(direct).take(MAX_MEMBERS).collect();
         if upstreams.clone().next().is_none() && members.is_empty() {
             return chosen;
         }
         for address in upstreams.chain(controllers).chain(members) {
-            if address != self.address() && !chosen.contains(&address) && chosen.len() < MAX_CARRIERS {
+            if address != self.link.address() && !chosen.contains(&address) && chosen.len() < MAX_CARRIERS {
                 chosen.push(address);
             }
         }
@@ -301,8 +302,8 @@ impl Core {
         own.dedup();
         own.truncate(MAX_ENDPOINTS);
         let carriers = self.carriers(now);
-        let id = self.rng.random();
-        let us = self.address();
+        let id = self.link.rng.random();
+        let us = self.link.address();
         let Some(watch) = &self.watch else { return };
         let message = Message {
             step,
@@ -319,13 +320,13 @@ impl Core {
         UserMessage { kind: KIND, body: &message.write() }.write(&mut sealed);
         watch.keys.armor(&mut sealed, Suite::AesGmacSiv);
         for carrier in carriers {
-            let mut packet = self.begin(carrier, Verb::UserMessage);
+            let mut packet = self.link.begin(carrier, Verb::UserMessage);
             UserMessage { kind: CARRY, body: &sealed }.write(&mut packet);
-            self.send(now, packet);
+            self.link.send(now, packet);
         }
         for endpoint in endpoints {
-            if !own.contains(endpoint) && self.may_probe(*endpoint) {
-                self.put(now, None, *endpoint, None, &sealed);
+            if !own.contains(endpoint) && self.link.may_probe(*endpoint) {
+                self.link.put(now, None, *endpoint, None, &sealed);
             }
         }
     }
@@ -387,13 +388,13 @@ impl Core {
             give_way: o.give_way,
             endpoints: o.endpoints.clone(),
         });
-        self.outbox.events.push_back(Event::Clones(clones.collect()));
+        self.link.outbox.events.push_back(Event::Clones(clones.collect()));
     }
 
     /// Hands what an address wrote to itself to all other places where that address was heard. The sender is authentic.
     pub(super) fn hand_on(&mut self, now: i64, incoming: &Incoming<'_>, sealed: &[u8]) {
         let (via, source) = (incoming.via, incoming.source);
-        if sealed.len() >= packet::HEADER_LEN && packet::source(sealed) == self.address() {
+        if sealed.len() >= packet::HEADER_LEN && packet::source(sealed) == self.link.address() {
             // Handed on to us.
             self.hear_clone(now, &mut sealed.to_vec());
             return;
@@ -403,12 +404,12 @@ impl Core {
         {
             return;
         }
-        let Some(peer) = self.topology.peers.get(&source) else { return };
-        let alive = |key: &PathKey| self.topology.paths.get(key).is_some_and(|path| path.is_alive(now));
+        let Some(peer) = self.link.topology.peers.get(&source) else { return };
+        let alive = |key: &PathKey| self.link.topology.paths.get(key).is_some_and(|path| path.is_alive(now));
         let mut places: Vec<Place> =
             peer.paths.iter().map(|p| p.key).filter(alive).map(|key| (key, false)).collect();
         if !self.reflecting.allow(&source, now, REFLECT_GATE, REFLECT_BURST) {
-            self.counters.dropped += 1;
+            self.link.counters.dropped += 1;
             return;
         }
         // Two machines behind one NAT are one path to us, the latest port of it: where they write from tells them apart.
@@ -419,13 +420,13 @@ impl Core {
         for (key, relayed) in places.into_iter().filter(|place| *place != from).take(2 * MAX_PLACES) {
             if relayed {
                 // The relay carries only what is addressed to somebody.
-                let mut packet = self.begin(source, Verb::UserMessage);
+                let mut packet = self.link.begin(source, Verb::UserMessage);
                 UserMessage { kind: CARRY, body: sealed }.write(&mut packet);
-                self.reply(now, key, packet);
+                self.link.reply(now, key, packet);
             } else {
                 // Where it was merely heard, it may never have been.
-                if self.may_send(now, key, sealed.len()) {
-                    self.put(now, Some(key.socket), key.remote, None, sealed);
+                if self.link.may_send(now, key, sealed.len()) {
+                    self.link.put(now, Some(key.socket), key.remote, None, sealed);
                 }
             }
         }

@@ -20,38 +20,18 @@ use super::limits::{
     FULL_HELLO, PATH_ALIVE, PATH_EXPIRY, PATH_HEARTBEAT, PATH_HEARTBEAT_UNNUMBERED, PEER_TIMEOUT,
     PROBE_ANSWER, PUSH_DIRECT, PUSH_PER_SCOPE, PUSH_RELAYED,
 };
-use super::path::{PathKey, SocketId};
-use super::receive::{Handled, Incoming};
+use super::link::{Handled, Incoming};
+use super::path::PathKey;
 
 /// Time-to-live of the datagram that opens our NAT: it passes the NAT and dies before it reaches the other one.
 const PUNCH_TTL: u8 = 2;
 
 impl Core {
-    /// Probes an endpoint of a peer: ECHO if it is known to answer that, else HELLO. From one socket or from all.
-    pub(super) fn contact(&mut self, now: i64, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
-        let Some(peer) = self.topology.peers.get(&to) else { return };
-        if peer.version.answers_echo() {
-            self.ask(now, to, socket, endpoint);
-        } else {
-            self.say_hello(now, to, socket, endpoint);
-        }
-    }
-
-    /// Sends an empty ECHO to an endpoint of a peer.
-    pub(super) fn ask(&mut self, now: i64, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
-        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
-        if let Some(path) = socket.and_then(|socket| peer.path_mut(&PathKey { socket, remote: endpoint })) {
-            path.probed_at = if path.probed_at == 0 { now } else { path.probed_at };
-        }
-        let packet = self.begin(to, Verb::Echo);
-        self.send_to(now, socket, endpoint, packet);
-    }
-
     /// Looks after everybody we want to stay in contact with.
     pub(super) fn ping_check(&mut self, now: i64) {
-        let mut wanted: BTreeMap<Address, Vec<SocketAddr>> = self.topology.upstreams.clone();
-        for address in self.topology.seeds.values().copied().chain(self.always_contact()) {
-            if address != self.address() {
+        let mut wanted: BTreeMap<Address, Vec<SocketAddr>> = self.link.topology.upstreams.clone();
+        for address in self.link.topology.seeds.values().copied().chain(self.always_contact()) {
+            if address != self.link.address() {
                 wanted.entry(address).or_default();
             }
         }
@@ -59,6 +39,7 @@ impl Core {
             self.keep_wanted(now, *address, endpoints);
         }
         let active: Vec<Address> = self
+            .link
             .topology
             .peers
             .iter()
@@ -73,15 +54,15 @@ impl Core {
 
     /// Greets all roots at once, on every path and at every address that is known of them: whether they still answer is to be seen.
     pub fn greet_roots(&mut self, now: i64) {
-        for (address, endpoints) in self.topology.upstreams.clone() {
-            let Some(peer) = self.topology.peers.get(&address) else { continue };
+        for (address, endpoints) in self.link.topology.upstreams.clone() {
+            let Some(peer) = self.link.topology.peers.get(&address) else { continue };
             let paths: Vec<PathKey> = peer.paths.iter().map(|path| path.key).collect();
             for key in &paths {
-                self.say_hello(now, address, Some(key.socket), key.remote);
+                self.link.say_hello(now, address, Some(key.socket), key.remote);
             }
             for endpoint in endpoints {
                 if !paths.iter().any(|key| key.remote == endpoint) {
-                    self.say_hello(now, address, None, endpoint);
+                    self.link.say_hello(now, address, None, endpoint);
                 }
             }
         }
@@ -89,36 +70,37 @@ impl Core {
 
     /// Whether a root was heard since then. A root asks nobody.
     pub fn heard_root_since(&self, then: i64) -> bool {
-        let heard = |address| self.topology.peers.get(address).is_some_and(|peer| peer.last_received > then);
-        self.topology.am_root || self.topology.upstreams.keys().any(heard)
+        let heard =
+            |address| self.link.topology.peers.get(address).is_some_and(|peer| peer.last_received > then);
+        self.link.topology.am_root || self.link.topology.upstreams.keys().any(heard)
     }
 
     /// A peer we always want to reach: a root, a moon's seed, an anchor.
     fn keep_wanted(&mut self, now: i64, address: Address, endpoints: &[SocketAddr]) {
-        if !self.topology.peers.contains_key(&address) {
-            self.whois(now, address);
+        if !self.link.topology.peers.contains_key(&address) {
+            self.link.whois(now, address);
             return;
         }
         let (reached_v4, reached_v6) = self.keep_alive(now, address);
         for (reached, v6) in [(reached_v4, false), (reached_v6, true)] {
             let candidates: Vec<SocketAddr> =
                 endpoints.iter().filter(|e| e.is_ipv6() == v6).copied().collect();
-            if !reached && let Some(endpoint) = candidates.choose(&mut self.rng).copied() {
-                self.say_hello(now, address, None, endpoint);
+            if !reached && let Some(endpoint) = candidates.choose(&mut self.link.rng).copied() {
+                self.link.say_hello(now, address, None, endpoint);
             }
         }
         if endpoints.is_empty() && !reached_v4 && !reached_v6 {
             // No address of its own is known: ask through the best root.
-            let relay = self.topology.relay_path(now).filter(|(root, ..)| *root != address);
+            let relay = self.link.topology.relay_path(now).filter(|(root, ..)| *root != address);
             if let Some((_, key, _)) = relay {
-                self.say_hello(now, address, Some(key.socket), key.remote);
+                self.link.say_hello(now, address, Some(key.socket), key.remote);
             }
         }
     }
 
     /// Heartbeats on a peer's paths; expired ones are dropped. Tells whether a live IPv4 and a live IPv6 path remain.
     fn keep_alive(&mut self, now: i64, address: Address) -> (bool, bool) {
-        let Some(peer) = self.topology.peers.get_mut(&address) else { return (false, false) };
+        let Some(peer) = self.link.topology.peers.get_mut(&address) else { return (false, false) };
         peer.paths.retain(|p| now - p.last_received < PATH_EXPIRY);
         let full = now - peer.last_hello >= FULL_HELLO;
         if full {
@@ -129,7 +111,7 @@ impl Core {
         let paths = peer.paths.clone();
         let (mut v4, mut v6) = (false, false);
         for path in paths {
-            let last_out = self.topology.paths.get(&path.key).map_or(0, |p| p.last_out);
+            let last_out = self.link.topology.paths.get(&path.key).map_or(0, |p| p.last_out);
             let alive = now - path.last_received < PATH_ALIVE;
             if alive {
                 *(if path.key.remote.is_ipv4() { &mut v4 } else { &mut v6 }) = true;
@@ -137,9 +119,9 @@ impl Core {
             let unanswered = path.probed_at != 0 && now - path.probed_at >= PROBE_ANSWER;
             let silent = now - path.last_received >= heartbeat - 4_000 || now - last_out >= PATH_HEARTBEAT;
             if full || unanswered {
-                self.say_hello(now, address, Some(path.key.socket), path.key.remote);
+                self.link.say_hello(now, address, Some(path.key.socket), path.key.remote);
             } else if silent {
-                self.contact(now, address, Some(path.key.socket), path.key.remote);
+                self.link.contact(now, address, Some(path.key.socket), path.key.remote);
             }
         }
         (v4, v6)
@@ -148,21 +130,22 @@ impl Core {
     /// Forgets peers that have been silent for long; their identities go to the cache.
     pub(super) fn forget_silent_peers(&mut self, now: i64) {
         let silent: Vec<Address> = self
+            .link
             .topology
             .peers
             .iter()
             .filter(|(address, peer)| {
-                !self.topology.is_upstream(**address)
+                !self.link.topology.is_upstream(**address)
                     && now - peer.last_received.max(peer.last_attempt).max(peer.since) >= PEER_TIMEOUT
             })
             .map(|(address, _)| *address)
             .collect();
         for address in silent {
-            if let Some(peer) = self.topology.peers.remove(&address)
+            if let Some(peer) = self.link.topology.peers.remove(&address)
                 && peer.last_received != 0
             {
                 let bytes = super::peer_cache::write(&peer);
-                self.outbox.events.push_back(Event::Store { object: Object::Peer(address), bytes });
+                self.link.outbox.events.push_back(Event::Store { object: Object::Peer(address), bytes });
             }
         }
     }
@@ -171,14 +154,14 @@ impl Core {
     pub(super) fn rendezvous(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let rendezvous = Rendezvous::parse(incoming.payload)?;
         let (peer, endpoint) = (rendezvous.peer, rendezvous.endpoint);
-        if self.topology.is_upstream(incoming.source)
-            && peer != self.address()
-            && self.path_allowed(peer, endpoint)
-            && self.may_probe(endpoint)
+        if self.link.topology.is_upstream(incoming.source)
+            && peer != self.link.address()
+            && self.link.path_allowed(peer, endpoint)
+            && self.link.may_probe(endpoint)
         {
-            if self.topology.peers.contains_key(&peer) {
-                let junk: [u8; 4] = self.rng.random();
-                self.put(now, Some(incoming.via.socket), endpoint, Some(PUNCH_TTL), &junk);
+            if self.link.topology.peers.contains_key(&peer) {
+                let junk: [u8; 4] = self.link.rng.random();
+                self.link.put(now, Some(incoming.via.socket), endpoint, Some(PUNCH_TTL), &junk);
             }
             // An introduction may come before we have been told who that is; then later knocks help.
             self.knock(now, peer, Some(incoming.via.socket), endpoint, true);
@@ -190,11 +173,12 @@ impl Core {
     pub(super) fn pushed_paths(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         const FORGET: u8 = 0x01;
         let pushed = PushDirectPaths::parse(incoming.payload)?;
-        let allowed = self.topology.peers.get_mut(&incoming.source).is_some_and(|peer| peer.allow_push(now));
+        let allowed =
+            self.link.topology.peers.get_mut(&incoming.source).is_some_and(|peer| peer.allow_push(now));
         if !allowed {
             return Ok(Handled::Credit);
         }
-        let fellow = self.topology.peers.get(&incoming.source).is_some_and(|peer| peer.is_trusted(now));
+        let fellow = self.link.topology.peers.get(&incoming.source).is_some_and(|peer| peer.is_trusted(now));
         let mut tried: BTreeMap<(Scope, bool), usize> = BTreeMap::new();
         let mut told = BTreeSet::new();
         for path in pushed.0 {
@@ -204,12 +188,18 @@ impl Core {
                 continue;
             }
             if path.flags & FORGET != 0
-                || !self.path_allowed(incoming.source, endpoint)
-                || !self.may_probe(endpoint)
+                || !self.link.path_allowed(incoming.source, endpoint)
+                || !self.link.may_probe(endpoint)
             {
                 continue;
             }
-            if self.topology.peers.get(&incoming.source).is_some_and(|peer| peer.has_path_to(now, endpoint)) {
+            if self
+                .link
+                .topology
+                .peers
+                .get(&incoming.source)
+                .is_some_and(|peer| peer.has_path_to(now, endpoint))
+            {
                 continue;
             }
             let count = tried.entry((scope(endpoint.ip()), endpoint.is_ipv4())).or_default();
@@ -223,12 +213,12 @@ impl Core {
 
     /// Tells a member of a common network our addresses, now and then.
     pub(super) fn push_addresses(&mut self, now: i64, via: PathKey, to: Address, hops: u8) {
-        let interval = match (hops, self.settings.low_bandwidth) {
+        let interval = match (hops, self.link.settings.low_bandwidth) {
             (0, false) => PUSH_DIRECT,
             (0, true) => 16 * PUSH_DIRECT,
             _ => PUSH_RELAYED,
         };
-        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
+        let Some(peer) = self.link.topology.peers.get_mut(&to) else { return };
         if !peer.is_trusted(now) || now - peer.last_push < interval {
             return;
         }
@@ -245,10 +235,10 @@ impl Core {
             candidates.into_iter().map(|endpoint| PushedPath { flags: 0, endpoint }).collect();
         // 32 records of the larger kind stay below the 1176 bytes a push may have.
         for chunk in paths.chunks(32) {
-            let mut packet = self.begin(to, Verb::PushDirectPaths);
+            let mut packet = self.link.begin(to, Verb::PushDirectPaths);
             PushDirectPaths(chunk.to_vec()).write(&mut packet);
             packet::compress(&mut packet, 0);
-            self.reply(now, via, packet);
+            self.link.reply(now, via, packet);
         }
     }
 }

@@ -181,11 +181,11 @@ impl Extensions {
             || now - self.last >= PAUSE << self.tries.saturating_sub(1).min(DOUBLINGS)
     }
 
-    fn try_at(&mut self, now: i64) {
+    pub(super) fn try_at(&mut self, now: i64) {
         (self.last, self.tries) = (now, self.tries.saturating_add(1));
     }
 
-    fn asked(&mut self, id: u64) {
+    pub(super) fn asked(&mut self, id: u64) {
         self.asked.rotate_left(1);
         self.asked[PROBES - 1] = id;
     }
@@ -201,31 +201,12 @@ impl Extensions {
 }
 
 impl Core {
-    /// Finds out whether a peer is a ztnode and what it can do, unless that is known. `again`: although it is known, for what
-    /// came from it does not fit.
-    pub(super) fn recognize(&mut self, now: i64, source: Address, again: bool) {
-        let Some(peer) = self.topology.peers.get_mut(&source) else { return };
-        let wanted = again || peer.extensions.known == Known::Unknown;
-        if !wanted || !peer.version.answers_echo() || !peer.extensions.may_ask(now) {
-            return;
-        }
-        // Looking for a way costs something as well, found or not.
-        peer.extensions.try_at(now);
-        // Never to where something came from just now: anybody can send from anywhere.
-        let Some(path) = self.route(now, source) else { return };
-        let Some(id) = self.probe(now, source, path, 0) else { return };
-        if let Some(peer) = self.topology.peers.get_mut(&source) {
-            peer.extensions.asked(id);
-            peer.replay.asking();
-        }
-    }
-
     /// A peer sent a probe: it is a ztnode, and if we took it for something else it is another program by now.
     pub(super) fn probed_by(&mut self, now: i64, source: Address) {
-        let Some(peer) = self.topology.peers.get(&source) else { return };
+        let Some(peer) = self.link.topology.peers.get(&source) else { return };
         // Two that know each other to count do not ask each other in turn.
         let again = !matches!(peer.extensions.known, Known::Ztnode(can) if can.counts());
-        self.recognize(now, source, again);
+        self.link.recognize(now, source, again);
     }
 
     /// An ECHO of ours was answered for the first time; `measured`: it was a probe that measures a path.
@@ -237,7 +218,7 @@ impl Core {
         body: &[u8],
         measured: bool,
     ) {
-        let Some(peer) = self.topology.peers.get_mut(&source) else { return };
+        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return };
         if !peer.extensions.take_answer(id) && !measured {
             return;
         }

@@ -28,9 +28,9 @@ fn nowhere(number: u64) -> PathKey {
 impl Core {
     /// Fills every table to its cap with entries of nobody in particular, beside what is there. What is full stays as it is.
     pub fn fill_for_test(&mut self, now: i64) {
-        let us = self.secret.identity().address;
+        let us = self.link.secret.identity().address;
         let keys = Arc::new(SessionKeys::new(&[7; 48]));
-        let peers = &mut self.topology.peers;
+        let peers = &mut self.link.topology.peers;
         for number in 0..2 * MAX_PEERS as u64 {
             if peers.len() >= MAX_PEERS {
                 break;
@@ -47,7 +47,7 @@ impl Core {
                 peer
             });
         }
-        let paths = &mut self.topology.paths;
+        let paths = &mut self.link.topology.paths;
         for number in 0..2 * MAX_PATHS as u64 {
             if paths.len() >= MAX_PATHS {
                 break;
@@ -56,10 +56,10 @@ impl Core {
             path.last_in = path.last_in.max(now - 10_000);
         }
         for number in 0..2 * MAX_PEERS as u64 {
-            if self.hints.len() >= MAX_PEERS {
+            if self.link.hints.len() >= MAX_PEERS {
                 break;
             }
-            self.hints.entry(nobody(number)).or_insert_with(|| vec![nowhere(number).remote]);
+            self.link.hints.entry(nobody(number)).or_insert_with(|| vec![nowhere(number).remote]);
         }
         for number in 0..2 * MAX_PEERS as u64 {
             if self.restored.len() >= MAX_PEERS {
@@ -69,8 +69,8 @@ impl Core {
                 Restored { version: RemoteVersion::default(), paths: vec![nowhere(number).remote] };
             self.restored.entry(nobody(4_000_000 + number)).or_insert(restored);
         }
-        self.path_mtus.fill(now, nobody, nowhere);
-        self.sending.fill(now, |n| nobody(1_000_000 + n), None);
+        self.link.path_mtus.fill(now, nobody, nowhere);
+        self.link.sending.fill(now, |n| nobody(1_000_000 + n), None);
         self.parked.fill(now, |n| nobody(1_000_000 + n), Some(nowhere(0)));
         let rooms = [
             (&mut self.reassembler, REASSEMBLY_SLOTS),
@@ -88,7 +88,7 @@ impl Core {
             }
         }
         self.requesters.fill(now, nobody);
-        self.expected.fill(now, nobody);
+        self.link.expected.fill(now, nobody);
         self.surfaces.fill(now, nobody, nowhere);
         self.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
         self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
@@ -103,24 +103,24 @@ impl Core {
 
     /// How full each table is; of tables there are several of, each of them.
     pub fn table_sizes(&self) -> Vec<(&'static str, usize)> {
-        let [asked, seen] = self.expected.sizes();
-        let [sending, sending_copies] = self.sending.sizes();
+        let [asked, seen] = self.link.expected.sizes();
+        let [sending, sending_copies] = self.link.sending.sizes();
         let [parked, _] = self.parked.sizes();
         let [knocks, by_due] = self.knocks.sizes();
         let [subscriptions, groups, of_member, members, pending, authorized] = self.directory.sizes();
         let [waiting, octets, agreements_of, unproven_of, proven_of] = self.newcomers.sizes();
-        let [endpoints, prefixes] = self.unproven.sizes();
-        let peers = self.topology.peers.values();
+        let [endpoints, prefixes] = self.link.unproven.sizes();
+        let peers = self.link.topology.peers.values();
         let mut sizes = vec![
-            ("Topology.peers", self.topology.peers.len()),
-            ("Topology.moons", self.topology.moons.len()),
-            ("Topology.seeds", self.topology.seeds.len()),
+            ("Topology.peers", self.link.topology.peers.len()),
+            ("Topology.moons", self.link.topology.moons.len()),
+            ("Topology.seeds", self.link.topology.seeds.len()),
             ("Peer.paths", peers.map(|peer| peer.paths.len()).max().unwrap_or(0)),
-            ("Paths.paths", self.topology.paths.len()),
-            ("PathMtus.paths", self.path_mtus.len()),
-            ("Core.hints", self.hints.len()),
+            ("Paths.paths", self.link.topology.paths.len()),
+            ("PathMtus.paths", self.link.path_mtus.len()),
+            ("Link.hints", self.link.hints.len()),
             ("Core.restored", self.restored.len()),
-            ("Core.sending", sending),
+            ("Link.sending", sending),
             ("Queue.copies", sending_copies),
             ("Core.parked", parked),
             ("Core.reassembler", self.reassembler.len()),
@@ -130,8 +130,8 @@ impl Core {
             ("Expected.seen", seen),
             ("Surfaces.reports", self.surfaces.len()),
             ("Core.pairs", self.pairs.len()),
-            ("Core.whois", self.whois.len()),
-            ("Core.errors", self.errors.len()),
+            ("Link.whois", self.link.whois.len()),
+            ("Link.errors", self.link.errors.len()),
             ("Core.forgeries", self.forgeries.len()),
             ("Core.reflecting", self.reflecting.len()),
             ("Newcomers.waiting", waiting),

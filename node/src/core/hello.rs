@@ -5,17 +5,16 @@
 
 use std::net::SocketAddr;
 
-use protocol::packet::{self, SessionKeys, Suite};
+use protocol::packet::{self, Suite};
 use protocol::verb::Verb;
-use protocol::verbs::{Hello, MoonEntry, OkHello, error_code, write_hello};
+use protocol::verbs::{Hello, MoonEntry, OkHello, error_code};
 use protocol::{Address, Result};
-use rand::RngExt;
 
 use super::Core;
 use super::event::Event;
-use super::path::{PathKey, SocketId};
+use super::link::{Handled, Incoming};
+use super::path::PathKey;
 use super::peer::{OwedWorlds, RemoteVersion};
-use super::receive::{Handled, Incoming};
 use super::replay::Greeting;
 use super::surface::Word;
 
@@ -27,64 +26,10 @@ const MAX_WORLD_UPDATES: usize = 1_200;
 const MAX_OWED_MOONS: usize = 8;
 
 impl Core {
-    /// Says HELLO to a known peer at an endpoint, from one socket or from all.
-    pub(super) fn say_hello(
-        &mut self,
-        now: i64,
-        to: Address,
-        socket: Option<SocketId>,
-        endpoint: SocketAddr,
-    ) {
-        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
-        peer.last_attempt = now;
-        if let Some(path) = socket.and_then(|socket| peer.path_mut(&PathKey { socket, remote: endpoint })) {
-            path.probed_at = if path.probed_at == 0 { now } else { path.probed_at };
-        }
-        let held = self.topology.moons.values().map(|m| MoonEntry { id: m.id, timestamp: m.timestamp });
-        let awaited = self.topology.seeds.keys().map(|id| MoonEntry { id: *id, timestamp: 0 });
-        let moons: Vec<MoonEntry> = held.chain(awaited).collect();
-        let id = self.rng.random();
-        let Some(keys) = self.topology.peers.get(&to).map(|peer| peer.keys.clone()) else { return };
-        let packet = self.hello_packet(now, id, to, endpoint, &moons, &keys);
-        self.expected.insert(now, packet::id(&packet), to, Verb::Hello as u8, endpoint);
-        self.put(now, socket, endpoint, None, &packet);
-        self.scratch = packet;
-    }
-
-    /// A HELLO with that packet ID, in the reusable buffer.
-    pub(super) fn hello_packet(
-        &mut self,
-        now: i64,
-        id: u64,
-        to: Address,
-        endpoint: SocketAddr,
-        moons: &[MoonEntry],
-        keys: &SessionKeys,
-    ) -> Vec<u8> {
-        let mut buffer = std::mem::take(&mut self.scratch);
-        buffer.clear();
-        packet::start(&mut buffer, id, to, self.secret.identity().address, Verb::Hello);
-        let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
-        let hello = Hello {
-            protocol: self.settings.cipher.announced(),
-            major,
-            minor,
-            revision,
-            timestamp: now.cast_unsigned(),
-            identity: self.secret.identity().clone(),
-            sent_to: Some(endpoint),
-            planet: Some((self.topology.planet.id, self.topology.planet.timestamp)),
-            masked_tail_at: None,
-        };
-        write_hello(&mut buffer, 0, &hello, moons, keys);
-        self.counters.packets_out[Verb::Hello as usize] += 1;
-        buffer
-    }
-
     /// Handles a HELLO. `authentic` means that it came from a known peer in an encrypting suite.
     pub(super) fn receive_hello(&mut self, now: i64, via: PathKey, data: &mut [u8], authentic: bool) {
         if self.try_hello(now, via, data, authentic).is_none() {
-            self.counters.dropped += 1;
+            self.link.counters.dropped += 1;
         }
     }
 
@@ -99,7 +44,7 @@ impl Core {
         if hello.protocol < MIN_PROTOCOL || hello.identity.address != source {
             return None;
         }
-        match self.topology.peers.get(&source) {
+        match self.link.topology.peers.get(&source) {
             Some(peer) if authentic || peer.identity == hello.identity => {
                 if !authentic && !peer.keys.dearmor(data) {
                     return None;
@@ -118,23 +63,23 @@ impl Core {
         if greeting == Greeting::Replay {
             return None;
         }
-        self.counters.packets_in[Verb::Hello as usize] += 1;
+        self.link.counters.packets_in[Verb::Hello as usize] += 1;
         if let Some(surface) = hello.sent_to.filter(|_| hops == 0 && greeting != Greeting::Old) {
             self.surface_reported(now, source, via, surface);
         }
         let mut moons = Vec::new();
         if let Some(at) = hello.masked_tail_at {
             let from = packet::HEADER_LEN + at;
-            self.topology.peers.get(&source)?.keys.mask_hello(data, from);
+            self.link.topology.peers.get(&source)?.keys.mask_hello(data, from);
             moons = Hello::parse_tail(data.get(from..)?).ok()?;
         }
         let id = packet::id(data);
         if greeting == Greeting::Old {
-            self.confirm(now, source, via);
+            self.link.confirm(now, source, via);
             self.answer_hello(now, via, id, &hello, &moons);
             return Some(());
         }
-        self.path_mtus.distrust(now, source);
+        self.link.path_mtus.distrust(now, source);
         let incoming = Incoming {
             via,
             source,
@@ -150,10 +95,10 @@ impl Core {
         // answer.
         self.credit(now, &incoming, Some(Verb::Hello), false);
         self.answer_hello(now, via, id, &hello, &moons);
-        if let Some(peer) = self.topology.peers.get_mut(&source) {
+        if let Some(peer) = self.link.topology.peers.get_mut(&source) {
             peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
         }
-        self.retry_sending(now, Some(source));
+        self.link.retry_sending(now, Some(source));
         self.announce_to_greeter(now, source);
         Some(())
     }
@@ -161,9 +106,9 @@ impl Core {
     /// Answers a HELLO: with newer worlds if we have some, which an endpoint that has not proven itself gets later.
     fn answer_hello(&mut self, now: i64, via: PathKey, id: u64, hello: &Hello, moons: &[MoonEntry]) {
         let mut worlds = self.newer_worlds(hello.planet, moons);
-        if !worlds.is_empty() && !self.is_proven(now, &via) {
+        if !worlds.is_empty() && !self.link.is_proven(now, &via) {
             worlds.clear();
-            if let Some(peer) = self.topology.peers.get_mut(&hello.identity.address) {
+            if let Some(peer) = self.link.topology.peers.get_mut(&hello.identity.address) {
                 peer.owed_worlds = Some(Box::new(OwedWorlds {
                     hello: id,
                     timestamp: hello.timestamp,
@@ -178,7 +123,8 @@ impl Core {
 
     /// A path has proven itself: what worlds its peer lacks go there.
     pub(super) fn send_owed_worlds(&mut self, now: i64, peer: Address, via: PathKey) {
-        let Some(owed) = self.topology.peers.get_mut(&peer).and_then(|peer| peer.owed_worlds.take()) else {
+        let Some(owed) = self.link.topology.peers.get_mut(&peer).and_then(|peer| peer.owed_worlds.take())
+        else {
             return;
         };
         let worlds = self.newer_worlds(owed.planet, &owed.moons);
@@ -200,28 +146,28 @@ impl Core {
         let port = if theirs < 5 { 0 } else { via.remote.port() };
         let answer = OkHello {
             timestamp,
-            protocol: self.settings.cipher.announced(),
+            protocol: self.link.settings.cipher.announced(),
             major,
             minor,
             revision,
             seen_as: Some(SocketAddr::new(via.remote.ip(), port)),
             world_bytes: worlds,
         };
-        let mut packet = self.begin(to, Verb::Ok);
+        let mut packet = self.link.begin(to, Verb::Ok);
         packet.push(Verb::Hello as u8);
         packet.extend_from_slice(&in_re.to_be_bytes());
         answer.write(&mut packet);
-        self.reply(now, via, packet);
+        self.link.reply(now, via, packet);
     }
 
     /// Worlds we have in a newer version than the asker, serialized, as many as fit.
     fn newer_worlds(&self, planet: Option<(u64, u64)>, moons: &[MoonEntry]) -> Vec<u8> {
-        let ours = &self.topology.planet;
+        let ours = &self.link.topology.planet;
         let newer_planet =
             planet.filter(|(id, at)| *id != 0 && *id == ours.id && *at < ours.timestamp).map(|_| ours);
-        let newer_moons = moons
-            .iter()
-            .filter_map(|entry| self.topology.moons.get(&entry.id).filter(|m| m.timestamp > entry.timestamp));
+        let newer_moons = moons.iter().filter_map(|entry| {
+            self.link.topology.moons.get(&entry.id).filter(|m| m.timestamp > entry.timestamp)
+        });
         let mut bytes = Vec::new();
         for world in newer_planet.into_iter().chain(newer_moons) {
             let start = bytes.len();
@@ -237,16 +183,16 @@ impl Core {
     /// known peer's, which the reference uses, it could not read the message.
     fn refuse_collision(&mut self, now: i64, via: PathKey, data: &mut [u8], hello: &Hello) -> Option<()> {
         let keys = self.agree_with_newcomer(now, via, data, hello)?;
-        let mut answer = self.begin(hello.identity.address, Verb::Error);
+        let mut answer = self.link.begin(hello.identity.address, Verb::Error);
         answer.push(Verb::Hello as u8);
         answer.extend_from_slice(&packet::id(data).to_be_bytes());
         answer.push(error_code::IDENTITY_COLLISION);
-        self.count_error(error_code::IDENTITY_COLLISION);
+        self.link.count_error(error_code::IDENTITY_COLLISION);
         keys.armor(&mut answer, Suite::Salsa);
-        if self.may_send(now, via, answer.len()) {
-            self.put(now, Some(via.socket), via.remote, None, &answer);
+        if self.link.may_send(now, via, answer.len()) {
+            self.link.put(now, Some(via.socket), via.remote, None, &answer);
         }
-        self.scratch = answer;
+        self.link.scratch = answer;
         Some(())
     }
 
@@ -263,11 +209,11 @@ impl Core {
             return Ok(Handled::Ignore);
         }
         let source = incoming.source;
-        let upstream = self.topology.is_upstream(source);
-        let seed = self.topology.seeds.values().any(|s| *s == source);
+        let upstream = self.link.topology.is_upstream(source);
+        let seed = self.link.topology.seeds.values().any(|s| *s == source);
         if upstream || seed {
             for world in ok.worlds()? {
-                let accepted = self.topology.offer_world(&self.secret, now, world, Some(source));
+                let accepted = self.link.topology.offer_world(&self.link.secret, now, world, Some(source));
                 self.store_world(accepted);
             }
         }
@@ -275,10 +221,10 @@ impl Core {
             // Our own clock at sending, not the echoed one: a peer cannot lie about it.
             let rtt = u32::try_from((now - sent_at).clamp(1, 65_534)).unwrap_or(1);
             // A path that is not known yet is measured the next time.
-            if let Some(path) = self.topology.paths.get_mut(&incoming.via) {
+            if let Some(path) = self.link.topology.paths.get_mut(&incoming.via) {
                 path.sample_latency(rtt);
             }
-            if let Some(peer) = self.topology.peers.get_mut(&source) {
+            if let Some(peer) = self.link.topology.peers.get_mut(&source) {
                 peer.latencies.add(rtt);
             }
             if let Some(surface) = ok.seen_as {
@@ -287,19 +233,19 @@ impl Core {
         }
         if upstream && !self.accepted {
             self.accepted = true;
-            self.outbox.events.push_back(Event::Accepted);
+            self.link.outbox.events.push_back(Event::Accepted);
         }
-        if let Some(peer) = self.topology.peers.get_mut(&source) {
+        if let Some(peer) = self.link.topology.peers.get_mut(&source) {
             peer.version = version_of(ok.protocol, ok.major, ok.minor, ok.revision);
         }
-        self.recognize(now, source, false);
+        self.link.recognize(now, source, false);
         Ok(Handled::Credit)
     }
 
     fn surface_reported(&mut self, now: i64, peer: Address, via: PathKey, surface: SocketAddr) {
-        let word = if self.topology.is_upstream(peer) {
+        let word = if self.link.topology.is_upstream(peer) {
             Word::Root
-        } else if self.topology.peers.get(&peer).is_some_and(|peer| peer.is_trusted(now)) {
+        } else if self.link.topology.peers.get(&peer).is_some_and(|peer| peer.is_trusted(now)) {
             Word::Member
         } else {
             return;
@@ -307,6 +253,7 @@ impl Core {
         let Some((scope, v4)) = self.surfaces.report(now, peer, via, surface, word) else { return };
         // Our outside address changed: every path of that kind has to prove itself again.
         let stale: Vec<(Address, PathKey)> = self
+            .link
             .topology
             .peers
             .iter_mut()
@@ -318,7 +265,7 @@ impl Core {
             })
             .collect();
         for (address, key) in stale {
-            self.contact(now, address, Some(key.socket), key.remote);
+            self.link.contact(now, address, Some(key.socket), key.remote);
         }
     }
 }

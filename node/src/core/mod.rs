@@ -34,6 +34,7 @@ mod gate;
 mod hello;
 pub mod info;
 pub mod limits;
+mod link;
 mod network;
 mod newcomers;
 pub mod path;
@@ -46,7 +47,6 @@ mod queue;
 mod receive;
 mod relay;
 pub mod replay;
-mod send;
 mod sources;
 mod surface;
 mod table;
@@ -68,26 +68,24 @@ use crate::dataplane::{Outbox, ecn};
 use buckets::{Buckets, Keyed};
 use clones::{Reflections, Watch};
 use event::{Event, Object, Settings};
-use expected::Expected;
 use gate::Gate;
-use info::Counters;
+use info::QueueCounters;
 use limits::{
     BACKGROUND, FIRST_GREETING, GATE_BUCKETS, HOUSEKEEPING, INTRODUCE_GATE, MAX_PAIRS, MAX_PAIRS_PER_SOURCE,
     MAX_RECENT, MAX_WINDOWS, ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK, REASSEMBLY_SLOTS,
     STRANGER_REASSEMBLY_SLOTS,
 };
+use link::Link;
 use network::{Directory, Later, Network, Requesters};
 use newcomers::Newcomers;
 use path::{PathKey, SocketId};
-use path_mtu::PathMtus;
 use peer_cache::Restored;
 use punch::Knocks;
 use queue::Queue;
 use replay::budget::Budget;
 use surface::Surfaces;
 use table::Table;
-use topology::{Accepted, Topology};
-use unproven::Unproven;
+use topology::Accepted;
 
 /// What a node is made of.
 pub struct CoreConfig {
@@ -103,40 +101,26 @@ pub struct CoreConfig {
 
 /// One node.
 pub struct Core {
-    secret: SecretIdentity,
-    rng: StdRng,
-    settings: Settings,
-    topology: Topology,
+    link: Link,
     surfaces: Surfaces,
-    expected: Expected,
-    path_mtus: PathMtus,
     window_budget: Budget,
     recent_budget: Budget,
     knocks: Knocks,
     watch: Option<Watch>,
     reflections: Reflections,
-    /// Private addresses are probed only inside these; `None` = everywhere.
-    on_link: Option<Vec<Prefix>>,
-    sending: Queue,
     parked: Queue,
     reassembler: Reassembler<PathKey>,
     /// The same for datagrams that came by a path nobody is known on.
     stranger_parts: Reassembler<PathKey>,
-    whois: Buckets,
     newcomers: Newcomers,
-    unknown_sources: Gate,
-    /// Gates for ERRORs, by receiver, network and code.
-    errors: Buckets,
     /// Gates for credentials of strangers that are not genuine, by prefix, and for all that come through relays.
     forgeries: Buckets,
     relayed_forgeries: Gate,
     /// Gates for handing on what addresses write to themselves.
     reflecting: Buckets,
-    unproven: Unproven,
     /// Who was introduced to whom, and when; whose packet made us do so pays.
     pairs: Table<(Address, Address), Address, i64>,
     local: Vec<(SocketId, SocketAddr)>,
-    hints: BTreeMap<Address, Vec<SocketAddr>>,
     /// Peers of an earlier run whose identities have not been checked yet.
     restored: BTreeMap<Address, Restored>,
     networks: BTreeMap<NetworkId, Network>,
@@ -152,59 +136,40 @@ pub struct Core {
     collision_told: Option<i64>,
     /// Contact checks since a root was last heard.
     greetings: u32,
-    counters: Counters,
     next_ping: i64,
     next_housekeeping: i64,
     next_background: i64,
-    scratch: Vec<u8>,
     inflated: Vec<u8>,
-    /// Where the datagram being handled came from and how many octets it has, until that has been accounted for.
-    arrival: Option<(PathKey, usize)>,
     /// ECN bits of the datagrams whose packet is being handled.
     ecn: u8,
     /// One segment of a super-frame that has to be treated by itself.
     segment: Vec<u8>,
     /// The frame credited last among datagrams that arrived together: when, by which path, from whom, after how many hops.
     credited: Option<(i64, PathKey, Address, u8)>,
-    /// What has to be done outside; the caller drains it after every call.
-    pub outbox: Outbox,
 }
 
 impl Core {
     /// A node at time `now`. It does nothing until it is ticked and given sockets.
     pub fn new(config: CoreConfig, now: i64) -> Self {
-        let topology = Topology::new(&config.identity, config.planet, now);
         let mut rng = StdRng::from_seed(config.seed);
         let hash = Keyed::new(rng.random());
         Self {
-            topology,
-            secret: config.identity,
-            rng,
-            settings: config.settings,
+            link: Link::new(config, rng, hash, now),
             surfaces: Surfaces::default(),
-            expected: Expected::default(),
-            path_mtus: PathMtus::default(),
             window_budget: Budget::new(MAX_WINDOWS, false),
             recent_budget: Budget::new(MAX_RECENT, true),
             knocks: Knocks::default(),
             watch: None,
             reflections: Reflections::default(),
-            on_link: None,
-            sending: Queue::sending(),
             parked: Queue::parking(),
             reassembler: Reassembler::new(REASSEMBLY_SLOTS).joining_marks(ecn::join),
             stranger_parts: Reassembler::new(STRANGER_REASSEMBLY_SLOTS).joining_marks(ecn::join),
-            whois: Buckets::new(GATE_BUCKETS, hash),
             newcomers: Newcomers::new(hash),
-            unknown_sources: Gate::default(),
-            errors: Buckets::new(GATE_BUCKETS, hash),
             forgeries: Buckets::new(GATE_BUCKETS, hash),
             relayed_forgeries: Gate::default(),
             reflecting: Buckets::new(GATE_BUCKETS, hash),
-            unproven: Unproven::new(hash),
             pairs: Table::new(MAX_PAIRS, MAX_PAIRS_PER_SOURCE),
             local: Vec::new(),
-            hints: BTreeMap::new(),
             restored: BTreeMap::new(),
             networks: BTreeMap::new(),
             directory: Directory::default(),
@@ -214,29 +179,40 @@ impl Core {
             accepted: false,
             collision_told: None,
             greetings: 0,
-            counters: Counters::default(),
             next_ping: now,
             next_housekeeping: now + HOUSEKEEPING,
             next_background: now + BACKGROUND,
-            scratch: Vec::new(),
             inflated: Vec::new(),
-            arrival: None,
             ecn: ecn::NOT_CAPABLE,
             segment: Vec::new(),
             credited: None,
-            outbox: Outbox::default(),
         }
     }
 
     /// Our address.
     pub fn address(&self) -> Address {
-        self.secret.identity().address
+        self.link.address()
+    }
+
+    /// What has to be done outside; the caller drains it after every call.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.link.outbox
+    }
+
+    /// Counts datagrams of copies that the operating system had no room for.
+    pub fn copies_congested(&mut self, datagrams: u64) {
+        self.link.counters.copies.congested += datagrams;
+    }
+
+    /// The counters of what waits outside of the core.
+    pub fn queues_mut(&mut self) -> &mut QueueCounters {
+        &mut self.link.counters.queues
     }
 
     /// When [`Core::tick`] wants to run next.
     pub fn next_deadline(&self) -> i64 {
-        let mut next = self.next_ping.min(self.next_housekeeping).min(self.path_mtus.next());
-        if !self.sending.is_empty() || !self.parked.is_empty() {
+        let mut next = self.next_ping.min(self.next_housekeeping).min(self.link.path_mtus.next());
+        if !self.link.sending.is_empty() || !self.parked.is_empty() {
             next = next.min(self.next_background);
         }
         let networks = self.networks.values().map(Network::next_deadline);
@@ -248,7 +224,7 @@ impl Core {
     pub fn tick(&mut self, now: i64) {
         if now >= self.next_background {
             self.next_background = now + BACKGROUND;
-            self.retry_sending(now, None);
+            self.link.retry_sending(now, None);
             self.retry_parked(now, None);
         }
         if now >= self.next_ping {
@@ -257,7 +233,7 @@ impl Core {
             self.announce_groups(now);
         }
         self.reserve_counts(now);
-        self.measure_paths(now);
+        self.link.measure_paths(now);
         self.knock_where_due(now);
         self.call_clones(now);
         self.repeat_announcements(now);
@@ -272,8 +248,8 @@ impl Core {
     /// Time to the next contact check, ms. Without a root the first ones come in quick succession: a HELLO may have been lost,
     /// or the root may be starting at the same moment as we.
     fn ping_interval(&mut self) -> i64 {
-        let regular = if self.settings.low_bandwidth { 5 * PING_CHECK } else { PING_CHECK };
-        if self.online || self.topology.upstreams.is_empty() {
+        let regular = if self.link.settings.low_bandwidth { 5 * PING_CHECK } else { PING_CHECK };
+        if self.online || self.link.topology.upstreams.is_empty() {
             self.greetings = 0;
             return regular;
         }
@@ -283,14 +259,14 @@ impl Core {
 
     /// Replaces the settings.
     pub fn set_settings(&mut self, settings: Settings) {
-        self.settings = settings;
+        self.link.settings = settings;
     }
 
     /// Confines probing to be kind to clouds: of private, shared and link-local addresses that others tell us only those inside
     /// `prefixes` are tried. `None` = no such limit. Addresses that the user or a planet names are not concerned, nor are
     /// those from which an authentic packet came.
     pub fn confine_probes(&mut self, prefixes: Option<Vec<Prefix>>) {
-        self.on_link = prefixes;
+        self.link.on_link = prefixes;
     }
 
     /// Tells which sockets exist and under which local address each can be reached. Paths over sockets that are gone are
@@ -301,7 +277,7 @@ impl Core {
         }
         self.local = local;
         let local = &self.local;
-        for peer in self.topology.peers.values_mut() {
+        for peer in self.link.topology.peers.values_mut() {
             peer.forget_sockets(|s| local.iter().any(|(id, _)| *id == s));
         }
         self.greetings = 0;
@@ -311,27 +287,27 @@ impl Core {
     /// Orbits a moon: `cached` is its definition from our own disk, `seed` a node that will tell it otherwise.
     pub fn orbit(&mut self, now: i64, id: u64, seed: Option<Address>, cached: Option<World>) {
         if let Some(world) = cached.filter(|w| w.id == id && w.kind == protocol::world::WorldKind::Moon) {
-            let accepted = self.topology.offer_world(&self.secret, now, world, None);
+            let accepted = self.link.topology.offer_world(&self.link.secret, now, world, None);
             self.store_world(accepted);
         }
-        if !self.topology.moons.contains_key(&id)
+        if !self.link.topology.moons.contains_key(&id)
             && let Some(seed) = seed.filter(|s| !s.is_reserved())
         {
-            self.topology.await_moon(id, seed);
+            self.link.topology.await_moon(id, seed);
         }
         self.next_ping = now;
     }
 
     /// Leaves a moon and forgets its file.
     pub fn deorbit(&mut self, now: i64, id: u64) {
-        self.topology.forget_moon(&self.secret, now, id);
-        self.outbox.events.push_back(Event::Delete { object: Object::Moon(id) });
+        self.link.topology.forget_moon(&self.link.secret, now, id);
+        self.link.outbox.events.push_back(Event::Delete { object: Object::Moon(id) });
     }
 
     /// Puts another planet in force, whoever signed it, greets its roots and gives back the former one. Whether it may be replaced,
     /// and storing it, is the caller's business.
     pub fn replace_planet(&mut self, now: i64, planet: World) -> World {
-        let former = self.topology.replace_planet(&self.secret, now, planet);
+        let former = self.link.topology.replace_planet(&self.link.secret, now, planet);
         self.greetings = 0;
         self.next_ping = now;
         former
@@ -340,29 +316,30 @@ impl Core {
     fn store_world(&mut self, accepted: Accepted) {
         let (object, world) = match accepted {
             Accepted::No => return,
-            Accepted::Planet => (Object::Planet, &self.topology.planet),
-            Accepted::Moon(id) => match self.topology.moons.get(&id) {
+            Accepted::Planet => (Object::Planet, &self.link.topology.planet),
+            Accepted::Moon(id) => match self.link.topology.moons.get(&id) {
                 Some(moon) => (Object::Moon(id), moon),
                 None => return,
             },
         };
         let mut bytes = Vec::new();
         world.write(&mut bytes);
-        self.outbox.events.push_back(Event::Store { object, bytes });
+        self.link.outbox.events.push_back(Event::Store { object, bytes });
         self.next_ping = 0;
     }
 
     fn update_online(&mut self, now: i64) {
-        let online = self.topology.am_root
-            || self.topology.upstreams.keys().chain(self.topology.seeds.values()).any(|address| {
-                self.topology
+        let online = self.link.topology.am_root
+            || self.link.topology.upstreams.keys().chain(self.link.topology.seeds.values()).any(|address| {
+                self.link
+                    .topology
                     .peers
                     .get(address)
                     .is_some_and(|p| p.last_received != 0 && now - p.last_received < ONLINE_TIMEOUT)
             });
         if online != self.online {
             self.online = online;
-            self.outbox.events.push_back(Event::Online(online));
+            self.link.outbox.events.push_back(Event::Online(online));
             if online {
                 self.hurry_requests(now);
             }
@@ -373,20 +350,20 @@ impl Core {
         self.surfaces.expire(now);
         self.reflections.expire(now);
         self.expire_replay_memory(now);
-        self.expected.expire(now);
+        self.link.expected.expire(now);
         self.newcomers.expire(now);
         self.pairs.expire(now - INTRODUCE_GATE);
         self.requesters.expire(now);
         self.forget_silent_peers(now);
         let mut used: Vec<PathKey> =
-            self.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();
+            self.link.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();
         used.sort_unstable();
-        self.topology.paths.retain(now, PATH_EXPIRY, |key| used.binary_search(key).is_ok());
-        let peers = &self.topology.peers;
+        self.link.topology.paths.retain(now, PATH_EXPIRY, |key| used.binary_search(key).is_ok());
+        let peers = &self.link.topology.peers;
         let exists = |peer: Address, path: &PathKey| {
             peers.get(&peer).is_some_and(|known| known.paths.iter().any(|p| p.key == *path))
         };
-        self.path_mtus.expire(now, exists);
+        self.link.path_mtus.expire(now, exists);
         self.housekeep_networks(now);
     }
 }

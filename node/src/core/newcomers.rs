@@ -24,7 +24,7 @@ use rand::RngExt;
 
 use super::Core;
 use super::buckets::{Buckets, Keyed};
-use super::event::{Event, Urgency};
+use super::event::Urgency;
 use super::gate::Gate;
 use super::limits::{
     AGREEMENT_BURST, AGREEMENT_GATE, AGREEMENT_SOURCE_BURST, AGREEMENT_SOURCE_GATE, GATE_BUCKETS, HASH_BURST,
@@ -151,7 +151,7 @@ impl Core {
         {
             return None;
         }
-        let keys = SessionKeys::new(&*self.secret.agree(&hello.identity)?);
+        let keys = SessionKeys::new(&*self.link.secret.agree(&hello.identity)?);
         keys.dearmor(data).then_some(keys)
     }
 
@@ -177,12 +177,12 @@ impl Core {
         let stage = if self.newcomers.may_check(now, via.remote.ip(), false) {
             Stage::Checked { proven: false }
         } else {
-            Stage::Asked { id: self.rng.random(), at: NEVER }
+            Stage::Asked { id: self.link.rng.random(), at: NEVER }
         };
         let newcomer = Newcomer { identity: identity.clone(), keys, stage, hello: data.to_vec() };
         self.newcomers.waiting.insert(now, Source::of(via.remote.ip()), key, newcomer);
         match stage {
-            Stage::Checked { .. } => self.check_identity(identity, Urgency::Newcomer),
+            Stage::Checked { .. } => self.link.check_identity(identity, Urgency::Newcomer),
             Stage::Asked { .. } => self.ask_newcomer(now, key),
         }
         Some(())
@@ -194,7 +194,7 @@ impl Core {
             let identity = newcomer.identity.clone();
             if self.newcomers.may_check(now, key.1.remote.ip(), false) {
                 self.newcomers.waiting.get_mut(&key)?.stage = Stage::Checked { proven: false };
-                self.check_identity(identity, Urgency::Newcomer);
+                self.link.check_identity(identity, Urgency::Newcomer);
             } else if at == NEVER || now - at >= NEWCOMER_ASK {
                 self.ask_newcomer(now, key);
             }
@@ -208,14 +208,14 @@ impl Core {
         let Stage::Asked { id, .. } = newcomer.stage else { return };
         let ((address, via), keys) = (key, newcomer.keys.clone());
         // Without moons ours is no longer than the one it answers.
-        let packet = self.hello_packet(now, id, address, via.remote, &[], &keys);
-        if self.may_send(now, via, packet.len()) {
-            self.put(now, Some(via.socket), via.remote, None, &packet);
+        let packet = self.link.hello_packet(now, id, address, via.remote, &[], &keys);
+        if self.link.may_send(now, via, packet.len()) {
+            self.link.put(now, Some(via.socket), via.remote, None, &packet);
             if let Some(newcomer) = self.newcomers.waiting.get_mut(&key) {
                 newcomer.stage = Stage::Asked { id, at: now };
             }
         }
-        self.scratch = packet;
+        self.link.scratch = packet;
     }
 
     /// A packet of somebody who is no peer: whether it is a newcomer's answer to our HELLO. Anything else waits until its sender's
@@ -238,61 +238,56 @@ impl Core {
             if let Some(newcomer) = self.newcomers.waiting.get_mut(&key) {
                 newcomer.stage = Stage::Checked { proven: true };
             }
-            self.check_identity(identity, Urgency::Newcomer);
+            self.link.check_identity(identity, Urgency::Newcomer);
         }
         answers
-    }
-
-    /// Has an identity checked against its memory-hard hash; [`Core::identity_checked`] tells the outcome.
-    pub(super) fn check_identity(&mut self, identity: Identity, urgency: Urgency) {
-        self.outbox.events.push_back(Event::CheckIdentity { identity, urgency });
     }
 
     /// The outcome of an [`Event::CheckIdentity`]: whether the address belongs to the key.
     pub fn identity_checked(&mut self, now: i64, identity: &Identity, valid: bool) {
         let heard = self.newcomers.take(identity);
         if !valid {
-            self.counters.dropped += 1;
+            self.link.counters.dropped += 1;
             self.restored.remove(&identity.address);
             return;
         }
         self.add_checked(now, identity);
-        if self.topology.peers.get(&identity.address).is_none_or(|peer| peer.identity != *identity) {
+        if self.link.topology.peers.get(&identity.address).is_none_or(|peer| peer.identity != *identity) {
             return;
         }
         for (via, mut newcomer) in heard {
             if newcomer.stage == (Stage::Checked { proven: true })
-                && self.path_allowed(identity.address, via.remote)
+                && self.link.path_allowed(identity.address, via.remote)
             {
                 self.learn_path(now, identity.address, via, false);
             }
             // What its HELLO lets out went to nobody yet, or has come back with its answer.
-            self.arrival = Some((via, newcomer.hello.len()));
+            self.link.arrival = Some((via, newcomer.hello.len()));
             self.receive_hello(now, via, &mut newcomer.hello, true);
-            self.arrival = None;
+            self.link.arrival = None;
         }
         self.welcome(now, identity.address);
     }
 
     /// An identity that somebody told us, or that we knew in an earlier run, has turned out to be genuine.
     fn add_checked(&mut self, now: i64, identity: &Identity) {
-        if !self.topology.add_peer(&self.secret, identity, now) {
+        if !self.link.topology.add_peer(&self.link.secret, identity, now) {
             return;
         }
         if let Some(restored) = self.restored.remove(&identity.address) {
-            if let Some(peer) = self.topology.peers.get_mut(&identity.address) {
+            if let Some(peer) = self.link.topology.peers.get_mut(&identity.address) {
                 peer.version = restored.version;
             }
-            self.hints.insert(identity.address, restored.paths);
+            self.link.hints.insert(identity.address, restored.paths);
         }
     }
 
     /// Lets go what waited for the identity of a peer.
     fn welcome(&mut self, now: i64, address: Address) {
-        self.whois.forget(&address);
-        self.retry_sending(now, Some(address));
+        self.link.whois.forget(&address);
+        self.link.retry_sending(now, Some(address));
         // For a controller's identity its members' credentials wait as well.
-        let controls = self.networks.keys().any(|id| id.controller() == address);
+        let controls = self.link.controllers.contains(&address);
         self.retry_parked(now, (!controls).then_some(address));
     }
 }

@@ -12,19 +12,18 @@
 //!
 //! Specification: VL1 verbs, "ECHO"; packet format, "the 1500-byte receive limit". RFC 8899.
 
-use protocol::packet::{self, DEFAULT_MTU, HEADER_LEN, max_packet};
-use protocol::verb::Verb;
+use protocol::packet::DEFAULT_MTU;
 use protocol::{Address, Result};
 use std::collections::BTreeMap;
 
 use super::Core;
-use super::extension::{self, PROBE};
+use super::extension::{self};
 use super::limits::{
     MAX_MEASURED_PATHS, PATH_MTU_CHECK, PATH_MTU_CHECK_LARGE, PATH_MTU_FORGET, PATH_MTU_PAUSE,
     PATH_MTU_PROBES, PATH_MTU_SEARCH, PATH_MTU_TRIES,
 };
+use super::link::{Handled, Incoming};
 use super::path::PathKey;
-use super::receive::{Handled, Incoming};
 use super::work;
 
 /// What every path is supposed to take: the payload of a datagram in the smallest packet that IPv6 allows (1280 bytes).
@@ -213,7 +212,7 @@ impl PathMtus {
     }
 
     /// The size in use on a path that is known to belong to the peer, for a packet that goes out now.
-    fn size_for(&mut self, now: i64, peer: Address, path: &PathKey) -> usize {
+    pub(super) fn size_for(&mut self, now: i64, peer: Address, path: &PathKey) -> usize {
         work::step();
         if let Some(measure) = self.paths.get_mut(&(peer, *path)) {
             if measure.note_use(now) {
@@ -255,7 +254,7 @@ impl PathMtus {
     }
 
     /// Tries that have had no answer for long enough have failed; the probes that are due now, by size.
-    fn due(&mut self, now: i64) -> Vec<(Address, PathKey, usize)> {
+    pub(super) fn due(&mut self, now: i64) -> Vec<(Address, PathKey, usize)> {
         let mut probes = Vec::new();
         self.next = i64::MAX;
         for ((peer, path), measure) in &mut self.paths {
@@ -273,7 +272,7 @@ impl PathMtus {
     }
 
     /// A probe went out, or could not.
-    fn tried(&mut self, peer: Address, path: PathKey, id: Option<u64>) {
+    pub(super) fn tried(&mut self, peer: Address, path: PathKey, id: Option<u64>) {
         if let Some(measure) = self.paths.get_mut(&(peer, path)) {
             // 0 stands for a try that nobody can answer.
             measure.tries.push(id.unwrap_or(0));
@@ -296,55 +295,6 @@ impl PathMtus {
 }
 
 impl Core {
-    /// Size of the datagrams into which a packet of `length` bytes to `dest` is cut on its way over `path`.
-    pub(super) fn datagram_size(&mut self, now: i64, dest: Address, path: &PathKey, length: usize) -> usize {
-        if let Some(size) = self.settings.configured_mtu(path.remote.ip()) {
-            return size;
-        }
-        if length <= FLOOR {
-            return DEFAULT_MTU;
-        }
-        // On the way over somebody else nobody knows what comes after him.
-        let direct = self.topology.peers.get(&dest).is_some_and(|peer| {
-            peer.version.answers_echo() && peer.paths.iter().any(|known| known.key == *path)
-        });
-        let size = if direct { self.path_mtus.size_for(now, dest, path) } else { DEFAULT_MTU };
-        // A packet has so many fragments at most; rather let IP cut them once more.
-        if length > max_packet(size) { size.max(DEFAULT_MTU) } else { size }
-    }
-
-    /// Sends the probes that are due.
-    pub(super) fn measure_paths(&mut self, now: i64) {
-        if now < self.path_mtus.next() {
-            return;
-        }
-        for (peer, path, size) in self.path_mtus.due(now) {
-            let id = self.probe(now, peer, path, size);
-            self.path_mtus.tried(peer, path, id);
-        }
-    }
-
-    /// Sends an ECHO that fills one datagram; gives its packet ID.
-    pub(super) fn probe(&mut self, now: i64, dest: Address, path: PathKey, size: usize) -> Option<u64> {
-        if !self.topology.peers.contains_key(&dest) {
-            return None;
-        }
-        let mut packet = self.begin(dest, Verb::Echo);
-        packet.extend_from_slice(&PROBE);
-        packet.resize(size.max(HEADER_LEN + PROBE.len()), 0);
-        if let Some(peer) = self.topology.peers.get_mut(&dest) {
-            peer.seal(&mut packet, self.settings.cipher);
-        }
-        let id = packet::id(&packet);
-        self.expected.insert(now, id, dest, Verb::Echo as u8, path.remote);
-        self.counters.packets_out[Verb::Echo as usize] += 1;
-        self.counters.bytes_out += packet.len() as u64;
-        self.topology.paths.sent(&path, now);
-        self.outbox.datagrams.push_whole(path.socket, path.remote, &packet);
-        self.scratch = packet;
-        Some(id)
-    }
-
     /// An answer to an ECHO of ours.
     pub(super) fn ok_echo(
         &mut self,
@@ -353,7 +303,7 @@ impl Core {
         id: u64,
         body: &[u8],
     ) -> Result<Handled> {
-        let measured = self.path_mtus.answered(now, incoming.source, id, body);
+        let measured = self.link.path_mtus.answered(now, incoming.source, id, body);
         self.recognized(incoming.source, incoming.chosen, id, body, measured);
         Ok(Handled::Credit)
     }

@@ -65,20 +65,20 @@ impl Core {
     pub fn restore_peer(&mut self, record: &[u8]) -> Result<()> {
         let (identity, version, paths) = read(record)?;
         let address = identity.address;
-        if self.restored.len() < MAX_PEERS && !self.topology.peers.contains_key(&address) {
-            let urgency = self.urgency_of(address, Urgency::Restored);
+        if self.restored.len() < MAX_PEERS && !self.link.topology.peers.contains_key(&address) {
+            let urgency = self.link.urgency_of(address, Urgency::Restored);
             self.restored.insert(address, Restored { version, paths });
-            self.check_identity(identity, urgency);
+            self.link.check_identity(identity, urgency);
         }
         Ok(())
     }
 
     /// Puts the records of all live peers into the outbox: the last thing to do before the process ends.
     pub fn save_peers(&mut self, now: i64) {
-        for (address, peer) in &self.topology.peers {
-            if peer.is_alive(now) && !self.topology.is_upstream(*address) {
+        for (address, peer) in &self.link.topology.peers {
+            if peer.is_alive(now) && !self.link.topology.is_upstream(*address) {
                 let object = Object::Peer(*address);
-                self.outbox.events.push_back(Event::Store { object, bytes: write(peer) });
+                self.link.outbox.events.push_back(Event::Store { object, bytes: write(peer) });
             }
         }
     }

@@ -98,10 +98,10 @@ impl Core {
         if !patient {
             // By ECHO or not at all: a HELLO is larger than the packet that may have brought this address, and whoever lives there
             // has not asked for it.
-            let known = self.topology.peers.get(&peer).map(|known| known.version);
+            let known = self.link.topology.peers.get(&peer).map(|known| known.version);
             if known.is_some_and(|version| version.protocol == 0 || version.answers_echo()) {
-                let packet = self.begin(peer, Verb::Echo);
-                self.send_to(now, socket, endpoint, packet);
+                let packet = self.link.begin(peer, Verb::Echo);
+                self.link.send_to(now, socket, endpoint, packet);
             }
             return;
         }
@@ -112,9 +112,9 @@ impl Core {
     /// Knocks where it is due; gives up where a direct path has been found or patience has ended.
     pub(super) fn knock_where_due(&mut self, now: i64) {
         while let Some((door, knock)) = self.knocks.take_due(now) {
-            let direct = self.topology.direct_path(now, door.0).is_some_and(|(_, alive)| alive);
+            let direct = self.link.topology.direct_path(now, door.0).is_some_and(|(_, alive)| alive);
             if !direct || knock.tries == 0 {
-                self.contact(now, door.0, knock.socket, door.1);
+                self.link.contact(now, door.0, knock.socket, door.1);
                 self.knocks.again(now, door, knock);
             }
         }

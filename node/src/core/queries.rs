@@ -15,29 +15,30 @@ impl Core {
     /// The node's own state.
     pub fn status(&self) -> StatusInfo {
         StatusInfo {
-            identity: self.secret.identity().clone(),
+            identity: self.link.secret.identity().clone(),
             online: self.online,
-            planet_id: self.topology.planet.id,
-            planet_timestamp: self.topology.planet.timestamp,
+            planet_id: self.link.topology.planet.id,
+            planet_timestamp: self.link.topology.planet.timestamp,
             surface_addresses: self.surfaces.advertised(),
-            counters: self.counters.clone(),
+            counters: self.link.counters.clone(),
         }
     }
 
     /// The planet in force.
     pub fn planet(&self) -> &World {
-        &self.topology.planet
+        &self.link.topology.planet
     }
 
     /// Traffic counters.
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.link.counters
     }
 
     /// Everybody we know, by address.
     pub fn peers(&self, now: i64) -> Vec<PeerInfo> {
-        let paths = &self.topology.paths;
-        self.topology
+        let paths = &self.link.topology.paths;
+        self.link
+            .topology
             .peers
             .iter()
             .map(|(address, peer)| {
@@ -50,7 +51,7 @@ impl Core {
                     protocol: v.protocol.into(),
                     latency_ms: peer.latency(now, paths),
                     latencies: peer.latencies,
-                    role: self.topology.role(*address),
+                    role: self.link.topology.role(*address),
                     tunneled: false,
                     paths: peer
                         .paths
@@ -61,7 +62,7 @@ impl Core {
                             socket: p.key.socket.0,
                             last_send: paths.get(&p.key).map_or(0, |path| path.last_out),
                             last_receive: p.last_received,
-                            trusted_path_id: self.settings.trusted_path(p.key.remote.ip()).unwrap_or(0),
+                            trusted_path_id: self.link.settings.trusted_path(p.key.remote.ip()).unwrap_or(0),
                             mtu,
                             mtu_source,
                             active: now - p.last_received < PATH_EXPIRY,
@@ -74,10 +75,10 @@ impl Core {
     }
 
     fn path_mtu(&self, peer: Address, path: &PathKey) -> (usize, MtuSource) {
-        if let Some(size) = self.settings.configured_mtu(path.remote.ip()) {
+        if let Some(size) = self.link.settings.configured_mtu(path.remote.ip()) {
             return (size, MtuSource::Configured);
         }
-        match self.path_mtus.size(peer, path) {
+        match self.link.path_mtus.size(peer, path) {
             Some(size) => (size, MtuSource::Measured),
             None => (DEFAULT_MTU, MtuSource::Default),
         }
@@ -106,10 +107,16 @@ impl Core {
 
     /// The moons we orbit or wait for.
     pub fn moons(&self) -> Vec<MoonInfo> {
-        let held =
-            self.topology.moons.values().map(|w| MoonInfo { id: w.id, world: Some(w.clone()), seed: None });
-        let awaited =
-            self.topology.seeds.iter().map(|(id, seed)| MoonInfo { id: *id, world: None, seed: Some(*seed) });
+        let held = self.link.topology.moons.values().map(|w| MoonInfo {
+            id: w.id,
+            world: Some(w.clone()),
+            seed: None,
+        });
+        let awaited = self.link.topology.seeds.iter().map(|(id, seed)| MoonInfo {
+            id: *id,
+            world: None,
+            seed: Some(*seed),
+        });
         held.chain(awaited).collect()
     }
 }

@@ -3,8 +3,6 @@
 //! Specification: VL1 behaviour, "relaying". We forward more carefully than the reference: a root only carries what comes from
 //! an address at which it knows somebody, so a forged source address cannot make it an amplifier.
 
-use std::net::SocketAddr;
-
 use protocol::inet::Scope;
 use protocol::packet;
 use protocol::verb::Verb;
@@ -20,11 +18,11 @@ use super::work;
 impl Core {
     /// Whether we carry foreign traffic that came in on `via`.
     fn may_relay(&self, now: i64, via: PathKey) -> bool {
-        if self.topology.am_root {
-            self.topology.paths.knows_ip(via.socket, via.remote.ip())
-                || self.topology.is_upstream_ip(via.remote.ip())
+        if self.link.topology.am_root {
+            self.link.topology.paths.knows_ip(via.socket, via.remote.ip())
+                || self.link.topology.is_upstream_ip(via.remote.ip())
         } else {
-            self.topology.paths.get(&via).is_some_and(|path| path.is_trusted(now))
+            self.link.topology.paths.get(&via).is_some_and(|path| path.is_trusted(now))
         }
     }
 
@@ -34,20 +32,20 @@ impl Core {
         // A reserved address is nobody's. From an address to itself nothing needs a relay, and one may lock up over it.
         let nobody = dest.is_reserved() || source == dest;
         if nobody || packet::hops(data) >= packet::MAX_HOPS || !self.may_relay(now, via) {
-            self.counters.dropped += 1;
+            self.link.counters.dropped += 1;
             return;
         }
         packet::increment_hops(data);
-        if let Some((key, _)) = self.topology.direct_path(now, dest) {
+        if let Some((key, _)) = self.link.topology.direct_path(now, dest) {
             self.forward(now, key, data);
             self.introduce(now, via, source, dest);
         } else if let Some((root, key, _)) =
-            self.topology.relay_path(now).filter(|(root, ..)| *root != source)
+            self.link.topology.relay_path(now).filter(|(root, ..)| *root != source)
         {
             self.forward(now, key, data);
             self.introduce(now, via, source, root);
         } else {
-            self.counters.dropped += 1;
+            self.link.counters.dropped += 1;
         }
     }
 
@@ -55,34 +53,36 @@ impl Core {
     pub(super) fn relay_fragment(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
         let dest = packet::dest(data);
         if packet::fragment_hops(data) >= packet::MAX_HOPS || !self.may_relay(now, via) {
-            self.counters.dropped += 1;
+            self.link.counters.dropped += 1;
             return;
         }
         packet::increment_fragment_hops(data);
         let key = self
+            .link
             .topology
             .direct_path(now, dest)
             .map(|(key, _)| key)
-            .or_else(|| self.topology.relay_path(now).map(|(_, key, _)| key));
+            .or_else(|| self.link.topology.relay_path(now).map(|(_, key, _)| key));
         match key {
             // Never back to where it came from.
             Some(key) if key != via => self.forward(now, key, data),
-            _ => self.counters.dropped += 1,
+            _ => self.link.counters.dropped += 1,
         }
     }
 
     fn forward(&mut self, now: i64, key: PathKey, data: &[u8]) {
-        self.counters.relayed += 1;
-        self.put(now, Some(key.socket), key.remote, None, data);
+        self.link.counters.relayed += 1;
+        self.link.put(now, Some(key.socket), key.remote, None, data);
     }
 
     /// Tells both ends where the other can be reached, once in a while per pair. Nobody vouches for the source that a packet names
     /// (its seal is for its destination), so only one is believed that is known on the very path the packet came by.
     fn introduce(&mut self, now: i64, via: PathKey, x: Address, y: Address) {
-        if x == y || !self.topology.peers.contains_key(&y) {
+        if x == y || !self.link.topology.peers.contains_key(&y) {
             return;
         }
-        let known = self.topology.peers.get_mut(&x).filter(|peer| peer.paths.iter().any(|p| p.key == via));
+        let known =
+            self.link.topology.peers.get_mut(&x).filter(|peer| peer.paths.iter().any(|p| p.key == via));
         let Some(source) = known else { return };
         let pair = (x.min(y), x.max(y));
         if self.pairs.get(&pair).is_some_and(|at| now - at < INTRODUCE_GATE)
@@ -93,20 +93,20 @@ impl Core {
         let Some((at_x, at_y)) = self.matching_paths(now, x, y) else { return };
         self.pairs.insert(now, x, pair, now);
         let mut steps = [(x, at_x, y, at_y), (y, at_y, x, at_x)];
-        if self.rng.random() {
+        if self.link.rng.random() {
             steps.reverse();
         }
         for (to, path, other, endpoint) in steps {
-            let mut packet = self.begin(to, Verb::Rendezvous);
+            let mut packet = self.link.begin(to, Verb::Rendezvous);
             Rendezvous { peer: other, endpoint: endpoint.remote }.write(&mut packet);
-            self.reply(now, path, packet);
+            self.link.reply(now, path, packet);
         }
     }
 
     /// For each of two peers its best path in the nearest scope that both share, IPv6 before IPv4.
     fn matching_paths(&self, now: i64, x: Address, y: Address) -> Option<(PathKey, PathKey)> {
         let best = |address: Address, wanted: Scope, v6: bool| -> Option<PathKey> {
-            let peer = self.topology.peers.get(&address)?;
+            let peer = self.link.topology.peers.get(&address)?;
             peer.paths
                 .iter()
                 .inspect(|_| work::step())
@@ -127,36 +127,5 @@ impl Core {
             .into_iter()
             .flat_map(|s| [(s, true), (s, false)])
             .find_map(|(s, v6)| Some((best(x, s, v6)?, best(y, s, v6)?)))
-    }
-
-    /// Whether an address that somebody told us may be tried at all.
-    pub(super) fn may_probe(&self, remote: SocketAddr) -> bool {
-        let Some(on_link) = &self.on_link else { return true };
-        let kept =
-            matches!(scope(remote.ip()), Scope::Private | Scope::Shared | Scope::LinkLocal | Scope::Loopback);
-        !kept || on_link.iter().any(|prefix| prefix.contains(remote.ip()))
-    }
-
-    /// Whether a physical address may be used for a peer: usable in itself, listed if the peer is a root, not inside a virtual
-    /// network of ours, not blacklisted.
-    pub(super) fn path_allowed(&self, peer: Address, remote: SocketAddr) -> bool {
-        let ip = remote.ip();
-        if remote.port() == 0 || !protocol::inet::usable_for_paths(ip) {
-            return false;
-        }
-        if let Some(endpoints) = self.topology.upstreams.get(&peer)
-            && !endpoints.is_empty()
-            && !endpoints.iter().any(|e| e.ip() == ip)
-        {
-            return false;
-        }
-        let managed = |network: &super::Network| {
-            network.config.as_ref().is_some_and(|c| c.addresses.iter().any(|a| a.bits > 0 && a.contains(ip)))
-        };
-        if self.networks.values().inspect(|_| work::step()).any(managed) {
-            return false;
-        }
-        !self.settings.physical(ip).is_some_and(|n| n.blacklist)
-            && !self.settings.peers.get(&peer).is_some_and(|p| p.blacklist.iter().any(|b| b.contains(ip)))
     }
 }

@@ -4,13 +4,13 @@
 
 use protocol::verb::Verb;
 use protocol::verbs::{self, OkHeader, OkWhois, UserMessage, Whois, error_code};
-use protocol::{Address, NetworkId, Result};
+use protocol::{Address, Result};
 
 use super::Core;
 use super::event::Event;
 use super::extension;
-use super::limits::{COLLISION_PAUSE, ECHO_BURST, ECHO_GATE, ERROR_GATE, WHOIS_GATE};
-use super::receive::{Handled, Incoming};
+use super::limits::{COLLISION_PAUSE, ECHO_BURST, ECHO_GATE, WHOIS_GATE};
+use super::link::{Handled, Incoming};
 
 /// Identities in one OK(WHOIS), so that the answer stays one datagram of the default size.
 const MAX_WHOIS_ANSWERS: usize = 19;
@@ -45,20 +45,21 @@ impl Core {
 
     fn ok(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let ok = OkHeader::parse(incoming.payload)?;
-        let Some(sent_at) = self.expected.sent_at(now, ok.in_re_id, incoming.source, ok.in_re_verb) else {
+        let Some(sent_at) = self.link.expected.sent_at(now, ok.in_re_id, incoming.source, ok.in_re_verb)
+        else {
             return Ok(Handled::Ignore);
         };
         self.has_answered(incoming.source);
         if self.settle_clock(incoming.source, incoming.via, sent_at) {
             // What it is now, its answer tells.
-            self.say_hello(now, incoming.source, Some(incoming.via.socket), incoming.via.remote);
+            self.link.say_hello(now, incoming.source, Some(incoming.via.socket), incoming.via.remote);
         }
         match Verb::from_byte(ok.in_re_verb) {
             Some(Verb::Hello) => self.ok_hello(now, incoming, ok.body, sent_at),
             Some(Verb::Whois) => {
-                if self.topology.is_upstream(incoming.source) {
+                if self.link.topology.is_upstream(incoming.source) {
                     for identity in OkWhois::parse(ok.body)?.0 {
-                        self.learn_identity(identity);
+                        self.link.learn_identity(identity);
                     }
                 }
                 Ok(Handled::Credit)
@@ -75,12 +76,13 @@ impl Core {
 
     fn error(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let error = verbs::Error::parse(incoming.payload)?;
-        self.counters.errors_in[usize::from(error.code & 0x0f)] += 1;
+        self.link.counters.errors_in[usize::from(error.code & 0x0f)] += 1;
         let from_controller = error.network.filter(|n| n.controller() == incoming.source);
         let asked_config = error.in_re_verb == Verb::NetworkConfigRequest as u8;
         // Frames are not kept in mind, and to send credentials once more changes nothing. Everything else has to answer us: one
         // recorded earlier does not.
-        let awaited = self.expected.sent_at(now, error.in_re_id, incoming.source, error.in_re_verb).is_some();
+        let awaited =
+            self.link.expected.sent_at(now, error.in_re_id, incoming.source, error.in_re_verb).is_some();
         if !awaited && error.code != error_code::NEED_MEMBERSHIP_CERTIFICATE {
             return Ok(Handled::Ignore);
         }
@@ -116,49 +118,53 @@ impl Core {
     /// the key it shares with us.
     fn collision_reported(&mut self, now: i64, from: Address, error: &verbs::Error<'_>) {
         let answers = error.in_re_verb == Verb::Hello as u8
-            && self.topology.is_upstream(from)
-            && self.expected.sent_at(now, error.in_re_id, from, Verb::Hello as u8).is_some();
+            && self.link.topology.is_upstream(from)
+            && self.link.expected.sent_at(now, error.in_re_id, from, Verb::Hello as u8).is_some();
         if answers && self.collision_told.is_none_or(|told| now - told >= COLLISION_PAUSE) {
             self.collision_told = Some(now);
-            self.outbox.events.push_back(Event::IdentityCollision { root: from });
+            self.link.outbox.events.push_back(Event::IdentityCollision { root: from });
         }
     }
 
     fn answer_whois(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
-        let am_root = self.topology.am_root;
-        let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return Ok(Handled::Ignore) };
+        let am_root = self.link.topology.am_root;
+        let Some(peer) = self.link.topology.peers.get_mut(&incoming.source) else {
+            return Ok(Handled::Ignore);
+        };
         if !am_root && !peer.whois.allow(now, WHOIS_GATE, 1) {
             return Ok(Handled::Ignore);
         }
         let mut found = Vec::new();
         for address in Whois::parse(incoming.payload)?.0.into_iter().take(MAX_WHOIS_ANSWERS) {
-            if address == self.address() {
-                found.push(self.secret.identity().clone());
-            } else if let Some(peer) = self.topology.peers.get(&address) {
+            if address == self.link.address() {
+                found.push(self.link.secret.identity().clone());
+            } else if let Some(peer) = self.link.topology.peers.get(&address) {
                 found.push(peer.identity.clone());
-            } else if !self.topology.is_upstream(incoming.source) || am_root {
-                self.whois_source(now, address);
+            } else if !self.link.topology.is_upstream(incoming.source) || am_root {
+                self.link.whois_source(now, address);
             }
         }
         if !found.is_empty() {
-            let mut packet = self.begin_ok(incoming, Verb::Whois);
+            let mut packet = self.link.begin_ok(incoming, Verb::Whois);
             OkWhois(found).write(&mut packet);
-            self.reply(now, incoming.via, packet);
+            self.link.reply(now, incoming.via, packet);
         }
         Ok(Handled::Credit)
     }
 
     fn answer_echo(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
-        let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return Ok(Handled::Ignore) };
+        let Some(peer) = self.link.topology.peers.get_mut(&incoming.source) else {
+            return Ok(Handled::Ignore);
+        };
         let probe = extension::answer(incoming.payload);
         if !peer.echo.allow(now, ECHO_GATE, ECHO_BURST)
             || (probe.is_none() && incoming.payload.len() > MAX_ECHO)
         {
             return Ok(Handled::Ignore);
         }
-        let mut packet = self.begin_ok(incoming, Verb::Echo);
+        let mut packet = self.link.begin_ok(incoming, Verb::Echo);
         packet.extend_from_slice(probe.as_ref().map_or(incoming.payload, |answer| answer));
-        self.reply(now, incoming.via, packet);
+        self.link.reply(now, incoming.via, packet);
         if probe.is_some() {
             self.probed_by(now, incoming.source);
         }
@@ -178,41 +184,12 @@ impl Core {
         } else if let Ok(message) = message
             && message.kind != SOFTWARE_UPDATE
         {
-            self.outbox.events.push_back(Event::UserMessage {
+            self.link.outbox.events.push_back(Event::UserMessage {
                 from: incoming.source,
                 kind: message.kind,
                 body: message.body.to_vec(),
             });
         }
         Ok(Handled::Credit)
-    }
-
-    /// Begins an OK to a packet: in-re verb and packet ID are written.
-    pub(super) fn begin_ok(&mut self, incoming: &Incoming<'_>, in_re: Verb) -> Vec<u8> {
-        let mut packet = self.begin(incoming.source, Verb::Ok);
-        packet.push(in_re as u8);
-        packet.extend_from_slice(&incoming.id.to_be_bytes());
-        packet
-    }
-
-    /// Sends an ERROR about a packet that concerns a network, now and then.
-    pub(super) fn answer_error(
-        &mut self,
-        now: i64,
-        incoming: &Incoming<'_>,
-        in_re: Verb,
-        code: u8,
-        network: NetworkId,
-    ) {
-        if !self.errors.allow(&(incoming.source, network, code), now, ERROR_GATE, 1) {
-            return;
-        }
-        self.count_error(code);
-        let mut packet = self.begin(incoming.source, Verb::Error);
-        packet.push(in_re as u8);
-        packet.extend_from_slice(&incoming.id.to_be_bytes());
-        packet.push(code);
-        packet.extend_from_slice(&network.0.to_be_bytes());
-        self.reply(now, incoming.via, packet);
     }
 }

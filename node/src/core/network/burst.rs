@@ -89,50 +89,50 @@ impl Core {
         ethertype: u16,
         parts: &Parts<'_>,
     ) {
-        let us = self.address();
-        let key = if to == us { None } else { self.route(now, to) };
+        let us = self.link.address();
+        let key = if to == us { None } else { self.link.route(now, to) };
         let length = HEAD + parts.longest();
-        let mtu = key.map_or(0, |key| self.datagram_size(now, to, &key, length));
-        let (Some(key), Some(peer)) = (key, self.topology.peers.get_mut(&to)) else {
+        let mtu = key.map_or(0, |key| self.link.datagram_size(now, to, &key, length));
+        let (Some(key), Some(peer)) = (key, self.link.topology.peers.get_mut(&to)) else {
             for index in 0..parts.count() {
-                let mut packet = self.begin(to, Verb::Frame);
+                let mut packet = self.link.begin(to, Verb::Frame);
                 Frame { network: id, ethertype, payload: &[] }.write(&mut packet);
                 parts.write(index, &mut packet);
-                self.send(now, packet);
+                self.link.send(now, packet);
             }
             return;
         };
         let ip = key.remote.ip();
-        let mut head = std::mem::take(&mut self.scratch);
+        let mut head = std::mem::take(&mut self.link.scratch);
         head.clear();
         packet::start(&mut head, 0, to, us, Verb::Frame);
         Frame { network: id, ethertype, payload: &[] }.write(&mut head);
         let ecn = match parts.ecn(ethertype) {
             ecn::NOT_CAPABLE => ecn::NOT_CAPABLE,
-            bits if self.path_mtus.takes_ecn(to, &key) => bits,
+            bits if self.link.path_mtus.takes_ecn(to, &key) => bits,
             _ => ecn::NOT_CAPABLE,
         };
         let orders = Orders {
             head: *head.first_chunk().expect("invariant: a FRAME begins with HEAD octets"),
             keys: &peer.keys,
-            suite: peer.suite(self.settings.cipher),
-            trusted: self.settings.trusted_path(ip),
+            suite: peer.suite(self.link.settings.cipher),
+            trusted: self.link.settings.trusted_path(ip),
             socket: key.socket,
             remote: key.remote,
             mtu,
             ecn,
         };
-        self.scratch = head;
+        self.link.scratch = head;
         let first = if orders.are_numbered() { peer.sent.take(parts.count()) } else { 0 };
-        let amount = match &mut self.outbox.staging {
+        let amount = match &mut self.link.outbox.staging {
             Some(staging) => staging.send(ethertype, &orders, first, parts),
-            None => orders.carry_out(parts, first, &mut self.rng, &mut self.outbox.datagrams),
+            None => orders.carry_out(parts, first, &mut self.link.rng, &mut self.link.outbox.datagrams),
         };
-        self.counters.dropped += amount.too_long;
-        self.counters.bytes_out += amount.octets;
-        self.counters.packets_out[Verb::Frame as usize] += amount.packets;
+        self.link.counters.dropped += amount.too_long;
+        self.link.counters.bytes_out += amount.octets;
+        self.link.counters.packets_out[Verb::Frame as usize] += amount.packets;
         if amount.packets > 0 {
-            self.topology.paths.sent(&key, now);
+            self.link.topology.paths.sent(&key, now);
         }
     }
 }

@@ -18,7 +18,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::super::Core;
 use super::super::event::{Event, Object};
 use super::super::limits::{CONFIG_REFRESH, PING_CHECK};
-use super::super::receive::{Handled, Incoming};
+use super::super::link::{Handled, Incoming};
 use super::super::work;
 use super::Failure;
 
@@ -132,7 +132,7 @@ impl Core {
     }
 
     fn request_config(&mut self, now: i64, id: NetworkId) {
-        let us = self.secret.identity().clone();
+        let us = self.link.secret.identity().clone();
         let run = self.run_of(id);
         let Some(network) = self.networks.get_mut(&id) else { return };
         network.requests.asked(now, network.config.is_some());
@@ -152,7 +152,7 @@ impl Core {
         said.authorization.zeroize();
         let (revision, timestamp) = network.config.as_ref().map_or((0, 0), |c| (c.revision, c.timestamp));
         if id.controller() == us.address {
-            if self.settings.controller {
+            if self.link.settings.controller {
                 let request = Request {
                     network: id,
                     member: us,
@@ -161,13 +161,13 @@ impl Core {
                     from: None,
                     held: timestamp,
                 };
-                self.outbox.events.push_back(Event::ConfigRequest(request));
+                self.link.outbox.events.push_back(Event::ConfigRequest(request));
             } else {
                 self.fail(id, Failure::NotFound);
             }
             return;
         }
-        let mut packet = self.begin(id.controller(), Verb::NetworkConfigRequest);
+        let mut packet = self.link.begin(id.controller(), Verb::NetworkConfigRequest);
         ConfigRequest {
             network: id,
             metadata: &metadata,
@@ -176,7 +176,7 @@ impl Core {
         }
         .write(&mut packet);
         packet::compress(&mut packet, 0);
-        self.send(now, packet);
+        self.link.send(now, packet);
     }
 
     /// A chunk that answers our request. The network it belongs to and its update ID when it completed a configuration.
@@ -195,8 +195,8 @@ impl Core {
         let from_controller = incoming.source == id.controller();
         let (update, total, offset) = match &chunk.signature {
             Some(_) => {
-                let Some(controller) = self.topology.peers.get(&id.controller()) else {
-                    self.whois(now, id.controller());
+                let Some(controller) = self.link.topology.peers.get(&id.controller()) else {
+                    self.link.whois(now, id.controller());
                     return Ok(None);
                 };
                 let (total, offset) = (chunk.total as usize, chunk.offset as usize);
@@ -214,7 +214,7 @@ impl Core {
             None if from_controller => (in_re, chunk.data.len(), 0),
             None => return Ok(None),
         };
-        let us = self.address();
+        let us = self.link.address();
         let Some(network) = self.networks.get_mut(&id) else { return Ok(None) };
         let Some(dictionary) = network.assembly.insert(update, total, offset, chunk.data) else {
             return Ok(None);
@@ -244,10 +244,10 @@ impl Core {
     pub(in super::super) fn config_pushed(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         if let Some((network, update)) = self.config_chunk(now, incoming, incoming.payload, 0)? {
             // The reference acknowledges a configuration as if it had been an ECHO.
-            let mut packet = self.begin_ok(incoming, Verb::Echo);
+            let mut packet = self.link.begin_ok(incoming, Verb::Echo);
             packet.extend_from_slice(&network.0.to_be_bytes());
             packet.extend_from_slice(&update.to_be_bytes());
-            self.reply(now, incoming.via, packet);
+            self.link.reply(now, incoming.via, packet);
         }
         Ok(Handled::Credit)
     }
@@ -262,10 +262,10 @@ impl Core {
             .unwrap_or_default();
         for member in members {
             work::step();
-            let mut packet = self.begin(member, Verb::NetworkConfig);
+            let mut packet = self.link.begin(member, Verb::NetworkConfig);
             packet.extend_from_slice(body);
             packet::compress(&mut packet, 0);
-            self.send(now, packet);
+            self.link.send(now, packet);
         }
     }
 
@@ -285,9 +285,10 @@ impl Core {
         network.last_update = if from_disk { 0 } else { now };
         network.failure = None;
         network.authentication_url = None;
-        self.outbox.events.push_back(Event::Config { network: id, config });
+        self.tell_link();
+        self.link.outbox.events.push_back(Event::Config { network: id, config });
         if let Some(bytes) = dictionary {
-            self.outbox.events.push_back(Event::Store { object: Object::Network(id), bytes });
+            self.link.outbox.events.push_back(Event::Store { object: Object::Network(id), bytes });
         }
         self.report_status(id);
         if first {

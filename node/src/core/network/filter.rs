@@ -88,7 +88,7 @@ impl Core {
         frame: Ethernet<'_>,
         no_tee: bool,
     ) -> Option<Verdict> {
-        let us = self.address();
+        let us = self.link.address();
         let Network { config, members, rules, .. } = self.networks.get_mut(&id)?;
         let config = config.as_deref()?;
         let remote = members.get(&them).map(|m| &m.record);
@@ -97,7 +97,7 @@ impl Core {
             Direction::Inbound => (them, us),
             Direction::Outbound => (us, them),
         };
-        let rng = &mut self.rng;
+        let rng = &mut self.link.rng;
         let mut context = Context {
             direction,
             self_address: us.to_u64(),
@@ -165,7 +165,7 @@ impl Core {
         rules.count(&verdict, 1);
         if let Some(skipped) = rules.traced(now) {
             let head = frame.payload[..frame.payload.len().min(TRACE_HEAD)].to_vec();
-            self.outbox.events.push_back(Event::RuleTrace(Box::new(RuleTrace {
+            self.link.outbox.events.push_back(Event::RuleTrace(Box::new(RuleTrace {
                 network: id,
                 at: now,
                 direction,
@@ -226,15 +226,15 @@ impl Core {
             let payload = &frame.payload[..copy.length.min(frame.payload.len())];
             let copied = Ethernet { payload, ..frame };
             let to = Address::from_u64(copy.target);
-            if !to.is_reserved() && self.has_room_for_copy(now, to) {
+            if !to.is_reserved() && self.link.has_room_for_copy(now, to) {
                 let packet = self.copy_packet(now, id, to, copied, copy_flags(copy.watch));
-                self.send_copy(now, packet);
+                self.link.send_copy(now, packet);
             }
         }
         if let Some(target) = verdict.redirect {
             // Not a copy but the frame itself: it takes the way of any other.
             let packet = self.copy_packet(now, id, Address::from_u64(target), frame, redirect_flags);
-            self.send(now, packet);
+            self.link.send(now, packet);
             return Accept::Drop;
         }
         verdict.accept
@@ -249,10 +249,10 @@ impl Core {
         frame: Ethernet<'_>,
         flags: u8,
     ) -> Vec<u8> {
-        if self.topology.peers.contains_key(&to) {
+        if self.link.topology.peers.contains_key(&to) {
             self.push_credentials_if_due(now, id, to);
         }
-        let mut packet = self.begin(to, Verb::ExtFrame);
+        let mut packet = self.link.begin(to, Verb::ExtFrame);
         ExtFrame {
             network: id,
             flags,

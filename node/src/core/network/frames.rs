@@ -11,7 +11,7 @@ use protocol::{Address, Mac, NetworkId, Result};
 use rand::seq::IndexedRandom;
 
 use super::super::Core;
-use super::super::receive::{Handled, Incoming};
+use super::super::link::{Handled, Incoming};
 use super::filter::Ethernet;
 use crate::dataplane::ecn::{self, Arrival};
 use crate::dataplane::sending::Parts;
@@ -51,12 +51,12 @@ impl Core {
         };
         let ours = network.mac;
         let bridged = frame.source != ours;
-        let sent = if bridged && !config.is_active_bridge(self.address()) {
+        let sent = if bridged && !config.is_active_bridge(self.link.address()) {
             false
         } else if frame.dest.is_multicast() {
             self.multicast_from_port(now, id, frame, bridged)
         } else if frame.dest == ours {
-            self.outbox.frames.push(id, frame.dest.0, frame.source.0, frame.ethertype, frame.payload);
+            self.link.outbox.frames.push(id, frame.dest.0, frame.source.0, frame.ethertype, frame.payload);
             true
         } else if let Some(member) = frame.dest.member(id) {
             self.unicast_from_port(now, id, member, frame, bridged)
@@ -78,9 +78,9 @@ impl Core {
                 None => {}
             }
         } else if frame.ethertype == ETHERTYPE_IPV6
-            && let Some(answer) = ndp::emulate(&config, self.address(), frame.payload)
+            && let Some(answer) = ndp::emulate(&config, self.link.address(), frame.payload)
         {
-            self.outbox.frames.push(id, frame.source.0, answer.source.0, ETHERTYPE_IPV6, &answer.packet);
+            self.link.outbox.frames.push(id, frame.source.0, answer.source.0, ETHERTYPE_IPV6, &answer.packet);
             return true;
         }
         if config.multicast_limit == 0 {
@@ -131,7 +131,7 @@ impl Core {
 
     /// Whom a frame for a foreign MAC address goes to: the bridge it was seen behind, else all of them, else a random lot.
     fn choose_bridges(&mut self, id: NetworkId, mac: Mac) -> Vec<Address> {
-        let us = self.address();
+        let us = self.link.address();
         let Some(network) = self.networks.get(&id) else { return Vec::new() };
         let Some(config) = network.config.as_deref() else { return Vec::new() };
         if let Some(bridge) = network.bridges.route(mac)
@@ -144,11 +144,11 @@ impl Core {
         if bridges.len() <= MAX_FLOODED_BRIDGES {
             return bridges;
         }
-        bridges.sample(&mut self.rng, MAX_FLOODED_BRIDGES).copied().collect()
+        bridges.sample(&mut self.link.rng, MAX_FLOODED_BRIDGES).copied().collect()
     }
 
     fn send_ext_frame(&mut self, now: i64, id: NetworkId, to: Address, frame: Ethernet<'_>) {
-        let mut packet = self.begin(to, Verb::ExtFrame);
+        let mut packet = self.link.begin(to, Verb::ExtFrame);
         ExtFrame {
             network: id,
             flags: 0,
@@ -159,7 +159,7 @@ impl Core {
             payload: frame.payload,
         }
         .write(&mut packet);
-        self.send(now, packet);
+        self.link.send(now, packet);
     }
 
     /// FRAME: addresses are implied by who sent it to whom.
@@ -222,9 +222,9 @@ impl Core {
             self.deliver(id, frame, accepted);
         }
         if packet.wants_acknowledgement() {
-            let mut answer = self.begin_ok(incoming, Verb::ExtFrame);
+            let mut answer = self.link.begin_ok(incoming, Verb::ExtFrame);
             answer.extend_from_slice(&id.0.to_be_bytes());
-            self.reply(now, incoming.via, answer);
+            self.link.reply(now, incoming.via, answer);
         }
         Ok(Handled::Trust)
     }
@@ -232,7 +232,7 @@ impl Core {
     /// Whether an accepted frame's addresses are possible for its sender and for us. `None` means that it is not: the frame is
     /// dropped and not even acknowledged.
     fn place(&mut self, now: i64, id: NetworkId, from: Address, frame: &Ethernet<'_>) -> Option<bool> {
-        let us = self.address();
+        let us = self.link.address();
         let network = self.networks.get_mut(&id)?;
         let config = network.config.as_deref()?;
         if frame.source != Mac::for_member(id, from) {
@@ -266,9 +266,9 @@ impl Core {
                 payload = &marked;
             }
             let (takes, addresses) = (network.takes, (dest.0, source.0));
-            match &mut self.outbox.staging {
+            match &mut self.link.outbox.staging {
                 Some(staging) => staging.deliver(id, takes, addresses, ethertype, payload),
-                None => self.outbox.frames.push_joining(id, takes, dest.0, source.0, ethertype, payload),
+                None => self.link.outbox.frames.push_joining(id, takes, dest.0, source.0, ethertype, payload),
             }
         } else {
             network.frames.in_dropped += 1;
@@ -278,7 +278,7 @@ impl Core {
     /// Tells a sender that we need its certificate, once; the packet waits for it.
     pub(super) fn refuse(&mut self, now: i64, incoming: &Incoming<'_>, verb: Verb, id: NetworkId) -> Handled {
         if !incoming.waited {
-            self.answer_error(now, incoming, verb, error_code::NEED_MEMBERSHIP_CERTIFICATE, id);
+            self.link.answer_error(now, incoming, verb, error_code::NEED_MEMBERSHIP_CERTIFICATE, id);
         }
         Handled::Wait
     }

@@ -14,7 +14,7 @@ use super::super::limits::{
     RELAYED_FORGERY_BURST, RELAYED_FORGERY_GATE, REPEAT_BURST, REPEAT_GATE, SOURCE_FORGERY_BURST,
     SOURCE_FORGERY_GATE, TRUST,
 };
-use super::super::receive::{Handled, Incoming};
+use super::super::link::{Handled, Incoming};
 use super::super::sources::Source;
 use super::super::table::Share;
 use super::super::topology::Topology;
@@ -148,7 +148,7 @@ pub(super) fn known(topology: &Topology, secret: &SecretIdentity) -> impl Fn(Add
 impl Core {
     /// Whether a peer may talk on a network. If so, it hears of our groups once in a while.
     pub(super) fn gate(&mut self, now: i64, id: NetworkId, peer: Address) -> bool {
-        let (Some(network), Some(known)) = (self.networks.get_mut(&id), self.topology.peers.get(&peer))
+        let (Some(network), Some(known)) = (self.networks.get_mut(&id), self.link.topology.peers.get(&peer))
         else {
             return false;
         };
@@ -206,7 +206,7 @@ impl Core {
             }
             let added = match self.networks.get_mut(&revocation.network) {
                 Some(network) => {
-                    network.add_revocation(now, &revocation, known(&self.topology, &self.secret))
+                    network.add_revocation(now, &revocation, known(&self.link.topology, &self.link.secret))
                 }
                 None => Added::Rejected,
             };
@@ -231,7 +231,7 @@ impl Core {
     /// new and genuine ones is never held up.
     fn may_offer(&mut self, now: i64, incoming: &Incoming<'_>) -> bool {
         let source = Source::of(incoming.via.remote.ip());
-        let Some(peer) = self.topology.peers.get(&incoming.source) else { return false };
+        let Some(peer) = self.link.topology.peers.get(&incoming.source) else { return false };
         let burst = if peer.is_trusted(now) { MEMBER_FORGERY_BURST } else { FORGERY_BURST };
         peer.repeats.is_open(now, REPEAT_GATE, REPEAT_BURST)
             && peer.forgeries.is_open(now, FORGERY_GATE, burst)
@@ -254,7 +254,7 @@ impl Core {
     ) -> Added {
         let added = match self.networks.get_mut(&id) {
             Some(network) => {
-                let known = known(&self.topology, &self.secret);
+                let known = known(&self.link.topology, &self.link.secret);
                 network.offer(now, subject, |record| add(record, &known))
             }
             None => Added::Rejected,
@@ -265,7 +265,7 @@ impl Core {
 
     /// Charges a sender for a credential that was not new and genuine.
     fn charge(&mut self, now: i64, incoming: &Incoming<'_>, added: Added) {
-        let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return };
+        let Some(peer) = self.link.topology.peers.get_mut(&incoming.source) else { return };
         match added {
             Added::New => {}
             Added::Redundant => drop(peer.repeats.allow(now, REPEAT_GATE, REPEAT_BURST)),
@@ -284,7 +284,7 @@ impl Core {
     }
 
     fn await_signer(&mut self, now: i64, signer: Address) -> Handled {
-        self.whois(now, signer);
+        self.link.whois(now, signer);
         Handled::Wait
     }
 
@@ -308,14 +308,14 @@ impl Core {
 
     /// Sends a set of credentials in as many packets as it takes.
     pub(super) fn send_credentials(&mut self, now: i64, to: Address, set: &NetworkCredentials) {
-        if let Some(peer) = self.topology.peers.get_mut(&to) {
+        if let Some(peer) = self.link.topology.peers.get_mut(&to) {
             peer.credentials_sent = now;
         }
         for payload in set.packets(MAX_CREDENTIALS) {
-            let mut packet = self.begin(to, Verb::NetworkCredentials);
+            let mut packet = self.link.begin(to, Verb::NetworkCredentials);
             packet.extend_from_slice(&payload);
             packet::compress(&mut packet, 0);
-            self.send(now, packet);
+            self.link.send(now, packet);
         }
     }
 

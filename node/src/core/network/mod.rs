@@ -194,15 +194,17 @@ impl Core {
         if self.networks.len() >= MAX_NETWORKS {
             return false;
         }
-        let mut network = Network::new(id, self.address(), now);
+        let mut network = Network::new(id, self.link.address(), now);
         network.token = token;
         self.networks.insert(id, network);
-        self.outbox.events.push_back(Event::PortUp { network: id });
+        self.tell_link();
+        self.link.outbox.events.push_back(Event::PortUp { network: id });
         let restored = cached.and_then(|bytes| NetworkConfig::from_dictionary(bytes).ok());
-        match restored.filter(|c| c.issued_to == self.address() && c.network == id) {
+        match restored.filter(|c| c.issued_to == self.link.address() && c.network == id) {
             Some(config) => self.apply_config(now, config, None),
             // An empty cache file marks the network as joined.
             None if cached.is_none() => self
+                .link
                 .outbox
                 .events
                 .push_back(Event::Store { object: Object::Network(id), bytes: b"\n".to_vec() }),
@@ -217,9 +219,17 @@ impl Core {
         if self.networks.remove(&id).is_none() {
             return false;
         }
-        self.outbox.events.push_back(Event::PortDown { network: id });
-        self.outbox.events.push_back(Event::Delete { object: Object::Network(id) });
+        self.tell_link();
+        self.link.outbox.events.push_back(Event::PortDown { network: id });
+        self.link.outbox.events.push_back(Event::Delete { object: Object::Network(id) });
         true
+    }
+
+    /// Tells the link what it has to know of the networks above it.
+    fn tell_link(&mut self) {
+        self.link.controllers = self.networks.keys().map(|id| id.controller()).collect();
+        let configs = self.networks.values().filter_map(|network| network.config.as_ref());
+        self.link.virtual_addresses = configs.flat_map(|config| config.addresses.iter().copied()).collect();
     }
 
     /// The controller has let us in: the join token has done what it was for. A certificate lasts for as long as it is
@@ -227,7 +237,7 @@ impl Core {
     fn forget_token(&mut self, id: NetworkId) {
         let token = self.networks.get_mut(&id).and_then(|network| network.token.take());
         if token.is_some() {
-            self.outbox.events.push_back(Event::Delete { object: Object::Token(id) });
+            self.link.outbox.events.push_back(Event::Delete { object: Object::Token(id) });
         }
     }
 
@@ -263,7 +273,7 @@ impl Core {
         let status = network.status();
         if status != network.reported {
             network.reported = status;
-            self.outbox.events.push_back(Event::NetworkStatus { network: id, status });
+            self.link.outbox.events.push_back(Event::NetworkStatus { network: id, status });
         }
     }
 
@@ -275,7 +285,7 @@ impl Core {
     /// Expires what networks keep about others.
     pub(super) fn housekeep_networks(&mut self, now: i64) {
         self.directory.expire(now);
-        let peers = &self.topology.peers;
+        let peers = &self.link.topology.peers;
         for network in self.networks.values_mut() {
             network.bridges.expire(now);
             network.revoked.expire(now);

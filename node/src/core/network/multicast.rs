@@ -14,8 +14,8 @@ use rand::seq::SliceRandom;
 
 use super::super::Core;
 use super::super::limits::{ANNOUNCE, ANNOUNCE_AGAIN, ANNOUNCE_REPEATS, GATHER, PATH_EXPIRY};
+use super::super::link::{Handled, Incoming};
 use super::super::path::PathKey;
-use super::super::receive::{Handled, Incoming};
 use super::super::sources::Source;
 use super::super::work;
 use super::directory::{Announcer, Group, Pending};
@@ -61,7 +61,7 @@ impl Repeats {
 impl Core {
     /// Announces all groups that are due for it: to the roots, the controller and anchors, and to every member.
     pub(in super::super) fn announce_groups(&mut self, now: i64) {
-        if self.settings.low_bandwidth {
+        if self.link.settings.low_bandwidth {
             return;
         }
         for id in self.networks.keys().copied().collect::<Vec<_>>() {
@@ -110,7 +110,7 @@ impl Core {
     /// Announces all our groups to a root, controller or anchor that says HELLO: it may have just started, with an empty
     /// directory, and would not find us for a minute.
     pub(in super::super) fn announce_to_greeter(&mut self, now: i64, greeter: Address) {
-        let Some(peer) = self.topology.peers.get_mut(&greeter) else { return };
+        let Some(peer) = self.link.topology.peers.get_mut(&greeter) else { return };
         if self.networks.is_empty() || !peer.announcements.allow(now, ANNOUNCE_AGAIN, 1) {
             return;
         }
@@ -137,14 +137,14 @@ impl Core {
 
     /// Who keeps a directory for a network: the roots, its controller, its anchors and replicators.
     fn directories_of(&self, id: NetworkId) -> BTreeSet<Address> {
-        let mut to: BTreeSet<Address> = self.topology.upstreams.keys().copied().collect();
+        let mut to: BTreeSet<Address> = self.link.topology.upstreams.keys().copied().collect();
         if !id.is_adhoc() {
             to.insert(id.controller());
         }
         if let Some(config) = self.networks.get(&id).and_then(|n| n.config.as_ref()) {
             to.extend(config.anchors().chain(config.replicators()));
         }
-        to.remove(&self.address());
+        to.remove(&self.link.address());
         to
     }
 
@@ -155,19 +155,19 @@ impl Core {
         known
             .into_iter()
             .filter(|address| {
-                self.topology.peers.get(address).is_some_and(|peer| network.allows(now, &peer.identity))
+                self.link.topology.peers.get(address).is_some_and(|peer| network.allows(now, &peer.identity))
             })
             .collect()
     }
 
     fn send_likes(&mut self, now: i64, id: NetworkId, to: Address, groups: &[MulticastGroup]) {
         for chunk in groups.chunks(LIKES_PER_PACKET) {
-            let mut packet = self.begin(to, Verb::MulticastLike);
+            let mut packet = self.link.begin(to, Verb::MulticastLike);
             for group in chunk {
                 MulticastLike::write(id, *group, &mut packet);
             }
             packet::compress(&mut packet, 0);
-            self.send(now, packet);
+            self.link.send(now, packet);
         }
     }
 
@@ -192,23 +192,24 @@ impl Core {
     }
 
     fn may_use_directory(&mut self, now: i64, id: NetworkId, peer: Address) -> bool {
-        self.gate(now, id, peer) || self.topology.am_root || self.directory.is_authorized(now, id, peer)
+        self.gate(now, id, peer) || self.link.topology.am_root || self.directory.is_authorized(now, id, peer)
     }
 
     /// Who is answerable for a subscription that was told on a path: members of our own networks go before strangers, of whom
     /// one prefix is one.
     fn announcer(&mut self, now: i64, id: NetworkId, member: Address, via: PathKey) -> Announcer {
-        let known = self.topology.peers.get(&member);
+        let known = self.link.topology.peers.get(&member);
         let is_member = self.directory.is_authorized(now, id, member)
             || known.is_some_and(|peer| {
                 self.networks.get_mut(&id).is_some_and(|network| network.allows(now, &peer.identity))
             });
-        let source =
-            if self.is_proven(now, &via) && known.is_some_and(|p| p.paths.iter().any(|p| p.key == via)) {
-                Source::of(via.remote.ip())
-            } else {
-                Source::RELAYED
-            };
+        let source = if self.link.is_proven(now, &via)
+            && known.is_some_and(|p| p.paths.iter().any(|p| p.key == via))
+        {
+            Source::of(via.remote.ip())
+        } else {
+            Source::RELAYED
+        };
         Announcer { stranger: !is_member, source }
     }
 
@@ -221,7 +222,7 @@ impl Core {
         member: Address,
         announcer: Announcer,
     ) {
-        if member == self.address()
+        if member == self.link.address()
             || member.is_reserved()
             || !self.directory.add(now, id, group, member, announcer)
         {
@@ -235,7 +236,7 @@ impl Core {
                 item.sent.push(member);
                 let frame = Ethernet {
                     dest: group.mac,
-                    source: item.source.unwrap_or(Mac::for_member(id, self.address())),
+                    source: item.source.unwrap_or(Mac::for_member(id, self.link.address())),
                     ethertype: item.ethertype,
                     payload: &item.payload,
                 };
@@ -257,13 +258,13 @@ impl Core {
         source: Option<Mac>,
         origin: Option<Address>,
     ) {
-        let us = self.address();
+        let us = self.link.address();
         let Some(config) = self.networks.get(&id).and_then(|n| n.config.clone()) else { return };
         if !config.is_active_bridge(us)
             && !config.replicators().any(|r| r == us)
             && let Some((replicator, path)) = self.nearest_replicator(now, id)
         {
-            let mut packet = self.begin(replicator, Verb::MulticastFrame);
+            let mut packet = self.link.begin(replicator, Verb::MulticastFrame);
             MulticastFrame {
                 network: id,
                 replicate: true,
@@ -278,7 +279,7 @@ impl Core {
             if config.compress_multicast() {
                 packet::compress(&mut packet, 0);
             }
-            self.reply(now, path, packet);
+            self.link.reply(now, path, packet);
             return;
         }
         let limit = config.multicast_limit as usize;
@@ -288,9 +289,9 @@ impl Core {
         let mut members = Vec::new();
         if let Some(group) = self.directory.group(id, group) {
             // One more than are wanted, should the frame's origin be among them.
-            group.sample(limit.saturating_add(1), origin.unwrap_or(us), &mut self.rng, &mut members);
+            group.sample(limit.saturating_add(1), origin.unwrap_or(us), &mut self.link.rng, &mut members);
         }
-        members.shuffle(&mut self.rng);
+        members.shuffle(&mut self.link.rng);
         if !enough {
             self.gather(now, id, group, gather_limit);
         }
@@ -328,10 +329,10 @@ impl Core {
         config
             .replicators()
             .filter_map(|address| {
-                let peer = self.topology.peers.get(&address)?;
-                let (key, alive) = peer.best_path(now, &self.topology.paths, PATH_EXPIRY)?;
+                let peer = self.link.topology.peers.get(&address)?;
+                let (key, alive) = peer.best_path(now, &self.link.topology.paths, PATH_EXPIRY)?;
                 (alive && peer.is_alive(now)).then_some((
-                    peer.latency(now, &self.topology.paths)?,
+                    peer.latency(now, &self.link.topology.paths)?,
                     address,
                     key,
                 ))
@@ -357,7 +358,7 @@ impl Core {
         self.push_credentials_if_due(now, id, to);
         let compress =
             self.networks.get(&id).and_then(|n| n.config.as_ref()).is_some_and(|c| c.compress_multicast());
-        let mut packet = self.begin(to, Verb::MulticastFrame);
+        let mut packet = self.link.begin(to, Verb::MulticastFrame);
         MulticastFrame {
             network: id,
             replicate: false,
@@ -372,12 +373,12 @@ impl Core {
         if compress {
             packet::compress(&mut packet, 0);
         }
-        self.send(now, packet);
+        self.link.send(now, packet);
     }
 
     /// Asks those who keep a directory for subscribers of a group, at most once a minute while some are known.
     fn gather(&mut self, now: i64, id: NetworkId, group: MulticastGroup, limit: usize) {
-        let interval = if self.settings.low_bandwidth { 3 * GATHER } else { GATHER };
+        let interval = if self.link.settings.low_bandwidth { 3 * GATHER } else { GATHER };
         let Some(entry) = self.directory.group_mut(id, group) else { return };
         // With nobody known ask again soon, but not once per frame of a burst.
         let pause = if entry.is_empty() { interval.min(1_000) } else { interval };
@@ -386,15 +387,15 @@ impl Core {
         }
         entry.last_gather = now;
         let com = self.networks.get(&id).and_then(|n| n.config.as_ref()).and_then(|c| c.com.clone());
-        let best = self.topology.best_upstream(now).map(|(address, _)| address);
+        let best = self.link.topology.best_upstream(now).map(|(address, _)| address);
         let others = self.directories_of(id);
         let targets: Vec<Address> = best
             .into_iter()
-            .chain(others.into_iter().filter(|a| Some(*a) != best && !self.topology.is_upstream(*a)))
+            .chain(others.into_iter().filter(|a| Some(*a) != best && !self.link.topology.is_upstream(*a)))
             .take(MAX_GATHER_TARGETS)
             .collect();
         for to in targets {
-            let mut packet = self.begin(to, Verb::MulticastGather);
+            let mut packet = self.link.begin(to, Verb::MulticastGather);
             MulticastGather {
                 network: id,
                 group,
@@ -402,7 +403,7 @@ impl Core {
                 com: com.clone(),
             }
             .write(&mut packet);
-            self.send(now, packet);
+            self.link.send(now, packet);
         }
     }
 
@@ -416,7 +417,7 @@ impl Core {
             let gathered =
                 self.subscribers(asked.network, asked.group, asked.limit as usize, incoming.source);
             if !gathered.members.is_empty() {
-                let mut packet = self.begin_ok(incoming, Verb::MulticastGather);
+                let mut packet = self.link.begin_ok(incoming, Verb::MulticastGather);
                 OkGather {
                     network: asked.network,
                     group: asked.group,
@@ -424,7 +425,7 @@ impl Core {
                     members: gathered.members,
                 }
                 .write(&mut packet);
-                self.reply(now, incoming.via, packet);
+                self.link.reply(now, incoming.via, packet);
             }
         }
         Ok(Handled::Credit)
@@ -440,11 +441,11 @@ impl Core {
     ) -> Gathered {
         let limit = limit.min(MAX_GATHERED);
         let ours = self.networks.get(&id).is_some_and(|n| n.is_subscribed(&group));
-        let mut members: Vec<Address> = ours.then_some(self.address()).into_iter().collect();
+        let mut members: Vec<Address> = ours.then_some(self.link.address()).into_iter().collect();
         let mut total = members.len();
         if let Some(group) = self.directory.group(id, group) {
             total += group.len() - usize::from(group.contains(asker));
-            group.sample(limit.saturating_sub(members.len()), asker, &mut self.rng, &mut members);
+            group.sample(limit.saturating_sub(members.len()), asker, &mut self.link.rng, &mut members);
         }
         Gathered { total: u32::try_from(total).unwrap_or(u32::MAX), members }
     }
@@ -524,7 +525,7 @@ impl Core {
                 self.deliver(id, frame, false);
                 return Ok(Handled::Trust);
             }
-            if packet.replicate && config.replicators().any(|r| r == self.address()) {
+            if packet.replicate && config.replicators().any(|r| r == self.link.address()) {
                 self.send_multicast(now, id, packet.group, frame, Some(frame.source), Some(from));
             }
             if frame.source != derived {
@@ -542,10 +543,10 @@ impl Core {
         if let Some(limit) = packet.gather_limit.filter(|l| *l > 0) {
             let gathered = self.subscribers(id, packet.group, limit as usize, from);
             if !gathered.members.is_empty() {
-                let mut answer = self.begin_ok(incoming, Verb::MulticastFrame);
+                let mut answer = self.link.begin_ok(incoming, Verb::MulticastFrame);
                 OkMulticastFrame { network: id, group: packet.group, com: None, gathered: Some(gathered) }
                     .write(&mut answer);
-                self.reply(now, incoming.via, answer);
+                self.link.reply(now, incoming.via, answer);
             }
         }
         Ok(Handled::Trust)

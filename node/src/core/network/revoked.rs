@@ -26,7 +26,7 @@ use rand::RngExt;
 use super::super::Core;
 use super::super::event::{Event, Object};
 use super::super::limits::{CREDENTIALS_SPACING, MAX_CREDENTIALS_LATER, MAX_REVOKED};
-use super::super::receive::{Handled, Incoming};
+use super::super::link::{Handled, Incoming};
 use super::Network;
 use super::membership::known;
 
@@ -191,7 +191,7 @@ impl Core {
 
     /// Which run this is, as far as the network's controller is concerned.
     pub(super) fn run_of(&mut self, id: NetworkId) -> u64 {
-        let run = self.rng.random_range(1..=u64::MAX);
+        let run = self.link.rng.random_range(1..=u64::MAX);
         let Some(network) = self.networks.get_mut(&id) else { return run };
         if network.revoked.run == 0 {
             network.revoked.run = run;
@@ -211,7 +211,7 @@ impl Core {
                 } else {
                     Event::Store { object, bytes: network.revoked.to_text().into_bytes() }
                 };
-                self.outbox.events.push_back(event);
+                self.link.outbox.events.push_back(event);
             }
         }
         while self.later.front().is_some_and(|(at, ..)| *at <= now)
@@ -223,7 +223,7 @@ impl Core {
 
     /// Sends a packet of credentials to a node that drops one that comes within a second of another.
     pub(super) fn send_credentials_spaced(&mut self, now: i64, to: Address, set: NetworkCredentials) {
-        let last = self.topology.peers.get(&to).map_or(0, |peer| peer.credentials_sent);
+        let last = self.link.topology.peers.get(&to).map_or(0, |peer| peer.credentials_sent);
         if now - last >= CREDENTIALS_SPACING {
             self.send_credentials(now, to, &set);
         } else if self.later.len() < MAX_CREDENTIALS_LATER {
@@ -248,9 +248,9 @@ impl Core {
         for revocation in revocations.iter().take(usize::from(count)) {
             revocation.write(&mut body);
         }
-        let mut packet = self.begin(to, Verb::UserMessage);
+        let mut packet = self.link.begin(to, Verb::UserMessage);
         UserMessage { kind: BRING, body: &body }.write(&mut packet);
-        self.send(now, packet);
+        self.link.send(now, packet);
     }
 
     /// A controller brings us revocations.
@@ -270,7 +270,7 @@ impl Core {
         if id.controller() != incoming.source {
             return Ok(Handled::Credit);
         }
-        let lookup = known(&self.topology, &self.secret);
+        let lookup = known(&self.link.topology, &self.link.secret);
         let Some(network) = self.networks.get_mut(&id) else { return Ok(Handled::Credit) };
         for _ in 0..count {
             let revocation = Revocation::read(&mut reader)?;
@@ -287,9 +287,9 @@ impl Core {
         answer.extend_from_slice(&id.0.to_be_bytes());
         answer.extend_from_slice(&number.to_be_bytes());
         answer.extend_from_slice(&self.run_of(id).to_be_bytes());
-        let mut packet = self.begin(incoming.source, Verb::UserMessage);
+        let mut packet = self.link.begin(incoming.source, Verb::UserMessage);
         UserMessage { kind: KEPT, body: &answer }.write(&mut packet);
-        self.reply(now, incoming.via, packet);
+        self.link.reply(now, incoming.via, packet);
         Ok(Handled::Trust)
     }
 
@@ -306,9 +306,9 @@ impl Core {
         let network = NetworkId(reader.u64("network of an acknowledgement")?);
         let serial = reader.u64("number of an acknowledgement")?;
         let run = reader.u64("run of an acknowledgement")?;
-        if self.settings.controller && network.controller() == self.address() {
+        if self.link.settings.controller && network.controller() == self.link.address() {
             let word = Acknowledgement { network, member: incoming.source, serial, run };
-            self.outbox.events.push_back(Event::Acknowledged(word));
+            self.link.outbox.events.push_back(Event::Acknowledged(word));
         }
         Ok(Handled::Credit)
     }

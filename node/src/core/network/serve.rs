@@ -9,7 +9,7 @@ use protocol::verbs::{ConfigRequest, NetworkCredentials, error_code};
 use protocol::{NetworkId, Reader, Result, packet};
 
 use super::super::Core;
-use super::super::receive::{Handled, Incoming};
+use super::super::link::{Handled, Incoming};
 use super::Failure;
 use super::membership::known;
 
@@ -20,16 +20,16 @@ impl Core {
         now: i64,
         incoming: &Incoming<'_>,
     ) -> Result<Handled> {
-        if !self.settings.controller {
+        if !self.link.settings.controller {
             // Whatever the request says, the answer needs only the network's ID.
             let network = NetworkId(Reader::new(incoming.payload).u64("network of a configuration request")?);
             let code = error_code::UNSUPPORTED_OPERATION;
-            self.answer_error(now, incoming, Verb::NetworkConfigRequest, code, network);
+            self.link.answer_error(now, incoming, Verb::NetworkConfigRequest, code, network);
             return Ok(Handled::Credit);
         }
         let asked = ConfigRequest::parse(incoming.payload)?;
-        if asked.network.controller() == self.address()
-            && let Some(peer) = self.topology.peers.get(&incoming.source)
+        if asked.network.controller() == self.link.address()
+            && let Some(peer) = self.link.topology.peers.get(&incoming.source)
         {
             let request = Request {
                 network: asked.network,
@@ -51,7 +51,7 @@ impl Core {
                 if !last {
                     self.directory.authorize(now, network, member);
                 }
-                if member == self.address() {
+                if member == self.link.address() {
                     if let Ok(config) = NetworkConfig::from_dictionary(&dictionary)
                         && config.network == network
                     {
@@ -69,23 +69,23 @@ impl Core {
                 }
                 for chunk in chunks {
                     let verb = if in_re.is_some() { Verb::Ok } else { Verb::NetworkConfig };
-                    let mut packet = self.begin(member, verb);
+                    let mut packet = self.link.begin(member, verb);
                     if let Some(id) = in_re {
                         packet.push(Verb::NetworkConfigRequest as u8);
                         packet.extend_from_slice(&id.to_be_bytes());
                     }
                     packet.extend_from_slice(&chunk);
                     packet::compress(&mut packet, 0);
-                    self.send(now, packet);
+                    self.link.send(now, packet);
                 }
             }
             Action::Refuse { member, network, in_re, code, detail } => {
-                if member == self.address() {
+                if member == self.link.address() {
                     self.refused_by_ourselves(network, code);
                     return;
                 }
-                self.count_error(code);
-                let mut packet = self.begin(member, Verb::Error);
+                self.link.count_error(code);
+                let mut packet = self.link.begin(member, Verb::Error);
                 packet.push(Verb::NetworkConfigRequest as u8);
                 packet.extend_from_slice(&in_re.to_be_bytes());
                 packet.push(code);
@@ -96,10 +96,10 @@ impl Core {
                     packet.extend_from_slice(&length.to_be_bytes());
                     packet.extend_from_slice(&detail);
                 }
-                self.send(now, packet);
+                self.link.send(now, packet);
             }
             Action::Revoke { to, revocation } => {
-                let us = self.address();
+                let us = self.link.address();
                 let network = revocation.network;
                 let set =
                     NetworkCredentials { revocations: vec![revocation], ..NetworkCredentials::default() };
@@ -145,7 +145,7 @@ impl Core {
     fn revoked_by_ourselves(&mut self, now: i64, set: &NetworkCredentials) {
         for revocation in &set.revocations {
             if let Some(network) = self.networks.get_mut(&revocation.network) {
-                network.add_revocation(now, revocation, known(&self.topology, &self.secret));
+                network.add_revocation(now, revocation, known(&self.link.topology, &self.link.secret));
             }
         }
     }

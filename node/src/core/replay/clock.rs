@@ -46,7 +46,7 @@ impl Core {
         source: Address,
         timestamp: u64,
     ) -> Greeting {
-        let Some(peer) = self.topology.peers.get_mut(&source) else { return Greeting::Old };
+        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return Greeting::Old };
         let recent = peer.replay.recent.get_or_insert_with(Recent::new);
         // Packets of other suites have been judged before.
         if packet::suite(data) == super::CLEAR && !recent.enter(now, packet::id(data) ^ place_of(via)) {
@@ -70,7 +70,7 @@ impl Core {
 
     /// A peer answered, by `via`, what we sent at `sent_at`: a clock it showed there before is its clock. Whether it was so.
     pub(in super::super) fn settle_clock(&mut self, source: Address, via: PathKey, sent_at: i64) -> bool {
-        let Some(peer) = self.topology.peers.get_mut(&source) else { return false };
+        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return false };
         let clock = &mut peer.replay.clock;
         if clock.claims.is_empty() {
             return false;

@@ -105,18 +105,18 @@ impl super::super::Core {
     pub fn resume_counting(&mut self, now: i64, kept: &[u8]) {
         let text = std::str::from_utf8(kept).unwrap_or_default();
         let Ok(reserved) = text.trim().parse() else { return };
-        self.topology.origin.resume(now, reserved);
-        let start = self.topology.origin.at(now);
-        for peer in self.topology.peers.values_mut() {
+        self.link.topology.origin.resume(now, reserved);
+        let start = self.link.topology.origin.at(now);
+        for peer in self.link.topology.peers.values_mut() {
             peer.sent.raise(start);
         }
     }
 
     /// Has it written down, about once an hour, from where the next run must count.
     pub(in super::super) fn reserve_counts(&mut self, now: i64) {
-        if let Some(reserved) = self.topology.origin.reserve(now) {
+        if let Some(reserved) = self.link.topology.origin.reserve(now) {
             let (object, bytes) = (super::super::event::Object::Counts, format!("{reserved}\n").into_bytes());
-            self.outbox.events.push_back(super::super::event::Event::Store { object, bytes });
+            self.link.outbox.events.push_back(super::super::event::Event::Store { object, bytes });
         }
     }
 }

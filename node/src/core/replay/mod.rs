@@ -190,13 +190,13 @@ impl Core {
         if verb == Verb::Ok as u8 || verb == Verb::Error as u8 {
             return self.judge_answer(now, via, data, source, chosen);
         }
-        let us = self.secret.identity().address;
-        let mut peer = self.topology.peers.get_mut(&source)?;
+        let us = self.link.secret.identity().address;
+        let mut peer = self.link.topology.peers.get_mut(&source)?;
         let number = chosen.and_then(|chosen| counter::count(chosen, source, us));
         if carries_frames(verb) && peer.replay.is_narrow() {
             // Before the first number is taken: what lies between it and the last one is known not to have been here.
             self.widen(now, source);
-            peer = self.topology.peers.get_mut(&source)?;
+            peer = self.link.topology.peers.get_mut(&source)?;
         }
         if let Some(number) = number
             && let Some(place) = peer.replay.enter(number)
@@ -245,11 +245,11 @@ impl Core {
         source: Address,
         chosen: Option<u64>,
     ) -> Option<Judged> {
-        let us = self.secret.identity().address;
+        let us = self.link.secret.identity().address;
         let id = packet::id(data);
         let in_re = data.get(packet::HEADER_LEN + 1..)?.first_chunk().map(|id| u64::from_be_bytes(*id))?;
-        let answer = self.expected.answered(now, in_re, source, id, place_of(via));
-        let peer = self.topology.peers.get_mut(&source)?;
+        let answer = self.link.expected.answered(now, in_re, source, id, place_of(via));
+        let peer = self.link.topology.peers.get_mut(&source)?;
         let number = chosen.and_then(|chosen| counter::count(chosen, source, us));
         let place = number.and_then(|number| peer.replay.enter(number));
         if place == Some(Place::Ahead)
@@ -302,7 +302,7 @@ impl Core {
         }
         // A probe that goes out by all sockets comes by several paths, and shall be answered on each.
         let echo = packet::verb_byte(data) & packet::VERB_MASK == Verb::Echo as u8;
-        let peer = self.topology.peers.get_mut(&source)?;
+        let peer = self.link.topology.peers.get_mut(&source)?;
         let copy = echo && peer.is_copy(now, via, packet::id(data));
         copy.then_some(Judged { fresh: false, chosen: None })
     }
@@ -310,8 +310,8 @@ impl Core {
     /// More packets of a peer come than its table remembers for two seconds.
     #[cold]
     fn remember_more(&mut self, now: i64, source: Address) {
-        let upstream = self.topology.is_upstream(source);
-        let Some(peer) = self.topology.peers.get_mut(&source) else { return };
+        let upstream = self.link.topology.is_upstream(source);
+        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return };
         let known = peer.is_trusted(now) || upstream;
         let Some(recent) = &mut peer.replay.recent else { return };
         let most = if known { recent::LARGEST } else { recent::STRANGERS };
@@ -322,7 +322,7 @@ impl Core {
         if wanted > most {
             return;
         }
-        let peers = std::cell::RefCell::new(&mut self.topology.peers);
+        let peers = std::cell::RefCell::new(&mut self.link.topology.peers);
         let used = |peer| peers.borrow().get(&peer).map(|peer: &Peer| peer.replay.used);
         let evict = |peer| {
             if let Some(recent) = peers.borrow_mut().get_mut(&peer).and_then(|p| p.replay.recent.as_mut()) {
@@ -339,7 +339,7 @@ impl Core {
     /// Frames flow from a peer that counts: give it a large window.
     #[cold]
     fn widen(&mut self, now: i64, source: Address) {
-        let peers = std::cell::RefCell::new(&mut self.topology.peers);
+        let peers = std::cell::RefCell::new(&mut self.link.topology.peers);
         let used = |peer| peers.borrow().get(&peer).map(|peer: &Peer| peer.replay.used);
         let evict = |peer| {
             if let Some(window) = peers.borrow_mut().get_mut(&peer).and_then(|p| p.replay.window.as_mut()) {
@@ -355,7 +355,7 @@ impl Core {
 
     /// Settles what peers hold with what the budgets say: those that are gone or have been idle hold nothing.
     pub(super) fn expire_replay_memory(&mut self, now: i64) {
-        for (address, peer) in &mut self.topology.peers {
+        for (address, peer) in &mut self.link.topology.peers {
             if now - peer.replay.used >= super::limits::REPLAY_IDLE {
                 if let Some(window) = &mut peer.replay.window
                     && window.is_wide()
@@ -371,7 +371,7 @@ impl Core {
                 }
             }
         }
-        let peers = &self.topology.peers;
+        let peers = &self.link.topology.peers;
         for budget in [&mut self.window_budget, &mut self.recent_budget] {
             budget.forget(|peer| peers.contains_key(&peer));
         }
@@ -380,13 +380,13 @@ impl Core {
     /// Something came that does not fit what a peer told about itself: it is asked again, now and then.
     #[cold]
     fn ask_again(&mut self, now: i64, source: Address) {
-        self.recognize(now, source, true);
+        self.link.recognize(now, source, true);
     }
 
     /// A peer answered a probe of ours for the first time: from now on it is held to what it says.
     pub(super) fn hold_to_answer(&mut self, source: Address, chosen: Option<u64>, can: Option<Abilities>) {
-        let us = self.secret.identity().address;
-        let Some(peer) = self.topology.peers.get_mut(&source) else { return };
+        let us = self.link.secret.identity().address;
+        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return };
         let counts = can.is_some_and(Abilities::counts);
         let number = chosen.and_then(|chosen| counter::count(chosen, source, us));
         // Suite 3 without our form, and yet it says that it counts: somebody else's idea of counting.

@@ -4,19 +4,16 @@
 
 use std::net::SocketAddr;
 
-use protocol::packet::{self, Split};
+use protocol::packet::{self, DEFAULT_MTU, Split, max_packet};
 use protocol::verb::Verb;
-use protocol::{Address, Identity};
+use protocol::{Address, NetworkId};
 use rand::RngExt;
 
-use super::Core;
-use super::event::Urgency;
-use super::info::QueueCounters;
-use super::limits::{
-    HINT_GATE, PATH_EXPIRY, RELAYED_HELLO, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY,
-};
-use super::path::{PathKey, SocketId};
-use super::queue::Waiting;
+use super::super::limits::{ERROR_GATE, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY};
+use super::super::path::{PathKey, SocketId};
+use super::super::path_mtu::FLOOR;
+use super::super::queue::Waiting;
+use super::{Incoming, Link};
 
 /// How a packet leaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -43,9 +40,9 @@ fn wants_reply(verb: u8) -> bool {
     VERBS.iter().any(|v| *v as u8 == verb)
 }
 
-impl Core {
+impl Link {
     /// Begins a packet in the reusable buffer; hand it to [`Core::send`], [`Core::reply`] or [`Core::send_to`].
-    pub(super) fn begin(&mut self, dest: Address, verb: Verb) -> Vec<u8> {
+    pub(in super::super) fn begin(&mut self, dest: Address, verb: Verb) -> Vec<u8> {
         let mut packet = std::mem::take(&mut self.scratch);
         packet.clear();
         let id = self.rng.random();
@@ -53,8 +50,16 @@ impl Core {
         packet
     }
 
+    /// Begins an OK to a packet: in-re verb and packet ID are written.
+    pub(in super::super) fn begin_ok(&mut self, incoming: &Incoming<'_>, in_re: Verb) -> Vec<u8> {
+        let mut packet = self.begin(incoming.source, Verb::Ok);
+        packet.push(in_re as u8);
+        packet.extend_from_slice(&incoming.id.to_be_bytes());
+        packet
+    }
+
     /// Sends a packet to whom it is addressed, by the best path there is, or lets it wait for one.
-    pub(super) fn send(&mut self, now: i64, mut packet: Vec<u8>) {
+    pub(in super::super) fn send(&mut self, now: i64, mut packet: Vec<u8>) {
         let dest = packet::dest(&packet);
         if dest == self.address() {
             self.scratch = packet;
@@ -81,7 +86,7 @@ impl Core {
     }
 
     /// Whether it makes sense to build a copy for `to`; counts the one that is not built otherwise.
-    pub(super) fn has_room_for_copy(&mut self, now: i64, to: Address) -> bool {
+    pub(in super::super) fn has_room_for_copy(&mut self, now: i64, to: Address) -> bool {
         if !self.outbox.datagrams.has_room_for_copies() {
             self.counters.copies.too_many += 1;
             return false;
@@ -95,7 +100,7 @@ impl Core {
     }
 
     /// Sends a copy of a frame behind everything ordinary, or drops it if there is no room for it.
-    pub(super) fn send_copy(&mut self, now: i64, mut packet: Vec<u8>) {
+    pub(in super::super) fn send_copy(&mut self, now: i64, mut packet: Vec<u8>) {
         let dest = packet::dest(&packet);
         if dest == self.address() {
             self.scratch = packet;
@@ -107,19 +112,9 @@ impl Core {
         }
     }
 
-    /// Counts datagrams of copies that the operating system had no room for.
-    pub fn copies_congested(&mut self, datagrams: u64) {
-        self.counters.copies.congested += datagrams;
-    }
-
-    /// The counters of what waits outside of the core.
-    pub fn queues_mut(&mut self) -> &mut QueueCounters {
-        &mut self.counters.queues
-    }
-
     /// Answers on the path a request came by, relayed or not. What is too much for an endpoint that has not proven itself goes by
     /// another path, or waits until one has.
-    pub(super) fn reply(&mut self, now: i64, via: PathKey, mut packet: Vec<u8>) {
+    pub(in super::super) fn reply(&mut self, now: i64, via: PathKey, mut packet: Vec<u8>) {
         if self.may_send(now, via, packet.len()) {
             self.emit(now, &mut packet, via, Way::Back);
             self.scratch = packet;
@@ -142,17 +137,29 @@ impl Core {
         }
     }
 
-    /// A path to `dest` on which answers come, direct or by the best root.
-    fn live_route(&self, now: i64, dest: Address) -> Option<PathKey> {
-        let direct = self.topology.direct_path(now, dest).filter(|(_, alive)| *alive).map(|(key, _)| key);
-        direct.or_else(|| {
-            let relay = self.topology.relay_path(now).filter(|(root, _, alive)| *alive && *root != dest);
-            relay.map(|(_, key, _)| key)
-        })
+    /// Sends an ERROR about a packet that concerns a network, now and then.
+    pub(in super::super) fn answer_error(
+        &mut self,
+        now: i64,
+        incoming: &Incoming<'_>,
+        in_re: Verb,
+        code: u8,
+        network: NetworkId,
+    ) {
+        if !self.errors.allow(&(incoming.source, network, code), now, ERROR_GATE, 1) {
+            return;
+        }
+        self.count_error(code);
+        let mut packet = self.begin(incoming.source, Verb::Error);
+        packet.push(in_re as u8);
+        packet.extend_from_slice(&incoming.id.to_be_bytes());
+        packet.push(code);
+        packet.extend_from_slice(&network.0.to_be_bytes());
+        self.reply(now, incoming.via, packet);
     }
 
     /// Sends to an explicit endpoint, from one socket or from all.
-    pub(super) fn send_to(
+    pub(in super::super) fn send_to(
         &mut self,
         now: i64,
         socket: Option<SocketId>,
@@ -173,7 +180,7 @@ impl Core {
     }
 
     /// Puts a finished datagram into the outbox.
-    pub(super) fn put(
+    pub(in super::super) fn put(
         &mut self,
         now: i64,
         socket: Option<SocketId>,
@@ -227,98 +234,31 @@ impl Core {
         counters.copies.sent += u64::from(copy);
     }
 
-    /// The path a packet to `dest` takes now: a live direct one; else the best root, while the direct one is probed; else
-    /// whatever might still work.
-    pub(super) fn route(&mut self, now: i64, dest: Address) -> Option<PathKey> {
-        let direct = self.topology.peers.get(&dest)?.best_path(now, &self.topology.paths, PATH_EXPIRY);
-        if let Some((key, true)) = direct {
-            return Some(key);
+    /// Size of the datagrams into which a packet of `length` bytes to `dest` is cut on its way over `path`.
+    pub(in super::super) fn datagram_size(
+        &mut self,
+        now: i64,
+        dest: Address,
+        path: &PathKey,
+        length: usize,
+    ) -> usize {
+        if let Some(size) = self.settings.configured_mtu(path.remote.ip()) {
+            return size;
         }
-        match direct {
-            Some((key, _)) => self.confirm(now, dest, key),
-            None => self.try_hints(now, dest),
+        if length <= FLOOR {
+            return DEFAULT_MTU;
         }
-        let relay = self.topology.relay_path(now).filter(|(root, ..)| *root != dest);
-        if let Some((_, key, true)) = relay {
-            self.greet_through(now, dest, key);
-        }
-        match (direct, relay) {
-            (_, Some((_, key, true))) => Some(key),
-            (Some((key, _)), _) | (None, Some((_, key, _))) => Some(key),
-            (None, None) => {
-                let peer = self.topology.peers.get(&dest)?;
-                peer.best_path(now, &self.topology.paths, i64::MAX).map(|(key, _)| key)
-            }
-        }
-    }
-
-    /// Says HELLO through a root to a peer that never told its version: its answer lets us use the faster suite, relayed or not.
-    /// The reference does not, and stays with the slow one until there is a direct path.
-    fn greet_through(&mut self, now: i64, dest: Address, relay: PathKey) {
-        let Some(peer) = self.topology.peers.get(&dest) else { return };
-        if peer.version.protocol == 0 && now - peer.last_attempt >= RELAYED_HELLO {
-            self.say_hello(now, dest, Some(relay.socket), relay.remote);
-        }
-    }
-
-    /// Says HELLO to addresses somebody told us to try for a peer that cannot be reached directly.
-    fn try_hints(&mut self, now: i64, dest: Address) {
-        let configured = self.settings.peers.get(&dest).map_or(&[][..], |p| &p.hints[..]);
-        let cached = self.hints.get(&dest).map_or(&[][..], |h| &h[..]);
-        if configured.is_empty() && cached.is_empty() {
-            return;
-        }
-        let Some(peer) = self.topology.peers.get_mut(&dest) else { return };
-        if !peer.hints.allow(now, HINT_GATE, 1) {
-            return;
-        }
-        let learned = cached.iter().filter(|to| self.may_probe(**to));
-        let hints: Vec<SocketAddr> = configured.iter().chain(learned).copied().take(8).collect();
-        for to in hints {
-            self.say_hello(now, dest, None, to);
-        }
-    }
-
-    /// Asks the best root who `address` is, at most twice a second.
-    pub(super) fn whois(&mut self, now: i64, address: Address) {
-        if address.is_reserved() || address == self.address() {
-            return;
-        }
-        let Some((root, _)) = self.topology.best_upstream(now) else { return };
-        if root == address || !self.whois.allow(&address, now, WHOIS_RETRY, 1) {
-            return;
-        }
-        let mut packet = self.begin(root, Verb::Whois);
-        packet.extend_from_slice(&address.to_bytes());
-        self.send(now, packet);
-    }
-
-    /// WHOIS for the claimed sender of a packet nobody vouches for; bounded for all of them together, since anyone can forge
-    /// senders.
-    pub(super) fn whois_source(&mut self, now: i64, address: Address) {
-        if self.unknown_sources.allow(now, UNKNOWN_SOURCE_GATE, UNKNOWN_SOURCE_BURST) {
-            self.whois(now, address);
-        }
-    }
-
-    /// Takes in an identity a root told us: it becomes a peer when it has been checked.
-    pub(super) fn learn_identity(&mut self, identity: Identity) {
-        let address = identity.address;
-        let unusable = address == self.address() || address.is_reserved();
-        if !unusable && !self.topology.peers.contains_key(&address) {
-            let urgency = self.urgency_of(address, Urgency::Told);
-            self.check_identity(identity, urgency);
-        }
-    }
-
-    /// How urgent it is to know a peer: more than otherwise if a network or a packet of ours waits for it.
-    pub(super) fn urgency_of(&self, address: Address, otherwise: Urgency) -> Urgency {
-        let controls = self.networks.keys().any(|id| id.controller() == address);
-        if controls || self.sending.waits_for(address) { Urgency::Awaited } else { otherwise }
+        // On the way over somebody else nobody knows what comes after him.
+        let direct = self.topology.peers.get(&dest).is_some_and(|peer| {
+            peer.version.answers_echo() && peer.paths.iter().any(|known| known.key == *path)
+        });
+        let size = if direct { self.path_mtus.size_for(now, dest, path) } else { DEFAULT_MTU };
+        // A packet has so many fragments at most; rather let IP cut them once more.
+        if length > max_packet(size) { size.max(DEFAULT_MTU) } else { size }
     }
 
     /// Tries again to send what waits for `peer`, or for anybody.
-    pub(super) fn retry_sending(&mut self, now: i64, peer: Option<Address>) {
+    pub(in super::super) fn retry_sending(&mut self, now: i64, peer: Option<Address>) {
         for mut waiting in self.sending.take(now, peer) {
             let is_answer = waiting.via.is_some();
             let key =
@@ -336,20 +276,34 @@ impl Core {
         self.count_lost_copies();
     }
 
-    /// Tries again to handle what waits for the identity or credentials of `peer`, or of anybody.
-    pub(super) fn retry_parked(&mut self, now: i64, peer: Option<Address>) {
-        for mut waiting in self.parked.take(now, peer) {
-            let Some(via) = waiting.via else { continue };
-            self.packet(now, via, &mut waiting.packet, waiting.open, Some(waiting.since));
-        }
-    }
-
     /// Counts an ERROR that is sent.
-    pub(super) fn count_error(&mut self, code: u8) {
+    pub(in super::super) fn count_error(&mut self, code: u8) {
         self.counters.errors_out[usize::from(code & 0x0f)] += 1;
     }
 
     fn count_out(&mut self, verb: u8) {
         self.counters.packets_out[usize::from(verb & 0x1f)] += 1;
+    }
+
+    /// Asks the best root who `address` is, at most twice a second.
+    pub(in super::super) fn whois(&mut self, now: i64, address: Address) {
+        if address.is_reserved() || address == self.address() {
+            return;
+        }
+        let Some((root, _)) = self.topology.best_upstream(now) else { return };
+        if root == address || !self.whois.allow(&address, now, WHOIS_RETRY, 1) {
+            return;
+        }
+        let mut packet = self.begin(root, Verb::Whois);
+        packet.extend_from_slice(&address.to_bytes());
+        self.send(now, packet);
+    }
+
+    /// WHOIS for the claimed sender of a packet nobody vouches for; bounded for all of them together, since anyone can forge
+    /// senders.
+    pub(in super::super) fn whois_source(&mut self, now: i64, address: Address) {
+        if self.unknown_sources.allow(now, UNKNOWN_SOURCE_GATE, UNKNOWN_SOURCE_BURST) {
+            self.whois(now, address);
+        }
     }
 }
