@@ -9,7 +9,7 @@ use protocol::credential::membership::{MAX_CAPABILITIES, MAX_COOS, MAX_TAGS, MAX
 use protocol::packet::MAX_PACKET;
 
 use super::limits::*;
-use super::{clones, network, punch, topology, unproven};
+use super::{clones, punch, switch, topology, unproven};
 
 /// What somebody else can make the node remember.
 pub struct Bound {
@@ -173,7 +173,7 @@ pub const TABLES: &[Bound] = &[
         &[
             "Link.whois",
             "Link.errors",
-            "Core.forgeries",
+            "Switch.forgeries",
             "Core.reflecting",
             "Newcomers.octets",
             "Newcomers.agreements_of",
@@ -233,7 +233,7 @@ pub const TABLES: &[Bound] = &[
         "only what the user orbits",
         "refused",
     ),
-    bound("networks", &["Core.networks"], MAX_NETWORKS, "", "only what the user joins", "refused"),
+    bound("networks", &["Switch.networks"], MAX_NETWORKS, "", "only what the user joins", "refused"),
     bound(
         "members remembered of a network",
         &["Network.members"],
@@ -301,7 +301,7 @@ pub const TABLES: &[Bound] = &[
     bound(
         "configurations being assembled, of a network",
         &["Assembly.updates"],
-        network::ASSEMBLIES,
+        switch::ASSEMBLIES,
         "1 MiB each",
         "only what the controller signed",
         "the oldest goes",
@@ -407,7 +407,7 @@ pub const NOT_TABLES: &[(&str, &str)] = &[
     ("Core.local", "by the machine's interfaces"),
     ("Link.scratch", "one packet, used again and again"),
     ("Core.inflated", "one packet, used again and again"),
-    ("Core.segment", "one frame, used again and again"),
+    ("Switch.segment", "one frame, used again and again"),
     ("Link.outbox", "drained after every call"),
     ("Topology.upstreams", "by planet and moons: four roots each, 32 endpoints a root"),
     ("Measure.tries", "three"),

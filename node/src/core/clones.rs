@@ -269,7 +269,7 @@ impl Core {
     /// Those who may know of other places of our address, and can be reached.
     fn carriers(&self, now: i64) -> Vec<Address> {
         // A controller may know the other place only, and then answers us there: so it is asked by way of a root, if need be.
-        let controllers = self.networks.keys().map(|id| id.controller());
+        let controllers = self.switch.networks.keys().map(|id| id.controller());
         let direct =
             |address: &Address| self.link.topology.direct_path(now, *address).is_some_and(|(_, alive)| alive);
         let members = self

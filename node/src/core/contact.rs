@@ -30,7 +30,7 @@ impl Core {
     /// Looks after everybody we want to stay in contact with.
     pub(super) fn ping_check(&mut self, now: i64) {
         let mut wanted: BTreeMap<Address, Vec<SocketAddr>> = self.link.topology.upstreams.clone();
-        for address in self.link.topology.seeds.values().copied().chain(self.always_contact()) {
+        for address in self.link.topology.seeds.values().copied().chain(self.switch.always_contact()) {
             if address != self.link.address() {
                 wanted.entry(address).or_default();
             }

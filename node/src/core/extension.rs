@@ -75,7 +75,7 @@ pub const MESSAGES: [Message; 6] = [
     },
     // To a member that has told in its configuration request that it acknowledges.
     Message {
-        mark: super::network::BRING.to_be_bytes(),
+        mark: super::switch::BRING.to_be_bytes(),
         verb: Verb::UserMessage,
         sender: Sender::Controller,
         size: MAX_MTU,
@@ -83,7 +83,7 @@ pub const MESSAGES: [Message; 6] = [
         fuzz: "revocation",
     },
     Message {
-        mark: super::network::KEPT.to_be_bytes(),
+        mark: super::switch::KEPT.to_be_bytes(),
         verb: Verb::UserMessage,
         sender: Sender::Asked,
         size: 25,

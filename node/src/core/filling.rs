@@ -87,18 +87,18 @@ impl Core {
                 let _ = room.insert_fragment(now, nowhere(number), &fragment);
             }
         }
-        self.requesters.fill(now, nobody);
+        self.switch.requesters.fill(now, nobody);
         self.link.expected.fill(now, nobody);
         self.surfaces.fill(now, nobody, nowhere);
         self.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
         self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
         self.knocks.fill(now, nobody, nowhere);
         self.reflections.fill(now, nobody, nowhere);
-        for network in self.networks.values_mut() {
+        for network in self.switch.networks.values_mut() {
             network.fill(now, nobody);
         }
-        let network = self.networks.keys().next().copied().unwrap_or(NetworkId(0x7700_0000_0000_0001));
-        self.directory.fill(now, network, nobody);
+        let network = self.switch.networks.keys().next().copied().unwrap_or(NetworkId(0x7700_0000_0000_0001));
+        self.switch.directory.fill(now, network, nobody);
     }
 
     /// How full each table is; of tables there are several of, each of them.
@@ -107,7 +107,7 @@ impl Core {
         let [sending, sending_copies] = self.link.sending.sizes();
         let [parked, _] = self.parked.sizes();
         let [knocks, by_due] = self.knocks.sizes();
-        let [subscriptions, groups, of_member, members, pending, authorized] = self.directory.sizes();
+        let [subscriptions, groups, of_member, members, pending, authorized] = self.switch.directory.sizes();
         let [waiting, octets, agreements_of, unproven_of, proven_of] = self.newcomers.sizes();
         let [endpoints, prefixes] = self.link.unproven.sizes();
         let peers = self.link.topology.peers.values();
@@ -125,14 +125,14 @@ impl Core {
             ("Core.parked", parked),
             ("Core.reassembler", self.reassembler.len()),
             ("Core.stranger_parts", self.stranger_parts.len()),
-            ("Requesters.held", self.requesters.len()),
+            ("Requesters.held", self.switch.requesters.len()),
             ("Expected.asked", asked),
             ("Expected.seen", seen),
             ("Surfaces.reports", self.surfaces.len()),
             ("Core.pairs", self.pairs.len()),
             ("Link.whois", self.link.whois.len()),
             ("Link.errors", self.link.errors.len()),
-            ("Core.forgeries", self.forgeries.len()),
+            ("Switch.forgeries", self.switch.forgeries.len()),
             ("Core.reflecting", self.reflecting.len()),
             ("Newcomers.waiting", waiting),
             ("Newcomers.octets", octets),
@@ -144,7 +144,7 @@ impl Core {
             ("Knocks.knocks", knocks),
             ("Knocks.by_due", by_due),
             ("Reflections.places", self.reflections.len()),
-            ("Core.networks", self.networks.len()),
+            ("Switch.networks", self.switch.networks.len()),
             ("Directory.subscriptions", subscriptions),
             ("Directory.groups", groups),
             ("Directory.of_member", of_member),
@@ -152,7 +152,7 @@ impl Core {
             ("Group.pending", pending),
             ("Directory.authorized", authorized),
         ];
-        sizes.extend(self.networks.values().flat_map(super::Network::sizes));
+        sizes.extend(self.switch.networks.values().flat_map(super::Network::sizes));
         sizes
     }
 }

@@ -82,6 +82,7 @@ impl Core {
         self.link.path_mtus.distrust(now, source);
         let incoming = Incoming {
             via,
+            ecn: 0,
             source,
             id,
             hops,
@@ -99,7 +100,7 @@ impl Core {
             peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
         }
         self.link.retry_sending(now, Some(source));
-        self.announce_to_greeter(now, source);
+        self.switch.announce_to_greeter(&mut self.link, now, source);
         Some(())
     }
 

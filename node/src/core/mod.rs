@@ -35,7 +35,6 @@ mod hello;
 pub mod info;
 pub mod limits;
 mod link;
-mod network;
 mod newcomers;
 pub mod path;
 mod path_mtu;
@@ -49,6 +48,7 @@ mod relay;
 pub mod replay;
 mod sources;
 mod surface;
+mod switch;
 mod table;
 mod topology;
 mod unproven;
@@ -58,17 +58,20 @@ pub mod work;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use controller::Action;
+use protocol::multicast_group::MulticastGroup;
 use protocol::packet::Reassembler;
 use protocol::world::World;
 use protocol::{Address, NetworkId, Prefix, SecretIdentity};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use zeroize::Zeroizing;
 
+use crate::dataplane::vnet::{Offload, Offloads};
 use crate::dataplane::{Outbox, ecn};
 use buckets::{Buckets, Keyed};
 use clones::{Reflections, Watch};
 use event::{Event, Object, Settings};
-use gate::Gate;
 use info::QueueCounters;
 use limits::{
     BACKGROUND, FIRST_GREETING, GATE_BUCKETS, HOUSEKEEPING, INTRODUCE_GATE, MAX_PAIRS, MAX_PAIRS_PER_SOURCE,
@@ -76,7 +79,6 @@ use limits::{
     STRANGER_REASSEMBLY_SLOTS,
 };
 use link::Link;
-use network::{Directory, Later, Network, Requesters};
 use newcomers::Newcomers;
 use path::{PathKey, SocketId};
 use peer_cache::Restored;
@@ -84,6 +86,7 @@ use punch::Knocks;
 use queue::Queue;
 use replay::budget::Budget;
 use surface::Surfaces;
+use switch::{Network, Switch};
 use table::Table;
 use topology::Accepted;
 
@@ -102,6 +105,7 @@ pub struct CoreConfig {
 /// One node.
 pub struct Core {
     link: Link,
+    switch: Switch,
     surfaces: Surfaces,
     window_budget: Budget,
     recent_budget: Budget,
@@ -113,9 +117,6 @@ pub struct Core {
     /// The same for datagrams that came by a path nobody is known on.
     stranger_parts: Reassembler<PathKey>,
     newcomers: Newcomers,
-    /// Gates for credentials of strangers that are not genuine, by prefix, and for all that come through relays.
-    forgeries: Buckets,
-    relayed_forgeries: Gate,
     /// Gates for handing on what addresses write to themselves.
     reflecting: Buckets,
     /// Who was introduced to whom, and when; whose packet made us do so pays.
@@ -123,12 +124,6 @@ pub struct Core {
     local: Vec<(SocketId, SocketAddr)>,
     /// Peers of an earlier run whose identities have not been checked yet.
     restored: BTreeMap<Address, Restored>,
-    networks: BTreeMap<NetworkId, Network>,
-    directory: Directory,
-    /// Configuration requests of peers that have not answered anything yet.
-    requesters: Requesters,
-    /// Credentials whose receivers would drop them now.
-    later: Later,
     online: bool,
     /// Whether a root was told of that accepted us.
     accepted: bool,
@@ -140,10 +135,6 @@ pub struct Core {
     next_housekeeping: i64,
     next_background: i64,
     inflated: Vec<u8>,
-    /// ECN bits of the datagrams whose packet is being handled.
-    ecn: u8,
-    /// One segment of a super-frame that has to be treated by itself.
-    segment: Vec<u8>,
     /// The frame credited last among datagrams that arrived together: when, by which path, from whom, after how many hops.
     credited: Option<(i64, PathKey, Address, u8)>,
 }
@@ -155,6 +146,7 @@ impl Core {
         let hash = Keyed::new(rng.random());
         Self {
             link: Link::new(config, rng, hash, now),
+            switch: Switch::new(hash),
             surfaces: Surfaces::default(),
             window_budget: Budget::new(MAX_WINDOWS, false),
             recent_budget: Budget::new(MAX_RECENT, true),
@@ -165,16 +157,10 @@ impl Core {
             reassembler: Reassembler::new(REASSEMBLY_SLOTS).joining_marks(ecn::join),
             stranger_parts: Reassembler::new(STRANGER_REASSEMBLY_SLOTS).joining_marks(ecn::join),
             newcomers: Newcomers::new(hash),
-            forgeries: Buckets::new(GATE_BUCKETS, hash),
-            relayed_forgeries: Gate::default(),
             reflecting: Buckets::new(GATE_BUCKETS, hash),
             pairs: Table::new(MAX_PAIRS, MAX_PAIRS_PER_SOURCE),
             local: Vec::new(),
             restored: BTreeMap::new(),
-            networks: BTreeMap::new(),
-            directory: Directory::default(),
-            requesters: Requesters::default(),
-            later: Later::default(),
             online: false,
             accepted: false,
             collision_told: None,
@@ -183,8 +169,6 @@ impl Core {
             next_housekeeping: now + HOUSEKEEPING,
             next_background: now + BACKGROUND,
             inflated: Vec::new(),
-            ecn: ecn::NOT_CAPABLE,
-            segment: Vec::new(),
             credited: None,
         }
     }
@@ -215,8 +199,8 @@ impl Core {
         if !self.link.sending.is_empty() || !self.parked.is_empty() {
             next = next.min(self.next_background);
         }
-        let networks = self.networks.values().map(Network::next_deadline);
-        let networks = networks.chain(self.later.front().map(|(at, ..)| *at));
+        let networks = self.switch.networks.values().map(Network::next_deadline);
+        let networks = networks.chain(self.switch.later.front().map(|(at, ..)| *at));
         networks.chain(self.knocks.next()).chain(self.watch.as_ref().map(Watch::next)).fold(next, i64::min)
     }
 
@@ -230,15 +214,15 @@ impl Core {
         if now >= self.next_ping {
             self.ping_check(now);
             self.next_ping = now + self.ping_interval();
-            self.announce_groups(now);
+            self.switch.announce_groups(&mut self.link, now);
         }
         self.reserve_counts(now);
         self.link.measure_paths(now);
         self.knock_where_due(now);
         self.call_clones(now);
-        self.repeat_announcements(now);
-        self.request_configs(now);
-        self.attend_to_revocations(now);
+        self.switch.repeat_announcements(&mut self.link, now);
+        self.switch.request_configs(&mut self.link, now);
+        self.switch.attend_to_revocations(&mut self.link, now);
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING;
             self.housekeeping(now);
@@ -341,7 +325,7 @@ impl Core {
             self.online = online;
             self.link.outbox.events.push_back(Event::Online(online));
             if online {
-                self.hurry_requests(now);
+                self.switch.hurry_requests(&mut self.link, now);
             }
         }
     }
@@ -353,7 +337,7 @@ impl Core {
         self.link.expected.expire(now);
         self.newcomers.expire(now);
         self.pairs.expire(now - INTRODUCE_GATE);
-        self.requesters.expire(now);
+        self.switch.requesters.expire(now);
         self.forget_silent_peers(now);
         let mut used: Vec<PathKey> =
             self.link.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();
@@ -364,6 +348,67 @@ impl Core {
             peers.get(&peer).is_some_and(|known| known.paths.iter().any(|p| p.key == *path))
         };
         self.link.path_mtus.expire(now, exists);
-        self.housekeep_networks(now);
+        self.switch.housekeep_networks(&mut self.link, now);
+    }
+
+    /// Joins a network: its port is wanted at once, its configuration is asked for. `cached` is the configuration dictionary
+    /// an earlier run kept; it is in force until the controller answers. False when too many networks are joined.
+    pub fn join(&mut self, now: i64, id: NetworkId, cached: Option<&[u8]>) -> bool {
+        self.switch.join(&mut self.link, now, id, cached, None)
+    }
+
+    /// [`Core::join`] with a join token for the controller. It goes with every request until one is answered by a
+    /// configuration; then [`Object::Token`] is to be deleted. On a network that is joined
+    /// already it takes the place of an earlier one, and the controller is asked at once.
+    pub fn join_with(
+        &mut self,
+        now: i64,
+        id: NetworkId,
+        cached: Option<&[u8]>,
+        token: Option<Zeroizing<String>>,
+    ) -> bool {
+        self.switch.join(&mut self.link, now, id, cached, token)
+    }
+
+    /// Leaves a network. False when it was not joined.
+    pub fn leave(&mut self, id: NetworkId) -> bool {
+        self.switch.leave(&mut self.link, id)
+    }
+
+    /// Tells which multicast groups the operating system listens to on a network's port, addresses' own groups included.
+    pub fn set_multicast_groups(&mut self, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
+        self.switch.set_multicast_groups(&mut self.link, now, id, groups);
+    }
+
+    /// Tells whether the network's virtual port works: 0, or the error that PORT_ERROR is shown for.
+    pub fn set_port_error(&mut self, id: NetworkId, error: i32) {
+        self.switch.set_port_error(&mut self.link, id, error);
+    }
+
+    /// Tells what a network's port takes unfinished: frames for it are joined to super-frames accordingly. Nothing until told.
+    pub fn set_port_offloads(&mut self, id: NetworkId, takes: Offloads) {
+        self.switch.set_port_offloads(id, takes);
+    }
+
+    /// Takes in one Ethernet frame from the port of a network with what the kernel left undone about it: a checksum to be
+    /// completed, or several frames' worth of data to be cut. A frame that is not what `offload` says is dropped.
+    pub fn port_frame(&mut self, now: i64, id: NetworkId, offload: &Offload, bytes: &mut [u8]) {
+        self.switch.port_frame(&mut self.link, now, id, offload, bytes);
+    }
+
+    /// Takes in one whole Ethernet frame from the port of a network.
+    pub fn frame(&mut self, now: i64, id: NetworkId, bytes: &[u8]) {
+        self.switch.frame(&mut self.link, now, id, bytes);
+    }
+
+    /// Puts into force what an earlier run kept of a network's revocations; to be called with [`Core::join`]. False when
+    /// the file was damaged: what could be read of it counts all the same.
+    pub fn restore_revocations(&mut self, now: i64, id: NetworkId, bytes: &[u8]) -> bool {
+        self.switch.restore_revocations(now, id, bytes)
+    }
+
+    /// Carries out what our own controller has decided.
+    pub fn controller_action(&mut self, now: i64, action: Action) {
+        self.switch.controller_action(&mut self.link, now, action);
     }
 }

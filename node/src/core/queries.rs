@@ -5,8 +5,8 @@ use super::info::{
     Counters, MoonInfo, MtuSource, NetworkInfo, PathInfo, PeerInfo, RuleCounters, RulesInfo, StatusInfo,
 };
 use super::limits::PATH_EXPIRY;
-use super::network::Network;
 use super::path::PathKey;
+use super::switch::Network;
 use protocol::packet::DEFAULT_MTU;
 use protocol::world::World;
 use protocol::{Address, NetworkId};
@@ -86,23 +86,23 @@ impl Core {
 
     /// The networks we joined, by ID.
     pub fn networks(&self) -> Vec<NetworkInfo> {
-        self.networks.values().map(Network::info).collect()
+        self.switch.networks.values().map(Network::info).collect()
     }
 
     /// What a network's rules are and what they have done; `None` before there is a configuration.
     pub fn rules(&self, id: NetworkId) -> Option<RulesInfo> {
-        self.networks.get(&id)?.rules_info()
+        self.switch.networks.get(&id)?.rules_info()
     }
 
     /// The counters of [`Core::rules`] alone, of all networks.
     pub fn rule_counters(&self) -> Vec<(NetworkId, RuleCounters)> {
-        self.networks.iter().map(|(id, network)| (*id, network.rule_counters())).collect()
+        self.switch.networks.iter().map(|(id, network)| (*id, network.rule_counters())).collect()
     }
 
     /// Traces a network's frames: up to `per_second` [`Event::RuleTrace`](super::event::Event::RuleTrace) a second, at most
     /// [`MAX_TRACE_RATE`](super::limits::MAX_TRACE_RATE); 0 for none, which costs nothing. Whether the network is joined.
     pub fn set_trace(&mut self, id: NetworkId, per_second: u32) -> bool {
-        self.networks.get_mut(&id).map(|network| network.set_trace(per_second)).is_some()
+        self.switch.networks.get_mut(&id).map(|network| network.set_trace(per_second)).is_some()
     }
 
     /// The moons we orbit or wait for.

@@ -22,6 +22,8 @@ pub(super) struct Waiting {
     /// Where an incoming packet came from; of an outgoing one, where its request came from, if it waits until that or another path
     /// has proven itself.
     pub(super) via: Option<PathKey>,
+    /// ECN bits of the datagrams an incoming packet came in.
+    pub(super) ecn: u8,
     /// Whether an incoming packet is already authenticated and decrypted.
     pub(super) open: bool,
     /// Whether an outgoing packet is a copy made by rules, which never takes the place of anything else.
@@ -115,7 +117,8 @@ impl Queue {
 impl Queue {
     /// See `filling`.
     pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: Option<PathKey>) {
-        let waiting = |peer, copy| Waiting { since: now, peer, via, open: false, copy, packet: vec![0; 100] };
+        let waiting =
+            |peer, copy| Waiting { since: now, peer, via, ecn: 0, open: false, copy, packet: vec![0; 100] };
         self.waiting.fill(now, |number| {
             let peer = peer(number / 16);
             (peer, !number, waiting(peer, false))
@@ -137,7 +140,15 @@ mod tests {
     use super::*;
 
     fn waiting(peer: u64, copy: bool) -> Waiting {
-        Waiting { since: 0, peer: Address::from_u64(peer), via: None, open: false, copy, packet: Vec::new() }
+        Waiting {
+            since: 0,
+            peer: Address::from_u64(peer),
+            via: None,
+            ecn: 0,
+            open: false,
+            copy,
+            packet: Vec::new(),
+        }
     }
 
     #[test]

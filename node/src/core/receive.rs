@@ -45,7 +45,6 @@ impl Core {
         size: usize,
         ecn: u8,
     ) {
-        self.ecn = ecn;
         self.link.counters.bytes_in += data.len() as u64;
         let via = PathKey { socket, remote: canonical(remote) };
         self.credited = None;
@@ -61,12 +60,11 @@ impl Core {
             self.link.arrival = Some((via, used));
             let (these, later) = rest.split_at_mut(used);
             match joined {
-                Some((whole, _)) => self.packet(now, via, &mut these[..whole], false, None),
-                None => self.single(now, via, these),
+                Some((whole, _)) => self.packet(now, via, ecn, &mut these[..whole], false, None),
+                None => self.single(now, via, ecn, these),
             }
             rest = later;
         }
-        self.ecn = ecn::NOT_CAPABLE;
         self.credited = None;
         self.link.arrival = None;
     }
@@ -80,11 +78,11 @@ impl Core {
     }
 
     /// Takes in one datagram.
-    fn single(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
+    fn single(&mut self, now: i64, via: PathKey, ecn: u8, data: &mut [u8]) {
         match packet::classify(data) {
             Datagram::Beacon | Datagram::Junk => {}
             Datagram::Fragment if packet::dest(data) == self.link.address() => {
-                self.assemble(now, via, |room| room.insert_fragment(now, via, data));
+                self.assemble(now, via, ecn, |room| room.insert_fragment(now, via, data));
             }
             Datagram::Fragment => self.relay_fragment(now, via, data),
             Datagram::Packet if packet::source(data) == self.link.address() => {
@@ -95,9 +93,9 @@ impl Core {
                 self.relay_packet(now, via, data)
             }
             Datagram::Packet if packet::is_fragmented(data) => {
-                self.assemble(now, via, |room| room.insert_head(now, via, data));
+                self.assemble(now, via, ecn, |room| room.insert_head(now, via, data));
             }
-            Datagram::Packet => self.packet(now, via, data, false, None),
+            Datagram::Packet => self.packet(now, via, ecn, data, false, None),
         }
     }
 
@@ -107,22 +105,31 @@ impl Core {
         &mut self,
         now: i64,
         via: PathKey,
+        ecn: u8,
         insert: impl FnOnce(&mut Reassembler<PathKey>) -> Option<Vec<u8>>,
     ) {
         let known = self.link.topology.paths.get(&via).is_some();
         let room = if known { &mut self.reassembler } else { &mut self.stranger_parts };
-        room.set_mark(self.ecn);
+        room.set_mark(ecn);
         let Some(mut whole) = insert(room) else { return };
-        let ecn = std::mem::replace(&mut self.ecn, room.mark());
-        self.packet(now, via, &mut whole, false, None);
-        self.ecn = ecn;
+        // Those of all its datagrams.
+        let ecn = room.mark();
+        self.packet(now, via, ecn, &mut whole, false, None);
         let room = if known { &mut self.reassembler } else { &mut self.stranger_parts };
         room.recycle(whole);
     }
 
     /// Handles a whole packet addressed to us. `open` means that it is authenticated and decrypted already; `since` when it
     /// began to wait, if it did.
-    pub(super) fn packet(&mut self, now: i64, via: PathKey, data: &mut [u8], open: bool, since: Option<i64>) {
+    pub(super) fn packet(
+        &mut self,
+        now: i64,
+        via: PathKey,
+        ecn: u8,
+        data: &mut [u8],
+        open: bool,
+        since: Option<i64>,
+    ) {
         let source = packet::source(data);
         let mut judged = Judged::default();
         if !open {
@@ -139,7 +146,7 @@ impl Core {
                 if !self.newcomers.expects(source, via) {
                     self.link.whois_source(now, source);
                 }
-                self.park(now, via, data, false, since);
+                self.park(now, via, ecn, data, false, since);
                 return;
             };
             let opened = match suite {
@@ -166,13 +173,13 @@ impl Core {
             inflated.clear();
             inflated.extend_from_slice(data);
             if packet::decompress(&mut inflated).is_ok() {
-                self.dispatch(now, via, &mut inflated, judged, since);
+                self.dispatch(now, via, ecn, &mut inflated, judged, since);
             } else {
                 self.link.counters.dropped += 1;
             }
             self.inflated = inflated;
         } else {
-            self.dispatch(now, via, data, judged, since);
+            self.dispatch(now, via, ecn, data, judged, since);
         }
     }
 
@@ -180,17 +187,33 @@ impl Core {
     pub(super) fn retry_parked(&mut self, now: i64, peer: Option<Address>) {
         for mut waiting in self.parked.take(now, peer) {
             let Some(via) = waiting.via else { continue };
-            self.packet(now, via, &mut waiting.packet, waiting.open, Some(waiting.since));
+            self.packet(now, via, waiting.ecn, &mut waiting.packet, waiting.open, Some(waiting.since));
         }
     }
 
-    fn park(&mut self, now: i64, via: PathKey, data: &[u8], open: bool, since: Option<i64>) {
+    fn park(&mut self, now: i64, via: PathKey, ecn: u8, data: &[u8], open: bool, since: Option<i64>) {
         let peer = packet::source(data);
         let since = since.unwrap_or(now);
-        self.parked.push(Waiting { since, peer, via: Some(via), open, copy: false, packet: data.to_vec() });
+        self.parked.push(Waiting {
+            since,
+            peer,
+            via: Some(via),
+            ecn,
+            open,
+            copy: false,
+            packet: data.to_vec(),
+        });
     }
 
-    fn dispatch(&mut self, now: i64, via: PathKey, data: &mut [u8], judged: Judged, since: Option<i64>) {
+    fn dispatch(
+        &mut self,
+        now: i64,
+        via: PathKey,
+        ecn: u8,
+        data: &mut [u8],
+        judged: Judged,
+        since: Option<i64>,
+    ) {
         let verb = packet::verb_byte(data) & 0x1f;
         if verb == Verb::Hello as u8 {
             self.receive_hello(now, via, data, true);
@@ -204,6 +227,7 @@ impl Core {
                 .is_ok_and(|ok| self.link.expected.was_asked_at(now, ok.in_re_id, source, via.remote));
         let incoming = Incoming {
             via,
+            ecn,
             source,
             id: packet::id(data),
             hops: packet::hops(data),
@@ -231,7 +255,7 @@ impl Core {
             }
             Ok(Handled::Trust) => self.credit(now, &incoming, known, true),
             Ok(Handled::Ignore) => {}
-            Ok(Handled::Wait) => self.park(now, via, data, true, since),
+            Ok(Handled::Wait) => self.park(now, via, ecn, data, true, since),
             Err(_) => self.link.counters.dropped += 1,
         }
         self.credited = None;

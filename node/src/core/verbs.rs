@@ -32,14 +32,21 @@ impl Core {
             Verb::Echo => self.answer_echo(now, incoming),
             Verb::PushDirectPaths => self.pushed_paths(now, incoming),
             Verb::UserMessage => self.user_message(now, incoming),
-            Verb::Frame => self.receive_frame(now, incoming),
-            Verb::ExtFrame => self.receive_ext_frame(now, incoming),
-            Verb::MulticastLike => self.receive_likes(now, incoming),
-            Verb::MulticastGather => self.answer_gather(now, incoming),
-            Verb::MulticastFrame => self.receive_multicast(now, incoming),
-            Verb::NetworkCredentials => self.receive_credentials(now, incoming),
-            Verb::NetworkConfigRequest => self.config_requested(now, incoming),
-            Verb::NetworkConfig => self.config_pushed(now, incoming),
+            Verb::Frame => self.switch.receive_frame(&mut self.link, now, incoming),
+            Verb::ExtFrame => self.switch.receive_ext_frame(&mut self.link, now, incoming),
+            Verb::MulticastLike => self.switch.receive_likes(&mut self.link, now, incoming),
+            Verb::MulticastGather => self.switch.answer_gather(&mut self.link, now, incoming),
+            Verb::MulticastFrame => self.switch.receive_multicast(&mut self.link, now, incoming),
+            Verb::NetworkCredentials => {
+                let handled = self.switch.receive_credentials(&mut self.link, now, incoming)?;
+                if handled == Handled::Trust && !incoming.waited {
+                    // What it sent before its certificate is good now.
+                    self.retry_parked(now, Some(incoming.source));
+                }
+                Ok(handled)
+            }
+            Verb::NetworkConfigRequest => self.switch.config_requested(&mut self.link, now, incoming),
+            Verb::NetworkConfig => self.switch.config_pushed(&mut self.link, now, incoming),
         }
     }
 
@@ -49,7 +56,7 @@ impl Core {
         else {
             return Ok(Handled::Ignore);
         };
-        self.has_answered(incoming.source);
+        self.switch.has_answered(&mut self.link, incoming.source);
         if self.settle_clock(incoming.source, incoming.via, sent_at) {
             // What it is now, its answer tells.
             self.link.say_hello(now, incoming.source, Some(incoming.via.socket), incoming.via.remote);
@@ -64,12 +71,15 @@ impl Core {
                 }
                 Ok(Handled::Credit)
             }
-            Some(Verb::NetworkConfigRequest) => {
-                self.config_chunk(now, incoming, ok.body, ok.in_re_id).map(|_| Handled::Credit)
-            }
+            Some(Verb::NetworkConfigRequest) => self
+                .switch
+                .config_chunk(&mut self.link, now, incoming, ok.body, ok.in_re_id)
+                .map(|_| Handled::Credit),
             Some(Verb::Echo) => self.ok_echo(now, incoming, ok.in_re_id, ok.body),
-            Some(Verb::MulticastGather) => self.ok_gather(now, incoming, ok.body),
-            Some(Verb::MulticastFrame) => self.ok_multicast_frame(now, incoming, ok.body),
+            Some(Verb::MulticastGather) => self.switch.ok_gather(&mut self.link, now, incoming, ok.body),
+            Some(Verb::MulticastFrame) => {
+                self.switch.ok_multicast_frame(&mut self.link, now, incoming, ok.body)
+            }
             _ => Ok(Handled::Credit),
         }
     }
@@ -89,23 +99,29 @@ impl Core {
         match error.code {
             error_code::OBJECT_NOT_FOUND | error_code::UNSUPPORTED_OPERATION if asked_config => {
                 if let Some(network) = from_controller {
-                    self.config_refused(now, network, error.code, error.body);
+                    self.switch.config_refused(&mut self.link, now, network, error.code, error.body);
                 }
             }
             error_code::ACCESS_DENIED | error_code::AUTHENTICATION_REQUIRED => {
                 if let Some(network) = from_controller {
-                    self.config_refused(now, network, error.code, error.body);
+                    self.switch.config_refused(&mut self.link, now, network, error.code, error.body);
                 }
             }
             error_code::IDENTITY_COLLISION => self.collision_reported(now, incoming.source, &error),
             error_code::NEED_MEMBERSHIP_CERTIFICATE => {
                 if let Some(network) = error.network {
-                    self.credentials_wanted(now, network, incoming.source);
+                    self.switch.credentials_wanted(&mut self.link, now, network, incoming.source);
                 }
             }
             error_code::UNWANTED_MULTICAST => {
                 if let Some(network) = error.network {
-                    self.multicast_unwanted(now, network, incoming.source, error.body)?;
+                    self.switch.multicast_unwanted(
+                        &mut self.link,
+                        now,
+                        network,
+                        incoming.source,
+                        error.body,
+                    )?;
                 }
             }
             _ => {}
@@ -177,10 +193,10 @@ impl Core {
         let message = UserMessage::parse(incoming.payload);
         if let Ok(UserMessage { kind: super::clones::CARRY, body }) = message {
             self.hand_on(now, incoming, body);
-        } else if let Ok(UserMessage { kind: super::network::BRING, body }) = message {
-            return self.revocations_brought(now, incoming, body);
-        } else if let Ok(UserMessage { kind: super::network::KEPT, body }) = message {
-            return self.revocations_kept(incoming, body);
+        } else if let Ok(UserMessage { kind: super::switch::BRING, body }) = message {
+            return self.switch.revocations_brought(&mut self.link, now, incoming, body);
+        } else if let Ok(UserMessage { kind: super::switch::KEPT, body }) = message {
+            return self.switch.revocations_kept(&mut self.link, incoming, body);
         } else if let Ok(message) = message
             && message.kind != SOFTWARE_UPDATE
         {

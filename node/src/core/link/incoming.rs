@@ -9,6 +9,8 @@ use super::super::path::PathKey;
 pub(in super::super) struct Incoming<'a> {
     /// Where it came from, physically.
     pub(in super::super) via: PathKey,
+    /// ECN bits of the datagrams it came in; they go on to the frames in it.
+    pub(in super::super) ecn: u8,
     /// Who sent it.
     pub(in super::super) source: Address,
     /// Packet ID as on the wire.

@@ -77,7 +77,7 @@ impl Link {
         if !self.topology.peers.contains_key(&dest) {
             self.whois(now, dest);
         }
-        self.sending.push(Waiting { since: now, peer: dest, via: None, open: false, copy, packet });
+        self.sending.push(Waiting { since: now, peer: dest, via: None, ecn: 0, open: false, copy, packet });
         self.count_lost_copies();
     }
 
@@ -129,6 +129,7 @@ impl Link {
                     since: now,
                     peer: dest,
                     via: Some(via),
+                    ecn: 0,
                     open: false,
                     copy: false,
                     packet,

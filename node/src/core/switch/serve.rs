@@ -8,28 +8,30 @@ use protocol::verb::Verb;
 use protocol::verbs::{ConfigRequest, NetworkCredentials, error_code};
 use protocol::{NetworkId, Reader, Result, packet};
 
-use super::super::Core;
+use super::super::link::Link;
 use super::super::link::{Handled, Incoming};
 use super::Failure;
+use super::Switch;
 use super::membership::known;
 
-impl Core {
+impl Switch {
     /// NETWORK_CONFIG_REQUEST: a member wants a configuration of a network of ours.
     pub(in super::super) fn config_requested(
         &mut self,
+        link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
     ) -> Result<Handled> {
-        if !self.link.settings.controller {
+        if !link.settings.controller {
             // Whatever the request says, the answer needs only the network's ID.
             let network = NetworkId(Reader::new(incoming.payload).u64("network of a configuration request")?);
             let code = error_code::UNSUPPORTED_OPERATION;
-            self.link.answer_error(now, incoming, Verb::NetworkConfigRequest, code, network);
+            link.answer_error(now, incoming, Verb::NetworkConfigRequest, code, network);
             return Ok(Handled::Credit);
         }
         let asked = ConfigRequest::parse(incoming.payload)?;
-        if asked.network.controller() == self.link.address()
-            && let Some(peer) = self.link.topology.peers.get(&incoming.source)
+        if asked.network.controller() == link.address()
+            && let Some(peer) = link.topology.peers.get(&incoming.source)
         {
             let request = Request {
                 network: asked.network,
@@ -39,19 +41,19 @@ impl Core {
                 from: (incoming.hops == 0).then_some(incoming.via.remote),
                 held: asked.timestamp.map_or(0, |at| i64::try_from(at).unwrap_or(0)),
             };
-            self.request_arrived(now, incoming, request);
+            self.request_arrived(link, now, incoming, request);
         }
         Ok(Handled::Credit)
     }
 
     /// Carries out what the controller decided.
-    pub fn controller_action(&mut self, now: i64, action: Action) {
+    pub(in super::super) fn controller_action(&mut self, link: &mut Link, now: i64, action: Action) {
         match action {
             Action::Config { member, network, in_re, chunks, dictionary, last } => {
                 if !last {
                     self.directory.authorize(now, network, member);
                 }
-                if member == self.link.address() {
+                if member == link.address() {
                     if let Ok(config) = NetworkConfig::from_dictionary(&dictionary)
                         && config.network == network
                     {
@@ -60,32 +62,32 @@ impl Core {
                         {
                             network.requests.answered(now);
                         }
-                        self.apply_config(now, config, Some(dictionary));
+                        self.apply_config(link, now, config, Some(dictionary));
                         if in_re.is_some() {
-                            self.forget_token(network);
+                            self.forget_token(link, network);
                         }
                     }
                     return;
                 }
                 for chunk in chunks {
                     let verb = if in_re.is_some() { Verb::Ok } else { Verb::NetworkConfig };
-                    let mut packet = self.link.begin(member, verb);
+                    let mut packet = link.begin(member, verb);
                     if let Some(id) = in_re {
                         packet.push(Verb::NetworkConfigRequest as u8);
                         packet.extend_from_slice(&id.to_be_bytes());
                     }
                     packet.extend_from_slice(&chunk);
                     packet::compress(&mut packet, 0);
-                    self.link.send(now, packet);
+                    link.send(now, packet);
                 }
             }
             Action::Refuse { member, network, in_re, code, detail } => {
-                if member == self.link.address() {
-                    self.refused_by_ourselves(network, code);
+                if member == link.address() {
+                    self.refused_by_ourselves(link, network, code);
                     return;
                 }
-                self.link.count_error(code);
-                let mut packet = self.link.begin(member, Verb::Error);
+                link.count_error(code);
+                let mut packet = link.begin(member, Verb::Error);
                 packet.push(Verb::NetworkConfigRequest as u8);
                 packet.extend_from_slice(&in_re.to_be_bytes());
                 packet.push(code);
@@ -96,56 +98,56 @@ impl Core {
                     packet.extend_from_slice(&length.to_be_bytes());
                     packet.extend_from_slice(&detail);
                 }
-                self.link.send(now, packet);
+                link.send(now, packet);
             }
             Action::Revoke { to, revocation } => {
-                let us = self.link.address();
+                let us = link.address();
                 let network = revocation.network;
                 let set =
                     NetworkCredentials { revocations: vec![revocation], ..NetworkCredentials::default() };
                 for member in to {
                     if member == us {
-                        self.revoked_by_ourselves(now, &set);
+                        self.revoked_by_ourselves(link, now, &set);
                     } else {
                         // A zerotier-one drops it when our own certificate has just gone there.
                         let pushed =
                             self.networks.get(&network).is_some_and(|n| n.has_just_pushed(now, member));
-                        self.send_credentials(now, member, &set);
+                        self.send_credentials(link, now, member, &set);
                         if pushed {
-                            self.send_credentials_spaced(now, member, set.clone());
+                            self.send_credentials_spaced(link, now, member, set.clone());
                         }
                     }
                 }
             }
             Action::Bring { member, network, revocations, ask } => match ask {
-                Some(number) => self.bring_revocations(now, member, network, number, &revocations),
+                Some(number) => self.bring_revocations(link, now, member, network, number, &revocations),
                 None => {
                     // What a member needs of us to talk to us goes first.
                     let known = self.networks.get(&network).is_some_and(|n| n.has_met(member));
                     if known {
-                        self.push_credentials_if_due(now, network, member);
+                        self.push_credentials_if_due(link, now, network, member);
                     }
                     let set = NetworkCredentials { revocations, ..NetworkCredentials::default() };
-                    self.send_credentials_spaced(now, member, set);
+                    self.send_credentials_spaced(link, now, member, set);
                 }
             },
         }
     }
 
-    fn refused_by_ourselves(&mut self, network: NetworkId, code: u8) {
+    fn refused_by_ourselves(&mut self, link: &mut Link, network: NetworkId, code: u8) {
         let failure = match code {
             error_code::ACCESS_DENIED => Failure::AccessDenied,
             error_code::AUTHENTICATION_REQUIRED => Failure::AuthenticationRequired,
             _ => Failure::NotFound,
         };
-        self.fail(network, failure);
+        self.fail(link, network, failure);
     }
 
     /// A revocation of our own controller for a network this node is a member of, too.
-    fn revoked_by_ourselves(&mut self, now: i64, set: &NetworkCredentials) {
+    fn revoked_by_ourselves(&mut self, link: &mut Link, now: i64, set: &NetworkCredentials) {
         for revocation in &set.revocations {
             if let Some(network) = self.networks.get_mut(&revocation.network) {
-                network.add_revocation(now, revocation, known(&self.link.topology, &self.link.secret));
+                network.add_revocation(now, revocation, known(&link.topology, &link.secret));
             }
         }
     }

@@ -12,12 +12,13 @@ use protocol::verbs::{Gathered, MulticastFrame, MulticastGather, MulticastLike, 
 use protocol::{Address, Mac, NetworkId, Result, packet};
 use rand::seq::SliceRandom;
 
-use super::super::Core;
 use super::super::limits::{ANNOUNCE, ANNOUNCE_AGAIN, ANNOUNCE_REPEATS, GATHER, PATH_EXPIRY};
+use super::super::link::Link;
 use super::super::link::{Handled, Incoming};
 use super::super::path::PathKey;
 use super::super::sources::Source;
 use super::super::work;
+use super::Switch;
 use super::directory::{Announcer, Group, Pending};
 use super::filter::Ethernet;
 
@@ -58,10 +59,10 @@ impl Repeats {
     }
 }
 
-impl Core {
+impl Switch {
     /// Announces all groups that are due for it: to the roots, the controller and anchors, and to every member.
-    pub(in super::super) fn announce_groups(&mut self, now: i64) {
-        if self.link.settings.low_bandwidth {
+    pub(in super::super) fn announce_groups(&mut self, link: &mut Link, now: i64) {
+        if link.settings.low_bandwidth {
             return;
         }
         for id in self.networks.keys().copied().collect::<Vec<_>>() {
@@ -69,62 +70,68 @@ impl Core {
             let groups: Vec<MulticastGroup> = network.own_groups().into_iter().collect();
             if now - network.last_announced >= ANNOUNCE {
                 network.last_announced = now;
-                for to in self.directories_of(id) {
-                    self.send_likes(now, id, to, &groups);
+                for to in self.directories_of(link, id) {
+                    self.send_likes(link, now, id, to, &groups);
                 }
             }
-            for to in self.members_allowed(now, id) {
-                self.announce_to_member(now, id, to);
+            for to in self.members_allowed(link, now, id) {
+                self.announce_to_member(link, now, id, to);
             }
         }
     }
 
     /// Announces groups just joined to everybody, at once and then again a few times.
-    pub(super) fn announce_new(&mut self, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
+    pub(super) fn announce_new(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        groups: &[MulticastGroup],
+    ) {
         if let Some(network) = self.networks.get_mut(&id) {
             network.repeats.start(now);
         }
-        self.announce_to_all(now, id, groups);
+        self.announce_to_all(link, now, id, groups);
     }
 
     /// Repeats the announcements that are due for it.
-    pub(in super::super) fn repeat_announcements(&mut self, now: i64) {
+    pub(in super::super) fn repeat_announcements(&mut self, link: &mut Link, now: i64) {
         let due: Vec<(NetworkId, Vec<MulticastGroup>)> = self
             .networks
             .iter_mut()
             .filter_map(|(id, n)| n.repeats.take(now).then(|| (*id, n.own_groups().into_iter().collect())))
             .collect();
         for (id, groups) in due {
-            self.announce_to_all(now, id, &groups);
+            self.announce_to_all(link, now, id, &groups);
         }
     }
 
-    fn announce_to_all(&mut self, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
-        let mut to = self.directories_of(id);
-        to.extend(self.members_allowed(now, id));
+    fn announce_to_all(&mut self, link: &mut Link, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
+        let mut to = self.directories_of(link, id);
+        to.extend(self.members_allowed(link, now, id));
         for to in to {
-            self.send_likes(now, id, to, groups);
+            self.send_likes(link, now, id, to, groups);
         }
     }
 
     /// Announces all our groups to a root, controller or anchor that says HELLO: it may have just started, with an empty
     /// directory, and would not find us for a minute.
-    pub(in super::super) fn announce_to_greeter(&mut self, now: i64, greeter: Address) {
-        let Some(peer) = self.link.topology.peers.get_mut(&greeter) else { return };
+    pub(in super::super) fn announce_to_greeter(&mut self, link: &mut Link, now: i64, greeter: Address) {
+        let Some(peer) = link.topology.peers.get_mut(&greeter) else { return };
         if self.networks.is_empty() || !peer.announcements.allow(now, ANNOUNCE_AGAIN, 1) {
             return;
         }
         for id in self.networks.keys().copied().collect::<Vec<_>>() {
-            if self.directories_of(id).contains(&greeter) {
+            if self.directories_of(link, id).contains(&greeter) {
                 let groups: Vec<MulticastGroup> =
                     self.networks.get(&id).map(|n| n.own_groups().into_iter().collect()).unwrap_or_default();
-                self.send_likes(now, id, greeter, &groups);
+                self.send_likes(link, now, id, greeter, &groups);
             }
         }
     }
 
     /// Announces all our groups to a member, once a minute.
-    pub(super) fn announce_to_member(&mut self, now: i64, id: NetworkId, to: Address) {
+    pub(super) fn announce_to_member(&mut self, link: &mut Link, now: i64, id: NetworkId, to: Address) {
         let Some(network) = self.networks.get_mut(&id) else { return };
         let Some(member) = network.members.get_mut(&to) else { return };
         if now - member.last_announced < ANNOUNCE {
@@ -132,97 +139,116 @@ impl Core {
         }
         member.last_announced = now;
         let groups: Vec<MulticastGroup> = network.own_groups().into_iter().collect();
-        self.send_likes(now, id, to, &groups);
+        self.send_likes(link, now, id, to, &groups);
     }
 
     /// Who keeps a directory for a network: the roots, its controller, its anchors and replicators.
-    fn directories_of(&self, id: NetworkId) -> BTreeSet<Address> {
-        let mut to: BTreeSet<Address> = self.link.topology.upstreams.keys().copied().collect();
+    fn directories_of(&self, link: &Link, id: NetworkId) -> BTreeSet<Address> {
+        let mut to: BTreeSet<Address> = link.topology.upstreams.keys().copied().collect();
         if !id.is_adhoc() {
             to.insert(id.controller());
         }
         if let Some(config) = self.networks.get(&id).and_then(|n| n.config.as_ref()) {
             to.extend(config.anchors().chain(config.replicators()));
         }
-        to.remove(&self.link.address());
+        to.remove(&link.address());
         to
     }
 
     /// Members with a record that may talk to us.
-    fn members_allowed(&mut self, now: i64, id: NetworkId) -> Vec<Address> {
+    fn members_allowed(&mut self, link: &mut Link, now: i64, id: NetworkId) -> Vec<Address> {
         let Some(network) = self.networks.get_mut(&id) else { return Vec::new() };
         let known: Vec<Address> = network.members.keys().copied().collect();
         known
             .into_iter()
             .filter(|address| {
-                self.link.topology.peers.get(address).is_some_and(|peer| network.allows(now, &peer.identity))
+                link.topology.peers.get(address).is_some_and(|peer| network.allows(now, &peer.identity))
             })
             .collect()
     }
 
-    fn send_likes(&mut self, now: i64, id: NetworkId, to: Address, groups: &[MulticastGroup]) {
+    fn send_likes(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        to: Address,
+        groups: &[MulticastGroup],
+    ) {
         for chunk in groups.chunks(LIKES_PER_PACKET) {
-            let mut packet = self.link.begin(to, Verb::MulticastLike);
+            let mut packet = link.begin(to, Verb::MulticastLike);
             for group in chunk {
                 MulticastLike::write(id, *group, &mut packet);
             }
             packet::compress(&mut packet, 0);
-            self.link.send(now, packet);
+            link.send(now, packet);
         }
     }
 
     /// MULTICAST_LIKE: a peer listens to groups.
-    pub(in super::super) fn receive_likes(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    pub(in super::super) fn receive_likes(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+    ) -> Result<Handled> {
         let mut judged: Option<(NetworkId, Option<Announcer>)> = None;
         for (id, group) in MulticastLike::parse(incoming.payload)?.iter() {
             work::step();
             let announcer = match judged {
                 Some((network, announcer)) if network == id => announcer,
-                _ if self.may_use_directory(now, id, incoming.source) => {
-                    Some(self.announcer(now, id, incoming.source, incoming.via))
+                _ if self.may_use_directory(link, now, id, incoming.source) => {
+                    Some(self.announcer(link, now, id, incoming.source, incoming.via))
                 }
                 _ => None,
             };
             judged = Some((id, announcer));
             if let Some(announcer) = announcer {
-                self.add_subscriber(now, id, group, incoming.source, announcer);
+                self.add_subscriber(link, now, id, group, incoming.source, announcer);
             }
         }
         Ok(Handled::Credit)
     }
 
-    fn may_use_directory(&mut self, now: i64, id: NetworkId, peer: Address) -> bool {
-        self.gate(now, id, peer) || self.link.topology.am_root || self.directory.is_authorized(now, id, peer)
+    fn may_use_directory(&mut self, link: &mut Link, now: i64, id: NetworkId, peer: Address) -> bool {
+        self.gate(link, now, id, peer) || link.topology.am_root || self.directory.is_authorized(now, id, peer)
     }
 
     /// Who is answerable for a subscription that was told on a path: members of our own networks go before strangers, of whom
     /// one prefix is one.
-    fn announcer(&mut self, now: i64, id: NetworkId, member: Address, via: PathKey) -> Announcer {
-        let known = self.link.topology.peers.get(&member);
+    fn announcer(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        member: Address,
+        via: PathKey,
+    ) -> Announcer {
+        let known = link.topology.peers.get(&member);
         let is_member = self.directory.is_authorized(now, id, member)
             || known.is_some_and(|peer| {
                 self.networks.get_mut(&id).is_some_and(|network| network.allows(now, &peer.identity))
             });
-        let source = if self.link.is_proven(now, &via)
-            && known.is_some_and(|p| p.paths.iter().any(|p| p.key == via))
-        {
-            Source::of(via.remote.ip())
-        } else {
-            Source::RELAYED
-        };
+        let source =
+            if link.is_proven(now, &via) && known.is_some_and(|p| p.paths.iter().any(|p| p.key == via)) {
+                Source::of(via.remote.ip())
+            } else {
+                Source::RELAYED
+            };
         Announcer { stranger: !is_member, source }
     }
 
     /// Notes a subscriber; a new one gets the multicasts that wait for it.
     fn add_subscriber(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         group: MulticastGroup,
         member: Address,
         announcer: Announcer,
     ) {
-        if member == self.link.address()
+        if member == link.address()
             || member.is_reserved()
             || !self.directory.add(now, id, group, member, announcer)
         {
@@ -236,11 +262,11 @@ impl Core {
                 item.sent.push(member);
                 let frame = Ethernet {
                     dest: group.mac,
-                    source: item.source.unwrap_or(Mac::for_member(id, self.link.address())),
+                    source: item.source.unwrap_or(Mac::for_member(id, link.address())),
                     ethertype: item.ethertype,
                     payload: &item.payload,
                 };
-                self.send_multicast_copy(now, id, group, member, frame, item.source, None);
+                self.send_multicast_copy(link, now, id, group, member, frame, item.source, None);
             }
         }
         if let Some(entry) = self.directory.group_mut(id, group) {
@@ -251,6 +277,7 @@ impl Core {
     /// Sends a frame to the subscribers of a group. `source` is given for bridged frames, `origin` must not get it back.
     pub(super) fn send_multicast(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         group: MulticastGroup,
@@ -258,13 +285,13 @@ impl Core {
         source: Option<Mac>,
         origin: Option<Address>,
     ) {
-        let us = self.link.address();
+        let us = link.address();
         let Some(config) = self.networks.get(&id).and_then(|n| n.config.clone()) else { return };
         if !config.is_active_bridge(us)
             && !config.replicators().any(|r| r == us)
-            && let Some((replicator, path)) = self.nearest_replicator(now, id)
+            && let Some((replicator, path)) = self.nearest_replicator(link, now, id)
         {
-            let mut packet = self.link.begin(replicator, Verb::MulticastFrame);
+            let mut packet = link.begin(replicator, Verb::MulticastFrame);
             MulticastFrame {
                 network: id,
                 replicate: true,
@@ -279,7 +306,7 @@ impl Core {
             if config.compress_multicast() {
                 packet::compress(&mut packet, 0);
             }
-            self.link.reply(now, path, packet);
+            link.reply(now, path, packet);
             return;
         }
         let limit = config.multicast_limit as usize;
@@ -289,11 +316,11 @@ impl Core {
         let mut members = Vec::new();
         if let Some(group) = self.directory.group(id, group) {
             // One more than are wanted, should the frame's origin be among them.
-            group.sample(limit.saturating_add(1), origin.unwrap_or(us), &mut self.link.rng, &mut members);
+            group.sample(limit.saturating_add(1), origin.unwrap_or(us), &mut link.rng, &mut members);
         }
-        members.shuffle(&mut self.link.rng);
+        members.shuffle(&mut link.rng);
         if !enough {
-            self.gather(now, id, group, gather_limit);
+            self.gather(link, now, id, group, gather_limit);
         }
         let bridges: Vec<Address> = config.active_bridges().filter(|b| *b != us).collect();
         let receivers = bridges
@@ -304,7 +331,7 @@ impl Core {
         let mut sent: Vec<Address> = receivers.take(limit).collect();
         let wanted = u32::try_from(gather_limit).unwrap_or(u32::MAX);
         for receiver in &sent {
-            self.send_multicast_copy(now, id, group, *receiver, frame, source, Some(wanted));
+            self.send_multicast_copy(link, now, id, group, *receiver, frame, source, Some(wanted));
         }
         if !enough {
             sent.extend(origin);
@@ -324,15 +351,15 @@ impl Core {
     }
 
     /// The closest designated replicator that can be reached directly.
-    fn nearest_replicator(&self, now: i64, id: NetworkId) -> Option<(Address, PathKey)> {
+    fn nearest_replicator(&self, link: &Link, now: i64, id: NetworkId) -> Option<(Address, PathKey)> {
         let config = self.networks.get(&id)?.config.as_deref()?;
         config
             .replicators()
             .filter_map(|address| {
-                let peer = self.link.topology.peers.get(&address)?;
-                let (key, alive) = peer.best_path(now, &self.link.topology.paths, PATH_EXPIRY)?;
+                let peer = link.topology.peers.get(&address)?;
+                let (key, alive) = peer.best_path(now, &link.topology.paths, PATH_EXPIRY)?;
                 (alive && peer.is_alive(now)).then_some((
-                    peer.latency(now, &self.link.topology.paths)?,
+                    peer.latency(now, &link.topology.paths)?,
                     address,
                     key,
                 ))
@@ -344,6 +371,7 @@ impl Core {
     #[expect(clippy::too_many_arguments, reason = "a frame, its group, its receiver and how it is sent")]
     fn send_multicast_copy(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         group: MulticastGroup,
@@ -352,13 +380,13 @@ impl Core {
         source: Option<Mac>,
         gather_limit: Option<u32>,
     ) {
-        if !self.filter_out(now, id, to, frame, true) {
+        if !self.filter_out(link, now, id, to, frame, true) {
             return;
         }
-        self.push_credentials_if_due(now, id, to);
+        self.push_credentials_if_due(link, now, id, to);
         let compress =
             self.networks.get(&id).and_then(|n| n.config.as_ref()).is_some_and(|c| c.compress_multicast());
-        let mut packet = self.link.begin(to, Verb::MulticastFrame);
+        let mut packet = link.begin(to, Verb::MulticastFrame);
         MulticastFrame {
             network: id,
             replicate: false,
@@ -373,12 +401,12 @@ impl Core {
         if compress {
             packet::compress(&mut packet, 0);
         }
-        self.link.send(now, packet);
+        link.send(now, packet);
     }
 
     /// Asks those who keep a directory for subscribers of a group, at most once a minute while some are known.
-    fn gather(&mut self, now: i64, id: NetworkId, group: MulticastGroup, limit: usize) {
-        let interval = if self.link.settings.low_bandwidth { 3 * GATHER } else { GATHER };
+    fn gather(&mut self, link: &mut Link, now: i64, id: NetworkId, group: MulticastGroup, limit: usize) {
+        let interval = if link.settings.low_bandwidth { 3 * GATHER } else { GATHER };
         let Some(entry) = self.directory.group_mut(id, group) else { return };
         // With nobody known ask again soon, but not once per frame of a burst.
         let pause = if entry.is_empty() { interval.min(1_000) } else { interval };
@@ -387,15 +415,15 @@ impl Core {
         }
         entry.last_gather = now;
         let com = self.networks.get(&id).and_then(|n| n.config.as_ref()).and_then(|c| c.com.clone());
-        let best = self.link.topology.best_upstream(now).map(|(address, _)| address);
-        let others = self.directories_of(id);
+        let best = link.topology.best_upstream(now).map(|(address, _)| address);
+        let others = self.directories_of(link, id);
         let targets: Vec<Address> = best
             .into_iter()
-            .chain(others.into_iter().filter(|a| Some(*a) != best && !self.link.topology.is_upstream(*a)))
+            .chain(others.into_iter().filter(|a| Some(*a) != best && !link.topology.is_upstream(*a)))
             .take(MAX_GATHER_TARGETS)
             .collect();
         for to in targets {
-            let mut packet = self.link.begin(to, Verb::MulticastGather);
+            let mut packet = link.begin(to, Verb::MulticastGather);
             MulticastGather {
                 network: id,
                 group,
@@ -403,21 +431,26 @@ impl Core {
                 com: com.clone(),
             }
             .write(&mut packet);
-            self.link.send(now, packet);
+            link.send(now, packet);
         }
     }
 
     /// MULTICAST_GATHER: who listens to a group?
-    pub(in super::super) fn answer_gather(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    pub(in super::super) fn answer_gather(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+    ) -> Result<Handled> {
         let asked = MulticastGather::parse(incoming.payload)?;
         if let Some(com) = asked.com {
-            self.offer_com(now, incoming, asked.network, com);
+            self.offer_com(link, now, incoming, asked.network, com);
         }
-        if asked.limit > 0 && self.may_use_directory(now, asked.network, incoming.source) {
+        if asked.limit > 0 && self.may_use_directory(link, now, asked.network, incoming.source) {
             let gathered =
-                self.subscribers(asked.network, asked.group, asked.limit as usize, incoming.source);
+                self.subscribers(link, asked.network, asked.group, asked.limit as usize, incoming.source);
             if !gathered.members.is_empty() {
-                let mut packet = self.link.begin_ok(incoming, Verb::MulticastGather);
+                let mut packet = link.begin_ok(incoming, Verb::MulticastGather);
                 OkGather {
                     network: asked.network,
                     group: asked.group,
@@ -425,7 +458,7 @@ impl Core {
                     members: gathered.members,
                 }
                 .write(&mut packet);
-                self.link.reply(now, incoming.via, packet);
+                link.reply(now, incoming.via, packet);
             }
         }
         Ok(Handled::Credit)
@@ -434,6 +467,7 @@ impl Core {
     /// Up to `limit` subscribers of a group, ourselves first, then at random; never the asker.
     fn subscribers(
         &mut self,
+        link: &mut Link,
         id: NetworkId,
         group: MulticastGroup,
         limit: usize,
@@ -441,11 +475,11 @@ impl Core {
     ) -> Gathered {
         let limit = limit.min(MAX_GATHERED);
         let ours = self.networks.get(&id).is_some_and(|n| n.is_subscribed(&group));
-        let mut members: Vec<Address> = ours.then_some(self.link.address()).into_iter().collect();
+        let mut members: Vec<Address> = ours.then_some(link.address()).into_iter().collect();
         let mut total = members.len();
         if let Some(group) = self.directory.group(id, group) {
             total += group.len() - usize::from(group.contains(asker));
-            group.sample(limit.saturating_sub(members.len()), asker, &mut self.link.rng, &mut members);
+            group.sample(limit.saturating_sub(members.len()), asker, &mut link.rng, &mut members);
         }
         Gathered { total: u32::try_from(total).unwrap_or(u32::MAX), members }
     }
@@ -453,6 +487,7 @@ impl Core {
     /// The answer to a gather of ours.
     pub(in super::super) fn ok_gather(
         &mut self,
+        link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
         body: &[u8],
@@ -460,8 +495,8 @@ impl Core {
         let ok = OkGather::parse(body)?;
         if self.networks.contains_key(&ok.network) {
             for member in ok.members {
-                let announcer = self.announcer(now, ok.network, member, incoming.via);
-                self.add_subscriber(now, ok.network, ok.group, member, announcer);
+                let announcer = self.announcer(link, now, ok.network, member, incoming.via);
+                self.add_subscriber(link, now, ok.network, ok.group, member, announcer);
             }
         }
         Ok(Handled::Credit)
@@ -470,18 +505,19 @@ impl Core {
     /// The answer to a multicast of ours: more subscribers.
     pub(in super::super) fn ok_multicast_frame(
         &mut self,
+        link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
         body: &[u8],
     ) -> Result<Handled> {
         let ok = OkMulticastFrame::parse(body)?;
         if let Some(com) = ok.com {
-            self.offer_com(now, incoming, ok.network, com);
+            self.offer_com(link, now, incoming, ok.network, com);
         }
         if self.networks.contains_key(&ok.network) {
             for member in ok.gathered.into_iter().flat_map(|g| g.members) {
-                let announcer = self.announcer(now, ok.network, member, incoming.via);
-                self.add_subscriber(now, ok.network, ok.group, member, announcer);
+                let announcer = self.announcer(link, now, ok.network, member, incoming.via);
+                self.add_subscriber(link, now, ok.network, ok.group, member, announcer);
             }
         }
         Ok(Handled::Credit)
@@ -490,6 +526,7 @@ impl Core {
     /// MULTICAST_FRAME: a frame for a group.
     pub(in super::super) fn receive_multicast(
         &mut self,
+        link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
     ) -> Result<Handled> {
@@ -497,10 +534,10 @@ impl Core {
         let (id, from) = (packet.network, incoming.source);
         let Some(ours) = self.networks.get(&id).map(|n| n.mac) else { return Ok(Handled::Credit) };
         if let Some(com) = packet.com {
-            self.offer_com(now, incoming, id, com);
+            self.offer_com(link, now, incoming, id, com);
         }
-        if !self.gate(now, id, from) {
-            return Ok(self.refuse(now, incoming, Verb::MulticastFrame, id));
+        if !self.gate(link, now, id, from) {
+            return Ok(self.refuse(link, now, incoming, Verb::MulticastFrame, id));
         }
         let Some(config) = self.networks.get(&id).and_then(|n| n.config.clone()) else {
             return Ok(Handled::Credit);
@@ -522,31 +559,31 @@ impl Core {
                 || frame.source == ours
                 || frame.payload.len() > 10_000;
             if impossible {
-                self.deliver(id, frame, false);
+                self.deliver(link, id, incoming.ecn, frame, false);
                 return Ok(Handled::Trust);
             }
-            if packet.replicate && config.replicators().any(|r| r == self.link.address()) {
-                self.send_multicast(now, id, packet.group, frame, Some(frame.source), Some(from));
+            if packet.replicate && config.replicators().any(|r| r == link.address()) {
+                self.send_multicast(link, now, id, packet.group, frame, Some(frame.source), Some(from));
             }
             if frame.source != derived {
                 if !config.is_active_bridge(from) {
-                    self.deliver(id, frame, false);
+                    self.deliver(link, id, incoming.ecn, frame, false);
                     return Ok(Handled::Trust);
                 }
                 if let Some(network) = self.networks.get_mut(&id) {
                     network.bridges.learn(now, frame.source, from);
                 }
             }
-            let accepted = self.filter_in(now, id, from, frame) != Accept::Drop;
-            self.deliver(id, frame, accepted);
+            let accepted = self.filter_in(link, now, id, from, frame) != Accept::Drop;
+            self.deliver(link, id, incoming.ecn, frame, accepted);
         }
         if let Some(limit) = packet.gather_limit.filter(|l| *l > 0) {
-            let gathered = self.subscribers(id, packet.group, limit as usize, from);
+            let gathered = self.subscribers(link, id, packet.group, limit as usize, from);
             if !gathered.members.is_empty() {
-                let mut answer = self.link.begin_ok(incoming, Verb::MulticastFrame);
+                let mut answer = link.begin_ok(incoming, Verb::MulticastFrame);
                 OkMulticastFrame { network: id, group: packet.group, com: None, gathered: Some(gathered) }
                     .write(&mut answer);
-                self.link.reply(now, incoming.via, answer);
+                link.reply(now, incoming.via, answer);
             }
         }
         Ok(Handled::Trust)
@@ -555,13 +592,14 @@ impl Core {
     /// ERROR(unwanted multicast): a member does not want to hear a group from us any more.
     pub(in super::super) fn multicast_unwanted(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         by: Address,
         body: &[u8],
     ) -> Result<()> {
         let group = MulticastGroup::read(&mut Reader::new(body))?;
-        if self.gate(now, id, by) {
+        if self.gate(link, now, id, by) {
             self.directory.remove(id, group, by);
         }
         Ok(())

@@ -12,9 +12,10 @@ use protocol::verbs::{ExtFrame, ext_frame};
 use protocol::{Address, Mac, NetworkId, derive, packet};
 use rand::RngExt;
 
-use super::super::Core;
 use super::super::event::{Event, RuleTrace, TRACE_HEAD};
+use super::super::link::Link;
 use super::Network;
+use super::Switch;
 
 /// An Ethernet frame with its addresses.
 #[derive(Clone, Copy)]
@@ -78,17 +79,18 @@ impl Credentials for Ends<'_> {
     }
 }
 
-impl Core {
+impl Switch {
     /// What the rules of a joined network say of a frame; nothing is counted.
     fn judge(
         &mut self,
+        link: &mut Link,
         id: NetworkId,
         direction: Direction,
         them: Address,
         frame: Ethernet<'_>,
         no_tee: bool,
     ) -> Option<Verdict> {
-        let us = self.link.address();
+        let us = link.address();
         let Network { config, members, rules, .. } = self.networks.get_mut(&id)?;
         let config = config.as_deref()?;
         let remote = members.get(&them).map(|m| &m.record);
@@ -97,7 +99,7 @@ impl Core {
             Direction::Inbound => (them, us),
             Direction::Outbound => (us, them),
         };
-        let rng = &mut self.link.rng;
+        let rng = &mut link.rng;
         let mut context = Context {
             direction,
             self_address: us.to_u64(),
@@ -132,6 +134,7 @@ impl Core {
     /// neither copies nor a redirection: whether they may leave. `None` means that each has to be looked at.
     pub(super) fn filter_burst_out(
         &mut self,
+        link: &mut Link,
         id: NetworkId,
         to: Address,
         frame: Ethernet<'_>,
@@ -140,7 +143,7 @@ impl Core {
         if !self.networks.get(&id)?.rules.judges_at_once() {
             return None;
         }
-        let verdict = self.judge(id, Direction::Outbound, to, frame, false)?;
+        let verdict = self.judge(link, id, Direction::Outbound, to, frame, false)?;
         if verdict.redirect.is_some() || verdict.copies.iter().next().is_some() {
             return None;
         }
@@ -153,6 +156,7 @@ impl Core {
     /// Runs the rules of a joined network over a frame.
     fn verdict(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         direction: Direction,
@@ -160,12 +164,12 @@ impl Core {
         frame: Ethernet<'_>,
         no_tee: bool,
     ) -> Option<Verdict> {
-        let verdict = self.judge(id, direction, them, frame, no_tee)?;
+        let verdict = self.judge(link, id, direction, them, frame, no_tee)?;
         let rules = &mut self.networks.get_mut(&id)?.rules;
         rules.count(&verdict, 1);
         if let Some(skipped) = rules.traced(now) {
             let head = frame.payload[..frame.payload.len().min(TRACE_HEAD)].to_vec();
-            self.link.outbox.events.push_back(Event::RuleTrace(Box::new(RuleTrace {
+            link.outbox.events.push_back(Event::RuleTrace(Box::new(RuleTrace {
                 network: id,
                 at: now,
                 direction,
@@ -185,36 +189,39 @@ impl Core {
     /// Whether a frame may leave towards `to` (null while unknown). Sends the copies and redirections the rules ask for.
     pub(super) fn filter_out(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         to: Address,
         frame: Ethernet<'_>,
         no_tee: bool,
     ) -> bool {
-        let Some(verdict) = self.verdict(now, id, Direction::Outbound, to, frame, no_tee) else {
+        let Some(verdict) = self.verdict(link, now, id, Direction::Outbound, to, frame, no_tee) else {
             return false;
         };
         let copies = |watch| if watch { ext_frame::WATCH_OUTBOUND } else { ext_frame::TEE_OUTBOUND };
-        self.carry_out(now, id, &verdict, frame, copies, ext_frame::REDIRECT_OUTBOUND) != Accept::Drop
+        self.carry_out(link, now, id, &verdict, frame, copies, ext_frame::REDIRECT_OUTBOUND) != Accept::Drop
     }
 
     /// Whether a frame that came from `from` may enter.
     pub(super) fn filter_in(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         from: Address,
         frame: Ethernet<'_>,
     ) -> Accept {
-        let Some(verdict) = self.verdict(now, id, Direction::Inbound, from, frame, false) else {
+        let Some(verdict) = self.verdict(link, now, id, Direction::Inbound, from, frame, false) else {
             return Accept::Drop;
         };
         let copies = |watch| if watch { ext_frame::WATCH_INBOUND } else { ext_frame::TEE_INBOUND };
-        self.carry_out(now, id, &verdict, frame, copies, ext_frame::REDIRECT_INBOUND)
+        self.carry_out(link, now, id, &verdict, frame, copies, ext_frame::REDIRECT_INBOUND)
     }
 
     fn carry_out(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         verdict: &Verdict,
@@ -226,15 +233,15 @@ impl Core {
             let payload = &frame.payload[..copy.length.min(frame.payload.len())];
             let copied = Ethernet { payload, ..frame };
             let to = Address::from_u64(copy.target);
-            if !to.is_reserved() && self.link.has_room_for_copy(now, to) {
-                let packet = self.copy_packet(now, id, to, copied, copy_flags(copy.watch));
-                self.link.send_copy(now, packet);
+            if !to.is_reserved() && link.has_room_for_copy(now, to) {
+                let packet = self.copy_packet(link, now, id, to, copied, copy_flags(copy.watch));
+                link.send_copy(now, packet);
             }
         }
         if let Some(target) = verdict.redirect {
             // Not a copy but the frame itself: it takes the way of any other.
-            let packet = self.copy_packet(now, id, Address::from_u64(target), frame, redirect_flags);
-            self.link.send(now, packet);
+            let packet = self.copy_packet(link, now, id, Address::from_u64(target), frame, redirect_flags);
+            link.send(now, packet);
             return Accept::Drop;
         }
         verdict.accept
@@ -243,16 +250,17 @@ impl Core {
     /// An EXT_FRAME for the target of an action. The target judges us by our certificate, so it gets that first.
     fn copy_packet(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         to: Address,
         frame: Ethernet<'_>,
         flags: u8,
     ) -> Vec<u8> {
-        if self.link.topology.peers.contains_key(&to) {
-            self.push_credentials_if_due(now, id, to);
+        if link.topology.peers.contains_key(&to) {
+            self.push_credentials_if_due(link, now, id, to);
         }
-        let mut packet = self.link.begin(to, Verb::ExtFrame);
+        let mut packet = link.begin(to, Verb::ExtFrame);
         ExtFrame {
             network: id,
             flags,

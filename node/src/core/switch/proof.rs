@@ -9,12 +9,13 @@ use controller::Request;
 use protocol::verb::Verb;
 use protocol::{Address, NetworkId};
 
-use super::super::Core;
 use super::super::event::Event;
 use super::super::limits::{MAX_REQUESTERS, MAX_REQUESTERS_PER_SOURCE, REQUESTER_LIFETIME};
 use super::super::link::Incoming;
+use super::super::link::Link;
 use super::super::sources::Source;
 use super::super::table::{Share, Table};
+use super::Switch;
 
 /// Least time between two ECHOs to one requester, ms.
 const ECHO_PAUSE: i64 = 250;
@@ -75,29 +76,35 @@ impl Requesters {
     }
 }
 
-impl Core {
+impl Switch {
     /// Hands a request to the controller, now or when its sender has answered.
-    pub(super) fn request_arrived(&mut self, now: i64, incoming: &Incoming<'_>, request: Request) {
-        let Some(peer) = self.link.topology.peers.get(&incoming.source) else { return };
+    pub(super) fn request_arrived(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        request: Request,
+    ) {
+        let Some(peer) = link.topology.peers.get(&incoming.source) else { return };
         if peer.answered {
-            self.link.outbox.events.push_back(Event::ConfigRequest(request));
+            link.outbox.events.push_back(Event::ConfigRequest(request));
             return;
         }
         let way = Way { relayed: incoming.hops > 0, source: Source::of(incoming.via.remote.ip()) };
         if self.requesters.hold(now, way, request) {
-            let packet = self.link.begin(incoming.source, Verb::Echo);
-            self.link.send(now, packet);
+            let packet = link.begin(incoming.source, Verb::Echo);
+            link.send(now, packet);
         }
     }
 
     /// A peer answered something that we sent it.
-    pub(in super::super) fn has_answered(&mut self, peer: Address) {
-        let Some(known) = self.link.topology.peers.get_mut(&peer) else { return };
+    pub(in super::super) fn has_answered(&mut self, link: &mut Link, peer: Address) {
+        let Some(known) = link.topology.peers.get_mut(&peer) else { return };
         if std::mem::replace(&mut known.answered, true) {
             return;
         }
         for request in self.requesters.take(peer) {
-            self.link.outbox.events.push_back(Event::ConfigRequest(request));
+            link.outbox.events.push_back(Event::ConfigRequest(request));
         }
     }
 }

@@ -23,11 +23,12 @@ use protocol::verbs::{NetworkCredentials, UserMessage};
 use protocol::{Address, Identity, NetworkId, Reader, Result};
 use rand::RngExt;
 
-use super::super::Core;
 use super::super::event::{Event, Object};
 use super::super::limits::{CREDENTIALS_SPACING, MAX_CREDENTIALS_LATER, MAX_REVOKED};
+use super::super::link::Link;
 use super::super::link::{Handled, Incoming};
 use super::Network;
+use super::Switch;
 use super::membership::known;
 
 /// Type of the message that brings revocations: `ztnodeRV`.
@@ -176,10 +177,10 @@ impl Network {
     }
 }
 
-impl Core {
+impl Switch {
     /// Puts into force what an earlier run kept of a network's revocations; to be called with [`Core::join`]. False when
     /// the file was damaged: what could be read of it counts all the same.
-    pub fn restore_revocations(&mut self, now: i64, id: NetworkId, bytes: &[u8]) -> bool {
+    pub(in super::super) fn restore_revocations(&mut self, now: i64, id: NetworkId, bytes: &[u8]) -> bool {
         let Some(network) = self.networks.get_mut(&id) else { return true };
         let whole = network.revoked.read(now, bytes);
         let Network { revoked, members, .. } = network;
@@ -190,8 +191,8 @@ impl Core {
     }
 
     /// Which run this is, as far as the network's controller is concerned.
-    pub(super) fn run_of(&mut self, id: NetworkId) -> u64 {
-        let run = self.link.rng.random_range(1..=u64::MAX);
+    pub(super) fn run_of(&mut self, link: &mut Link, id: NetworkId) -> u64 {
+        let run = link.rng.random_range(1..=u64::MAX);
         let Some(network) = self.networks.get_mut(&id) else { return run };
         if network.revoked.run == 0 {
             network.revoked.run = run;
@@ -200,7 +201,7 @@ impl Core {
     }
 
     /// Has the files written that have changed, and what had to wait sent.
-    pub(in super::super) fn attend_to_revocations(&mut self, now: i64) {
+    pub(in super::super) fn attend_to_revocations(&mut self, link: &mut Link, now: i64) {
         for network in self.networks.values_mut() {
             if network.revoked.due().is_some_and(|at| at <= now) {
                 network.revoked.changed = false;
@@ -211,21 +212,27 @@ impl Core {
                 } else {
                     Event::Store { object, bytes: network.revoked.to_text().into_bytes() }
                 };
-                self.link.outbox.events.push_back(event);
+                link.outbox.events.push_back(event);
             }
         }
         while self.later.front().is_some_and(|(at, ..)| *at <= now)
             && let Some((_, to, set)) = self.later.pop_front()
         {
-            self.send_credentials_spaced(now, to, set);
+            self.send_credentials_spaced(link, now, to, set);
         }
     }
 
     /// Sends a packet of credentials to a node that drops one that comes within a second of another.
-    pub(super) fn send_credentials_spaced(&mut self, now: i64, to: Address, set: NetworkCredentials) {
-        let last = self.link.topology.peers.get(&to).map_or(0, |peer| peer.credentials_sent);
+    pub(super) fn send_credentials_spaced(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        to: Address,
+        set: NetworkCredentials,
+    ) {
+        let last = link.topology.peers.get(&to).map_or(0, |peer| peer.credentials_sent);
         if now - last >= CREDENTIALS_SPACING {
-            self.send_credentials(now, to, &set);
+            self.send_credentials(link, now, to, &set);
         } else if self.later.len() < MAX_CREDENTIALS_LATER {
             self.later.push_back((now + CREDENTIALS_SPACING, to, set));
         }
@@ -234,6 +241,7 @@ impl Core {
     /// Our controller brings a member revocations, and wants to hear that it keeps them.
     pub(super) fn bring_revocations(
         &mut self,
+        link: &mut Link,
         now: i64,
         to: Address,
         network: NetworkId,
@@ -248,14 +256,15 @@ impl Core {
         for revocation in revocations.iter().take(usize::from(count)) {
             revocation.write(&mut body);
         }
-        let mut packet = self.link.begin(to, Verb::UserMessage);
+        let mut packet = link.begin(to, Verb::UserMessage);
         UserMessage { kind: BRING, body: &body }.write(&mut packet);
-        self.link.send(now, packet);
+        link.send(now, packet);
     }
 
     /// A controller brings us revocations.
     pub(in super::super) fn revocations_brought(
         &mut self,
+        link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
         body: &[u8],
@@ -270,7 +279,7 @@ impl Core {
         if id.controller() != incoming.source {
             return Ok(Handled::Credit);
         }
-        let lookup = known(&self.link.topology, &self.link.secret);
+        let lookup = known(&link.topology, &link.secret);
         let Some(network) = self.networks.get_mut(&id) else { return Ok(Handled::Credit) };
         for _ in 0..count {
             let revocation = Revocation::read(&mut reader)?;
@@ -286,16 +295,17 @@ impl Core {
         let mut answer = vec![FORM];
         answer.extend_from_slice(&id.0.to_be_bytes());
         answer.extend_from_slice(&number.to_be_bytes());
-        answer.extend_from_slice(&self.run_of(id).to_be_bytes());
-        let mut packet = self.link.begin(incoming.source, Verb::UserMessage);
+        answer.extend_from_slice(&self.run_of(link, id).to_be_bytes());
+        let mut packet = link.begin(incoming.source, Verb::UserMessage);
         UserMessage { kind: KEPT, body: &answer }.write(&mut packet);
-        self.link.reply(now, incoming.via, packet);
+        link.reply(now, incoming.via, packet);
         Ok(Handled::Trust)
     }
 
     /// A member says that it keeps what our controller brought.
     pub(in super::super) fn revocations_kept(
         &mut self,
+        link: &mut Link,
         incoming: &Incoming<'_>,
         body: &[u8],
     ) -> Result<Handled> {
@@ -306,9 +316,9 @@ impl Core {
         let network = NetworkId(reader.u64("network of an acknowledgement")?);
         let serial = reader.u64("number of an acknowledgement")?;
         let run = reader.u64("run of an acknowledgement")?;
-        if self.link.settings.controller && network.controller() == self.link.address() {
+        if link.settings.controller && network.controller() == link.address() {
             let word = Acknowledgement { network, member: incoming.source, serial, run };
-            self.link.outbox.events.push_back(Event::Acknowledged(word));
+            link.outbox.events.push_back(Event::Acknowledged(word));
         }
         Ok(Handled::Credit)
     }

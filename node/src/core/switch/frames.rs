@@ -10,8 +10,9 @@ use protocol::verbs::{ExtFrame, Frame, error_code};
 use protocol::{Address, Mac, NetworkId, Result};
 use rand::seq::IndexedRandom;
 
-use super::super::Core;
+use super::super::link::Link;
 use super::super::link::{Handled, Incoming};
+use super::Switch;
 use super::filter::Ethernet;
 use crate::dataplane::ecn::{self, Arrival};
 use crate::dataplane::sending::Parts;
@@ -31,9 +32,9 @@ fn arp_request_target(frame: &Ethernet<'_>) -> Option<u32> {
     is_request.then(|| u32::from_be_bytes([p[24], p[25], p[26], p[27]]))
 }
 
-impl Core {
+impl Switch {
     /// Takes in one Ethernet frame from the port of a network.
-    pub fn frame(&mut self, now: i64, id: NetworkId, bytes: &[u8]) {
+    pub(in super::super) fn frame(&mut self, link: &mut Link, now: i64, id: NetworkId, bytes: &[u8]) {
         let Some(network) = self.networks.get(&id) else { return };
         let Some(config) = network.config.clone() else { return };
         if bytes.len() < ETHERNET_HEADER {
@@ -51,24 +52,31 @@ impl Core {
         };
         let ours = network.mac;
         let bridged = frame.source != ours;
-        let sent = if bridged && !config.is_active_bridge(self.link.address()) {
+        let sent = if bridged && !config.is_active_bridge(link.address()) {
             false
         } else if frame.dest.is_multicast() {
-            self.multicast_from_port(now, id, frame, bridged)
+            self.multicast_from_port(link, now, id, frame, bridged)
         } else if frame.dest == ours {
-            self.link.outbox.frames.push(id, frame.dest.0, frame.source.0, frame.ethertype, frame.payload);
+            link.outbox.frames.push(id, frame.dest.0, frame.source.0, frame.ethertype, frame.payload);
             true
         } else if let Some(member) = frame.dest.member(id) {
-            self.unicast_from_port(now, id, member, frame, bridged)
+            self.unicast_from_port(link, now, id, member, frame, bridged)
         } else {
-            self.bridged_from_port(now, id, frame)
+            self.bridged_from_port(link, now, id, frame)
         };
         if let Some(network) = self.networks.get_mut(&id) {
             *(if sent { &mut network.frames.out_accepted } else { &mut network.frames.out_dropped }) += 1;
         }
     }
 
-    fn multicast_from_port(&mut self, now: i64, id: NetworkId, frame: Ethernet<'_>, bridged: bool) -> bool {
+    fn multicast_from_port(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        frame: Ethernet<'_>,
+        bridged: bool,
+    ) -> bool {
         let Some(config) = self.networks.get(&id).and_then(|n| n.config.clone()) else { return false };
         let mut group = MulticastGroup { mac: frame.dest, adi: 0 };
         if frame.dest.is_broadcast() {
@@ -78,60 +86,61 @@ impl Core {
                 None => {}
             }
         } else if frame.ethertype == ETHERTYPE_IPV6
-            && let Some(answer) = ndp::emulate(&config, self.link.address(), frame.payload)
+            && let Some(answer) = ndp::emulate(&config, link.address(), frame.payload)
         {
-            self.link.outbox.frames.push(id, frame.source.0, answer.source.0, ETHERTYPE_IPV6, &answer.packet);
+            link.outbox.frames.push(id, frame.source.0, answer.source.0, ETHERTYPE_IPV6, &answer.packet);
             return true;
         }
         if config.multicast_limit == 0 {
             return false;
         }
         if bridged && self.networks.get_mut(&id).is_some_and(|n| n.bridges.use_group(now, group)) {
-            self.announce_new(now, id, &[group]);
+            self.announce_new(link, now, id, &[group]);
         }
-        if !self.filter_out(now, id, Address::NULL, frame, false) {
+        if !self.filter_out(link, now, id, Address::NULL, frame, false) {
             return false;
         }
-        self.send_multicast(now, id, group, frame, bridged.then_some(frame.source), None);
+        self.send_multicast(link, now, id, group, frame, bridged.then_some(frame.source), None);
         true
     }
 
     fn unicast_from_port(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         to: Address,
         frame: Ethernet<'_>,
         bridged: bool,
     ) -> bool {
-        if !self.filter_out(now, id, to, frame, false) {
+        if !self.filter_out(link, now, id, to, frame, false) {
             return false;
         }
-        self.push_credentials_if_due(now, id, to);
+        self.push_credentials_if_due(link, now, id, to);
         if bridged {
-            self.send_ext_frame(now, id, to, frame);
+            self.send_ext_frame(link, now, id, to, frame);
         } else {
-            self.send_frames(now, id, to, frame.ethertype, &Parts::One(frame.payload));
+            self.send_frames(link, now, id, to, frame.ethertype, &Parts::One(frame.payload));
         }
         true
     }
 
-    fn bridged_from_port(&mut self, now: i64, id: NetworkId, frame: Ethernet<'_>) -> bool {
-        if !self.filter_out(now, id, Address::NULL, frame, false) {
+    fn bridged_from_port(&mut self, link: &mut Link, now: i64, id: NetworkId, frame: Ethernet<'_>) -> bool {
+        if !self.filter_out(link, now, id, Address::NULL, frame, false) {
             return false;
         }
-        let bridges = self.choose_bridges(id, frame.dest);
+        let bridges = self.choose_bridges(link, id, frame.dest);
         for bridge in &bridges {
-            if self.filter_out(now, id, *bridge, frame, true) {
-                self.send_ext_frame(now, id, *bridge, frame);
+            if self.filter_out(link, now, id, *bridge, frame, true) {
+                self.send_ext_frame(link, now, id, *bridge, frame);
             }
         }
         !bridges.is_empty()
     }
 
     /// Whom a frame for a foreign MAC address goes to: the bridge it was seen behind, else all of them, else a random lot.
-    fn choose_bridges(&mut self, id: NetworkId, mac: Mac) -> Vec<Address> {
-        let us = self.link.address();
+    fn choose_bridges(&mut self, link: &mut Link, id: NetworkId, mac: Mac) -> Vec<Address> {
+        let us = link.address();
         let Some(network) = self.networks.get(&id) else { return Vec::new() };
         let Some(config) = network.config.as_deref() else { return Vec::new() };
         if let Some(bridge) = network.bridges.route(mac)
@@ -144,11 +153,11 @@ impl Core {
         if bridges.len() <= MAX_FLOODED_BRIDGES {
             return bridges;
         }
-        bridges.sample(&mut self.link.rng, MAX_FLOODED_BRIDGES).copied().collect()
+        bridges.sample(&mut link.rng, MAX_FLOODED_BRIDGES).copied().collect()
     }
 
-    fn send_ext_frame(&mut self, now: i64, id: NetworkId, to: Address, frame: Ethernet<'_>) {
-        let mut packet = self.link.begin(to, Verb::ExtFrame);
+    fn send_ext_frame(&mut self, link: &mut Link, now: i64, id: NetworkId, to: Address, frame: Ethernet<'_>) {
+        let mut packet = link.begin(to, Verb::ExtFrame);
         ExtFrame {
             network: id,
             flags: 0,
@@ -159,16 +168,21 @@ impl Core {
             payload: frame.payload,
         }
         .write(&mut packet);
-        self.link.send(now, packet);
+        link.send(now, packet);
     }
 
     /// FRAME: addresses are implied by who sent it to whom.
-    pub(in super::super) fn receive_frame(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    pub(in super::super) fn receive_frame(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+    ) -> Result<Handled> {
         let packet = Frame::parse(incoming.payload)?;
         let id = packet.network;
         let Some(ours) = self.networks.get(&id).map(|n| n.mac) else { return Ok(Handled::Credit) };
-        if !self.gate(now, id, incoming.source) {
-            return Ok(self.refuse(now, incoming, Verb::Frame, id));
+        if !self.gate(link, now, id, incoming.source) {
+            return Ok(self.refuse(link, now, incoming, Verb::Frame, id));
         }
         if !packet.payload.is_empty() {
             let frame = Ethernet {
@@ -177,8 +191,8 @@ impl Core {
                 ethertype: packet.ethertype,
                 payload: packet.payload,
             };
-            let accepted = self.filter_in(now, id, incoming.source, frame) != Accept::Drop;
-            self.deliver(id, frame, accepted);
+            let accepted = self.filter_in(link, now, id, incoming.source, frame) != Accept::Drop;
+            self.deliver(link, id, incoming.ecn, frame, accepted);
         }
         Ok(Handled::Trust)
     }
@@ -186,6 +200,7 @@ impl Core {
     /// EXT_FRAME: a frame with explicit addresses, from a bridge or made by rules.
     pub(in super::super) fn receive_ext_frame(
         &mut self,
+        link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
     ) -> Result<Handled> {
@@ -193,10 +208,10 @@ impl Core {
         let id = packet.network;
         let Some(ours) = self.networks.get(&id).map(|n| n.mac) else { return Ok(Handled::Credit) };
         if let Some(com) = &packet.com {
-            self.offer_com(now, incoming, id, com.clone());
+            self.offer_com(link, now, incoming, id, com.clone());
         }
-        if !self.gate(now, id, incoming.source) {
-            return Ok(self.refuse(now, incoming, Verb::ExtFrame, id));
+        if !self.gate(link, now, id, incoming.source) {
+            return Ok(self.refuse(link, now, incoming, Verb::ExtFrame, id));
         }
         let frame = Ethernet {
             dest: packet.dest,
@@ -208,31 +223,38 @@ impl Core {
             if frame.source == Mac([0; 6]) || frame.source == ours {
                 return Ok(Handled::Trust);
             }
-            let accepted = match self.filter_in(now, id, incoming.source, frame) {
+            let accepted = match self.filter_in(link, now, id, incoming.source, frame) {
                 Accept::Drop => false,
                 Accept::SuperAccept => true,
-                Accept::Accept => match self.place(now, id, incoming.source, &frame) {
+                Accept::Accept => match self.place(link, now, id, incoming.source, &frame) {
                     Some(accepted) => accepted,
                     None => {
-                        self.deliver(id, frame, false);
+                        self.deliver(link, id, incoming.ecn, frame, false);
                         return Ok(Handled::Trust);
                     }
                 },
             };
-            self.deliver(id, frame, accepted);
+            self.deliver(link, id, incoming.ecn, frame, accepted);
         }
         if packet.wants_acknowledgement() {
-            let mut answer = self.link.begin_ok(incoming, Verb::ExtFrame);
+            let mut answer = link.begin_ok(incoming, Verb::ExtFrame);
             answer.extend_from_slice(&id.0.to_be_bytes());
-            self.link.reply(now, incoming.via, answer);
+            link.reply(now, incoming.via, answer);
         }
         Ok(Handled::Trust)
     }
 
     /// Whether an accepted frame's addresses are possible for its sender and for us. `None` means that it is not: the frame is
     /// dropped and not even acknowledged.
-    fn place(&mut self, now: i64, id: NetworkId, from: Address, frame: &Ethernet<'_>) -> Option<bool> {
-        let us = self.link.address();
+    fn place(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        from: Address,
+        frame: &Ethernet<'_>,
+    ) -> Option<bool> {
+        let us = link.address();
         let network = self.networks.get_mut(&id)?;
         let config = network.config.as_deref()?;
         if frame.source != Mac::for_member(id, from) {
@@ -252,10 +274,17 @@ impl Core {
 
     /// Writes an accepted frame into the port and counts it either way. Payloads larger than the network's MTU do not fit. What
     /// the underlay says about congestion goes on to the frame, or drops it if it cannot tell.
-    pub(super) fn deliver(&mut self, id: NetworkId, frame: Ethernet<'_>, accepted: bool) {
+    pub(super) fn deliver(
+        &mut self,
+        link: &mut Link,
+        id: NetworkId,
+        ecn_bits: u8,
+        frame: Ethernet<'_>,
+        accepted: bool,
+    ) {
         let Some(network) = self.networks.get_mut(&id) else { return };
         let mtu = network.config.as_ref().map_or(0, |c| usize::from(c.mtu));
-        let arrival = ecn::arrival(self.ecn, frame.ethertype, frame.payload);
+        let arrival = ecn::arrival(ecn_bits, frame.ethertype, frame.payload);
         if accepted && frame.payload.len() <= mtu && arrival != Arrival::Drop {
             network.frames.in_accepted += 1;
             let Ethernet { dest, source, ethertype, mut payload } = frame;
@@ -266,9 +295,9 @@ impl Core {
                 payload = &marked;
             }
             let (takes, addresses) = (network.takes, (dest.0, source.0));
-            match &mut self.link.outbox.staging {
+            match &mut link.outbox.staging {
                 Some(staging) => staging.deliver(id, takes, addresses, ethertype, payload),
-                None => self.link.outbox.frames.push_joining(id, takes, dest.0, source.0, ethertype, payload),
+                None => link.outbox.frames.push_joining(id, takes, dest.0, source.0, ethertype, payload),
             }
         } else {
             network.frames.in_dropped += 1;
@@ -276,9 +305,16 @@ impl Core {
     }
 
     /// Tells a sender that we need its certificate, once; the packet waits for it.
-    pub(super) fn refuse(&mut self, now: i64, incoming: &Incoming<'_>, verb: Verb, id: NetworkId) -> Handled {
+    pub(super) fn refuse(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        verb: Verb,
+        id: NetworkId,
+    ) -> Handled {
         if !incoming.waited {
-            self.link.answer_error(now, incoming, verb, error_code::NEED_MEMBERSHIP_CERTIFICATE, id);
+            link.answer_error(now, incoming, verb, error_code::NEED_MEMBERSHIP_CERTIFICATE, id);
         }
         Handled::Wait
     }

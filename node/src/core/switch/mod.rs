@@ -27,7 +27,7 @@ mod revoked;
 mod rules;
 mod serve;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use protocol::multicast_group::MulticastGroup;
@@ -35,10 +35,12 @@ use protocol::netconf::NetworkConfig;
 use protocol::{Address, Mac, NetworkId};
 use zeroize::Zeroizing;
 
-use super::Core;
+use super::buckets::{Buckets, Keyed};
 use super::event::{Event, Object};
+use super::gate::Gate;
 use super::info::{FrameCounters, NetworkInfo, NetworkStatus};
-use super::limits::{MAX_MEMBERS, MAX_NETWORKS, MAX_OWN_GROUPS};
+use super::limits::{GATE_BUCKETS, MAX_MEMBERS, MAX_NETWORKS, MAX_OWN_GROUPS};
+use super::link::Link;
 use super::table::Table;
 use crate::dataplane::vnet::Offloads;
 use bridge::BridgeTable;
@@ -166,18 +168,39 @@ impl Network {
     }
 }
 
-impl Core {
-    /// Joins a network: its port is wanted at once, its configuration is asked for. `cached` is the configuration dictionary
-    /// an earlier run kept; it is in force until the controller answers. False when too many networks are joined.
-    pub fn join(&mut self, now: i64, id: NetworkId, cached: Option<&[u8]>) -> bool {
-        self.join_with(now, id, cached, None)
+/// VL2: the networks we have joined, and what belongs to all of them.
+pub(super) struct Switch {
+    pub(super) networks: BTreeMap<NetworkId, Network>,
+    pub(super) directory: Directory,
+    /// Configuration requests of peers that have not answered anything yet.
+    pub(super) requesters: Requesters,
+    /// Credentials whose receivers would drop them now.
+    pub(super) later: Later,
+    /// One segment of a super-frame that has to be treated by itself.
+    segment: Vec<u8>,
+    /// Gates for credentials of strangers that are not genuine, by prefix, and for all that come through relays.
+    pub(super) forgeries: Buckets,
+    relayed_forgeries: Gate,
+}
+
+impl Switch {
+    /// No networks; `hash` keys its gates.
+    pub(super) fn new(hash: Keyed) -> Self {
+        Self {
+            networks: BTreeMap::new(),
+            directory: Directory::default(),
+            requesters: Requesters::default(),
+            later: Later::default(),
+            segment: Vec::new(),
+            forgeries: Buckets::new(GATE_BUCKETS, hash),
+            relayed_forgeries: Gate::default(),
+        }
     }
 
-    /// [`Core::join`] with a join token for the controller. It goes with every request until one is answered by a
-    /// configuration; then [`Object::Token`] is to be deleted. On a network that is joined
-    /// already it takes the place of an earlier one, and the controller is asked at once.
-    pub fn join_with(
+    /// Joins a network, with a token if there is one. False when too many are joined.
+    pub(super) fn join(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         cached: Option<&[u8]>,
@@ -187,93 +210,98 @@ impl Core {
             if token.is_some() {
                 network.token = token;
                 network.requests.hurry(now);
-                self.request_configs(now);
+                self.request_configs(link, now);
             }
             return true;
         }
         if self.networks.len() >= MAX_NETWORKS {
             return false;
         }
-        let mut network = Network::new(id, self.link.address(), now);
+        let mut network = Network::new(id, link.address(), now);
         network.token = token;
         self.networks.insert(id, network);
-        self.tell_link();
-        self.link.outbox.events.push_back(Event::PortUp { network: id });
+        self.tell_link(link);
+        link.outbox.events.push_back(Event::PortUp { network: id });
         let restored = cached.and_then(|bytes| NetworkConfig::from_dictionary(bytes).ok());
-        match restored.filter(|c| c.issued_to == self.link.address() && c.network == id) {
-            Some(config) => self.apply_config(now, config, None),
+        match restored.filter(|c| c.issued_to == link.address() && c.network == id) {
+            Some(config) => self.apply_config(link, now, config, None),
             // An empty cache file marks the network as joined.
-            None if cached.is_none() => self
-                .link
+            None if cached.is_none() => link
                 .outbox
                 .events
                 .push_back(Event::Store { object: Object::Network(id), bytes: b"\n".to_vec() }),
             None => {}
         }
-        self.request_configs(now);
+        self.request_configs(link, now);
         true
     }
 
     /// Leaves a network. False when it was not joined.
-    pub fn leave(&mut self, id: NetworkId) -> bool {
+    pub(super) fn leave(&mut self, link: &mut Link, id: NetworkId) -> bool {
         if self.networks.remove(&id).is_none() {
             return false;
         }
-        self.tell_link();
-        self.link.outbox.events.push_back(Event::PortDown { network: id });
-        self.link.outbox.events.push_back(Event::Delete { object: Object::Network(id) });
+        self.tell_link(link);
+        link.outbox.events.push_back(Event::PortDown { network: id });
+        link.outbox.events.push_back(Event::Delete { object: Object::Network(id) });
         true
     }
 
     /// Tells the link what it has to know of the networks above it.
-    fn tell_link(&mut self) {
-        self.link.controllers = self.networks.keys().map(|id| id.controller()).collect();
+    fn tell_link(&mut self, link: &mut Link) {
+        link.controllers = self.networks.keys().map(|id| id.controller()).collect();
         let configs = self.networks.values().filter_map(|network| network.config.as_ref());
-        self.link.virtual_addresses = configs.flat_map(|config| config.addresses.iter().copied()).collect();
+        link.virtual_addresses = configs.flat_map(|config| config.addresses.iter().copied()).collect();
     }
 
     /// The controller has let us in: the join token has done what it was for. A certificate lasts for as long as it is
     /// renewed, and whoever puts us out later does not want us back by the same token.
-    fn forget_token(&mut self, id: NetworkId) {
+    fn forget_token(&mut self, link: &mut Link, id: NetworkId) {
         let token = self.networks.get_mut(&id).and_then(|network| network.token.take());
         if token.is_some() {
-            self.link.outbox.events.push_back(Event::Delete { object: Object::Token(id) });
+            link.outbox.events.push_back(Event::Delete { object: Object::Token(id) });
         }
     }
 
     /// Tells which multicast groups the operating system listens to on a network's port, addresses' own groups included.
-    pub fn set_multicast_groups(&mut self, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
+    pub(super) fn set_multicast_groups(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        groups: &[MulticastGroup],
+    ) {
         let Some(network) = self.networks.get_mut(&id) else { return };
         let groups: BTreeSet<MulticastGroup> = groups.iter().copied().take(MAX_OWN_GROUPS).collect();
         let new: Vec<MulticastGroup> = groups.difference(&network.port_groups).copied().collect();
         network.port_groups = groups;
         if !new.is_empty() {
-            self.announce_new(now, id, &new);
+            self.announce_new(link, now, id, &new);
         }
     }
 
     /// Tells whether the network's virtual port works: 0, or the error that PORT_ERROR is shown for.
-    pub fn set_port_error(&mut self, id: NetworkId, error: i32) {
+    pub(super) fn set_port_error(&mut self, link: &mut Link, id: NetworkId, error: i32) {
         if let Some(network) = self.networks.get_mut(&id) {
             network.port_error = error;
         }
-        self.report_status(id);
+        self.report_status(link, id);
     }
 
     /// Tells what a network's port takes unfinished: frames for it are joined to super-frames accordingly. Nothing until told.
-    pub fn set_port_offloads(&mut self, id: NetworkId, takes: Offloads) {
+    pub(super) fn set_port_offloads(&mut self, id: NetworkId, takes: Offloads) {
         if let Some(network) = self.networks.get_mut(&id) {
             network.takes = takes;
         }
     }
 
     /// Tells the service when a network's status has changed.
-    fn report_status(&mut self, id: NetworkId) {
+    fn report_status(&mut self, link: &mut Link, id: NetworkId) {
         let Some(network) = self.networks.get_mut(&id) else { return };
         let status = network.status();
         if status != network.reported {
             network.reported = status;
-            self.link.outbox.events.push_back(Event::NetworkStatus { network: id, status });
+            link.outbox.events.push_back(Event::NetworkStatus { network: id, status });
         }
     }
 
@@ -283,9 +311,9 @@ impl Core {
     }
 
     /// Expires what networks keep about others.
-    pub(super) fn housekeep_networks(&mut self, now: i64) {
+    pub(super) fn housekeep_networks(&mut self, link: &mut Link, now: i64) {
         self.directory.expire(now);
-        let peers = &self.link.topology.peers;
+        let peers = &link.topology.peers;
         for network in self.networks.values_mut() {
             network.bridges.expire(now);
             network.revoked.expire(now);

@@ -6,7 +6,8 @@ use protocol::verb::Verb;
 use protocol::verbs::Frame;
 use protocol::{Address, Mac, NetworkId};
 
-use super::super::Core;
+use super::super::link::Link;
+use super::Switch;
 use super::filter::Ethernet;
 use super::frames::ETHERNET_HEADER;
 use crate::dataplane::ecn;
@@ -14,13 +15,20 @@ use crate::dataplane::segment::{Cut, complete};
 use crate::dataplane::sending::{HEAD, Orders, Parts};
 use crate::dataplane::vnet::{Gso, Offload};
 
-impl Core {
+impl Switch {
     /// Takes in one Ethernet frame from the port of a network with what the kernel left undone about it: a checksum to be
     /// completed, or several frames' worth of data to be cut. A frame that is not what `offload` says is dropped.
-    pub fn port_frame(&mut self, now: i64, id: NetworkId, offload: &Offload, bytes: &mut [u8]) {
+    pub(in super::super) fn port_frame(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        offload: &Offload,
+        bytes: &mut [u8],
+    ) {
         if offload.gso == Gso::None {
             match complete(offload.checksum, bytes) {
-                Ok(()) => self.frame(now, id, bytes),
+                Ok(()) => self.frame(link, now, id, bytes),
                 Err(_) => self.drop_from_port(id),
             }
             return;
@@ -29,7 +37,7 @@ impl Core {
             self.drop_from_port(id);
             return;
         };
-        if self.burst_from_port(now, id, bytes, &cut) {
+        if self.burst_from_port(link, now, id, bytes, &cut) {
             return;
         }
         let mut one = std::mem::take(&mut self.segment);
@@ -37,7 +45,7 @@ impl Core {
             one.clear();
             one.extend_from_slice(&bytes[..ETHERNET_HEADER]);
             cut.write(index, &mut one);
-            self.frame(now, id, &one);
+            self.frame(link, now, id, &one);
         }
         self.segment = one;
     }
@@ -50,7 +58,14 @@ impl Core {
 
     /// Sends all frames of a super-frame if they can be treated alike: from us to another member, with one verdict for all.
     /// False, and nothing has happened, if not.
-    fn burst_from_port(&mut self, now: i64, id: NetworkId, bytes: &[u8], cut: &Cut<'_>) -> bool {
+    fn burst_from_port(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        bytes: &[u8],
+        cut: &Cut<'_>,
+    ) -> bool {
         let Some(network) = self.networks.get(&id) else { return false };
         let Some(config) = network.config.as_deref() else { return false };
         let Some((header, payload)) = bytes.split_first_chunk::<ETHERNET_HEADER>() else { return false };
@@ -68,14 +83,14 @@ impl Core {
         }
         let Some(to) = frame.dest.member(id) else { return false };
         let frames = cut.count() as u64;
-        let Some(accepted) = self.filter_burst_out(id, to, frame, frames) else { return false };
+        let Some(accepted) = self.filter_burst_out(link, id, to, frame, frames) else { return false };
         if let Some(network) = self.networks.get_mut(&id) {
             let counters = &mut network.frames;
             *(if accepted { &mut counters.out_accepted } else { &mut counters.out_dropped }) += frames;
         }
         if accepted {
-            self.push_credentials_if_due(now, id, to);
-            self.send_frames(now, id, to, frame.ethertype, &Parts::Cut(cut));
+            self.push_credentials_if_due(link, now, id, to);
+            self.send_frames(link, now, id, to, frame.ethertype, &Parts::Cut(cut));
         }
         true
     }
@@ -83,56 +98,57 @@ impl Core {
     /// Sends FRAMEs that have passed the rules to a member, by the best path there is; without one they wait.
     pub(super) fn send_frames(
         &mut self,
+        link: &mut Link,
         now: i64,
         id: NetworkId,
         to: Address,
         ethertype: u16,
         parts: &Parts<'_>,
     ) {
-        let us = self.link.address();
-        let key = if to == us { None } else { self.link.route(now, to) };
+        let us = link.address();
+        let key = if to == us { None } else { link.route(now, to) };
         let length = HEAD + parts.longest();
-        let mtu = key.map_or(0, |key| self.link.datagram_size(now, to, &key, length));
-        let (Some(key), Some(peer)) = (key, self.link.topology.peers.get_mut(&to)) else {
+        let mtu = key.map_or(0, |key| link.datagram_size(now, to, &key, length));
+        let (Some(key), Some(peer)) = (key, link.topology.peers.get_mut(&to)) else {
             for index in 0..parts.count() {
-                let mut packet = self.link.begin(to, Verb::Frame);
+                let mut packet = link.begin(to, Verb::Frame);
                 Frame { network: id, ethertype, payload: &[] }.write(&mut packet);
                 parts.write(index, &mut packet);
-                self.link.send(now, packet);
+                link.send(now, packet);
             }
             return;
         };
         let ip = key.remote.ip();
-        let mut head = std::mem::take(&mut self.link.scratch);
+        let mut head = std::mem::take(&mut link.scratch);
         head.clear();
         packet::start(&mut head, 0, to, us, Verb::Frame);
         Frame { network: id, ethertype, payload: &[] }.write(&mut head);
         let ecn = match parts.ecn(ethertype) {
             ecn::NOT_CAPABLE => ecn::NOT_CAPABLE,
-            bits if self.link.path_mtus.takes_ecn(to, &key) => bits,
+            bits if link.path_mtus.takes_ecn(to, &key) => bits,
             _ => ecn::NOT_CAPABLE,
         };
         let orders = Orders {
             head: *head.first_chunk().expect("invariant: a FRAME begins with HEAD octets"),
             keys: &peer.keys,
-            suite: peer.suite(self.link.settings.cipher),
-            trusted: self.link.settings.trusted_path(ip),
+            suite: peer.suite(link.settings.cipher),
+            trusted: link.settings.trusted_path(ip),
             socket: key.socket,
             remote: key.remote,
             mtu,
             ecn,
         };
-        self.link.scratch = head;
+        link.scratch = head;
         let first = if orders.are_numbered() { peer.sent.take(parts.count()) } else { 0 };
-        let amount = match &mut self.link.outbox.staging {
+        let amount = match &mut link.outbox.staging {
             Some(staging) => staging.send(ethertype, &orders, first, parts),
-            None => orders.carry_out(parts, first, &mut self.link.rng, &mut self.link.outbox.datagrams),
+            None => orders.carry_out(parts, first, &mut link.rng, &mut link.outbox.datagrams),
         };
-        self.link.counters.dropped += amount.too_long;
-        self.link.counters.bytes_out += amount.octets;
-        self.link.counters.packets_out[Verb::Frame as usize] += amount.packets;
+        link.counters.dropped += amount.too_long;
+        link.counters.bytes_out += amount.octets;
+        link.counters.packets_out[Verb::Frame as usize] += amount.packets;
         if amount.packets > 0 {
-            self.link.topology.paths.sent(&key, now);
+            link.topology.paths.sent(&key, now);
         }
     }
 }

@@ -15,12 +15,13 @@ use protocol::verbs::{ConfigChunk, ConfigRequest, error_code};
 use protocol::{NetworkId, Result, packet};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::super::Core;
 use super::super::event::{Event, Object};
 use super::super::limits::{CONFIG_REFRESH, PING_CHECK};
+use super::super::link::Link;
 use super::super::link::{Handled, Incoming};
 use super::super::work;
 use super::Failure;
+use super::Switch;
 
 /// Largest configuration taken in, bytes. The reference stops at 484,519.
 const MAX_CONFIG: usize = 1 << 20;
@@ -108,9 +109,9 @@ impl Assembly {
     }
 }
 
-impl Core {
+impl Switch {
     /// Sends the configuration requests that are due.
-    pub(in super::super) fn request_configs(&mut self, now: i64) {
+    pub(in super::super) fn request_configs(&mut self, link: &mut Link, now: i64) {
         let due: Vec<NetworkId> = self
             .networks
             .values()
@@ -119,28 +120,28 @@ impl Core {
             .map(|n| n.id)
             .collect();
         for id in due {
-            self.request_config(now, id);
+            self.request_config(link, now, id);
         }
     }
 
     /// Asks for every network that lacks a configuration now: a root has just become reachable.
-    pub(in super::super) fn hurry_requests(&mut self, now: i64) {
+    pub(in super::super) fn hurry_requests(&mut self, link: &mut Link, now: i64) {
         for network in self.networks.values_mut().filter(|n| n.config.is_none()) {
             network.requests.hurry(now);
         }
-        self.request_configs(now);
+        self.request_configs(link, now);
     }
 
-    fn request_config(&mut self, now: i64, id: NetworkId) {
-        let us = self.link.secret.identity().clone();
-        let run = self.run_of(id);
+    fn request_config(&mut self, link: &mut Link, now: i64, id: NetworkId) {
+        let us = link.secret.identity().clone();
+        let run = self.run_of(link, id);
         let Some(network) = self.networks.get_mut(&id) else { return };
         network.requests.asked(now, network.config.is_some());
         if id.is_adhoc() {
             network.requests.answered(now);
             match adhoc_config(id, us.address, now) {
-                Some(Adhoc::Config(config)) => self.apply_config(now, *config, None),
-                Some(Adhoc::NotFound) => self.fail(id, Failure::NotFound),
+                Some(Adhoc::Config(config)) => self.apply_config(link, now, *config, None),
+                Some(Adhoc::NotFound) => self.fail(link, id, Failure::NotFound),
                 Some(Adhoc::Never) | None => {}
             }
             return;
@@ -152,7 +153,7 @@ impl Core {
         said.authorization.zeroize();
         let (revision, timestamp) = network.config.as_ref().map_or((0, 0), |c| (c.revision, c.timestamp));
         if id.controller() == us.address {
-            if self.link.settings.controller {
+            if link.settings.controller {
                 let request = Request {
                     network: id,
                     member: us,
@@ -161,13 +162,13 @@ impl Core {
                     from: None,
                     held: timestamp,
                 };
-                self.link.outbox.events.push_back(Event::ConfigRequest(request));
+                link.outbox.events.push_back(Event::ConfigRequest(request));
             } else {
-                self.fail(id, Failure::NotFound);
+                self.fail(link, id, Failure::NotFound);
             }
             return;
         }
-        let mut packet = self.link.begin(id.controller(), Verb::NetworkConfigRequest);
+        let mut packet = link.begin(id.controller(), Verb::NetworkConfigRequest);
         ConfigRequest {
             network: id,
             metadata: &metadata,
@@ -176,12 +177,13 @@ impl Core {
         }
         .write(&mut packet);
         packet::compress(&mut packet, 0);
-        self.link.send(now, packet);
+        link.send(now, packet);
     }
 
     /// A chunk that answers our request. The network it belongs to and its update ID when it completed a configuration.
     pub(in super::super) fn config_chunk(
         &mut self,
+        link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
         body: &[u8],
@@ -195,8 +197,8 @@ impl Core {
         let from_controller = incoming.source == id.controller();
         let (update, total, offset) = match &chunk.signature {
             Some(_) => {
-                let Some(controller) = self.link.topology.peers.get(&id.controller()) else {
-                    self.link.whois(now, id.controller());
+                let Some(controller) = link.topology.peers.get(&id.controller()) else {
+                    link.whois(now, id.controller());
                     return Ok(None);
                 };
                 let (total, offset) = (chunk.total as usize, chunk.offset as usize);
@@ -206,7 +208,7 @@ impl Core {
                     return Ok(None);
                 }
                 if chunk.fast_propagate() {
-                    self.propagate_chunk(now, id, incoming, body);
+                    self.propagate_chunk(link, now, id, incoming, body);
                 }
                 (chunk.update_id, total, offset)
             }
@@ -214,7 +216,7 @@ impl Core {
             None if from_controller => (in_re, chunk.data.len(), 0),
             None => return Ok(None),
         };
-        let us = self.link.address();
+        let us = link.address();
         let Some(network) = self.networks.get_mut(&id) else { return Ok(None) };
         let Some(dictionary) = network.assembly.insert(update, total, offset, chunk.data) else {
             return Ok(None);
@@ -231,28 +233,40 @@ impl Core {
         // Two changes in quick succession may arrive in either order.
         let older = |c: &Arc<NetworkConfig>| (config.timestamp, config.revision) < (c.timestamp, c.revision);
         if asked || !network.config.as_ref().is_some_and(older) {
-            self.apply_config(now, config, Some(dictionary));
+            self.apply_config(link, now, config, Some(dictionary));
         }
         // One that was pushed says as well that we are in, but may be older than the token.
         if asked {
-            self.forget_token(id);
+            self.forget_token(link, id);
         }
         Ok(Some((id, update)))
     }
 
     /// NETWORK_CONFIG: a configuration we did not ask for.
-    pub(in super::super) fn config_pushed(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
-        if let Some((network, update)) = self.config_chunk(now, incoming, incoming.payload, 0)? {
+    pub(in super::super) fn config_pushed(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+    ) -> Result<Handled> {
+        if let Some((network, update)) = self.config_chunk(link, now, incoming, incoming.payload, 0)? {
             // The reference acknowledges a configuration as if it had been an ECHO.
-            let mut packet = self.link.begin_ok(incoming, Verb::Echo);
+            let mut packet = link.begin_ok(incoming, Verb::Echo);
             packet.extend_from_slice(&network.0.to_be_bytes());
             packet.extend_from_slice(&update.to_be_bytes());
-            self.link.reply(now, incoming.via, packet);
+            link.reply(now, incoming.via, packet);
         }
         Ok(Handled::Credit)
     }
 
-    fn propagate_chunk(&mut self, now: i64, id: NetworkId, incoming: &Incoming<'_>, body: &[u8]) {
+    fn propagate_chunk(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        incoming: &Incoming<'_>,
+        body: &[u8],
+    ) {
         let members: Vec<_> = self
             .networks
             .get(&id)
@@ -262,15 +276,21 @@ impl Core {
             .unwrap_or_default();
         for member in members {
             work::step();
-            let mut packet = self.link.begin(member, Verb::NetworkConfig);
+            let mut packet = link.begin(member, Verb::NetworkConfig);
             packet.extend_from_slice(body);
             packet::compress(&mut packet, 0);
-            self.link.send(now, packet);
+            link.send(now, packet);
         }
     }
 
     /// Puts a configuration into force. `dictionary` is its text when it came from the network and has to be kept.
-    pub(super) fn apply_config(&mut self, now: i64, config: NetworkConfig, dictionary: Option<Vec<u8>>) {
+    pub(super) fn apply_config(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        config: NetworkConfig,
+        dictionary: Option<Vec<u8>>,
+    ) {
         let id = config.network;
         let Some(network) = self.networks.get_mut(&id) else { return };
         let from_disk = dictionary.is_none() && !id.is_adhoc();
@@ -285,21 +305,28 @@ impl Core {
         network.last_update = if from_disk { 0 } else { now };
         network.failure = None;
         network.authentication_url = None;
-        self.tell_link();
-        self.link.outbox.events.push_back(Event::Config { network: id, config });
+        self.tell_link(link);
+        link.outbox.events.push_back(Event::Config { network: id, config });
         if let Some(bytes) = dictionary {
-            self.link.outbox.events.push_back(Event::Store { object: Object::Network(id), bytes });
+            link.outbox.events.push_back(Event::Store { object: Object::Network(id), bytes });
         }
-        self.report_status(id);
+        self.report_status(link, id);
         if first {
             let groups: Vec<_> =
                 self.networks.get(&id).map(|n| n.own_groups().into_iter().collect()).unwrap_or_default();
-            self.announce_new(now, id, &groups);
+            self.announce_new(link, now, id, &groups);
         }
     }
 
     /// The controller refused us.
-    pub(in super::super) fn config_refused(&mut self, _now: i64, id: NetworkId, code: u8, detail: &[u8]) {
+    pub(in super::super) fn config_refused(
+        &mut self,
+        link: &mut Link,
+        _now: i64,
+        id: NetworkId,
+        code: u8,
+        detail: &[u8],
+    ) {
         let failure = match code {
             error_code::ACCESS_DENIED => Failure::AccessDenied,
             error_code::AUTHENTICATION_REQUIRED => Failure::AuthenticationRequired,
@@ -318,14 +345,14 @@ impl Core {
                 dictionary.map(|d| if d.get_hex("aV", 0) == 0 { d.get_str("aU") } else { d.get_str("iU") });
             network.authentication_url = url.ok().filter(|u| !u.is_empty() && u.len() < 2_048);
         }
-        self.fail(id, failure);
+        self.fail(link, id, failure);
     }
 
-    pub(super) fn fail(&mut self, id: NetworkId, failure: Failure) {
+    pub(super) fn fail(&mut self, link: &mut Link, id: NetworkId, failure: Failure) {
         if let Some(network) = self.networks.get_mut(&id) {
             network.failure = Some(failure);
         }
-        self.report_status(id);
+        self.report_status(link, id);
     }
 }
 

@@ -8,18 +8,19 @@ use protocol::verb::Verb;
 use protocol::verbs::NetworkCredentials;
 use protocol::{Address, Identity, NetworkId, Result, SecretIdentity, packet};
 
-use super::super::Core;
 use super::super::limits::{
     CREDENTIALS_PUSH, CREDENTIALS_SPACING, FORGERY_BURST, FORGERY_GATE, MEMBER_FORGERY_BURST,
     RELAYED_FORGERY_BURST, RELAYED_FORGERY_GATE, REPEAT_BURST, REPEAT_GATE, SOURCE_FORGERY_BURST,
     SOURCE_FORGERY_GATE, TRUST,
 };
+use super::super::link::Link;
 use super::super::link::{Handled, Incoming};
 use super::super::sources::Source;
 use super::super::table::Share;
 use super::super::topology::Topology;
 use super::super::work;
 use super::Network;
+use super::Switch;
 
 /// Bytes of payload of one credentials packet.
 const MAX_CREDENTIALS: usize = 9_000;
@@ -145,31 +146,39 @@ pub(super) fn known(topology: &Topology, secret: &SecretIdentity) -> impl Fn(Add
     }
 }
 
-impl Core {
+impl Switch {
     /// Whether a peer may talk on a network. If so, it hears of our groups once in a while.
-    pub(super) fn gate(&mut self, now: i64, id: NetworkId, peer: Address) -> bool {
-        let (Some(network), Some(known)) = (self.networks.get_mut(&id), self.link.topology.peers.get(&peer))
+    pub(super) fn gate(&mut self, link: &mut Link, now: i64, id: NetworkId, peer: Address) -> bool {
+        let (Some(network), Some(known)) = (self.networks.get_mut(&id), link.topology.peers.get(&peer))
         else {
             return false;
         };
         if !network.allows(now, &known.identity) {
             return false;
         }
-        self.announce_to_member(now, id, peer);
+        self.announce_to_member(link, now, id, peer);
         true
     }
 
     /// A certificate that came inside another packet.
-    pub(super) fn offer_com(&mut self, now: i64, incoming: &Incoming<'_>, id: NetworkId, com: Com) {
-        if com.network() == id && self.may_offer(now, incoming) {
+    pub(super) fn offer_com(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        id: NetworkId,
+        com: Com,
+    ) {
+        if com.network() == id && self.may_offer(link, now, incoming) {
             let subject = com.issued_to();
-            self.offer(now, incoming, id, subject, |record, lookup| record.add_com(com, lookup));
+            self.offer(link, now, incoming, id, subject, |record, lookup| record.add_com(com, lookup));
         }
     }
 
     /// NETWORK_CREDENTIALS: certificates, capabilities, tags, revocations, ownership; of anybody, for any network.
     pub(in super::super) fn receive_credentials(
         &mut self,
+        link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
     ) -> Result<Handled> {
@@ -179,14 +188,15 @@ impl Core {
         macro_rules! offer {
             ($items:expr, $network:expr, $subject:expr, $add:expr) => {
                 for item in $items {
-                    if !self.may_offer(now, incoming) {
+                    if !self.may_offer(link, now, incoming) {
                         return Ok(Handled::Ignore);
                     }
                     let (network, subject): (NetworkId, Address) = ($network(&item), $subject(&item));
-                    let added = self
-                        .offer(now, incoming, network, subject, |record, known| $add(record, item, known));
+                    let added = self.offer(link, now, incoming, network, subject, |record, known| {
+                        $add(record, item, known)
+                    });
                     match added {
-                        Added::UnknownSigner(signer) => return Ok(self.await_signer(now, signer)),
+                        Added::UnknownSigner(signer) => return Ok(self.await_signer(link, now, signer)),
                         added => trusted |= added.is_accepted() && subject == incoming.source,
                     }
                 }
@@ -201,37 +211,33 @@ impl Core {
         );
         offer!(set.tags, |t: &Tag| t.network, |t: &Tag| t.issued_to, Membership::add_tag);
         for revocation in set.revocations {
-            if !self.may_offer(now, incoming) {
+            if !self.may_offer(link, now, incoming) {
                 return Ok(Handled::Ignore);
             }
             let added = match self.networks.get_mut(&revocation.network) {
                 Some(network) => {
-                    network.add_revocation(now, &revocation, known(&self.link.topology, &self.link.secret))
+                    network.add_revocation(now, &revocation, known(&link.topology, &link.secret))
                 }
                 None => Added::Rejected,
             };
-            self.charge(now, incoming, added);
+            self.charge(link, now, incoming, added);
             match added {
-                Added::UnknownSigner(signer) => return Ok(self.await_signer(now, signer)),
+                Added::UnknownSigner(signer) => return Ok(self.await_signer(link, now, signer)),
                 Added::New if revocation.fast_propagate() => {
-                    self.propagate_revocation(now, &revocation, &[incoming.source, revocation.signer]);
+                    self.propagate_revocation(link, now, &revocation, &[incoming.source, revocation.signer]);
                 }
                 _ => {}
             }
         }
         offer!(set.coos, |c: &Coo| c.network, |c: &Coo| c.issued_to, Membership::add_coo);
-        if trusted && !incoming.waited {
-            // What it sent before its certificate is good now.
-            self.retry_parked(now, Some(incoming.source));
-        }
         Ok(if trusted { Handled::Trust } else { Handled::Credit })
     }
 
     /// Whether one more credential of a sender is looked at: not when those before were forged or known too often. Who brings
     /// new and genuine ones is never held up.
-    fn may_offer(&mut self, now: i64, incoming: &Incoming<'_>) -> bool {
+    fn may_offer(&mut self, link: &mut Link, now: i64, incoming: &Incoming<'_>) -> bool {
         let source = Source::of(incoming.via.remote.ip());
-        let Some(peer) = self.link.topology.peers.get(&incoming.source) else { return false };
+        let Some(peer) = link.topology.peers.get(&incoming.source) else { return false };
         let burst = if peer.is_trusted(now) { MEMBER_FORGERY_BURST } else { FORGERY_BURST };
         peer.repeats.is_open(now, REPEAT_GATE, REPEAT_BURST)
             && peer.forgeries.is_open(now, FORGERY_GATE, burst)
@@ -246,6 +252,7 @@ impl Core {
     /// Offers a credential to the record of whom it is about.
     fn offer(
         &mut self,
+        link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
         id: NetworkId,
@@ -254,18 +261,18 @@ impl Core {
     ) -> Added {
         let added = match self.networks.get_mut(&id) {
             Some(network) => {
-                let known = known(&self.link.topology, &self.link.secret);
+                let known = known(&link.topology, &link.secret);
                 network.offer(now, subject, |record| add(record, &known))
             }
             None => Added::Rejected,
         };
-        self.charge(now, incoming, added);
+        self.charge(link, now, incoming, added);
         added
     }
 
     /// Charges a sender for a credential that was not new and genuine.
-    fn charge(&mut self, now: i64, incoming: &Incoming<'_>, added: Added) {
-        let Some(peer) = self.link.topology.peers.get_mut(&incoming.source) else { return };
+    fn charge(&mut self, link: &mut Link, now: i64, incoming: &Incoming<'_>, added: Added) {
+        let Some(peer) = link.topology.peers.get_mut(&incoming.source) else { return };
         match added {
             Added::New => {}
             Added::Redundant => drop(peer.repeats.allow(now, REPEAT_GATE, REPEAT_BURST)),
@@ -283,14 +290,15 @@ impl Core {
         }
     }
 
-    fn await_signer(&mut self, now: i64, signer: Address) -> Handled {
-        self.link.whois(now, signer);
+    fn await_signer(&mut self, link: &mut Link, now: i64, signer: Address) -> Handled {
+        link.whois(now, signer);
         Handled::Wait
     }
 
     /// Passes a revocation on to every member we know. Those who know it already stop there.
     fn propagate_revocation(
         &mut self,
+        link: &mut Link,
         now: i64,
         revocation: &protocol::credential::Revocation,
         except: &[Address],
@@ -302,36 +310,48 @@ impl Core {
             NetworkCredentials { revocations: vec![revocation.clone()], ..NetworkCredentials::default() };
         for member in members {
             work::step();
-            self.send_credentials(now, member, &set);
+            self.send_credentials(link, now, member, &set);
         }
     }
 
     /// Sends a set of credentials in as many packets as it takes.
-    pub(super) fn send_credentials(&mut self, now: i64, to: Address, set: &NetworkCredentials) {
-        if let Some(peer) = self.link.topology.peers.get_mut(&to) {
+    pub(super) fn send_credentials(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        to: Address,
+        set: &NetworkCredentials,
+    ) {
+        if let Some(peer) = link.topology.peers.get_mut(&to) {
             peer.credentials_sent = now;
         }
         for payload in set.packets(MAX_CREDENTIALS) {
-            let mut packet = self.link.begin(to, Verb::NetworkCredentials);
+            let mut packet = link.begin(to, Verb::NetworkCredentials);
             packet.extend_from_slice(&payload);
             packet::compress(&mut packet, 0);
-            self.link.send(now, packet);
+            link.send(now, packet);
         }
     }
 
     /// Pushes our credentials to a member we are about to talk to, when it cannot have the present ones.
-    pub(super) fn push_credentials_if_due(&mut self, now: i64, id: NetworkId, to: Address) {
-        self.push_credentials(now, id, to, CREDENTIALS_PUSH);
+    pub(super) fn push_credentials_if_due(&mut self, link: &mut Link, now: i64, id: NetworkId, to: Address) {
+        self.push_credentials(link, now, id, to, CREDENTIALS_PUSH);
     }
 
     /// A peer refused a frame of ours for want of our certificate.
-    pub(in super::super) fn credentials_wanted(&mut self, now: i64, id: NetworkId, by: Address) {
+    pub(in super::super) fn credentials_wanted(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        by: Address,
+    ) {
         if self.networks.get(&id).and_then(|n| n.config.as_ref()).is_some_and(|c| c.com.is_some()) {
-            self.push_credentials(now, id, by, PUSH_ON_REQUEST);
+            self.push_credentials(link, now, id, by, PUSH_ON_REQUEST);
         }
     }
 
-    fn push_credentials(&mut self, now: i64, id: NetworkId, to: Address, interval: i64) {
+    fn push_credentials(&mut self, link: &mut Link, now: i64, id: NetworkId, to: Address, interval: i64) {
         let Some(network) = self.networks.get_mut(&id) else { return };
         let changed = network.last_update;
         // Every frame comes by here; mostly there is nothing to do.
@@ -351,7 +371,7 @@ impl Core {
             revocations: Vec::new(),
             coos: config.coos.clone(),
         };
-        self.send_credentials(now, to, &set);
+        self.send_credentials(link, now, to, &set);
     }
 }
 
