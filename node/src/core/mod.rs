@@ -398,7 +398,9 @@ impl Core {
 
     /// Takes in one whole Ethernet frame from the port of a network.
     pub fn frame(&mut self, now: i64, id: NetworkId, bytes: &[u8]) {
-        self.switch.frame(&mut self.link, now, id, bytes);
+        if let Some(network) = self.switch.networks.get_mut(&id) {
+            network.frame(&mut self.link, &mut self.switch.directory, now, bytes);
+        }
     }
 
     /// Puts into force what an earlier run kept of a network's revocations; to be called with [`Core::join`]. False when

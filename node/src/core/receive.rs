@@ -90,7 +90,7 @@ impl Core {
                 self.hear_clone(now, data);
             }
             Datagram::Packet if packet::dest(data) != self.link.address() => {
-                self.relay_packet(now, via, data)
+                self.relay_packet(now, via, data);
             }
             Datagram::Packet if packet::is_fragmented(data) => {
                 self.assemble(now, via, ecn, |room| room.insert_head(now, via, data));

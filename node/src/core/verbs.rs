@@ -109,8 +109,9 @@ impl Core {
             }
             error_code::IDENTITY_COLLISION => self.collision_reported(now, incoming.source, &error),
             error_code::NEED_MEMBERSHIP_CERTIFICATE => {
-                if let Some(network) = error.network {
-                    self.switch.credentials_wanted(&mut self.link, now, network, incoming.source);
+                let network = error.network.and_then(|id| self.switch.networks.get_mut(&id));
+                if let Some(network) = network {
+                    network.credentials_wanted(&mut self.link, now, incoming.source);
                 }
             }
             error_code::UNWANTED_MULTICAST => {

@@ -7,67 +7,19 @@ use protocol::verbs::Frame;
 use protocol::{Address, Mac, NetworkId};
 
 use super::super::link::Link;
-use super::Switch;
 use super::filter::Ethernet;
 use super::frames::ETHERNET_HEADER;
+use super::{Network, Switch};
 use crate::dataplane::ecn;
 use crate::dataplane::segment::{Cut, complete};
 use crate::dataplane::sending::{HEAD, Orders, Parts};
 use crate::dataplane::vnet::{Gso, Offload};
 
-impl Switch {
-    /// Takes in one Ethernet frame from the port of a network with what the kernel left undone about it: a checksum to be
-    /// completed, or several frames' worth of data to be cut. A frame that is not what `offload` says is dropped.
-    pub(in super::super) fn port_frame(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        id: NetworkId,
-        offload: &Offload,
-        bytes: &mut [u8],
-    ) {
-        if offload.gso == Gso::None {
-            match complete(offload.checksum, bytes) {
-                Ok(()) => self.frame(link, now, id, bytes),
-                Err(_) => self.drop_from_port(id),
-            }
-            return;
-        }
-        let Ok(cut) = Cut::new(offload, bytes) else {
-            self.drop_from_port(id);
-            return;
-        };
-        if self.burst_from_port(link, now, id, bytes, &cut) {
-            return;
-        }
-        let mut one = std::mem::take(&mut self.segment);
-        for index in 0..cut.count() {
-            one.clear();
-            one.extend_from_slice(&bytes[..ETHERNET_HEADER]);
-            cut.write(index, &mut one);
-            self.frame(link, now, id, &one);
-        }
-        self.segment = one;
-    }
-
-    fn drop_from_port(&mut self, id: NetworkId) {
-        if let Some(network) = self.networks.get_mut(&id) {
-            network.frames.out_dropped += 1;
-        }
-    }
-
+impl Network {
     /// Sends all frames of a super-frame if they can be treated alike: from us to another member, with one verdict for all.
     /// False, and nothing has happened, if not.
-    fn burst_from_port(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        id: NetworkId,
-        bytes: &[u8],
-        cut: &Cut<'_>,
-    ) -> bool {
-        let Some(network) = self.networks.get(&id) else { return false };
-        let Some(config) = network.config.as_deref() else { return false };
+    fn burst_from_port(&mut self, link: &mut Link, now: i64, bytes: &[u8], cut: &Cut<'_>) -> bool {
+        let Some(config) = self.config.as_deref() else { return false };
         let Some((header, payload)) = bytes.split_first_chunk::<ETHERNET_HEADER>() else { return false };
         let mtu = usize::from(config.mtu);
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, e0, e1] = *header;
@@ -77,20 +29,18 @@ impl Switch {
             ethertype: u16::from_be_bytes([e0, e1]),
             payload: &payload[..payload.len().min(mtu)],
         };
-        let ours = network.mac;
+        let ours = self.mac;
         if frame.source != ours || frame.dest == ours || frame.dest.is_multicast() || cut.longest() > mtu {
             return false;
         }
-        let Some(to) = frame.dest.member(id) else { return false };
+        let Some(to) = frame.dest.member(self.id) else { return false };
         let frames = cut.count() as u64;
-        let Some(accepted) = self.filter_burst_out(link, id, to, frame, frames) else { return false };
-        if let Some(network) = self.networks.get_mut(&id) {
-            let counters = &mut network.frames;
-            *(if accepted { &mut counters.out_accepted } else { &mut counters.out_dropped }) += frames;
-        }
+        let Some(accepted) = self.filter_burst_out(link, to, frame, frames) else { return false };
+        let counters = &mut self.frames;
+        *(if accepted { &mut counters.out_accepted } else { &mut counters.out_dropped }) += frames;
         if accepted {
-            self.push_credentials_if_due(link, now, id, to);
-            self.send_frames(link, now, id, to, frame.ethertype, &Parts::Cut(cut));
+            self.push_credentials_if_due(link, now, to);
+            self.send_frames(link, now, to, frame.ethertype, &Parts::Cut(cut));
         }
         true
     }
@@ -100,7 +50,6 @@ impl Switch {
         &mut self,
         link: &mut Link,
         now: i64,
-        id: NetworkId,
         to: Address,
         ethertype: u16,
         parts: &Parts<'_>,
@@ -112,7 +61,7 @@ impl Switch {
         let (Some(key), Some(peer)) = (key, link.topology.peers.get_mut(&to)) else {
             for index in 0..parts.count() {
                 let mut packet = link.begin(to, Verb::Frame);
-                Frame { network: id, ethertype, payload: &[] }.write(&mut packet);
+                Frame { network: self.id, ethertype, payload: &[] }.write(&mut packet);
                 parts.write(index, &mut packet);
                 link.send(now, packet);
             }
@@ -122,7 +71,7 @@ impl Switch {
         let mut head = std::mem::take(&mut link.scratch);
         head.clear();
         packet::start(&mut head, 0, to, us, Verb::Frame);
-        Frame { network: id, ethertype, payload: &[] }.write(&mut head);
+        Frame { network: self.id, ethertype, payload: &[] }.write(&mut head);
         let ecn = match parts.ecn(ethertype) {
             ecn::NOT_CAPABLE => ecn::NOT_CAPABLE,
             bits if link.path_mtus.takes_ecn(to, &key) => bits,
@@ -149,6 +98,41 @@ impl Switch {
         link.counters.packets_out[Verb::Frame as usize] += amount.packets;
         if amount.packets > 0 {
             link.topology.paths.sent(&key, now);
+        }
+    }
+}
+
+impl Switch {
+    /// Takes in one Ethernet frame from the port of a network with what the kernel left undone about it: a checksum to be
+    /// completed, or several frames' worth of data to be cut. A frame that is not what `offload` says is dropped.
+    pub(in super::super) fn port_frame(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        offload: &Offload,
+        bytes: &mut [u8],
+    ) {
+        let Some(network) = self.networks.get_mut(&id) else { return };
+        if offload.gso == Gso::None {
+            match complete(offload.checksum, bytes) {
+                Ok(()) => network.frame(link, &mut self.directory, now, bytes),
+                Err(_) => network.frames.out_dropped += 1,
+            }
+            return;
+        }
+        let Ok(cut) = Cut::new(offload, bytes) else {
+            network.frames.out_dropped += 1;
+            return;
+        };
+        if network.burst_from_port(link, now, bytes, &cut) {
+            return;
+        }
+        for index in 0..cut.count() {
+            self.segment.clear();
+            self.segment.extend_from_slice(&bytes[..ETHERNET_HEADER]);
+            cut.write(index, &mut self.segment);
+            network.frame(link, &mut self.directory, now, &self.segment);
         }
     }
 }

@@ -312,9 +312,9 @@ impl Switch {
         }
         self.report_status(link, id);
         if first {
-            let groups: Vec<_> =
-                self.networks.get(&id).map(|n| n.own_groups().into_iter().collect()).unwrap_or_default();
-            self.announce_new(link, now, id, &groups);
+            let Some(network) = self.networks.get_mut(&id) else { return };
+            let groups: Vec<_> = network.own_groups().into_iter().collect();
+            network.announce_new(link, now, &groups);
         }
     }
 

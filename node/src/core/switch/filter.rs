@@ -9,7 +9,7 @@ use protocol::credential::membership::{Membership, Window};
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
 use protocol::verbs::{ExtFrame, ext_frame};
-use protocol::{Address, Mac, NetworkId, derive, packet};
+use protocol::{Address, Mac, derive, packet};
 use rand::RngExt;
 
 use super::super::event::{Event, RuleTrace, TRACE_HEAD};
@@ -79,19 +79,18 @@ impl Credentials for Ends<'_> {
     }
 }
 
-impl Switch {
+impl Network {
     /// What the rules of a joined network say of a frame; nothing is counted.
     fn judge(
         &mut self,
         link: &mut Link,
-        id: NetworkId,
         direction: Direction,
         them: Address,
         frame: Ethernet<'_>,
         no_tee: bool,
     ) -> Option<Verdict> {
         let us = link.address();
-        let Network { config, members, rules, .. } = self.networks.get_mut(&id)?;
+        let Self { config, members, rules, .. } = self;
         let config = config.as_deref()?;
         let remote = members.get(&them).map(|m| &m.record);
         let ends = Ends { config, us, them, remote };
@@ -135,19 +134,18 @@ impl Switch {
     pub(super) fn filter_burst_out(
         &mut self,
         link: &mut Link,
-        id: NetworkId,
         to: Address,
         frame: Ethernet<'_>,
         frames: u64,
     ) -> Option<bool> {
-        if !self.networks.get(&id)?.rules.judges_at_once() {
+        if !self.rules.judges_at_once() {
             return None;
         }
-        let verdict = self.judge(link, id, Direction::Outbound, to, frame, false)?;
+        let verdict = self.judge(link, Direction::Outbound, to, frame, false)?;
         if verdict.redirect.is_some() || verdict.copies.iter().next().is_some() {
             return None;
         }
-        let rules = &mut self.networks.get_mut(&id)?.rules;
+        let rules = &mut self.rules;
         rules.count(&verdict, frames);
         rules.cache.repeated(frames - 1);
         Some(verdict.accept != Accept::Drop)
@@ -158,19 +156,18 @@ impl Switch {
         &mut self,
         link: &mut Link,
         now: i64,
-        id: NetworkId,
         direction: Direction,
         them: Address,
         frame: Ethernet<'_>,
         no_tee: bool,
     ) -> Option<Verdict> {
-        let verdict = self.judge(link, id, direction, them, frame, no_tee)?;
-        let rules = &mut self.networks.get_mut(&id)?.rules;
+        let verdict = self.judge(link, direction, them, frame, no_tee)?;
+        let rules = &mut self.rules;
         rules.count(&verdict, 1);
         if let Some(skipped) = rules.traced(now) {
             let head = frame.payload[..frame.payload.len().min(TRACE_HEAD)].to_vec();
             link.outbox.events.push_back(Event::RuleTrace(Box::new(RuleTrace {
-                network: id,
+                network: self.id,
                 at: now,
                 direction,
                 them,
@@ -191,16 +188,15 @@ impl Switch {
         &mut self,
         link: &mut Link,
         now: i64,
-        id: NetworkId,
         to: Address,
         frame: Ethernet<'_>,
         no_tee: bool,
     ) -> bool {
-        let Some(verdict) = self.verdict(link, now, id, Direction::Outbound, to, frame, no_tee) else {
+        let Some(verdict) = self.verdict(link, now, Direction::Outbound, to, frame, no_tee) else {
             return false;
         };
         let copies = |watch| if watch { ext_frame::WATCH_OUTBOUND } else { ext_frame::TEE_OUTBOUND };
-        self.carry_out(link, now, id, &verdict, frame, copies, ext_frame::REDIRECT_OUTBOUND) != Accept::Drop
+        self.carry_out(link, now, &verdict, frame, copies, ext_frame::REDIRECT_OUTBOUND) != Accept::Drop
     }
 
     /// Whether a frame that came from `from` may enter.
@@ -208,22 +204,20 @@ impl Switch {
         &mut self,
         link: &mut Link,
         now: i64,
-        id: NetworkId,
         from: Address,
         frame: Ethernet<'_>,
     ) -> Accept {
-        let Some(verdict) = self.verdict(link, now, id, Direction::Inbound, from, frame, false) else {
+        let Some(verdict) = self.verdict(link, now, Direction::Inbound, from, frame, false) else {
             return Accept::Drop;
         };
         let copies = |watch| if watch { ext_frame::WATCH_INBOUND } else { ext_frame::TEE_INBOUND };
-        self.carry_out(link, now, id, &verdict, frame, copies, ext_frame::REDIRECT_INBOUND)
+        self.carry_out(link, now, &verdict, frame, copies, ext_frame::REDIRECT_INBOUND)
     }
 
     fn carry_out(
         &mut self,
         link: &mut Link,
         now: i64,
-        id: NetworkId,
         verdict: &Verdict,
         frame: Ethernet<'_>,
         copy_flags: impl Fn(bool) -> u8,
@@ -234,13 +228,13 @@ impl Switch {
             let copied = Ethernet { payload, ..frame };
             let to = Address::from_u64(copy.target);
             if !to.is_reserved() && link.has_room_for_copy(now, to) {
-                let packet = self.copy_packet(link, now, id, to, copied, copy_flags(copy.watch));
+                let packet = self.copy_packet(link, now, to, copied, copy_flags(copy.watch));
                 link.send_copy(now, packet);
             }
         }
         if let Some(target) = verdict.redirect {
             // Not a copy but the frame itself: it takes the way of any other.
-            let packet = self.copy_packet(link, now, id, Address::from_u64(target), frame, redirect_flags);
+            let packet = self.copy_packet(link, now, Address::from_u64(target), frame, redirect_flags);
             link.send(now, packet);
             return Accept::Drop;
         }
@@ -252,17 +246,16 @@ impl Switch {
         &mut self,
         link: &mut Link,
         now: i64,
-        id: NetworkId,
         to: Address,
         frame: Ethernet<'_>,
         flags: u8,
     ) -> Vec<u8> {
         if link.topology.peers.contains_key(&to) {
-            self.push_credentials_if_due(link, now, id, to);
+            self.push_credentials_if_due(link, now, to);
         }
         let mut packet = link.begin(to, Verb::ExtFrame);
         ExtFrame {
-            network: id,
+            network: self.id,
             flags,
             com: None,
             dest: frame.dest,
@@ -275,3 +268,5 @@ impl Switch {
         packet
     }
 }
+
+impl Switch {}

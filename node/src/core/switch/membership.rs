@@ -146,20 +146,53 @@ pub(super) fn known(topology: &Topology, secret: &SecretIdentity) -> impl Fn(Add
     }
 }
 
-impl Switch {
+impl Network {
     /// Whether a peer may talk on a network. If so, it hears of our groups once in a while.
-    pub(super) fn gate(&mut self, link: &mut Link, now: i64, id: NetworkId, peer: Address) -> bool {
-        let (Some(network), Some(known)) = (self.networks.get_mut(&id), link.topology.peers.get(&peer))
-        else {
-            return false;
-        };
-        if !network.allows(now, &known.identity) {
+    pub(super) fn gate(&mut self, link: &mut Link, now: i64, peer: Address) -> bool {
+        let Some(known) = link.topology.peers.get(&peer) else { return false };
+        if !self.allows(now, &known.identity) {
             return false;
         }
-        self.announce_to_member(link, now, id, peer);
+        self.announce_to_member(link, now, peer);
         true
     }
 
+    fn push_credentials(&mut self, link: &mut Link, now: i64, to: Address, interval: i64) {
+        let changed = self.last_update;
+        // Every frame comes by here; mostly there is nothing to do.
+        let has_them = |member: &Member| {
+            member.last_push != 0 && member.last_push >= changed && now - member.last_push < interval
+        };
+        if self.members.get(&to).is_some_and(has_them) {
+            return;
+        }
+        let Some(config) = self.config.clone() else { return };
+        let Some(member) = self.member(now, to) else { return };
+        member.last_push = now;
+        let set = NetworkCredentials {
+            coms: config.com.iter().cloned().collect(),
+            capabilities: config.capabilities.clone(),
+            tags: config.tags.clone(),
+            revocations: Vec::new(),
+            coos: config.coos.clone(),
+        };
+        send_credentials(link, now, to, &set);
+    }
+
+    /// Pushes our credentials to a member we are about to talk to, when it cannot have the present ones.
+    pub(super) fn push_credentials_if_due(&mut self, link: &mut Link, now: i64, to: Address) {
+        self.push_credentials(link, now, to, CREDENTIALS_PUSH);
+    }
+
+    /// A peer refused a frame of ours for want of our certificate.
+    pub(in super::super) fn credentials_wanted(&mut self, link: &mut Link, now: i64, by: Address) {
+        if self.config.as_ref().is_some_and(|c| c.com.is_some()) {
+            self.push_credentials(link, now, by, PUSH_ON_REQUEST);
+        }
+    }
+}
+
+impl Switch {
     /// A certificate that came inside another packet.
     pub(super) fn offer_com(
         &mut self,
@@ -310,68 +343,21 @@ impl Switch {
             NetworkCredentials { revocations: vec![revocation.clone()], ..NetworkCredentials::default() };
         for member in members {
             work::step();
-            self.send_credentials(link, now, member, &set);
+            send_credentials(link, now, member, &set);
         }
     }
+}
 
-    /// Sends a set of credentials in as many packets as it takes.
-    pub(super) fn send_credentials(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        to: Address,
-        set: &NetworkCredentials,
-    ) {
-        if let Some(peer) = link.topology.peers.get_mut(&to) {
-            peer.credentials_sent = now;
-        }
-        for payload in set.packets(MAX_CREDENTIALS) {
-            let mut packet = link.begin(to, Verb::NetworkCredentials);
-            packet.extend_from_slice(&payload);
-            packet::compress(&mut packet, 0);
-            link.send(now, packet);
-        }
+/// Sends a set of credentials in as many packets as it takes.
+pub(super) fn send_credentials(link: &mut Link, now: i64, to: Address, set: &NetworkCredentials) {
+    if let Some(peer) = link.topology.peers.get_mut(&to) {
+        peer.credentials_sent = now;
     }
-
-    /// Pushes our credentials to a member we are about to talk to, when it cannot have the present ones.
-    pub(super) fn push_credentials_if_due(&mut self, link: &mut Link, now: i64, id: NetworkId, to: Address) {
-        self.push_credentials(link, now, id, to, CREDENTIALS_PUSH);
-    }
-
-    /// A peer refused a frame of ours for want of our certificate.
-    pub(in super::super) fn credentials_wanted(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        id: NetworkId,
-        by: Address,
-    ) {
-        if self.networks.get(&id).and_then(|n| n.config.as_ref()).is_some_and(|c| c.com.is_some()) {
-            self.push_credentials(link, now, id, by, PUSH_ON_REQUEST);
-        }
-    }
-
-    fn push_credentials(&mut self, link: &mut Link, now: i64, id: NetworkId, to: Address, interval: i64) {
-        let Some(network) = self.networks.get_mut(&id) else { return };
-        let changed = network.last_update;
-        // Every frame comes by here; mostly there is nothing to do.
-        let has_them = |member: &Member| {
-            member.last_push != 0 && member.last_push >= changed && now - member.last_push < interval
-        };
-        if network.members.get(&to).is_some_and(has_them) {
-            return;
-        }
-        let Some(config) = network.config.clone() else { return };
-        let Some(member) = network.member(now, to) else { return };
-        member.last_push = now;
-        let set = NetworkCredentials {
-            coms: config.com.iter().cloned().collect(),
-            capabilities: config.capabilities.clone(),
-            tags: config.tags.clone(),
-            revocations: Vec::new(),
-            coos: config.coos.clone(),
-        };
-        self.send_credentials(link, now, to, &set);
+    for payload in set.packets(MAX_CREDENTIALS) {
+        let mut packet = link.begin(to, Verb::NetworkCredentials);
+        packet.extend_from_slice(&payload);
+        packet::compress(&mut packet, 0);
+        link.send(now, packet);
     }
 }
 

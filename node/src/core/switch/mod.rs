@@ -276,7 +276,7 @@ impl Switch {
         let new: Vec<MulticastGroup> = groups.difference(&network.port_groups).copied().collect();
         network.port_groups = groups;
         if !new.is_empty() {
-            self.announce_new(link, now, id, &new);
+            network.announce_new(link, now, &new);
         }
     }
 

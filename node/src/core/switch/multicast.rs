@@ -18,9 +18,10 @@ use super::super::link::{Handled, Incoming};
 use super::super::path::PathKey;
 use super::super::sources::Source;
 use super::super::work;
-use super::Switch;
-use super::directory::{Announcer, Group, Pending};
+use super::directory::{Announcer, Directory, Group, Pending};
 use super::filter::Ethernet;
+use super::frames::refuse;
+use super::{Network, Switch};
 
 /// Announcements in one packet, so that it needs no more fragments than a frame does.
 const LIKES_PER_PACKET: usize = 150;
@@ -59,58 +60,272 @@ impl Repeats {
     }
 }
 
+/// A frame for a group.
+#[derive(Clone, Copy)]
+pub(super) struct Multicast<'a> {
+    /// Whose subscribers get it.
+    pub(super) group: MulticastGroup,
+    /// The frame.
+    pub(super) frame: Ethernet<'a>,
+    /// Its source, if that is bridged.
+    pub(super) source: Option<Mac>,
+    /// From whom it came: who must not get it back.
+    pub(super) origin: Option<Address>,
+}
+
+impl Network {
+    /// Announces groups just joined to everybody, at once and then again a few times.
+    pub(super) fn announce_new(&mut self, link: &mut Link, now: i64, groups: &[MulticastGroup]) {
+        self.repeats.start(now);
+        self.announce_to_all(link, now, groups);
+    }
+
+    fn announce_to_all(&mut self, link: &mut Link, now: i64, groups: &[MulticastGroup]) {
+        let mut to = self.directories_of(link);
+        to.extend(self.members_allowed(link, now));
+        for to in to {
+            self.send_likes(link, now, to, groups);
+        }
+    }
+
+    /// Announces all our groups to a member, once a minute.
+    pub(super) fn announce_to_member(&mut self, link: &mut Link, now: i64, to: Address) {
+        let Some(member) = self.members.get_mut(&to) else { return };
+        if now - member.last_announced < ANNOUNCE {
+            return;
+        }
+        member.last_announced = now;
+        let groups: Vec<MulticastGroup> = self.own_groups().into_iter().collect();
+        self.send_likes(link, now, to, &groups);
+    }
+
+    /// Who keeps a directory for a network: the roots, its controller, its anchors and replicators.
+    fn directories_of(&self, link: &Link) -> BTreeSet<Address> {
+        let mut to: BTreeSet<Address> = link.topology.upstreams.keys().copied().collect();
+        if !self.id.is_adhoc() {
+            to.insert(self.id.controller());
+        }
+        if let Some(config) = self.config.as_ref() {
+            to.extend(config.anchors().chain(config.replicators()));
+        }
+        to.remove(&link.address());
+        to
+    }
+
+    /// Members with a record that may talk to us.
+    fn members_allowed(&mut self, link: &mut Link, now: i64) -> Vec<Address> {
+        let known: Vec<Address> = self.members.keys().copied().collect();
+        known
+            .into_iter()
+            .filter(|address| {
+                link.topology.peers.get(address).is_some_and(|peer| self.allows(now, &peer.identity))
+            })
+            .collect()
+    }
+
+    fn send_likes(&self, link: &mut Link, now: i64, to: Address, groups: &[MulticastGroup]) {
+        for chunk in groups.chunks(LIKES_PER_PACKET) {
+            let mut packet = link.begin(to, Verb::MulticastLike);
+            for group in chunk {
+                MulticastLike::write(self.id, *group, &mut packet);
+            }
+            packet::compress(&mut packet, 0);
+            link.send(now, packet);
+        }
+    }
+
+    /// Sends a frame to the subscribers of a group.
+    pub(super) fn send_multicast(
+        &mut self,
+        link: &mut Link,
+        directory: &mut Directory,
+        now: i64,
+        multicast: Multicast<'_>,
+    ) {
+        let Multicast { group, frame, source, origin } = multicast;
+        let us = link.address();
+        let Some(config) = self.config.clone() else { return };
+        if !config.is_active_bridge(us)
+            && !config.replicators().any(|r| r == us)
+            && let Some((replicator, path)) = self.nearest_replicator(link, now)
+        {
+            let mut packet = link.begin(replicator, Verb::MulticastFrame);
+            MulticastFrame {
+                network: self.id,
+                replicate: true,
+                com: None,
+                gather_limit: None,
+                source: Some(source.unwrap_or(frame.source)),
+                group,
+                ethertype: frame.ethertype,
+                payload: frame.payload,
+            }
+            .write(&mut packet);
+            if config.compress_multicast() {
+                packet::compress(&mut packet, 0);
+            }
+            link.reply(now, path, packet);
+            return;
+        }
+        let limit = config.multicast_limit as usize;
+        let known = directory.group(self.id, group).map_or(0, Group::len);
+        let enough = known >= limit;
+        let gather_limit = if enough { 1 } else { limit - known + 1 };
+        let mut members = Vec::new();
+        if let Some(group) = directory.group(self.id, group) {
+            // One more than are wanted, should the frame's origin be among them.
+            group.sample(limit.saturating_add(1), origin.unwrap_or(us), &mut link.rng, &mut members);
+        }
+        members.shuffle(&mut link.rng);
+        if !enough {
+            self.gather(link, directory, now, group, gather_limit);
+        }
+        let bridges: Vec<Address> = config.active_bridges().filter(|b| *b != us).collect();
+        let receivers = bridges
+            .iter()
+            .copied()
+            .chain(members.into_iter().filter(|m| !bridges.contains(m)))
+            .filter(|m| Some(*m) != origin);
+        let mut sent: Vec<Address> = receivers.take(limit).collect();
+        let wanted = u32::try_from(gather_limit).unwrap_or(u32::MAX);
+        for receiver in &sent {
+            self.send_multicast_copy(link, now, group, *receiver, frame, source, Some(wanted));
+        }
+        if !enough {
+            sent.extend(origin);
+            directory.enqueue(
+                self.id,
+                group,
+                Pending {
+                    since: now,
+                    source,
+                    ethertype: frame.ethertype,
+                    payload: frame.payload.to_vec(),
+                    sent,
+                    limit,
+                },
+            );
+        }
+    }
+
+    /// The closest designated replicator that can be reached directly.
+    fn nearest_replicator(&self, link: &Link, now: i64) -> Option<(Address, PathKey)> {
+        let config = self.config.as_deref()?;
+        config
+            .replicators()
+            .filter_map(|address| {
+                let peer = link.topology.peers.get(&address)?;
+                let (key, alive) = peer.best_path(now, &link.topology.paths, PATH_EXPIRY)?;
+                (alive && peer.is_alive(now)).then_some((
+                    peer.latency(now, &link.topology.paths)?,
+                    address,
+                    key,
+                ))
+            })
+            .min_by_key(|(latency, address, _)| (*latency, *address))
+            .map(|(_, address, key)| (address, key))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a frame, its group, its receiver and how it is sent")]
+    fn send_multicast_copy(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        group: MulticastGroup,
+        to: Address,
+        frame: Ethernet<'_>,
+        source: Option<Mac>,
+        gather_limit: Option<u32>,
+    ) {
+        if !self.filter_out(link, now, to, frame, true) {
+            return;
+        }
+        self.push_credentials_if_due(link, now, to);
+        let compress = self.config.as_ref().is_some_and(|c| c.compress_multicast());
+        let mut packet = link.begin(to, Verb::MulticastFrame);
+        MulticastFrame {
+            network: self.id,
+            replicate: false,
+            com: None,
+            gather_limit,
+            source,
+            group,
+            ethertype: frame.ethertype,
+            payload: frame.payload,
+        }
+        .write(&mut packet);
+        if compress {
+            packet::compress(&mut packet, 0);
+        }
+        link.send(now, packet);
+    }
+
+    /// Asks those who keep a directory for subscribers of a group, at most once a minute while some are known.
+    fn gather(
+        &mut self,
+        link: &mut Link,
+        directory: &mut Directory,
+        now: i64,
+        group: MulticastGroup,
+        limit: usize,
+    ) {
+        let interval = if link.settings.low_bandwidth { 3 * GATHER } else { GATHER };
+        let Some(entry) = directory.group_mut(self.id, group) else { return };
+        // With nobody known ask again soon, but not once per frame of a burst.
+        let pause = if entry.is_empty() { interval.min(1_000) } else { interval };
+        if entry.last_gather != 0 && now - entry.last_gather < pause {
+            return;
+        }
+        entry.last_gather = now;
+        let com = self.config.as_ref().and_then(|c| c.com.clone());
+        let best = link.topology.best_upstream(now).map(|(address, _)| address);
+        let others = self.directories_of(link);
+        let targets: Vec<Address> = best
+            .into_iter()
+            .chain(others.into_iter().filter(|a| Some(*a) != best && !link.topology.is_upstream(*a)))
+            .take(MAX_GATHER_TARGETS)
+            .collect();
+        for to in targets {
+            let mut packet = link.begin(to, Verb::MulticastGather);
+            MulticastGather {
+                network: self.id,
+                group,
+                limit: u32::try_from(limit).unwrap_or(u32::MAX),
+                com: com.clone(),
+            }
+            .write(&mut packet);
+            link.send(now, packet);
+        }
+    }
+}
+
 impl Switch {
     /// Announces all groups that are due for it: to the roots, the controller and anchors, and to every member.
     pub(in super::super) fn announce_groups(&mut self, link: &mut Link, now: i64) {
         if link.settings.low_bandwidth {
             return;
         }
-        for id in self.networks.keys().copied().collect::<Vec<_>>() {
-            let Some(network) = self.networks.get_mut(&id) else { continue };
+        for network in self.networks.values_mut() {
             let groups: Vec<MulticastGroup> = network.own_groups().into_iter().collect();
             if now - network.last_announced >= ANNOUNCE {
                 network.last_announced = now;
-                for to in self.directories_of(link, id) {
-                    self.send_likes(link, now, id, to, &groups);
+                for to in network.directories_of(link) {
+                    network.send_likes(link, now, to, &groups);
                 }
             }
-            for to in self.members_allowed(link, now, id) {
-                self.announce_to_member(link, now, id, to);
+            for to in network.members_allowed(link, now) {
+                network.announce_to_member(link, now, to);
             }
         }
-    }
-
-    /// Announces groups just joined to everybody, at once and then again a few times.
-    pub(super) fn announce_new(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        id: NetworkId,
-        groups: &[MulticastGroup],
-    ) {
-        if let Some(network) = self.networks.get_mut(&id) {
-            network.repeats.start(now);
-        }
-        self.announce_to_all(link, now, id, groups);
     }
 
     /// Repeats the announcements that are due for it.
     pub(in super::super) fn repeat_announcements(&mut self, link: &mut Link, now: i64) {
-        let due: Vec<(NetworkId, Vec<MulticastGroup>)> = self
-            .networks
-            .iter_mut()
-            .filter_map(|(id, n)| n.repeats.take(now).then(|| (*id, n.own_groups().into_iter().collect())))
-            .collect();
-        for (id, groups) in due {
-            self.announce_to_all(link, now, id, &groups);
-        }
-    }
-
-    fn announce_to_all(&mut self, link: &mut Link, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
-        let mut to = self.directories_of(link, id);
-        to.extend(self.members_allowed(link, now, id));
-        for to in to {
-            self.send_likes(link, now, id, to, groups);
+        for network in self.networks.values_mut() {
+            if network.repeats.take(now) {
+                let groups: Vec<MulticastGroup> = network.own_groups().into_iter().collect();
+                network.announce_to_all(link, now, &groups);
+            }
         }
     }
 
@@ -121,67 +336,11 @@ impl Switch {
         if self.networks.is_empty() || !peer.announcements.allow(now, ANNOUNCE_AGAIN, 1) {
             return;
         }
-        for id in self.networks.keys().copied().collect::<Vec<_>>() {
-            if self.directories_of(link, id).contains(&greeter) {
-                let groups: Vec<MulticastGroup> =
-                    self.networks.get(&id).map(|n| n.own_groups().into_iter().collect()).unwrap_or_default();
-                self.send_likes(link, now, id, greeter, &groups);
+        for network in self.networks.values() {
+            if network.directories_of(link).contains(&greeter) {
+                let groups: Vec<MulticastGroup> = network.own_groups().into_iter().collect();
+                network.send_likes(link, now, greeter, &groups);
             }
-        }
-    }
-
-    /// Announces all our groups to a member, once a minute.
-    pub(super) fn announce_to_member(&mut self, link: &mut Link, now: i64, id: NetworkId, to: Address) {
-        let Some(network) = self.networks.get_mut(&id) else { return };
-        let Some(member) = network.members.get_mut(&to) else { return };
-        if now - member.last_announced < ANNOUNCE {
-            return;
-        }
-        member.last_announced = now;
-        let groups: Vec<MulticastGroup> = network.own_groups().into_iter().collect();
-        self.send_likes(link, now, id, to, &groups);
-    }
-
-    /// Who keeps a directory for a network: the roots, its controller, its anchors and replicators.
-    fn directories_of(&self, link: &Link, id: NetworkId) -> BTreeSet<Address> {
-        let mut to: BTreeSet<Address> = link.topology.upstreams.keys().copied().collect();
-        if !id.is_adhoc() {
-            to.insert(id.controller());
-        }
-        if let Some(config) = self.networks.get(&id).and_then(|n| n.config.as_ref()) {
-            to.extend(config.anchors().chain(config.replicators()));
-        }
-        to.remove(&link.address());
-        to
-    }
-
-    /// Members with a record that may talk to us.
-    fn members_allowed(&mut self, link: &mut Link, now: i64, id: NetworkId) -> Vec<Address> {
-        let Some(network) = self.networks.get_mut(&id) else { return Vec::new() };
-        let known: Vec<Address> = network.members.keys().copied().collect();
-        known
-            .into_iter()
-            .filter(|address| {
-                link.topology.peers.get(address).is_some_and(|peer| network.allows(now, &peer.identity))
-            })
-            .collect()
-    }
-
-    fn send_likes(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        id: NetworkId,
-        to: Address,
-        groups: &[MulticastGroup],
-    ) {
-        for chunk in groups.chunks(LIKES_PER_PACKET) {
-            let mut packet = link.begin(to, Verb::MulticastLike);
-            for group in chunk {
-                MulticastLike::write(id, *group, &mut packet);
-            }
-            packet::compress(&mut packet, 0);
-            link.send(now, packet);
         }
     }
 
@@ -211,7 +370,9 @@ impl Switch {
     }
 
     fn may_use_directory(&mut self, link: &mut Link, now: i64, id: NetworkId, peer: Address) -> bool {
-        self.gate(link, now, id, peer) || link.topology.am_root || self.directory.is_authorized(now, id, peer)
+        self.networks.get_mut(&id).is_some_and(|network| network.gate(link, now, peer))
+            || link.topology.am_root
+            || self.directory.is_authorized(now, id, peer)
     }
 
     /// Who is answerable for a subscription that was told on a path: members of our own networks go before strangers, of whom
@@ -254,9 +415,9 @@ impl Switch {
         {
             return;
         }
+        let Some(network) = self.networks.get_mut(&id) else { return };
         let Some(entry) = self.directory.group_mut(id, group) else { return };
-        let mut pending = std::mem::take(&mut entry.pending);
-        for item in &mut pending {
+        for item in &mut entry.pending {
             let fresh = now - item.since < super::super::limits::MULTICAST_LIFETIME;
             if fresh && item.sent.len() < item.limit && !item.sent.contains(&member) {
                 item.sent.push(member);
@@ -266,172 +427,8 @@ impl Switch {
                     ethertype: item.ethertype,
                     payload: &item.payload,
                 };
-                self.send_multicast_copy(link, now, id, group, member, frame, item.source, None);
+                network.send_multicast_copy(link, now, group, member, frame, item.source, None);
             }
-        }
-        if let Some(entry) = self.directory.group_mut(id, group) {
-            entry.pending = pending;
-        }
-    }
-
-    /// Sends a frame to the subscribers of a group. `source` is given for bridged frames, `origin` must not get it back.
-    pub(super) fn send_multicast(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        id: NetworkId,
-        group: MulticastGroup,
-        frame: Ethernet<'_>,
-        source: Option<Mac>,
-        origin: Option<Address>,
-    ) {
-        let us = link.address();
-        let Some(config) = self.networks.get(&id).and_then(|n| n.config.clone()) else { return };
-        if !config.is_active_bridge(us)
-            && !config.replicators().any(|r| r == us)
-            && let Some((replicator, path)) = self.nearest_replicator(link, now, id)
-        {
-            let mut packet = link.begin(replicator, Verb::MulticastFrame);
-            MulticastFrame {
-                network: id,
-                replicate: true,
-                com: None,
-                gather_limit: None,
-                source: Some(source.unwrap_or(frame.source)),
-                group,
-                ethertype: frame.ethertype,
-                payload: frame.payload,
-            }
-            .write(&mut packet);
-            if config.compress_multicast() {
-                packet::compress(&mut packet, 0);
-            }
-            link.reply(now, path, packet);
-            return;
-        }
-        let limit = config.multicast_limit as usize;
-        let known = self.directory.group(id, group).map_or(0, Group::len);
-        let enough = known >= limit;
-        let gather_limit = if enough { 1 } else { limit - known + 1 };
-        let mut members = Vec::new();
-        if let Some(group) = self.directory.group(id, group) {
-            // One more than are wanted, should the frame's origin be among them.
-            group.sample(limit.saturating_add(1), origin.unwrap_or(us), &mut link.rng, &mut members);
-        }
-        members.shuffle(&mut link.rng);
-        if !enough {
-            self.gather(link, now, id, group, gather_limit);
-        }
-        let bridges: Vec<Address> = config.active_bridges().filter(|b| *b != us).collect();
-        let receivers = bridges
-            .iter()
-            .copied()
-            .chain(members.into_iter().filter(|m| !bridges.contains(m)))
-            .filter(|m| Some(*m) != origin);
-        let mut sent: Vec<Address> = receivers.take(limit).collect();
-        let wanted = u32::try_from(gather_limit).unwrap_or(u32::MAX);
-        for receiver in &sent {
-            self.send_multicast_copy(link, now, id, group, *receiver, frame, source, Some(wanted));
-        }
-        if !enough {
-            sent.extend(origin);
-            self.directory.enqueue(
-                id,
-                group,
-                Pending {
-                    since: now,
-                    source,
-                    ethertype: frame.ethertype,
-                    payload: frame.payload.to_vec(),
-                    sent,
-                    limit,
-                },
-            );
-        }
-    }
-
-    /// The closest designated replicator that can be reached directly.
-    fn nearest_replicator(&self, link: &Link, now: i64, id: NetworkId) -> Option<(Address, PathKey)> {
-        let config = self.networks.get(&id)?.config.as_deref()?;
-        config
-            .replicators()
-            .filter_map(|address| {
-                let peer = link.topology.peers.get(&address)?;
-                let (key, alive) = peer.best_path(now, &link.topology.paths, PATH_EXPIRY)?;
-                (alive && peer.is_alive(now)).then_some((
-                    peer.latency(now, &link.topology.paths)?,
-                    address,
-                    key,
-                ))
-            })
-            .min_by_key(|(latency, address, _)| (*latency, *address))
-            .map(|(_, address, key)| (address, key))
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "a frame, its group, its receiver and how it is sent")]
-    fn send_multicast_copy(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        id: NetworkId,
-        group: MulticastGroup,
-        to: Address,
-        frame: Ethernet<'_>,
-        source: Option<Mac>,
-        gather_limit: Option<u32>,
-    ) {
-        if !self.filter_out(link, now, id, to, frame, true) {
-            return;
-        }
-        self.push_credentials_if_due(link, now, id, to);
-        let compress =
-            self.networks.get(&id).and_then(|n| n.config.as_ref()).is_some_and(|c| c.compress_multicast());
-        let mut packet = link.begin(to, Verb::MulticastFrame);
-        MulticastFrame {
-            network: id,
-            replicate: false,
-            com: None,
-            gather_limit,
-            source,
-            group,
-            ethertype: frame.ethertype,
-            payload: frame.payload,
-        }
-        .write(&mut packet);
-        if compress {
-            packet::compress(&mut packet, 0);
-        }
-        link.send(now, packet);
-    }
-
-    /// Asks those who keep a directory for subscribers of a group, at most once a minute while some are known.
-    fn gather(&mut self, link: &mut Link, now: i64, id: NetworkId, group: MulticastGroup, limit: usize) {
-        let interval = if link.settings.low_bandwidth { 3 * GATHER } else { GATHER };
-        let Some(entry) = self.directory.group_mut(id, group) else { return };
-        // With nobody known ask again soon, but not once per frame of a burst.
-        let pause = if entry.is_empty() { interval.min(1_000) } else { interval };
-        if entry.last_gather != 0 && now - entry.last_gather < pause {
-            return;
-        }
-        entry.last_gather = now;
-        let com = self.networks.get(&id).and_then(|n| n.config.as_ref()).and_then(|c| c.com.clone());
-        let best = link.topology.best_upstream(now).map(|(address, _)| address);
-        let others = self.directories_of(link, id);
-        let targets: Vec<Address> = best
-            .into_iter()
-            .chain(others.into_iter().filter(|a| Some(*a) != best && !link.topology.is_upstream(*a)))
-            .take(MAX_GATHER_TARGETS)
-            .collect();
-        for to in targets {
-            let mut packet = link.begin(to, Verb::MulticastGather);
-            MulticastGather {
-                network: id,
-                group,
-                limit: u32::try_from(limit).unwrap_or(u32::MAX),
-                com: com.clone(),
-            }
-            .write(&mut packet);
-            link.send(now, packet);
         }
     }
 
@@ -532,16 +529,16 @@ impl Switch {
     ) -> Result<Handled> {
         let packet = MulticastFrame::parse(incoming.payload)?;
         let (id, from) = (packet.network, incoming.source);
-        let Some(ours) = self.networks.get(&id).map(|n| n.mac) else { return Ok(Handled::Credit) };
-        if let Some(com) = packet.com {
+        if let Some(com) = packet.com
+            && self.networks.contains_key(&id)
+        {
             self.offer_com(link, now, incoming, id, com);
         }
-        if !self.gate(link, now, id, from) {
-            return Ok(self.refuse(link, now, incoming, Verb::MulticastFrame, id));
+        let Some(network) = self.networks.get_mut(&id) else { return Ok(Handled::Credit) };
+        if !network.gate(link, now, from) {
+            return Ok(refuse(link, now, incoming, Verb::MulticastFrame, id));
         }
-        let Some(config) = self.networks.get(&id).and_then(|n| n.config.clone()) else {
-            return Ok(Handled::Credit);
-        };
+        let Some(config) = network.config.clone() else { return Ok(Handled::Credit) };
         if config.multicast_limit == 0 {
             return Ok(Handled::Trust);
         }
@@ -556,26 +553,27 @@ impl Switch {
             let impossible = !frame.dest.is_multicast()
                 || frame.source == Mac([0; 6])
                 || frame.source.is_multicast()
-                || frame.source == ours
+                || frame.source == network.mac
                 || frame.payload.len() > 10_000;
             if impossible {
-                self.deliver(link, id, incoming.ecn, frame, false);
+                network.deliver(link, incoming.ecn, frame, false);
                 return Ok(Handled::Trust);
             }
             if packet.replicate && config.replicators().any(|r| r == link.address()) {
-                self.send_multicast(link, now, id, packet.group, frame, Some(frame.source), Some(from));
+                let directory = &mut self.directory;
+                let source = Some(frame.source);
+                let multicast = Multicast { group: packet.group, frame, source, origin: Some(from) };
+                network.send_multicast(link, directory, now, multicast);
             }
             if frame.source != derived {
                 if !config.is_active_bridge(from) {
-                    self.deliver(link, id, incoming.ecn, frame, false);
+                    network.deliver(link, incoming.ecn, frame, false);
                     return Ok(Handled::Trust);
                 }
-                if let Some(network) = self.networks.get_mut(&id) {
-                    network.bridges.learn(now, frame.source, from);
-                }
+                network.bridges.learn(now, frame.source, from);
             }
-            let accepted = self.filter_in(link, now, id, from, frame) != Accept::Drop;
-            self.deliver(link, id, incoming.ecn, frame, accepted);
+            let accepted = network.filter_in(link, now, from, frame) != Accept::Drop;
+            network.deliver(link, incoming.ecn, frame, accepted);
         }
         if let Some(limit) = packet.gather_limit.filter(|l| *l > 0) {
             let gathered = self.subscribers(link, id, packet.group, limit as usize, from);
@@ -599,7 +597,7 @@ impl Switch {
         body: &[u8],
     ) -> Result<()> {
         let group = MulticastGroup::read(&mut Reader::new(body))?;
-        if self.gate(link, now, id, by) {
+        if self.networks.get_mut(&id).is_some_and(|network| network.gate(link, now, by)) {
             self.directory.remove(id, group, by);
         }
         Ok(())

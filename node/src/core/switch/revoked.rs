@@ -29,7 +29,7 @@ use super::super::link::Link;
 use super::super::link::{Handled, Incoming};
 use super::Network;
 use super::Switch;
-use super::membership::known;
+use super::membership::{known, send_credentials};
 
 /// Type of the message that brings revocations: `ztnodeRV`.
 pub(in super::super) const BRING: u64 = u64::from_be_bytes(*b"ztnodeRV");
@@ -232,7 +232,7 @@ impl Switch {
     ) {
         let last = link.topology.peers.get(&to).map_or(0, |peer| peer.credentials_sent);
         if now - last >= CREDENTIALS_SPACING {
-            self.send_credentials(link, now, to, &set);
+            send_credentials(link, now, to, &set);
         } else if self.later.len() < MAX_CREDENTIALS_LATER {
             self.later.push_back((now + CREDENTIALS_SPACING, to, set));
         }

@@ -12,7 +12,7 @@ use super::super::link::Link;
 use super::super::link::{Handled, Incoming};
 use super::Failure;
 use super::Switch;
-use super::membership::known;
+use super::membership::{known, send_credentials};
 
 impl Switch {
     /// NETWORK_CONFIG_REQUEST: a member wants a configuration of a network of ours.
@@ -112,7 +112,7 @@ impl Switch {
                         // A zerotier-one drops it when our own certificate has just gone there.
                         let pushed =
                             self.networks.get(&network).is_some_and(|n| n.has_just_pushed(now, member));
-                        self.send_credentials(link, now, member, &set);
+                        send_credentials(link, now, member, &set);
                         if pushed {
                             self.send_credentials_spaced(link, now, member, set.clone());
                         }
@@ -123,9 +123,8 @@ impl Switch {
                 Some(number) => self.bring_revocations(link, now, member, network, number, &revocations),
                 None => {
                     // What a member needs of us to talk to us goes first.
-                    let known = self.networks.get(&network).is_some_and(|n| n.has_met(member));
-                    if known {
-                        self.push_credentials_if_due(link, now, network, member);
+                    if let Some(network) = self.networks.get_mut(&network).filter(|n| n.has_met(member)) {
+                        network.push_credentials_if_due(link, now, member);
                     }
                     let set = NetworkCredentials { revocations, ..NetworkCredentials::default() };
                     self.send_credentials_spaced(link, now, member, set);
