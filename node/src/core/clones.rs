@@ -26,10 +26,12 @@ use protocol::verbs::UserMessage;
 use protocol::{Address, Reader, Result};
 use rand::RngExt;
 
-use super::Core;
+use super::buckets::{Buckets, Keyed};
 use super::event::{CloneSeen, Event, Machine};
 use super::gate::Gate;
+use super::limits::GATE_BUCKETS;
 use super::link::Incoming;
+use super::link::Link;
 use super::path::PathKey;
 use super::work;
 
@@ -223,19 +225,41 @@ impl Reflections {
     }
 }
 
-impl Core {
+/// Looking out for other machines with our identity, and for others who may have such.
+pub(super) struct Clones {
+    watch: Option<Watch>,
+    pub(super) reflections: Reflections,
+    /// Gates for handing on what addresses write to themselves.
+    pub(super) reflecting: Buckets,
+}
+
+impl Clones {
+    /// Nobody is looked out for; `hash` keys its gates.
+    pub(super) fn new(hash: Keyed) -> Self {
+        Self {
+            watch: None,
+            reflections: Reflections::default(),
+            reflecting: Buckets::new(GATE_BUCKETS, hash),
+        }
+    }
+
+    /// When there is something to do by the clock.
+    pub(super) fn next(&self) -> Option<i64> {
+        self.watch.as_ref().map(Watch::next)
+    }
+
     /// Begins to look out for other machines with our identity; again: the machine turned out to be another (or the identity
     /// was bound to it).
-    pub fn watch_for_clones(&mut self, now: i64, machine: Machine) {
+    pub(super) fn watch_for_clones(&mut self, link: &mut Link, now: i64, machine: Machine) {
         if let Some(watch) = &mut self.watch {
             watch.machine = machine;
             return;
         }
         // An identity whose key is of small order cannot agree with anybody.
-        let Some(agreed) = self.link.secret.agree(self.link.secret.identity()) else { return };
+        let Some(agreed) = link.secret.agree(link.secret.identity()) else { return };
         self.watch = Some(Watch {
             keys: SessionKeys::new(&agreed),
-            mark: self.link.rng.random(),
+            mark: link.rng.random(),
             machine,
             started: now,
             next: now + PAUSES[0],
@@ -248,32 +272,31 @@ impl Core {
     }
 
     /// Calls when it is due, and forgets clones that fell silent.
-    pub(super) fn call_clones(&mut self, now: i64) {
+    pub(super) fn call_clones(&mut self, link: &mut Link, now: i64) {
         let Some(watch) = self.watch.as_mut().filter(|w| now >= w.next) else { return };
         let before = watch.others.len();
         watch.others.retain(|_, other| now - other.last < GONE);
         let gone = before != watch.others.len();
-        let reachable = !self.carriers(now).is_empty();
+        let reachable = !self.carriers(link, now).is_empty();
         let Some(watch) = &mut self.watch else { return };
         // Calls into the void do not count: the quick ones come when somebody can carry them.
         watch.calls = if reachable { (watch.calls + 1).min(PAUSES.len() - 1) } else { 0 };
         watch.next = now + if reachable { PAUSES[watch.calls] } else { PAUSES[1] };
         if reachable {
-            self.say_to_clones(now, Step::Call, [0; 16], &[]);
+            self.say_to_clones(link, now, Step::Call, [0; 16], &[]);
         }
         if gone {
-            self.tell_of_clones(now);
+            self.tell_of_clones(link, now);
         }
     }
 
     /// Those who may know of other places of our address, and can be reached.
-    fn carriers(&self, now: i64) -> Vec<Address> {
+    fn carriers(&self, link: &Link, now: i64) -> Vec<Address> {
         // A controller may know the other place only, and then answers us there: so it is asked by way of a root, if need be.
-        let controllers = self.switch.networks.keys().map(|id| id.controller());
+        let controllers = link.controllers.iter().copied();
         let direct =
-            |address: &Address| self.link.topology.direct_path(now, *address).is_some_and(|(_, alive)| alive);
-        let members = self
-            .link
+            |address: &Address| link.topology.direct_path(now, *address).is_some_and(|(_, alive)| alive);
+        let members = link
             .topology
             .peers
             .iter()
@@ -281,13 +304,13 @@ impl Core {
             .filter(|(_, peer)| peer.is_trusted(now))
             .map(|(address, _)| *address);
         let mut chosen: Vec<Address> = Vec::new();
-        let upstreams = self.link.topology.upstreams.keys().copied().filter(direct);
+        let upstreams = link.topology.upstreams.keys().copied().filter(direct);
         let members: Vec<Address> = members.filter(direct).take(MAX_MEMBERS).collect();
         if upstreams.clone().next().is_none() && members.is_empty() {
             return chosen;
         }
         for address in upstreams.chain(controllers).chain(members) {
-            if address != self.link.address() && !chosen.contains(&address) && chosen.len() < MAX_CARRIERS {
+            if address != link.address() && !chosen.contains(&address) && chosen.len() < MAX_CARRIERS {
                 chosen.push(address);
             }
         }
@@ -295,15 +318,22 @@ impl Core {
     }
 
     /// Writes to our own address: by those who hand it on, and straight to `endpoints`.
-    fn say_to_clones(&mut self, now: i64, step: Step, heard: Mark, endpoints: &[SocketAddr]) {
-        let mut own: Vec<SocketAddr> = self.surfaces.advertised();
-        own.extend(self.local.iter().map(|(_, address)| *address));
+    fn say_to_clones(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        step: Step,
+        heard: Mark,
+        endpoints: &[SocketAddr],
+    ) {
+        let mut own: Vec<SocketAddr> = link.surfaces.advertised();
+        own.extend(link.local.iter().map(|(_, address)| *address));
         own.retain(|e| e.port() != 0 && usable_for_paths(e.ip()));
         own.dedup();
         own.truncate(MAX_ENDPOINTS);
-        let carriers = self.carriers(now);
-        let id = self.link.rng.random();
-        let us = self.link.address();
+        let carriers = self.carriers(link, now);
+        let id = link.rng.random();
+        let us = link.address();
         let Some(watch) = &self.watch else { return };
         let message = Message {
             step,
@@ -320,19 +350,19 @@ impl Core {
         UserMessage { kind: KIND, body: &message.write() }.write(&mut sealed);
         watch.keys.armor(&mut sealed, Suite::AesGmacSiv);
         for carrier in carriers {
-            let mut packet = self.link.begin(carrier, Verb::UserMessage);
+            let mut packet = link.begin(carrier, Verb::UserMessage);
             UserMessage { kind: CARRY, body: &sealed }.write(&mut packet);
-            self.link.send(now, packet);
+            link.send(now, packet);
         }
         for endpoint in endpoints {
-            if !own.contains(endpoint) && self.link.may_probe(*endpoint) {
-                self.link.put(now, None, *endpoint, None, &sealed);
+            if !own.contains(endpoint) && link.may_probe(*endpoint) {
+                link.put(now, None, *endpoint, None, &sealed);
             }
         }
     }
 
     /// A packet that names us as its sender: ours that came back, that of a clone, or a forgery.
-    pub(super) fn hear_clone(&mut self, now: i64, data: &mut [u8]) {
+    pub(super) fn hear_clone(&mut self, link: &mut Link, now: i64, data: &mut [u8]) {
         let Some(watch) = &mut self.watch else { return };
         if packet::dest(data) != Address::from_bytes(OURSELVES) {
             return;
@@ -363,7 +393,7 @@ impl Core {
                 watch.others.insert(message.mark, other);
             }
             if !known || now - watch.told >= REMIND {
-                self.tell_of_clones(now);
+                self.tell_of_clones(link, now);
             }
         }
         let Some(watch) = &mut self.watch else { return };
@@ -373,11 +403,11 @@ impl Core {
             Step::Confirm => return,
         };
         if watch.answers.allow(now, ANSWER_GATE, ANSWER_BURST) {
-            self.say_to_clones(now, step, message.mark, &endpoints);
+            self.say_to_clones(link, now, step, message.mark, &endpoints);
         }
     }
 
-    fn tell_of_clones(&mut self, now: i64) {
+    fn tell_of_clones(&mut self, link: &mut Link, now: i64) {
         let Some(watch) = &mut self.watch else { return };
         watch.told = now;
         let clones = watch.others.values().map(|o| CloneSeen {
@@ -388,15 +418,15 @@ impl Core {
             give_way: o.give_way,
             endpoints: o.endpoints.clone(),
         });
-        self.link.outbox.events.push_back(Event::Clones(clones.collect()));
+        link.outbox.events.push_back(Event::Clones(clones.collect()));
     }
 
     /// Hands what an address wrote to itself to all other places where that address was heard. The sender is authentic.
-    pub(super) fn hand_on(&mut self, now: i64, incoming: &Incoming<'_>, sealed: &[u8]) {
+    pub(super) fn hand_on(&mut self, link: &mut Link, now: i64, incoming: &Incoming<'_>, sealed: &[u8]) {
         let (via, source) = (incoming.via, incoming.source);
-        if sealed.len() >= packet::HEADER_LEN && packet::source(sealed) == self.link.address() {
+        if sealed.len() >= packet::HEADER_LEN && packet::source(sealed) == link.address() {
             // Handed on to us.
-            self.hear_clone(now, &mut sealed.to_vec());
+            self.hear_clone(link, now, &mut sealed.to_vec());
             return;
         }
         let fits = (packet::HEADER_LEN..=MAX_SEALED).contains(&sealed.len());
@@ -404,12 +434,12 @@ impl Core {
         {
             return;
         }
-        let Some(peer) = self.link.topology.peers.get(&source) else { return };
-        let alive = |key: &PathKey| self.link.topology.paths.get(key).is_some_and(|path| path.is_alive(now));
+        let Some(peer) = link.topology.peers.get(&source) else { return };
+        let alive = |key: &PathKey| link.topology.paths.get(key).is_some_and(|path| path.is_alive(now));
         let mut places: Vec<Place> =
             peer.paths.iter().map(|p| p.key).filter(alive).map(|key| (key, false)).collect();
         if !self.reflecting.allow(&source, now, REFLECT_GATE, REFLECT_BURST) {
-            self.link.counters.dropped += 1;
+            link.counters.dropped += 1;
             return;
         }
         // Two machines behind one NAT are one path to us, the latest port of it: where they write from tells them apart.
@@ -420,13 +450,13 @@ impl Core {
         for (key, relayed) in places.into_iter().filter(|place| *place != from).take(2 * MAX_PLACES) {
             if relayed {
                 // The relay carries only what is addressed to somebody.
-                let mut packet = self.link.begin(source, Verb::UserMessage);
+                let mut packet = link.begin(source, Verb::UserMessage);
                 UserMessage { kind: CARRY, body: sealed }.write(&mut packet);
-                self.link.reply(now, key, packet);
+                link.reply(now, key, packet);
             } else {
                 // Where it was merely heard, it may never have been.
-                if self.link.may_send(now, key, sealed.len()) {
-                    self.link.put(now, Some(key.socket), key.remote, None, sealed);
+                if link.may_send(now, key, sealed.len()) {
+                    link.put(now, Some(key.socket), key.remote, None, sealed);
                 }
             }
         }

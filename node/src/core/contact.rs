@@ -222,8 +222,8 @@ impl Core {
         if !peer.is_trusted(now) || now - peer.last_push < interval {
             return;
         }
-        let mut candidates: Vec<SocketAddr> = self.local.iter().map(|(_, address)| *address).collect();
-        candidates.extend(self.surfaces.advertised());
+        let mut candidates: Vec<SocketAddr> = self.link.local.iter().map(|(_, address)| *address).collect();
+        candidates.extend(self.link.surfaces.advertised());
         candidates.retain(|c| c.port() != 0 && protocol::inet::usable_for_paths(c.ip()));
         candidates.sort_unstable();
         candidates.dedup();

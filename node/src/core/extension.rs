@@ -8,7 +8,8 @@ use protocol::Address;
 use protocol::packet::MAX_MTU;
 use protocol::verb::Verb;
 
-use super::Core;
+use super::link::Link;
+use super::replay::ReplayMemory;
 
 /// Begins the payload of a probe; zeros may follow.
 pub(super) const PROBE: [u8; 8] = *b"ztnodePM";
@@ -200,31 +201,32 @@ impl Extensions {
     }
 }
 
-impl Core {
+impl ReplayMemory {
     /// A peer sent a probe: it is a ztnode, and if we took it for something else it is another program by now.
-    pub(super) fn probed_by(&mut self, now: i64, source: Address) {
-        let Some(peer) = self.link.topology.peers.get(&source) else { return };
+    pub(super) fn probed_by(&mut self, link: &mut Link, now: i64, source: Address) {
+        let Some(peer) = link.topology.peers.get(&source) else { return };
         // Two that know each other to count do not ask each other in turn.
         let again = !matches!(peer.extensions.known, Known::Ztnode(can) if can.counts());
-        self.link.recognize(now, source, again);
+        link.recognize(now, source, again);
     }
 
     /// An ECHO of ours was answered for the first time; `measured`: it was a probe that measures a path.
     pub(super) fn recognized(
         &mut self,
+        link: &mut Link,
         source: Address,
         chosen: Option<u64>,
         id: u64,
         body: &[u8],
         measured: bool,
     ) {
-        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return };
+        let Some(peer) = link.topology.peers.get_mut(&source) else { return };
         if !peer.extensions.take_answer(id) && !measured {
             return;
         }
         let can = read_answer(body).map(|(_, can)| can);
         peer.extensions.known = can.map_or(Known::Other, Known::Ztnode);
-        self.hold_to_answer(source, chosen, can);
+        self.hold_to_answer(link, source, chosen, can);
     }
 }
 

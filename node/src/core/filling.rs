@@ -89,11 +89,11 @@ impl Core {
         }
         self.switch.requesters.fill(now, nobody);
         self.link.expected.fill(now, nobody);
-        self.surfaces.fill(now, nobody, nowhere);
-        self.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
+        self.link.surfaces.fill(now, nobody, nowhere);
+        self.relay.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
         self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
         self.knocks.fill(now, nobody, nowhere);
-        self.reflections.fill(now, nobody, nowhere);
+        self.clones.reflections.fill(now, nobody, nowhere);
         for network in self.switch.networks.values_mut() {
             network.fill(now, nobody);
         }
@@ -128,12 +128,12 @@ impl Core {
             ("Requesters.held", self.switch.requesters.len()),
             ("Expected.asked", asked),
             ("Expected.seen", seen),
-            ("Surfaces.reports", self.surfaces.len()),
-            ("Core.pairs", self.pairs.len()),
+            ("Surfaces.reports", self.link.surfaces.len()),
+            ("Relay.pairs", self.relay.pairs.len()),
             ("Link.whois", self.link.whois.len()),
             ("Link.errors", self.link.errors.len()),
             ("Switch.forgeries", self.switch.forgeries.len()),
-            ("Core.reflecting", self.reflecting.len()),
+            ("Clones.reflecting", self.clones.reflecting.len()),
             ("Newcomers.waiting", waiting),
             ("Newcomers.octets", octets),
             ("Newcomers.agreements_of", agreements_of),
@@ -143,7 +143,7 @@ impl Core {
             ("Unproven.prefixes", prefixes),
             ("Knocks.knocks", knocks),
             ("Knocks.by_due", by_due),
-            ("Reflections.places", self.reflections.len()),
+            ("Reflections.places", self.clones.reflections.len()),
             ("Switch.networks", self.switch.networks.len()),
             ("Directory.subscriptions", subscriptions),
             ("Directory.groups", groups),

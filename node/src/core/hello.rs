@@ -53,13 +53,13 @@ impl Core {
             Some(_) => return self.refuse_collision(now, via, data, &hello),
             None if authentic => return None,
             // It is heard again when its identity has been checked.
-            None => return self.hear_newcomer(now, via, data, &hello),
+            None => return self.newcomers.hear_newcomer(&mut self.link, now, via, data, &hello),
         }
         if !whole {
             return None;
         }
         let hops = packet::hops(data);
-        let greeting = self.judge_greeting(now, via, data, source, hello.timestamp);
+        let greeting = self.memory.judge_greeting(&mut self.link, now, via, data, source, hello.timestamp);
         if greeting == Greeting::Replay {
             return None;
         }
@@ -183,7 +183,7 @@ impl Core {
     /// A stranger claims a known address. Proves that it holds the key it shows, then tells it under that key: under the
     /// known peer's, which the reference uses, it could not read the message.
     fn refuse_collision(&mut self, now: i64, via: PathKey, data: &mut [u8], hello: &Hello) -> Option<()> {
-        let keys = self.agree_with_newcomer(now, via, data, hello)?;
+        let keys = self.newcomers.agree_with_newcomer(&mut self.link, now, via, data, hello)?;
         let mut answer = self.link.begin(hello.identity.address, Verb::Error);
         answer.push(Verb::Hello as u8);
         answer.extend_from_slice(&packet::id(data).to_be_bytes());
@@ -251,7 +251,7 @@ impl Core {
         } else {
             return;
         };
-        let Some((scope, v4)) = self.surfaces.report(now, peer, via, surface, word) else { return };
+        let Some((scope, v4)) = self.link.surfaces.report(now, peer, via, surface, word) else { return };
         // Our outside address changed: every path of that kind has to prove itself again.
         let stale: Vec<(Address, PathKey)> = self
             .link

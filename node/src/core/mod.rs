@@ -55,6 +55,8 @@ mod unproven;
 mod verbs;
 pub mod work;
 
+use relay::Relay;
+use replay::ReplayMemory;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -69,14 +71,13 @@ use zeroize::Zeroizing;
 
 use crate::dataplane::vnet::{Offload, Offloads};
 use crate::dataplane::{Outbox, ecn};
-use buckets::{Buckets, Keyed};
-use clones::{Reflections, Watch};
-use event::{Event, Object, Settings};
+use buckets::Keyed;
+use clones::Clones;
+use event::{Event, Machine, Object, Settings};
 use info::QueueCounters;
 use limits::{
-    BACKGROUND, FIRST_GREETING, GATE_BUCKETS, HOUSEKEEPING, INTRODUCE_GATE, MAX_PAIRS, MAX_PAIRS_PER_SOURCE,
-    MAX_RECENT, MAX_WINDOWS, ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK, REASSEMBLY_SLOTS,
-    STRANGER_REASSEMBLY_SLOTS,
+    BACKGROUND, FIRST_GREETING, HOUSEKEEPING, INTRODUCE_GATE, ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK,
+    REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS,
 };
 use link::Link;
 use newcomers::Newcomers;
@@ -84,10 +85,7 @@ use path::{PathKey, SocketId};
 use peer_cache::Restored;
 use punch::Knocks;
 use queue::Queue;
-use replay::budget::Budget;
-use surface::Surfaces;
 use switch::{Network, Switch};
-use table::Table;
 use topology::Accepted;
 
 /// What a node is made of.
@@ -106,22 +104,15 @@ pub struct CoreConfig {
 pub struct Core {
     link: Link,
     switch: Switch,
-    surfaces: Surfaces,
-    window_budget: Budget,
-    recent_budget: Budget,
+    relay: Relay,
+    memory: ReplayMemory,
+    clones: Clones,
     knocks: Knocks,
-    watch: Option<Watch>,
-    reflections: Reflections,
     parked: Queue,
     reassembler: Reassembler<PathKey>,
     /// The same for datagrams that came by a path nobody is known on.
     stranger_parts: Reassembler<PathKey>,
     newcomers: Newcomers,
-    /// Gates for handing on what addresses write to themselves.
-    reflecting: Buckets,
-    /// Who was introduced to whom, and when; whose packet made us do so pays.
-    pairs: Table<(Address, Address), Address, i64>,
-    local: Vec<(SocketId, SocketAddr)>,
     /// Peers of an earlier run whose identities have not been checked yet.
     restored: BTreeMap<Address, Restored>,
     online: bool,
@@ -147,19 +138,14 @@ impl Core {
         Self {
             link: Link::new(config, rng, hash, now),
             switch: Switch::new(hash),
-            surfaces: Surfaces::default(),
-            window_budget: Budget::new(MAX_WINDOWS, false),
-            recent_budget: Budget::new(MAX_RECENT, true),
+            relay: Relay::default(),
+            memory: ReplayMemory::default(),
+            clones: Clones::new(hash),
             knocks: Knocks::default(),
-            watch: None,
-            reflections: Reflections::default(),
             parked: Queue::parking(),
             reassembler: Reassembler::new(REASSEMBLY_SLOTS).joining_marks(ecn::join),
             stranger_parts: Reassembler::new(STRANGER_REASSEMBLY_SLOTS).joining_marks(ecn::join),
             newcomers: Newcomers::new(hash),
-            reflecting: Buckets::new(GATE_BUCKETS, hash),
-            pairs: Table::new(MAX_PAIRS, MAX_PAIRS_PER_SOURCE),
-            local: Vec::new(),
             restored: BTreeMap::new(),
             online: false,
             accepted: false,
@@ -201,7 +187,7 @@ impl Core {
         }
         let networks = self.switch.networks.values().map(Network::next_deadline);
         let networks = networks.chain(self.switch.later.front().map(|(at, ..)| *at));
-        networks.chain(self.knocks.next()).chain(self.watch.as_ref().map(Watch::next)).fold(next, i64::min)
+        networks.chain(self.knocks.next()).chain(self.clones.next()).fold(next, i64::min)
     }
 
     /// Does what is due: queue retries, contact checks, configuration requests, expiry. Calling it early is harmless.
@@ -219,7 +205,7 @@ impl Core {
         self.reserve_counts(now);
         self.link.measure_paths(now);
         self.knock_where_due(now);
-        self.call_clones(now);
+        self.clones.call_clones(&mut self.link, now);
         self.switch.repeat_announcements(&mut self.link, now);
         self.switch.request_configs(&mut self.link, now);
         self.switch.attend_to_revocations(&mut self.link, now);
@@ -256,11 +242,11 @@ impl Core {
     /// Tells which sockets exist and under which local address each can be reached. Paths over sockets that are gone are
     /// forgotten and the roots are greeted at once over the new ones.
     pub fn set_local_addresses(&mut self, now: i64, local: Vec<(SocketId, SocketAddr)>) {
-        if local == self.local {
+        if local == self.link.local {
             return;
         }
-        self.local = local;
-        let local = &self.local;
+        self.link.local = local;
+        let local = &self.link.local;
         for peer in self.link.topology.peers.values_mut() {
             peer.forget_sockets(|s| local.iter().any(|(id, _)| *id == s));
         }
@@ -331,12 +317,12 @@ impl Core {
     }
 
     fn housekeeping(&mut self, now: i64) {
-        self.surfaces.expire(now);
-        self.reflections.expire(now);
-        self.expire_replay_memory(now);
+        self.link.surfaces.expire(now);
+        self.clones.reflections.expire(now);
+        self.memory.expire_replay_memory(&mut self.link, now);
         self.link.expected.expire(now);
         self.newcomers.expire(now);
-        self.pairs.expire(now - INTRODUCE_GATE);
+        self.relay.pairs.expire(now - INTRODUCE_GATE);
         self.switch.requesters.expire(now);
         self.forget_silent_peers(now);
         let mut used: Vec<PathKey> =
@@ -407,6 +393,12 @@ impl Core {
     /// the file was damaged: what could be read of it counts all the same.
     pub fn restore_revocations(&mut self, now: i64, id: NetworkId, bytes: &[u8]) -> bool {
         self.switch.restore_revocations(now, id, bytes)
+    }
+
+    /// Begins to look out for other machines with our identity; again: the machine turned out to be another (or the identity
+    /// was bound to it).
+    pub fn watch_for_clones(&mut self, now: i64, machine: Machine) {
+        self.clones.watch_for_clones(&mut self.link, now, machine);
     }
 
     /// Carries out what our own controller has decided.

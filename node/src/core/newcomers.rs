@@ -31,6 +31,7 @@ use super::limits::{
     HASH_GATE, HASH_SOURCE_BURST, HASH_SOURCE_GATE, HASH_UNPROVEN_BURST, HASH_UNPROVEN_GATE, MAX_NEWCOMERS,
     MAX_NEWCOMERS_PER_SOURCE, NEWCOMER_ASK, NEWCOMER_LIFETIME, NEWCOMER_OCTETS, NEWCOMER_OCTETS_BURST,
 };
+use super::link::Link;
 use super::path::PathKey;
 use super::sources::Source;
 use super::table::Table;
@@ -134,30 +135,32 @@ impl Newcomers {
     }
 }
 
-impl Core {
+impl Newcomers {
     /// The key shared with somebody whose HELLO we hold, if the gates let us compute it and the HELLO is sealed with it.
     pub(super) fn agree_with_newcomer(
         &mut self,
+        link: &mut Link,
         now: i64,
         via: PathKey,
         data: &mut [u8],
         hello: &Hello,
     ) -> Option<SessionKeys> {
         let source = Source::of(via.remote.ip());
-        let newcomers = &mut self.newcomers;
+        let newcomers = self;
         if !newcomers.admits(now, source, data.len())
             || !newcomers.agreements_of.allow(&source, now, AGREEMENT_SOURCE_GATE, AGREEMENT_SOURCE_BURST)
             || !newcomers.agreements.allow(now, AGREEMENT_GATE, AGREEMENT_BURST)
         {
             return None;
         }
-        let keys = SessionKeys::new(&*self.link.secret.agree(&hello.identity)?);
+        let keys = SessionKeys::new(&*link.secret.agree(&hello.identity)?);
         keys.dearmor(data).then_some(keys)
     }
 
     /// A HELLO of somebody we do not know.
     pub(super) fn hear_newcomer(
         &mut self,
+        link: &mut Link,
         now: i64,
         via: PathKey,
         data: &mut [u8],
@@ -168,61 +171,61 @@ impl Core {
             return None;
         }
         let key = (address, via);
-        if self.newcomers.waiting.get(&key).is_some_and(|known| known.identity == hello.identity) {
+        if self.waiting.get(&key).is_some_and(|known| known.identity == hello.identity) {
             // It repeats itself. What was agreed once need not be agreed again.
-            return self.hear_again(now, key);
+            return self.hear_again(link, now, key);
         }
-        let keys = self.agree_with_newcomer(now, via, data, hello)?;
+        let keys = self.agree_with_newcomer(link, now, via, data, hello)?;
         let identity = hello.identity.clone();
-        let stage = if self.newcomers.may_check(now, via.remote.ip(), false) {
+        let stage = if self.may_check(now, via.remote.ip(), false) {
             Stage::Checked { proven: false }
         } else {
-            Stage::Asked { id: self.link.rng.random(), at: NEVER }
+            Stage::Asked { id: link.rng.random(), at: NEVER }
         };
         let newcomer = Newcomer { identity: identity.clone(), keys, stage, hello: data.to_vec() };
-        self.newcomers.waiting.insert(now, Source::of(via.remote.ip()), key, newcomer);
+        self.waiting.insert(now, Source::of(via.remote.ip()), key, newcomer);
         match stage {
-            Stage::Checked { .. } => self.link.check_identity(identity, Urgency::Newcomer),
-            Stage::Asked { .. } => self.ask_newcomer(now, key),
+            Stage::Checked { .. } => link.check_identity(identity, Urgency::Newcomer),
+            Stage::Asked { .. } => self.ask_newcomer(link, now, key),
         }
         Some(())
     }
 
-    fn hear_again(&mut self, now: i64, key: (Address, PathKey)) -> Option<()> {
-        let newcomer = self.newcomers.waiting.get(&key)?;
+    fn hear_again(&mut self, link: &mut Link, now: i64, key: (Address, PathKey)) -> Option<()> {
+        let newcomer = self.waiting.get(&key)?;
         if let Stage::Asked { at, .. } = newcomer.stage {
             let identity = newcomer.identity.clone();
-            if self.newcomers.may_check(now, key.1.remote.ip(), false) {
-                self.newcomers.waiting.get_mut(&key)?.stage = Stage::Checked { proven: false };
-                self.link.check_identity(identity, Urgency::Newcomer);
+            if self.may_check(now, key.1.remote.ip(), false) {
+                self.waiting.get_mut(&key)?.stage = Stage::Checked { proven: false };
+                link.check_identity(identity, Urgency::Newcomer);
             } else if at == NEVER || now - at >= NEWCOMER_ASK {
-                self.ask_newcomer(now, key);
+                self.ask_newcomer(link, now, key);
             }
         }
         Some(())
     }
 
     /// Greets somebody whose identity has not been checked. Its answer proves where it is.
-    fn ask_newcomer(&mut self, now: i64, key: (Address, PathKey)) {
-        let Some(newcomer) = self.newcomers.waiting.get(&key) else { return };
+    fn ask_newcomer(&mut self, link: &mut Link, now: i64, key: (Address, PathKey)) {
+        let Some(newcomer) = self.waiting.get(&key) else { return };
         let Stage::Asked { id, .. } = newcomer.stage else { return };
         let ((address, via), keys) = (key, newcomer.keys.clone());
         // Without moons ours is no longer than the one it answers.
-        let packet = self.link.hello_packet(now, id, address, via.remote, &[], &keys);
-        if self.link.may_send(now, via, packet.len()) {
-            self.link.put(now, Some(via.socket), via.remote, None, &packet);
-            if let Some(newcomer) = self.newcomers.waiting.get_mut(&key) {
+        let packet = link.hello_packet(now, id, address, via.remote, &[], &keys);
+        if link.may_send(now, via, packet.len()) {
+            link.put(now, Some(via.socket), via.remote, None, &packet);
+            if let Some(newcomer) = self.waiting.get_mut(&key) {
                 newcomer.stage = Stage::Asked { id, at: now };
             }
         }
-        self.link.scratch = packet;
+        link.scratch = packet;
     }
 
     /// A packet of somebody who is no peer: whether it is a newcomer's answer to our HELLO. Anything else waits until its sender's
     /// identity has been checked.
-    pub(super) fn newcomer_answers(&mut self, now: i64, via: PathKey, data: &[u8]) -> bool {
+    pub(super) fn newcomer_answers(&mut self, link: &mut Link, now: i64, via: PathKey, data: &[u8]) -> bool {
         let key = (packet::source(data), via);
-        let Some(newcomer) = self.newcomers.waiting.get(&key) else { return false };
+        let Some(newcomer) = self.waiting.get(&key) else { return false };
         let Stage::Asked { id, .. } = newcomer.stage else { return false };
         if data.len() > MAX_KEPT {
             return false;
@@ -234,15 +237,17 @@ impl Core {
             && OkHeader::parse(&opened[packet::HEADER_LEN..])
                 .is_ok_and(|ok| ok.in_re_verb == Verb::Hello as u8 && ok.in_re_id == id);
         let identity = newcomer.identity.clone();
-        if answers && self.newcomers.may_check(now, via.remote.ip(), true) {
-            if let Some(newcomer) = self.newcomers.waiting.get_mut(&key) {
+        if answers && self.may_check(now, via.remote.ip(), true) {
+            if let Some(newcomer) = self.waiting.get_mut(&key) {
                 newcomer.stage = Stage::Checked { proven: true };
             }
-            self.link.check_identity(identity, Urgency::Newcomer);
+            link.check_identity(identity, Urgency::Newcomer);
         }
         answers
     }
+}
 
+impl Core {
     /// The outcome of an [`Event::CheckIdentity`]: whether the address belongs to the key.
     pub fn identity_checked(&mut self, now: i64, identity: &Identity, valid: bool) {
         let heard = self.newcomers.take(identity);

@@ -16,14 +16,15 @@ use protocol::packet::DEFAULT_MTU;
 use protocol::{Address, Result};
 use std::collections::BTreeMap;
 
-use super::Core;
 use super::extension::{self};
 use super::limits::{
     MAX_MEASURED_PATHS, PATH_MTU_CHECK, PATH_MTU_CHECK_LARGE, PATH_MTU_FORGET, PATH_MTU_PAUSE,
     PATH_MTU_PROBES, PATH_MTU_SEARCH, PATH_MTU_TRIES,
 };
+use super::link::Link;
 use super::link::{Handled, Incoming};
 use super::path::PathKey;
+use super::replay::ReplayMemory;
 use super::work;
 
 /// What every path is supposed to take: the payload of a datagram in the smallest packet that IPv6 allows (1280 bytes).
@@ -294,17 +295,18 @@ impl PathMtus {
     }
 }
 
-impl Core {
+impl ReplayMemory {
     /// An answer to an ECHO of ours.
     pub(super) fn ok_echo(
         &mut self,
+        link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
         id: u64,
         body: &[u8],
     ) -> Result<Handled> {
-        let measured = self.link.path_mtus.answered(now, incoming.source, id, body);
-        self.recognized(incoming.source, incoming.chosen, id, body, measured);
+        let measured = link.path_mtus.answered(now, incoming.source, id, body);
+        self.recognized(link, incoming.source, incoming.chosen, id, body, measured);
         Ok(Handled::Credit)
     }
 }

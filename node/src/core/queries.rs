@@ -19,7 +19,7 @@ impl Core {
             online: self.online,
             planet_id: self.link.topology.planet.id,
             planet_timestamp: self.link.topology.planet.timestamp,
-            surface_addresses: self.surfaces.advertised(),
+            surface_addresses: self.link.surfaces.advertised(),
             counters: self.link.counters.clone(),
         }
     }

@@ -84,13 +84,13 @@ impl Core {
             Datagram::Fragment if packet::dest(data) == self.link.address() => {
                 self.assemble(now, via, ecn, |room| room.insert_fragment(now, via, data));
             }
-            Datagram::Fragment => self.relay_fragment(now, via, data),
+            Datagram::Fragment => self.relay.relay_fragment(&mut self.link, now, via, data),
             Datagram::Packet if packet::source(data) == self.link.address() => {
                 self.link.counters.dropped += 1;
-                self.hear_clone(now, data);
+                self.clones.hear_clone(&mut self.link, now, data);
             }
             Datagram::Packet if packet::dest(data) != self.link.address() => {
-                self.relay_packet(now, via, data);
+                self.relay.relay_packet(&mut self.link, now, via, data);
             }
             Datagram::Packet if packet::is_fragmented(data) => {
                 self.assemble(now, via, ecn, |room| room.insert_head(now, via, data));
@@ -140,7 +140,7 @@ impl Core {
                 return;
             }
             let Some(peer) = self.link.topology.peers.get(&source) else {
-                if source.is_reserved() || self.newcomer_answers(now, via, data) {
+                if source.is_reserved() || self.newcomers.newcomer_answers(&mut self.link, now, via, data) {
                     return;
                 }
                 if !self.newcomers.expects(source, via) {
@@ -159,7 +159,9 @@ impl Core {
                 }
                 _ => peer.keys.open(data),
             };
-            let accepted = opened.and_then(|o| self.judge_packet(now, via, data, source, suite, o.chosen));
+            let accepted = opened.and_then(|o| {
+                self.memory.judge_packet(&mut self.link, now, via, data, source, suite, o.chosen)
+            });
             let Some(accepted) = accepted else {
                 self.link.counters.dropped += 1;
                 return;

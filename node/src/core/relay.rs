@@ -10,79 +10,92 @@ use protocol::verbs::Rendezvous;
 use protocol::{Address, scope};
 use rand::RngExt;
 
-use super::Core;
-use super::limits::{INTRODUCE_GATE, INTRODUCTION_BURST, INTRODUCTION_GATE, PATH_EXPIRY};
+use super::limits::{
+    INTRODUCE_GATE, INTRODUCTION_BURST, INTRODUCTION_GATE, MAX_PAIRS, MAX_PAIRS_PER_SOURCE, PATH_EXPIRY,
+};
+use super::link::Link;
 use super::path::PathKey;
+use super::table::Table;
 use super::work;
 
-impl Core {
+/// What is kept in mind about those we relay for.
+pub(super) struct Relay {
+    /// Who was introduced to whom, and when; whose packet made us do so pays.
+    pub(super) pairs: Table<(Address, Address), Address, i64>,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self { pairs: Table::new(MAX_PAIRS, MAX_PAIRS_PER_SOURCE) }
+    }
+}
+
+impl Relay {
     /// Whether we carry foreign traffic that came in on `via`.
-    fn may_relay(&self, now: i64, via: PathKey) -> bool {
-        if self.link.topology.am_root {
-            self.link.topology.paths.knows_ip(via.socket, via.remote.ip())
-                || self.link.topology.is_upstream_ip(via.remote.ip())
+    fn may_relay(&self, link: &Link, now: i64, via: PathKey) -> bool {
+        if link.topology.am_root {
+            link.topology.paths.knows_ip(via.socket, via.remote.ip())
+                || link.topology.is_upstream_ip(via.remote.ip())
         } else {
-            self.link.topology.paths.get(&via).is_some_and(|path| path.is_trusted(now))
+            link.topology.paths.get(&via).is_some_and(|path| path.is_trusted(now))
         }
     }
 
     /// Forwards a packet or packet head addressed to `dest`.
-    pub(super) fn relay_packet(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
+    pub(super) fn relay_packet(&mut self, link: &mut Link, now: i64, via: PathKey, data: &mut [u8]) {
         let (source, dest) = (packet::source(data), packet::dest(data));
         // A reserved address is nobody's. From an address to itself nothing needs a relay, and one may lock up over it.
         let nobody = dest.is_reserved() || source == dest;
-        if nobody || packet::hops(data) >= packet::MAX_HOPS || !self.may_relay(now, via) {
-            self.link.counters.dropped += 1;
+        if nobody || packet::hops(data) >= packet::MAX_HOPS || !self.may_relay(link, now, via) {
+            link.counters.dropped += 1;
             return;
         }
         packet::increment_hops(data);
-        if let Some((key, _)) = self.link.topology.direct_path(now, dest) {
-            self.forward(now, key, data);
-            self.introduce(now, via, source, dest);
+        if let Some((key, _)) = link.topology.direct_path(now, dest) {
+            self.forward(link, now, key, data);
+            self.introduce(link, now, via, source, dest);
         } else if let Some((root, key, _)) =
-            self.link.topology.relay_path(now).filter(|(root, ..)| *root != source)
+            link.topology.relay_path(now).filter(|(root, ..)| *root != source)
         {
-            self.forward(now, key, data);
-            self.introduce(now, via, source, root);
+            self.forward(link, now, key, data);
+            self.introduce(link, now, via, source, root);
         } else {
-            self.link.counters.dropped += 1;
+            link.counters.dropped += 1;
         }
     }
 
     /// Forwards a fragment addressed to `dest`.
-    pub(super) fn relay_fragment(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
+    pub(super) fn relay_fragment(&mut self, link: &mut Link, now: i64, via: PathKey, data: &mut [u8]) {
         let dest = packet::dest(data);
-        if packet::fragment_hops(data) >= packet::MAX_HOPS || !self.may_relay(now, via) {
-            self.link.counters.dropped += 1;
+        if packet::fragment_hops(data) >= packet::MAX_HOPS || !self.may_relay(link, now, via) {
+            link.counters.dropped += 1;
             return;
         }
         packet::increment_fragment_hops(data);
-        let key = self
-            .link
+        let key = link
             .topology
             .direct_path(now, dest)
             .map(|(key, _)| key)
-            .or_else(|| self.link.topology.relay_path(now).map(|(_, key, _)| key));
+            .or_else(|| link.topology.relay_path(now).map(|(_, key, _)| key));
         match key {
             // Never back to where it came from.
-            Some(key) if key != via => self.forward(now, key, data),
-            _ => self.link.counters.dropped += 1,
+            Some(key) if key != via => self.forward(link, now, key, data),
+            _ => link.counters.dropped += 1,
         }
     }
 
-    fn forward(&mut self, now: i64, key: PathKey, data: &[u8]) {
-        self.link.counters.relayed += 1;
-        self.link.put(now, Some(key.socket), key.remote, None, data);
+    fn forward(&mut self, link: &mut Link, now: i64, key: PathKey, data: &[u8]) {
+        link.counters.relayed += 1;
+        link.put(now, Some(key.socket), key.remote, None, data);
     }
 
     /// Tells both ends where the other can be reached, once in a while per pair. Nobody vouches for the source that a packet names
     /// (its seal is for its destination), so only one is believed that is known on the very path the packet came by.
-    fn introduce(&mut self, now: i64, via: PathKey, x: Address, y: Address) {
-        if x == y || !self.link.topology.peers.contains_key(&y) {
+    fn introduce(&mut self, link: &mut Link, now: i64, via: PathKey, x: Address, y: Address) {
+        if x == y || !link.topology.peers.contains_key(&y) {
             return;
         }
-        let known =
-            self.link.topology.peers.get_mut(&x).filter(|peer| peer.paths.iter().any(|p| p.key == via));
+        let known = link.topology.peers.get_mut(&x).filter(|peer| peer.paths.iter().any(|p| p.key == via));
         let Some(source) = known else { return };
         let pair = (x.min(y), x.max(y));
         if self.pairs.get(&pair).is_some_and(|at| now - at < INTRODUCE_GATE)
@@ -90,23 +103,23 @@ impl Core {
         {
             return;
         }
-        let Some((at_x, at_y)) = self.matching_paths(now, x, y) else { return };
+        let Some((at_x, at_y)) = self.matching_paths(link, now, x, y) else { return };
         self.pairs.insert(now, x, pair, now);
         let mut steps = [(x, at_x, y, at_y), (y, at_y, x, at_x)];
-        if self.link.rng.random() {
+        if link.rng.random() {
             steps.reverse();
         }
         for (to, path, other, endpoint) in steps {
-            let mut packet = self.link.begin(to, Verb::Rendezvous);
+            let mut packet = link.begin(to, Verb::Rendezvous);
             Rendezvous { peer: other, endpoint: endpoint.remote }.write(&mut packet);
-            self.link.reply(now, path, packet);
+            link.reply(now, path, packet);
         }
     }
 
     /// For each of two peers its best path in the nearest scope that both share, IPv6 before IPv4.
-    fn matching_paths(&self, now: i64, x: Address, y: Address) -> Option<(PathKey, PathKey)> {
+    fn matching_paths(&self, link: &Link, now: i64, x: Address, y: Address) -> Option<(PathKey, PathKey)> {
         let best = |address: Address, wanted: Scope, v6: bool| -> Option<PathKey> {
-            let peer = self.link.topology.peers.get(&address)?;
+            let peer = link.topology.peers.get(&address)?;
             peer.paths
                 .iter()
                 .inspect(|_| work::step())

@@ -57,7 +57,7 @@ impl Core {
             return Ok(Handled::Ignore);
         };
         self.switch.has_answered(&mut self.link, incoming.source);
-        if self.settle_clock(incoming.source, incoming.via, sent_at) {
+        if self.memory.settle_clock(&mut self.link, incoming.source, incoming.via, sent_at) {
             // What it is now, its answer tells.
             self.link.say_hello(now, incoming.source, Some(incoming.via.socket), incoming.via.remote);
         }
@@ -75,7 +75,7 @@ impl Core {
                 .switch
                 .config_chunk(&mut self.link, now, incoming, ok.body, ok.in_re_id)
                 .map(|_| Handled::Credit),
-            Some(Verb::Echo) => self.ok_echo(now, incoming, ok.in_re_id, ok.body),
+            Some(Verb::Echo) => self.memory.ok_echo(&mut self.link, now, incoming, ok.in_re_id, ok.body),
             Some(Verb::MulticastGather) => self.switch.ok_gather(&mut self.link, now, incoming, ok.body),
             Some(Verb::MulticastFrame) => {
                 self.switch.ok_multicast_frame(&mut self.link, now, incoming, ok.body)
@@ -183,7 +183,7 @@ impl Core {
         packet.extend_from_slice(probe.as_ref().map_or(incoming.payload, |answer| answer));
         self.link.reply(now, incoming.via, packet);
         if probe.is_some() {
-            self.probed_by(now, incoming.source);
+            self.memory.probed_by(&mut self.link, now, incoming.source);
         }
         Ok(Handled::Credit)
     }
@@ -193,7 +193,7 @@ impl Core {
         const SOFTWARE_UPDATE: u64 = 100;
         let message = UserMessage::parse(incoming.payload);
         if let Ok(UserMessage { kind: super::clones::CARRY, body }) = message {
-            self.hand_on(now, incoming, body);
+            self.clones.hand_on(&mut self.link, now, incoming, body);
         } else if let Ok(UserMessage { kind: super::switch::BRING, body }) = message {
             return self.switch.revocations_brought(&mut self.link, now, incoming, body);
         } else if let Ok(UserMessage { kind: super::switch::KEPT, body }) = message {

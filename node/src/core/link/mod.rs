@@ -21,9 +21,10 @@ use super::expected::Expected;
 use super::gate::Gate;
 use super::info::Counters;
 use super::limits::GATE_BUCKETS;
-use super::path::PathKey;
+use super::path::{PathKey, SocketId};
 use super::path_mtu::PathMtus;
 use super::queue::Queue;
+use super::surface::Surfaces;
 use super::topology::Topology;
 use super::unproven::Unproven;
 use crate::dataplane::Outbox;
@@ -57,6 +58,10 @@ pub(super) struct Link {
     pub(super) arrival: Option<(PathKey, usize)>,
     /// Private addresses are probed only inside these; `None` = everywhere.
     pub(super) on_link: Option<Vec<Prefix>>,
+    /// Our sockets, and the local address under which each can be reached.
+    pub(super) local: Vec<(SocketId, SocketAddr)>,
+    /// How others see us.
+    pub(super) surfaces: Surfaces,
     /// Where others said that peers might be.
     pub(super) hints: BTreeMap<Address, Vec<SocketAddr>>,
     /// Controllers of the networks above: to know them is urgent.
@@ -88,6 +93,8 @@ impl Link {
             unproven: Unproven::new(hash),
             arrival: None,
             on_link: None,
+            local: Vec::new(),
+            surfaces: Surfaces::default(),
             hints: BTreeMap::new(),
             controllers: BTreeSet::new(),
             virtual_addresses: Vec::new(),

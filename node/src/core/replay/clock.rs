@@ -6,8 +6,9 @@
 
 use protocol::{Address, packet};
 
-use super::super::Core;
+use super::super::link::Link;
 use super::super::path::PathKey;
+use super::ReplayMemory;
 use super::place_of;
 use super::recent::Recent;
 
@@ -36,17 +37,18 @@ pub(in super::super) enum Greeting {
     Replay,
 }
 
-impl Core {
+impl ReplayMemory {
     /// Judges an authentic HELLO of a known peer by the clock in it.
     pub(in super::super) fn judge_greeting(
         &mut self,
+        link: &mut Link,
         now: i64,
         via: PathKey,
         data: &[u8],
         source: Address,
         timestamp: u64,
     ) -> Greeting {
-        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return Greeting::Old };
+        let Some(peer) = link.topology.peers.get_mut(&source) else { return Greeting::Old };
         let recent = peer.replay.recent.get_or_insert_with(Recent::new);
         // Packets of other suites have been judged before.
         if packet::suite(data) == super::CLEAR && !recent.enter(now, packet::id(data) ^ place_of(via)) {
@@ -69,8 +71,14 @@ impl Core {
     }
 
     /// A peer answered, by `via`, what we sent at `sent_at`: a clock it showed there before is its clock. Whether it was so.
-    pub(in super::super) fn settle_clock(&mut self, source: Address, via: PathKey, sent_at: i64) -> bool {
-        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return false };
+    pub(in super::super) fn settle_clock(
+        &mut self,
+        link: &mut Link,
+        source: Address,
+        via: PathKey,
+        sent_at: i64,
+    ) -> bool {
+        let Some(peer) = link.topology.peers.get_mut(&source) else { return false };
         let clock = &mut peer.replay.clock;
         if clock.claims.is_empty() {
             return false;

@@ -31,12 +31,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use protocol::verb::Verb;
 use protocol::{Address, packet};
 
-use super::Core;
 use super::event::Cipher;
 use super::expected::Answer;
 use super::extension::{Abilities, Known};
+use super::limits::{MAX_RECENT, MAX_WINDOWS};
+use super::link::Link;
 use super::path::PathKey;
 use super::peer::Peer;
+use budget::Budget;
 use clock::Clock;
 pub(super) use clock::Greeting;
 use recent::Recent;
@@ -174,11 +176,24 @@ fn comes_by_many(verb: u8) -> bool {
     [Verb::Hello, Verb::Echo, Verb::Ok].iter().any(|v| *v as u8 == verb)
 }
 
-impl Core {
+/// How much may be remembered about the packets of all peers together, and who of them holds how much.
+pub(super) struct ReplayMemory {
+    window_budget: Budget,
+    recent_budget: Budget,
+}
+
+impl Default for ReplayMemory {
+    fn default() -> Self {
+        Self { window_budget: Budget::new(MAX_WINDOWS, false), recent_budget: Budget::new(MAX_RECENT, true) }
+    }
+}
+
+impl ReplayMemory {
     /// Judges an authentic packet of a known peer before anything is done with it. `None`: it is a replay, or may be one.
     #[inline]
     pub(super) fn judge_packet(
         &mut self,
+        link: &mut Link,
         now: i64,
         via: PathKey,
         data: &[u8],
@@ -188,15 +203,15 @@ impl Core {
     ) -> Option<Judged> {
         let verb = packet::verb_byte(data) & packet::VERB_MASK;
         if verb == Verb::Ok as u8 || verb == Verb::Error as u8 {
-            return self.judge_answer(now, via, data, source, chosen);
+            return self.judge_answer(link, now, via, data, source, chosen);
         }
-        let us = self.link.secret.identity().address;
-        let mut peer = self.link.topology.peers.get_mut(&source)?;
+        let us = link.secret.identity().address;
+        let mut peer = link.topology.peers.get_mut(&source)?;
         let number = chosen.and_then(|chosen| counter::count(chosen, source, us));
         if carries_frames(verb) && peer.replay.is_narrow() {
             // Before the first number is taken: what lies between it and the last one is known not to have been here.
-            self.widen(now, source);
-            peer = self.link.topology.peers.get_mut(&source)?;
+            self.widen(link, now, source);
+            peer = link.topology.peers.get_mut(&source)?;
         }
         if let Some(number) = number
             && let Some(place) = peer.replay.enter(number)
@@ -206,17 +221,17 @@ impl Core {
                 if verb == Verb::Echo as u8 {
                     peer.remember(now, via, packet::id(data));
                 } else if peer.replay.other_suite {
-                    self.ask_again(now, source);
+                    self.ask_again(link, now, source);
                 }
                 return Some(Judged { fresh: true, chosen });
             }
-            return self.judge_again(now, via, data, source, Some(place));
+            return self.judge_again(link, now, via, data, source, Some(place));
         }
         // The path of a trusted network protects nothing, and clear packets change nothing.
         let protected = suite != TRUSTED && suite != CLEAR;
         if protected && !peer.replay.takes_unnumbered(chosen) {
             // Not what it said it would send. It may be another program by now.
-            self.ask_again(now, source);
+            self.ask_again(link, now, source);
             return carries_sealed(data).then(Judged::default);
         }
         let recognized = match peer.extensions.known {
@@ -228,10 +243,10 @@ impl Core {
         let ask = !recognized && peer.extensions.may_ask(now);
         let new = peer.replay.enter_by_time(now, via, packet::id(data), verb);
         if peer.replay.wants_more() {
-            self.remember_more(now, source);
+            self.remember_more(link, now, source);
         }
         if ask {
-            self.ask_again(now, source);
+            self.ask_again(link, now, source);
         }
         new.then_some(Judged { fresh: false, chosen })
     }
@@ -239,17 +254,18 @@ impl Core {
     /// An OK or ERROR: the first answer to what we asked can't have been recorded earlier, whatever number it carries.
     fn judge_answer(
         &mut self,
+        link: &mut Link,
         now: i64,
         via: PathKey,
         data: &[u8],
         source: Address,
         chosen: Option<u64>,
     ) -> Option<Judged> {
-        let us = self.link.secret.identity().address;
+        let us = link.secret.identity().address;
         let id = packet::id(data);
         let in_re = data.get(packet::HEADER_LEN + 1..)?.first_chunk().map(|id| u64::from_be_bytes(*id))?;
-        let answer = self.link.expected.answered(now, in_re, source, id, place_of(via));
-        let peer = self.link.topology.peers.get_mut(&source)?;
+        let answer = link.expected.answered(now, in_re, source, id, place_of(via));
+        let peer = link.topology.peers.get_mut(&source)?;
         let number = chosen.and_then(|chosen| counter::count(chosen, source, us));
         let place = number.and_then(|number| peer.replay.enter(number));
         if place == Some(Place::Ahead)
@@ -265,16 +281,16 @@ impl Core {
             (_, Some(Place::New)) => Some(Judged { fresh: true, chosen }),
             // By another path: each copy may show that its path works.
             (Answer::Elsewhere, None) => Some(Judged { fresh: false, chosen }),
-            (_, Some(_)) => self.judge_again(now, via, data, source, place),
+            (_, Some(_)) => self.judge_again(link, now, via, data, source, place),
             (_, None) if !peer.replay.takes_unnumbered(chosen) => {
-                self.ask_again(now, source);
+                self.ask_again(link, now, source);
                 None
             }
             (_, None) => {
                 let verb = packet::verb_byte(data) & packet::VERB_MASK;
                 let new = peer.replay.enter_by_time(now, via, id, verb);
                 if peer.replay.wants_more() {
-                    self.remember_more(now, source);
+                    self.remember_more(link, now, source);
                 }
                 new.then_some(Judged { fresh: false, chosen })
             }
@@ -285,6 +301,7 @@ impl Core {
     #[cold]
     fn judge_again(
         &mut self,
+        link: &mut Link,
         now: i64,
         via: PathKey,
         data: &[u8],
@@ -292,7 +309,7 @@ impl Core {
         place: Option<Place>,
     ) -> Option<Judged> {
         if place != Some(Place::Seen) {
-            self.ask_again(now, source);
+            self.ask_again(link, now, source);
         }
         if carries_sealed(data) {
             return Some(Judged::default());
@@ -302,16 +319,16 @@ impl Core {
         }
         // A probe that goes out by all sockets comes by several paths, and shall be answered on each.
         let echo = packet::verb_byte(data) & packet::VERB_MASK == Verb::Echo as u8;
-        let peer = self.link.topology.peers.get_mut(&source)?;
+        let peer = link.topology.peers.get_mut(&source)?;
         let copy = echo && peer.is_copy(now, via, packet::id(data));
         copy.then_some(Judged { fresh: false, chosen: None })
     }
 
     /// More packets of a peer come than its table remembers for two seconds.
     #[cold]
-    fn remember_more(&mut self, now: i64, source: Address) {
-        let upstream = self.link.topology.is_upstream(source);
-        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return };
+    fn remember_more(&mut self, link: &mut Link, now: i64, source: Address) {
+        let upstream = link.topology.is_upstream(source);
+        let Some(peer) = link.topology.peers.get_mut(&source) else { return };
         let known = peer.is_trusted(now) || upstream;
         let Some(recent) = &mut peer.replay.recent else { return };
         let most = if known { recent::LARGEST } else { recent::STRANGERS };
@@ -322,7 +339,7 @@ impl Core {
         if wanted > most {
             return;
         }
-        let peers = std::cell::RefCell::new(&mut self.link.topology.peers);
+        let peers = std::cell::RefCell::new(&mut link.topology.peers);
         let used = |peer| peers.borrow().get(&peer).map(|peer: &Peer| peer.replay.used);
         let evict = |peer| {
             if let Some(recent) = peers.borrow_mut().get_mut(&peer).and_then(|p| p.replay.recent.as_mut()) {
@@ -338,8 +355,8 @@ impl Core {
 
     /// Frames flow from a peer that counts: give it a large window.
     #[cold]
-    fn widen(&mut self, now: i64, source: Address) {
-        let peers = std::cell::RefCell::new(&mut self.link.topology.peers);
+    fn widen(&mut self, link: &mut Link, now: i64, source: Address) {
+        let peers = std::cell::RefCell::new(&mut link.topology.peers);
         let used = |peer| peers.borrow().get(&peer).map(|peer: &Peer| peer.replay.used);
         let evict = |peer| {
             if let Some(window) = peers.borrow_mut().get_mut(&peer).and_then(|p| p.replay.window.as_mut()) {
@@ -354,8 +371,8 @@ impl Core {
     }
 
     /// Settles what peers hold with what the budgets say: those that are gone or have been idle hold nothing.
-    pub(super) fn expire_replay_memory(&mut self, now: i64) {
-        for (address, peer) in &mut self.link.topology.peers {
+    pub(super) fn expire_replay_memory(&mut self, link: &mut Link, now: i64) {
+        for (address, peer) in &mut link.topology.peers {
             if now - peer.replay.used >= super::limits::REPLAY_IDLE {
                 if let Some(window) = &mut peer.replay.window
                     && window.is_wide()
@@ -371,7 +388,7 @@ impl Core {
                 }
             }
         }
-        let peers = &self.link.topology.peers;
+        let peers = &link.topology.peers;
         for budget in [&mut self.window_budget, &mut self.recent_budget] {
             budget.forget(|peer| peers.contains_key(&peer));
         }
@@ -379,14 +396,20 @@ impl Core {
 
     /// Something came that does not fit what a peer told about itself: it is asked again, now and then.
     #[cold]
-    fn ask_again(&mut self, now: i64, source: Address) {
-        self.link.recognize(now, source, true);
+    fn ask_again(&mut self, link: &mut Link, now: i64, source: Address) {
+        link.recognize(now, source, true);
     }
 
     /// A peer answered a probe of ours for the first time: from now on it is held to what it says.
-    pub(super) fn hold_to_answer(&mut self, source: Address, chosen: Option<u64>, can: Option<Abilities>) {
-        let us = self.link.secret.identity().address;
-        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return };
+    pub(super) fn hold_to_answer(
+        &mut self,
+        link: &mut Link,
+        source: Address,
+        chosen: Option<u64>,
+        can: Option<Abilities>,
+    ) {
+        let us = link.secret.identity().address;
+        let Some(peer) = link.topology.peers.get_mut(&source) else { return };
         let counts = can.is_some_and(Abilities::counts);
         let number = chosen.and_then(|chosen| counter::count(chosen, source, us));
         // Suite 3 without our form, and yet it says that it counts: somebody else's idea of counting.
