@@ -235,7 +235,16 @@ fn scrapers(cluster: &mut Cluster) -> Result<()> {
     tool::wait_for("a round-trip time", LIMIT, STEP, || {
         let (_, page) = fetch(member, Ipv4Addr::LOCALHOST, lab::daemon::PORT, "/metrics", &own)?;
         let line = format!("zt_peer_latency_bucket{{node_id=\"{}\",le=\"+Inf\"}}", root.address);
-        Ok(page.contains(&line).then_some(()))
+        let sample = |name: &str| {
+            let of = |line: &str| line.strip_prefix(name).and_then(|rest| rest.trim().parse::<u64>().ok());
+            page.lines().find_map(of).unwrap_or_default()
+        };
+        let [came, went] = ["rx", "tx"].map(|direction| {
+            sample(&format!("zt_peer_packets{{direction=\"{direction}\",node_id=\"{}\"}}", root.address))
+        });
+        let errors = format!("zt_peer_packet_errors{{node_id=\"{}\"}} 0\n", root.address);
+        ensure!(page.contains(&errors), "{errors} is not in {page}");
+        Ok((page.contains(&line) && came > 1 && went > 1).then_some(()))
     })?;
     let file = root.home().join("metrics.prom");
     tool::wait_for("the file with the metrics", LIMIT, STEP, || {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::tool::Said;
-use lab::{Cluster, Daemon, Plan, testing, tool};
+use lab::{Cluster, Daemon, Plan, binaries, planet, testing, tool};
 use serde_json::Value;
 use system_tests::pages::commands;
 
@@ -49,6 +49,7 @@ impl Reader<'_> {
         let id = self.token.split('_').nth(2).unwrap_or_default();
         Ok(line
             .replace("5aca06ff8e", &self.member.address)
+            .replace("37f2b7c94f", &self.controller.address)
             .replace("5f0c2a19", id)
             .replace("/root/", &format!("{}/", self.folder.display())))
     }
@@ -58,7 +59,14 @@ impl Reader<'_> {
         let mut count = 0;
         for shown in commands(page) {
             let line = self.meant(shown.trim_start_matches("ztnode-cli "))?;
-            let here = line.starts_with("join ") || line.starts_with("wait ");
+            let here =
+                ["join ", "wait ", "rules trace ", "moon "].iter().any(|start| line.starts_with(start))
+                    || line.ends_with(" --counters");
+            // What goes on until somebody stops it is tested where it is watched.
+            if line.starts_with("capture ") || line.starts_with("rules trace ") && !line.contains(" --count ")
+            {
+                continue;
+            }
             if line.starts_with("join ztt_") {
                 // In the pages that is a new machine.
                 self.run(self.member, &format!("leave {}", self.network()?))?;
@@ -104,7 +112,6 @@ fn pages(cluster: &mut Cluster) -> Result<()> {
     let folder = tempfile::tempdir()?;
     // The pages use the lab's own subnet, and a subnet belongs to one network.
     cluster.members[0].cli(&["leave", &cluster.network])?;
-    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
     let rules = "tag department id 100 enum 1 marketing enum 2 sales default marketing;\ncap ssh id 1000 accept ipprotocol tcp \
                  and dport 22;\naccept;\n";
     std::fs::write(folder.path().join("my.rules"), rules)?;
@@ -114,7 +121,7 @@ fn pages(cluster: &mut Cluster) -> Result<()> {
         folder: folder.path(),
         token: String::new(),
     };
-    let page = |name: &str| std::fs::read_to_string(docs.join(name));
+    let page = |name: &str| std::fs::read_to_string(docs().join(name));
     let count = reader.read(&page("controller.md")?)?;
     ensure!(count > 25, "only {count} commands in controller.md");
     // The member is in; what joining.md shows must find it so, with a token for the last of them.
@@ -123,6 +130,115 @@ fn pages(cluster: &mut Cluster) -> Result<()> {
     let count = reader.read(&page("joining.md")?)?;
     ensure!(count >= 5, "only {count} commands in joining.md");
     Ok(())
+}
+
+/// The page about the tools for rules: first what is written for somebody who has none, then what is done with those he has.
+fn tools_for_rules(cluster: &mut Cluster) -> Result<()> {
+    let (empty, folder) = (tempfile::tempdir()?, tempfile::tempdir()?);
+    cluster.members[0].cli(&["leave", &cluster.network])?;
+    let page = std::fs::read_to_string(docs().join("rule-tools.md"))?;
+    let (init, rest) = page.split_once("## Compile and check").context("no section about `compile`")?;
+    let mut reader = Reader {
+        controller: cluster.controller(),
+        member: &cluster.members[0],
+        folder: empty.path(),
+        token: String::new(),
+    };
+    ensure!(reader.read(init)? == 3, "three commands write and test rules");
+    reader.folder = folder.path();
+    // The cases name lines of these rules.
+    let rules = format!("{}{}{}", RULES[0], "\n".repeat(7), RULES[1]);
+    std::fs::write(folder.path().join("my.rules"), reader.meant(&rules)?)?;
+    let cases = rest.split("```\n").find(|block| block.starts_with("# a line that begins with a blank"));
+    let cases = cases.context("no block with cases")?.replace("37f2b7c94f", &reader.controller.address);
+    std::fs::write(folder.path().join("my.cases"), cases)?;
+    reader.prepare()?;
+    let (member, network) = (&reader.member.address, reader.network()?);
+    for line in [
+        format!("member authorize demo.lab {member} --name aws --ip 10.0.1.1"),
+        "member authorize demo.lab 62f865ae71 --name gcp --ip 10.0.3.1".to_owned(),
+        format!("member authorize demo.lab {} --name observer", reader.controller.address),
+    ] {
+        let said = reader.run(reader.controller, &line)?;
+        ensure!(said.ok(), "{line}: {said:?}");
+    }
+    let said = reader.run(reader.member, &format!("join {network} --wait"))?;
+    ensure!(said.ok(), "{said:?}");
+    // So that there is something to trace.
+    let mut ping = reader.member.host.namespace.command("ping");
+    ping.args(["-i", "0.2", "-I", &reader.member.device(&network)?, "224.0.0.1"]);
+    ping.stdout(std::process::Stdio::null());
+    let mut ping = ping.spawn()?;
+    let count = reader.read(rest);
+    ping.kill()?;
+    ping.wait()?;
+    let count = count?;
+    ensure!(count >= 13, "only {count} commands in rule-tools.md");
+    Ok(())
+}
+
+/// Rules in which what the page says of line 14, 16, 17, 21 and 22 is true, in two parts.
+const RULES: [&str; 2] = [
+    "tag department\n\tid 1000\n\tenum 1 marketing\n\tenum 2 sales\n\tdefault sales\n;",
+    "cap ssh id 1000\n\taccept ipprotocol tcp and dport 22;\n;\ntee -1 37f2b7c94f;\nbreak chr tcp_syn and not chr tcp_ack;\n\n\n\n\
+     drop not tdiff department 0;\naccept;\n",
+];
+
+fn docs() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs")
+}
+
+/// The page about roots: a planet and a moon are made without a node, and a node takes the moon.
+fn roots(cluster: &mut Cluster) -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let second = planet::new_identity(&home.path().join("second"))?;
+    std::fs::create_dir(home.path().join("moons.d"))?;
+    let member = &cluster.members[0];
+    let mut count = 0;
+    for shown in commands(&std::fs::read_to_string(docs().join("roots.md"))?) {
+        let own = planet::address(home.path()).unwrap_or_default();
+        let folder = home.path().to_string_lossy();
+        let line = shown.replace("/var/lib/ztnode", &folder).replace("5aca06ff8e", &second);
+        let line = line.replace("deadbeef00", &own);
+        let words = words(line.trim_start_matches("ztnode-cli "));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let mut command = if line.contains(" moon orbit ") || line.contains(" moon list") {
+            member.cli_command(&words)?
+        } else {
+            let mut command = std::process::Command::new(&binaries::ours()?.cli);
+            command.args(&words).env("ZEROTIER_HOME", home.path());
+            command
+        };
+        command.current_dir(home.path());
+        let said = tool::finish(command, None, PATIENCE)?;
+        ensure!(said.ok(), "`{shown}`, here {line}: {said:?}");
+        if line.contains(" root add ") {
+            let mut show = std::process::Command::new(&binaries::ours()?.cli);
+            show.args(["root", "show"]).env("ZEROTIER_HOME", home.path());
+            let shown = tool::finish(show, None, PATIENCE)?.stdout()?;
+            ensure!(shown.contains(&own) && shown.contains(&second), "not both roots in {shown}");
+        }
+        if line.contains(" moon sign ") {
+            let moons = std::fs::read_dir(home.path().join("moons.d"))?.count();
+            ensure!(moons == 1, "{moons} moons");
+        }
+        if line.contains(" moon list") {
+            ensure!(said.stdout.contains(&own), "the moon is not among {}", said.stdout);
+        }
+        count += 1;
+    }
+    ensure!(count >= 8, "only {count} commands in roots.md");
+    Ok(())
+}
+
+#[test]
+fn the_page_about_tools_for_rules() {
+    testing::run("the_page_about_tools_for_rules", &Plan::new().cloud("aws"), tools_for_rules);
+}
+
+#[test]
+fn the_page_about_roots() {
+    testing::run("the_page_about_roots", &Plan::new().cloud("aws"), roots);
 }
 
 #[test]

@@ -419,6 +419,29 @@ fn a_replayed_frame_keeps_no_path_alive() {
 }
 
 #[test]
+fn packets_count_for_a_peer_when_they_are_authentic() {
+    let (mut scene, mut peer) = root_with(1, endpoint(192, 0, 2, 1, 9993));
+    let counts = |scene: &Scene, of: Address| {
+        scene.core.peers(scene.now).into_iter().find(|p| p.address == of).unwrap().packets
+    };
+    let before = counts(&scene, peer.address());
+    assert!(before.received > 0 && before.sent > 0 && before.refused == 0, "{before:?}");
+    let echo = peer.seal(Verb::Echo, b"there?");
+    scene.feed(peer.at, &echo);
+    let after = counts(&scene, peer.address());
+    assert_eq!((after.received, after.refused), (before.received + 1, 0));
+    assert!(after.sent > before.sent, "it was answered");
+    for verb in [Verb::Echo, Verb::Hello] {
+        let mut forged =
+            if verb == Verb::Hello { peer.hello(peer.us, None) } else { peer.seal(verb, b"there?") };
+        *forged.last_mut().unwrap() ^= 1;
+        scene.feed(peer.at, &forged);
+    }
+    let forged = counts(&scene, peer.address());
+    assert_eq!((forged.received, forged.sent, forged.refused), (after.received, after.sent, 2));
+}
+
+#[test]
 fn an_unconfirmed_address_is_not_relayed_for() {
     let (mut scene, mut stranger) = root_with(1, endpoint(192, 0, 2, 1, 9993));
     let mut receiver = Other::new(&scene, identity(2), endpoint(198, 51, 100, 1, 9993));

@@ -131,7 +131,7 @@ fn checked(program: &str, id: &str) -> Result<String, Failure> {
 }
 
 fn list(session: &Session, io: &mut Io<'_>) -> Outcome {
-    let moons = controller::request(session, Method::GET, "/moon", None)?;
+    let moons = controller::request(session, Method::GET, "/moon?waiting=true", None)?;
     if session.common.json {
         return print_json(&moons, io);
     }
@@ -141,6 +141,14 @@ fn list(session: &Session, io: &mut Io<'_>) -> Outcome {
     }
     let mut rows = Vec::new();
     for moon in &moons {
+        if text::json::flag(moon, "waiting") {
+            let seed = text::json::text(moon, "seed");
+            rows.push([
+                text::json::text(moon, "id"),
+                seed,
+                "waiting for it to arrive from this root".to_owned(),
+            ]);
+        }
         for root in text::json::items(moon, "roots") {
             let identity = text::json::text(root, "identity");
             let address = identity.split(':').next().unwrap_or_default().to_owned();

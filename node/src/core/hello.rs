@@ -44,11 +44,15 @@ impl Core {
         if hello.protocol < MIN_PROTOCOL || hello.identity.address != source {
             return None;
         }
-        match self.link.topology.peers.get(&source) {
-            Some(peer) if authentic || peer.identity == hello.identity => {
-                if !authentic && !peer.keys.dearmor(data) {
+        match self.link.topology.peers.get_mut(&source) {
+            // Counted already.
+            Some(_) if authentic => {}
+            Some(peer) if peer.identity == hello.identity => {
+                if !peer.keys.dearmor(data) {
+                    peer.packets.refused += 1;
                     return None;
                 }
+                peer.packets.received += 1;
             }
             Some(_) => return self.refuse_collision(now, via, data, &hello),
             None if authentic => return None,

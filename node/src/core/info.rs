@@ -166,12 +166,25 @@ pub struct PeerInfo {
     pub latency_ms: Option<u32>,
     /// All round-trip times that were measured.
     pub latencies: Latencies,
+    /// Packets from and to it since it became known.
+    pub packets: PeerPackets,
     /// What it is to us.
     pub role: Role,
     /// Physical paths, dead ones included as long as they are remembered.
     pub paths: Vec<PathInfo>,
     /// Whether traffic goes through a TCP relay tunnel.
     pub tunneled: bool,
+}
+
+/// Packets of one peer, relayed ones included; every count only ever grows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct PeerPackets {
+    /// From it, authentic.
+    pub received: u64,
+    /// To it.
+    pub sent: u64,
+    /// That claimed to be from it, and were not authentic.
+    pub refused: u64,
 }
 
 /// Upper ends of the classes in which round-trip times are counted, ms; what is longer has a class of its own.

@@ -13,7 +13,7 @@ use protocol::{Identity, scope};
 use super::event::Cipher;
 use super::extension::Extensions;
 use super::gate::Gate;
-use super::info::Latencies;
+use super::info::{Latencies, PeerPackets};
 use super::limits::{
     MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT, PUSH_BURST, PUSH_WINDOW, TRUST,
 };
@@ -90,6 +90,8 @@ pub struct Peer {
     pub version: RemoteVersion,
     /// Round-trip times to it.
     pub latencies: Latencies,
+    /// How many packets came from it and went to it.
+    pub packets: PeerPackets,
     /// Where it was reached.
     pub paths: Vec<PeerPath>,
     /// Last credited packet, direct or relayed; 0 for never.
@@ -139,6 +141,7 @@ impl Peer {
             sent,
             replay: Replay::default(),
             latencies: Latencies::default(),
+            packets: PeerPackets::default(),
             extensions: Extensions::default(),
             version: RemoteVersion::default(),
             paths: Vec::new(),

@@ -51,6 +51,7 @@ impl Core {
                     protocol: v.protocol.into(),
                     latency_ms: peer.latency(now, paths),
                     latencies: peer.latencies,
+                    packets: peer.packets,
                     role: self.link.topology.role(*address),
                     tunneled: false,
                     paths: peer

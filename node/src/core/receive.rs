@@ -139,7 +139,7 @@ impl Core {
                 self.receive_hello(now, via, data, false);
                 return;
             }
-            let Some(peer) = self.link.topology.peers.get(&source) else {
+            let Some(peer) = self.link.topology.peers.get_mut(&source) else {
                 if source.is_reserved() || self.newcomers.newcomer_answers(&mut self.link, now, via, data) {
                     return;
                 }
@@ -159,6 +159,7 @@ impl Core {
                 }
                 _ => peer.keys.open(data),
             };
+            *(if opened.is_some() { &mut peer.packets.received } else { &mut peer.packets.refused }) += 1;
             let accepted = opened.and_then(|o| {
                 self.memory.judge_packet(&mut self.link, now, via, data, source, suite, o.chosen)
             });

@@ -97,7 +97,9 @@ impl Link {
         let awaited = self.topology.seeds.keys().map(|id| MoonEntry { id: *id, timestamp: 0 });
         let moons: Vec<MoonEntry> = held.chain(awaited).collect();
         let id = self.rng.random();
-        let Some(keys) = self.topology.peers.get(&to).map(|peer| peer.keys.clone()) else { return };
+        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
+        peer.packets.sent += 1;
+        let keys = peer.keys.clone();
         let packet = self.hello_packet(now, id, to, endpoint, &moons, &keys);
         self.expected.insert(now, packet::id(&packet), to, Verb::Hello as u8, endpoint);
         self.put(now, socket, endpoint, None, &packet);
@@ -202,6 +204,7 @@ impl Link {
         packet.resize(size.max(HEADER_LEN + PROBE.len()), 0);
         if let Some(peer) = self.topology.peers.get_mut(&dest) {
             peer.seal(&mut packet, self.settings.cipher);
+            peer.packets.sent += 1;
         }
         let id = packet::id(&packet);
         self.expected.insert(now, id, dest, Verb::Echo as u8, path.remote);

@@ -93,6 +93,7 @@ impl Network {
             Some(staging) => staging.send(ethertype, &orders, first, parts),
             None => orders.carry_out(parts, first, &mut link.rng, &mut link.outbox.datagrams),
         };
+        peer.packets.sent += amount.packets;
         link.counters.dropped += amount.too_long;
         link.counters.bytes_out += amount.octets;
         link.counters.packets_out[Verb::Frame as usize] += amount.packets;

@@ -124,6 +124,7 @@ fn page(
         let dead = peer.paths.len() as u64 - alive;
         page.sample("zt_peer_path_count", &[("node_id", &id), ("status", "dead")], dead);
     }
+    packets(&mut page, peers);
     latencies(&mut page, peers);
     page.head("ztnode_peer_latency_milliseconds", "gauge", "round-trip time by peer");
     for peer in peers {
@@ -158,6 +159,21 @@ fn page(
     page.head("ztnode_online", "gauge", "whether an upstream answers");
     page.sample("ztnode_online", &[], status.online.into());
     page.0
+}
+
+/// Packets by peer.
+fn packets(page: &mut Page, peers: &[PeerInfo]) {
+    page.head("zt_peer_packets", "counter", "packets by peer and direction");
+    for peer in peers {
+        let id = peer.address.to_string();
+        for (direction, count) in [("rx", peer.packets.received), ("tx", peer.packets.sent)] {
+            page.sample("zt_peer_packets", &[("direction", direction), ("node_id", &id)], count);
+        }
+    }
+    page.head("zt_peer_packet_errors", "counter", "packets in the name of a peer that were not authentic");
+    for peer in peers {
+        page.sample("zt_peer_packet_errors", &[("node_id", &peer.address.to_string())], peer.packets.refused);
+    }
 }
 
 /// All round-trip times by peer. Each class has the shorter ones too.

@@ -261,9 +261,22 @@ async fn peer(State(shared): Api, Path(address): Path<String>) -> Response {
     }
 }
 
-async fn moons(State(shared): Api) -> Response {
+/// The moons in force. Those that have not come yet are for who asks for them: programs for ZeroTier One know nothing of these.
+async fn moons(State(shared): Api, uri: Uri) -> Response {
+    let waiting = super::auth::parameter(&uri, "waiting").is_some_and(|value| value == "true");
     match shared.engine.call(|core, _| core.moons()).await {
-        Ok(list) => ok(&list.iter().filter(|m| m.world.is_some()).map(render::moon).collect()),
+        Ok(list) => {
+            let wanted = list.iter().filter(|moon| waiting || moon.world.is_some());
+            ok(&wanted
+                .map(|moon| {
+                    let mut shown = render::moon(moon);
+                    if let Some(seed) = moon.seed.filter(|_| moon.world.is_none()) {
+                        shown["seed"] = json!(seed.to_string());
+                    }
+                    shown
+                })
+                .collect())
+        }
         Err(error) => stopped(error),
     }
 }

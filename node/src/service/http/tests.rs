@@ -326,6 +326,9 @@ async fn moons_peers_bonds_and_settings() {
         json!({"id": "0000005aca06ff8e", "roots": [], "timestamp": 0, "signature": null, "updatesMustBeSignedBy": null, "waiting": true})
     );
     assert_eq!(f.ask("GET", "/moon", "").await, (200, json!([])));
+    let (_, waiting) = f.ask("GET", "/moon?waiting=true", "").await;
+    assert_eq!(waiting[0]["id"], "0000005aca06ff8e");
+    assert_eq!(waiting[0]["seed"], "5aca06ff8e");
     assert_eq!(f.ask("DELETE", "/moon/5aca06ff8e", "").await, (200, json!({"result": true})));
     assert_eq!(f.ask("GET", "/bond/show/5aca06ff8e", "").await, (400, json!({})));
     assert_eq!(f.raw(ROOT, "POST", "/bond/setmtu/1500/eth0/10.0.0.1", "").await.0, 400);
@@ -442,6 +445,8 @@ async fn metrics_are_well_formed() {
         ("zt_network_multicast_groups_subscribed", "gauge"),
         ("zt_network_packets", "counter"),
         ("zt_peer_latency", "histogram"),
+        ("zt_peer_packets", "counter"),
+        ("zt_peer_packet_errors", "counter"),
         ("zt_peer_path_count", "gauge"),
         ("controller_network_count", "gauge"),
         ("controller_member_count", "gauge"),
