@@ -92,7 +92,7 @@ impl Core {
         self.link.surfaces.fill(now, nobody, nowhere);
         self.relay.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
         self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
-        self.knocks.fill(now, nobody, nowhere);
+        self.contacts.knocks.fill(now, nobody, nowhere);
         self.clones.reflections.fill(now, nobody, nowhere);
         for network in self.switch.networks.values_mut() {
             network.fill(now, nobody);
@@ -106,7 +106,7 @@ impl Core {
         let [asked, seen] = self.link.expected.sizes();
         let [sending, sending_copies] = self.link.sending.sizes();
         let [parked, _] = self.parked.sizes();
-        let [knocks, by_due] = self.knocks.sizes();
+        let [knocks, by_due] = self.contacts.knocks.sizes();
         let [subscriptions, groups, of_member, members, pending, authorized] = self.switch.directory.sizes();
         let [waiting, octets, agreements_of, unproven_of, proven_of] = self.newcomers.sizes();
         let [endpoints, prefixes] = self.link.unproven.sizes();

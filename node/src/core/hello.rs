@@ -11,12 +11,17 @@ use protocol::verbs::{Hello, MoonEntry, OkHello, error_code};
 use protocol::{Address, Result};
 
 use super::Core;
+use super::contact::Contacts;
 use super::event::Event;
+use super::event::Object;
+use super::link::Link;
 use super::link::{Handled, Incoming};
+use super::newcomers::Newcomers;
 use super::path::PathKey;
 use super::peer::{OwedWorlds, RemoteVersion};
 use super::replay::Greeting;
 use super::surface::Word;
+use super::topology::Accepted;
 
 /// Lowest protocol version spoken to; older nodes agree on keys differently.
 const MIN_PROTOCOL: u8 = 4;
@@ -24,6 +29,222 @@ const MIN_PROTOCOL: u8 = 4;
 const MAX_WORLD_UPDATES: usize = 1_200;
 /// Moons of a peer kept in mind until worlds may be sent to it.
 const MAX_OWED_MOONS: usize = 8;
+
+impl Newcomers {
+    /// A stranger claims a known address. Proves that it holds the key it shows, then tells it under that key: under the
+    /// known peer's, which the reference uses, it could not read the message.
+    pub(super) fn refuse_collision(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        via: PathKey,
+        data: &mut [u8],
+        hello: &Hello,
+    ) -> Option<()> {
+        let keys = self.agree_with_newcomer(link, now, via, data, hello)?;
+        let mut answer = link.begin(hello.identity.address, Verb::Error);
+        answer.push(Verb::Hello as u8);
+        answer.extend_from_slice(&packet::id(data).to_be_bytes());
+        answer.push(error_code::IDENTITY_COLLISION);
+        link.count_error(error_code::IDENTITY_COLLISION);
+        keys.armor(&mut answer, Suite::Salsa);
+        if link.may_send(now, via, answer.len()) {
+            link.put(now, Some(via.socket), via.remote, None, &answer);
+        }
+        link.scratch = answer;
+        Some(())
+    }
+}
+
+impl Contacts {
+    /// Answers a HELLO: with newer worlds if we have some, which an endpoint that has not proven itself gets later.
+    pub(super) fn answer_hello(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        via: PathKey,
+        id: u64,
+        hello: &Hello,
+        moons: &[MoonEntry],
+    ) {
+        let mut worlds = self.newer_worlds(link, hello.planet, moons);
+        if !worlds.is_empty() && !link.is_proven(now, &via) {
+            worlds.clear();
+            if let Some(peer) = link.topology.peers.get_mut(&hello.identity.address) {
+                peer.owed_worlds = Some(Box::new(OwedWorlds {
+                    hello: id,
+                    timestamp: hello.timestamp,
+                    protocol: hello.protocol,
+                    planet: hello.planet,
+                    moons: moons.iter().take(MAX_OWED_MOONS).copied().collect(),
+                }));
+            }
+        }
+        self.send_ok_hello(
+            link,
+            now,
+            hello.identity.address,
+            via,
+            id,
+            hello.timestamp,
+            hello.protocol,
+            &worlds,
+        );
+    }
+
+    /// A path has proven itself: what worlds its peer lacks go there.
+    pub(super) fn send_owed_worlds(&mut self, link: &mut Link, now: i64, peer: Address, via: PathKey) {
+        let Some(owed) = link.topology.peers.get_mut(&peer).and_then(|peer| peer.owed_worlds.take()) else {
+            return;
+        };
+        let worlds = self.newer_worlds(link, owed.planet, &owed.moons);
+        self.send_ok_hello(link, now, peer, via, owed.hello, owed.timestamp, owed.protocol, &worlds);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what a HELLO said, and where it came from")]
+    fn send_ok_hello(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        to: Address,
+        via: PathKey,
+        in_re: u64,
+        timestamp: u64,
+        theirs: u8,
+        worlds: &[u8],
+    ) {
+        let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
+        let port = if theirs < 5 { 0 } else { via.remote.port() };
+        let answer = OkHello {
+            timestamp,
+            protocol: link.settings.cipher.announced(),
+            major,
+            minor,
+            revision,
+            seen_as: Some(SocketAddr::new(via.remote.ip(), port)),
+            world_bytes: worlds,
+        };
+        let mut packet = link.begin(to, Verb::Ok);
+        packet.push(Verb::Hello as u8);
+        packet.extend_from_slice(&in_re.to_be_bytes());
+        answer.write(&mut packet);
+        link.reply(now, via, packet);
+    }
+
+    /// Worlds we have in a newer version than the asker, serialized, as many as fit.
+    fn newer_worlds(&self, link: &Link, planet: Option<(u64, u64)>, moons: &[MoonEntry]) -> Vec<u8> {
+        let ours = &link.topology.planet;
+        let newer_planet =
+            planet.filter(|(id, at)| *id != 0 && *id == ours.id && *at < ours.timestamp).map(|_| ours);
+        let newer_moons = moons
+            .iter()
+            .filter_map(|entry| link.topology.moons.get(&entry.id).filter(|m| m.timestamp > entry.timestamp));
+        let mut bytes = Vec::new();
+        for world in newer_planet.into_iter().chain(newer_moons) {
+            let start = bytes.len();
+            world.write(&mut bytes);
+            if bytes.len() > MAX_WORLD_UPDATES {
+                bytes.truncate(start);
+            }
+        }
+        bytes
+    }
+
+    /// Handles the answer to a HELLO of ours.
+    pub(super) fn ok_hello(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        body: &[u8],
+        sent_at: i64,
+    ) -> Result<Handled> {
+        let ok = OkHello::parse(body)?;
+        if ok.protocol < MIN_PROTOCOL {
+            return Ok(Handled::Ignore);
+        }
+        let source = incoming.source;
+        let upstream = link.topology.is_upstream(source);
+        let seed = link.topology.seeds.values().any(|s| *s == source);
+        if upstream || seed {
+            for world in ok.worlds()? {
+                let accepted = link.topology.offer_world(&link.secret, now, world, Some(source));
+                self.store_world(link, accepted);
+            }
+        }
+        if incoming.hops == 0 {
+            // Our own clock at sending, not the echoed one: a peer cannot lie about it.
+            let rtt = u32::try_from((now - sent_at).clamp(1, 65_534)).unwrap_or(1);
+            // A path that is not known yet is measured the next time.
+            if let Some(path) = link.topology.paths.get_mut(&incoming.via) {
+                path.sample_latency(rtt);
+            }
+            if let Some(peer) = link.topology.peers.get_mut(&source) {
+                peer.latencies.add(rtt);
+            }
+            if let Some(surface) = ok.seen_as {
+                self.surface_reported(link, now, source, incoming.via, surface);
+            }
+        }
+        if upstream && !self.accepted {
+            self.accepted = true;
+            link.outbox.events.push_back(Event::Accepted);
+        }
+        if let Some(peer) = link.topology.peers.get_mut(&source) {
+            peer.version = version_of(ok.protocol, ok.major, ok.minor, ok.revision);
+        }
+        link.recognize(now, source, false);
+        Ok(Handled::Credit)
+    }
+
+    pub(super) fn store_world(&mut self, link: &mut Link, accepted: Accepted) {
+        let (object, world) = match accepted {
+            Accepted::No => return,
+            Accepted::Planet => (Object::Planet, &link.topology.planet),
+            Accepted::Moon(id) => match link.topology.moons.get(&id) {
+                Some(moon) => (Object::Moon(id), moon),
+                None => return,
+            },
+        };
+        let mut bytes = Vec::new();
+        world.write(&mut bytes);
+        link.outbox.events.push_back(Event::Store { object, bytes });
+        self.next_ping = 0;
+    }
+
+    pub(super) fn surface_reported(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        peer: Address,
+        via: PathKey,
+        surface: SocketAddr,
+    ) {
+        let word = if link.topology.is_upstream(peer) {
+            Word::Root
+        } else if link.topology.peers.get(&peer).is_some_and(|peer| peer.is_trusted(now)) {
+            Word::Member
+        } else {
+            return;
+        };
+        let Some((scope, v4)) = link.surfaces.report(now, peer, via, surface, word) else { return };
+        // Our outside address changed: every path of that kind has to prove itself again.
+        let stale: Vec<(Address, PathKey)> = link
+            .topology
+            .peers
+            .iter_mut()
+            .flat_map(|(address, peer)| peer.paths.iter_mut().map(|p| (*address, p)))
+            .filter(|(_, p)| p.key.remote.is_ipv4() == v4 && protocol::scope(p.key.remote.ip()) == scope)
+            .map(|(address, p)| {
+                p.last_received = 0;
+                (address, p.key)
+            })
+            .collect();
+        for (address, key) in stale {
+            link.contact(now, address, Some(key.socket), key.remote);
+        }
+    }
+}
 
 impl Core {
     /// Handles a HELLO. `authentic` means that it came from a known peer in an encrypting suite.
@@ -54,7 +275,7 @@ impl Core {
                 }
                 peer.packets.received += 1;
             }
-            Some(_) => return self.refuse_collision(now, via, data, &hello),
+            Some(_) => return self.newcomers.refuse_collision(&mut self.link, now, via, data, &hello),
             None if authentic => return None,
             // It is heard again when its identity has been checked.
             None => return self.newcomers.hear_newcomer(&mut self.link, now, via, data, &hello),
@@ -69,7 +290,7 @@ impl Core {
         }
         self.link.counters.packets_in[Verb::Hello as usize] += 1;
         if let Some(surface) = hello.sent_to.filter(|_| hops == 0 && greeting != Greeting::Old) {
-            self.surface_reported(now, source, via, surface);
+            self.contacts.surface_reported(&mut self.link, now, source, via, surface);
         }
         let mut moons = Vec::new();
         if let Some(at) = hello.masked_tail_at {
@@ -80,7 +301,7 @@ impl Core {
         let id = packet::id(data);
         if greeting == Greeting::Old {
             self.link.confirm(now, source, via);
-            self.answer_hello(now, via, id, &hello, &moons);
+            self.contacts.answer_hello(&mut self.link, now, via, id, &hello, &moons);
             return Some(());
         }
         self.link.path_mtus.distrust(now, source);
@@ -98,180 +319,14 @@ impl Core {
         };
         // The question whether it is there goes before the answer, so that the path is known when the sender makes use of the
         // answer.
-        self.credit(now, &incoming, Some(Verb::Hello), false);
-        self.answer_hello(now, via, id, &hello, &moons);
+        self.contacts.credit(&mut self.link, now, &incoming, Some(Verb::Hello), false);
+        self.contacts.answer_hello(&mut self.link, now, via, id, &hello, &moons);
         if let Some(peer) = self.link.topology.peers.get_mut(&source) {
             peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
         }
         self.link.retry_sending(now, Some(source));
         self.switch.announce_to_greeter(&mut self.link, now, source);
         Some(())
-    }
-
-    /// Answers a HELLO: with newer worlds if we have some, which an endpoint that has not proven itself gets later.
-    fn answer_hello(&mut self, now: i64, via: PathKey, id: u64, hello: &Hello, moons: &[MoonEntry]) {
-        let mut worlds = self.newer_worlds(hello.planet, moons);
-        if !worlds.is_empty() && !self.link.is_proven(now, &via) {
-            worlds.clear();
-            if let Some(peer) = self.link.topology.peers.get_mut(&hello.identity.address) {
-                peer.owed_worlds = Some(Box::new(OwedWorlds {
-                    hello: id,
-                    timestamp: hello.timestamp,
-                    protocol: hello.protocol,
-                    planet: hello.planet,
-                    moons: moons.iter().take(MAX_OWED_MOONS).copied().collect(),
-                }));
-            }
-        }
-        self.send_ok_hello(now, hello.identity.address, via, id, hello.timestamp, hello.protocol, &worlds);
-    }
-
-    /// A path has proven itself: what worlds its peer lacks go there.
-    pub(super) fn send_owed_worlds(&mut self, now: i64, peer: Address, via: PathKey) {
-        let Some(owed) = self.link.topology.peers.get_mut(&peer).and_then(|peer| peer.owed_worlds.take())
-        else {
-            return;
-        };
-        let worlds = self.newer_worlds(owed.planet, &owed.moons);
-        self.send_ok_hello(now, peer, via, owed.hello, owed.timestamp, owed.protocol, &worlds);
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "what a HELLO said, and where it came from")]
-    fn send_ok_hello(
-        &mut self,
-        now: i64,
-        to: Address,
-        via: PathKey,
-        in_re: u64,
-        timestamp: u64,
-        theirs: u8,
-        worlds: &[u8],
-    ) {
-        let (major, minor, revision) = protocol::metadata::ANNOUNCED_VERSION;
-        let port = if theirs < 5 { 0 } else { via.remote.port() };
-        let answer = OkHello {
-            timestamp,
-            protocol: self.link.settings.cipher.announced(),
-            major,
-            minor,
-            revision,
-            seen_as: Some(SocketAddr::new(via.remote.ip(), port)),
-            world_bytes: worlds,
-        };
-        let mut packet = self.link.begin(to, Verb::Ok);
-        packet.push(Verb::Hello as u8);
-        packet.extend_from_slice(&in_re.to_be_bytes());
-        answer.write(&mut packet);
-        self.link.reply(now, via, packet);
-    }
-
-    /// Worlds we have in a newer version than the asker, serialized, as many as fit.
-    fn newer_worlds(&self, planet: Option<(u64, u64)>, moons: &[MoonEntry]) -> Vec<u8> {
-        let ours = &self.link.topology.planet;
-        let newer_planet =
-            planet.filter(|(id, at)| *id != 0 && *id == ours.id && *at < ours.timestamp).map(|_| ours);
-        let newer_moons = moons.iter().filter_map(|entry| {
-            self.link.topology.moons.get(&entry.id).filter(|m| m.timestamp > entry.timestamp)
-        });
-        let mut bytes = Vec::new();
-        for world in newer_planet.into_iter().chain(newer_moons) {
-            let start = bytes.len();
-            world.write(&mut bytes);
-            if bytes.len() > MAX_WORLD_UPDATES {
-                bytes.truncate(start);
-            }
-        }
-        bytes
-    }
-
-    /// A stranger claims a known address. Proves that it holds the key it shows, then tells it under that key: under the
-    /// known peer's, which the reference uses, it could not read the message.
-    fn refuse_collision(&mut self, now: i64, via: PathKey, data: &mut [u8], hello: &Hello) -> Option<()> {
-        let keys = self.newcomers.agree_with_newcomer(&mut self.link, now, via, data, hello)?;
-        let mut answer = self.link.begin(hello.identity.address, Verb::Error);
-        answer.push(Verb::Hello as u8);
-        answer.extend_from_slice(&packet::id(data).to_be_bytes());
-        answer.push(error_code::IDENTITY_COLLISION);
-        self.link.count_error(error_code::IDENTITY_COLLISION);
-        keys.armor(&mut answer, Suite::Salsa);
-        if self.link.may_send(now, via, answer.len()) {
-            self.link.put(now, Some(via.socket), via.remote, None, &answer);
-        }
-        self.link.scratch = answer;
-        Some(())
-    }
-
-    /// Handles the answer to a HELLO of ours.
-    pub(super) fn ok_hello(
-        &mut self,
-        now: i64,
-        incoming: &Incoming<'_>,
-        body: &[u8],
-        sent_at: i64,
-    ) -> Result<Handled> {
-        let ok = OkHello::parse(body)?;
-        if ok.protocol < MIN_PROTOCOL {
-            return Ok(Handled::Ignore);
-        }
-        let source = incoming.source;
-        let upstream = self.link.topology.is_upstream(source);
-        let seed = self.link.topology.seeds.values().any(|s| *s == source);
-        if upstream || seed {
-            for world in ok.worlds()? {
-                let accepted = self.link.topology.offer_world(&self.link.secret, now, world, Some(source));
-                self.store_world(accepted);
-            }
-        }
-        if incoming.hops == 0 {
-            // Our own clock at sending, not the echoed one: a peer cannot lie about it.
-            let rtt = u32::try_from((now - sent_at).clamp(1, 65_534)).unwrap_or(1);
-            // A path that is not known yet is measured the next time.
-            if let Some(path) = self.link.topology.paths.get_mut(&incoming.via) {
-                path.sample_latency(rtt);
-            }
-            if let Some(peer) = self.link.topology.peers.get_mut(&source) {
-                peer.latencies.add(rtt);
-            }
-            if let Some(surface) = ok.seen_as {
-                self.surface_reported(now, source, incoming.via, surface);
-            }
-        }
-        if upstream && !self.accepted {
-            self.accepted = true;
-            self.link.outbox.events.push_back(Event::Accepted);
-        }
-        if let Some(peer) = self.link.topology.peers.get_mut(&source) {
-            peer.version = version_of(ok.protocol, ok.major, ok.minor, ok.revision);
-        }
-        self.link.recognize(now, source, false);
-        Ok(Handled::Credit)
-    }
-
-    fn surface_reported(&mut self, now: i64, peer: Address, via: PathKey, surface: SocketAddr) {
-        let word = if self.link.topology.is_upstream(peer) {
-            Word::Root
-        } else if self.link.topology.peers.get(&peer).is_some_and(|peer| peer.is_trusted(now)) {
-            Word::Member
-        } else {
-            return;
-        };
-        let Some((scope, v4)) = self.link.surfaces.report(now, peer, via, surface, word) else { return };
-        // Our outside address changed: every path of that kind has to prove itself again.
-        let stale: Vec<(Address, PathKey)> = self
-            .link
-            .topology
-            .peers
-            .iter_mut()
-            .flat_map(|(address, peer)| peer.paths.iter_mut().map(|p| (*address, p)))
-            .filter(|(_, p)| p.key.remote.is_ipv4() == v4 && protocol::scope(p.key.remote.ip()) == scope)
-            .map(|(address, p)| {
-                p.last_received = 0;
-                (address, p.key)
-            })
-            .collect();
-        for (address, key) in stale {
-            self.link.contact(now, address, Some(key.socket), key.remote);
-        }
     }
 }
 

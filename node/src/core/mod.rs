@@ -73,20 +73,18 @@ use crate::dataplane::vnet::{Offload, Offloads};
 use crate::dataplane::{Outbox, ecn};
 use buckets::Keyed;
 use clones::Clones;
+use contact::Contacts;
 use event::{Event, Machine, Object, Settings};
 use info::QueueCounters;
 use limits::{
-    BACKGROUND, FIRST_GREETING, HOUSEKEEPING, INTRODUCE_GATE, ONLINE_TIMEOUT, PATH_EXPIRY, PING_CHECK,
-    REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS,
+    BACKGROUND, HOUSEKEEPING, INTRODUCE_GATE, PATH_EXPIRY, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS,
 };
 use link::Link;
 use newcomers::Newcomers;
 use path::{PathKey, SocketId};
 use peer_cache::Restored;
-use punch::Knocks;
 use queue::Queue;
 use switch::{Network, Switch};
-use topology::Accepted;
 
 /// What a node is made of.
 pub struct CoreConfig {
@@ -104,10 +102,10 @@ pub struct CoreConfig {
 pub struct Core {
     link: Link,
     switch: Switch,
+    contacts: Contacts,
     relay: Relay,
     memory: ReplayMemory,
     clones: Clones,
-    knocks: Knocks,
     parked: Queue,
     reassembler: Reassembler<PathKey>,
     /// The same for datagrams that came by a path nobody is known on.
@@ -115,14 +113,8 @@ pub struct Core {
     newcomers: Newcomers,
     /// Peers of an earlier run whose identities have not been checked yet.
     restored: BTreeMap<Address, Restored>,
-    online: bool,
-    /// Whether a root was told of that accepted us.
-    accepted: bool,
     /// When a root's report of a collision was passed on last.
     collision_told: Option<i64>,
-    /// Contact checks since a root was last heard.
-    greetings: u32,
-    next_ping: i64,
     next_housekeeping: i64,
     next_background: i64,
     inflated: Vec<u8>,
@@ -138,20 +130,16 @@ impl Core {
         Self {
             link: Link::new(config, rng, hash, now),
             switch: Switch::new(hash),
+            contacts: Contacts::new(now),
             relay: Relay::default(),
             memory: ReplayMemory::default(),
             clones: Clones::new(hash),
-            knocks: Knocks::default(),
             parked: Queue::parking(),
             reassembler: Reassembler::new(REASSEMBLY_SLOTS).joining_marks(ecn::join),
             stranger_parts: Reassembler::new(STRANGER_REASSEMBLY_SLOTS).joining_marks(ecn::join),
             newcomers: Newcomers::new(hash),
             restored: BTreeMap::new(),
-            online: false,
-            accepted: false,
             collision_told: None,
-            greetings: 0,
-            next_ping: now,
             next_housekeeping: now + HOUSEKEEPING,
             next_background: now + BACKGROUND,
             inflated: Vec::new(),
@@ -181,13 +169,13 @@ impl Core {
 
     /// When [`Core::tick`] wants to run next.
     pub fn next_deadline(&self) -> i64 {
-        let mut next = self.next_ping.min(self.next_housekeeping).min(self.link.path_mtus.next());
+        let mut next = self.contacts.next_ping.min(self.next_housekeeping).min(self.link.path_mtus.next());
         if !self.link.sending.is_empty() || !self.parked.is_empty() {
             next = next.min(self.next_background);
         }
         let networks = self.switch.networks.values().map(Network::next_deadline);
         let networks = networks.chain(self.switch.later.front().map(|(at, ..)| *at));
-        networks.chain(self.knocks.next()).chain(self.clones.next()).fold(next, i64::min)
+        networks.chain(self.contacts.knocks.next()).chain(self.clones.next()).fold(next, i64::min)
     }
 
     /// Does what is due: queue retries, contact checks, configuration requests, expiry. Calling it early is harmless.
@@ -197,14 +185,15 @@ impl Core {
             self.link.retry_sending(now, None);
             self.retry_parked(now, None);
         }
-        if now >= self.next_ping {
-            self.ping_check(now);
-            self.next_ping = now + self.ping_interval();
+        if now >= self.contacts.next_ping {
+            let anchors = self.switch.always_contact();
+            self.contacts.ping_check(&mut self.link, now, anchors);
+            self.after_contact(now);
             self.switch.announce_groups(&mut self.link, now);
         }
         self.reserve_counts(now);
         self.link.measure_paths(now);
-        self.knock_where_due(now);
+        self.contacts.knock_where_due(&mut self.link, now);
         self.clones.call_clones(&mut self.link, now);
         self.switch.repeat_announcements(&mut self.link, now);
         self.switch.request_configs(&mut self.link, now);
@@ -213,18 +202,6 @@ impl Core {
             self.next_housekeeping = now + HOUSEKEEPING;
             self.housekeeping(now);
         }
-    }
-
-    /// Time to the next contact check, ms. Without a root the first ones come in quick succession: a HELLO may have been lost,
-    /// or the root may be starting at the same moment as we.
-    fn ping_interval(&mut self) -> i64 {
-        let regular = if self.link.settings.low_bandwidth { 5 * PING_CHECK } else { PING_CHECK };
-        if self.online || self.link.topology.upstreams.is_empty() {
-            self.greetings = 0;
-            return regular;
-        }
-        self.greetings += 1;
-        (FIRST_GREETING << self.greetings.min(8)).min(regular)
     }
 
     /// Replaces the settings.
@@ -250,22 +227,22 @@ impl Core {
         for peer in self.link.topology.peers.values_mut() {
             peer.forget_sockets(|s| local.iter().any(|(id, _)| *id == s));
         }
-        self.greetings = 0;
-        self.next_ping = now;
+        self.contacts.greetings = 0;
+        self.contacts.next_ping = now;
     }
 
     /// Orbits a moon: `cached` is its definition from our own disk, `seed` a node that will tell it otherwise.
     pub fn orbit(&mut self, now: i64, id: u64, seed: Option<Address>, cached: Option<World>) {
         if let Some(world) = cached.filter(|w| w.id == id && w.kind == protocol::world::WorldKind::Moon) {
             let accepted = self.link.topology.offer_world(&self.link.secret, now, world, None);
-            self.store_world(accepted);
+            self.contacts.store_world(&mut self.link, accepted);
         }
         if !self.link.topology.moons.contains_key(&id)
             && let Some(seed) = seed.filter(|s| !s.is_reserved())
         {
             self.link.topology.await_moon(id, seed);
         }
-        self.next_ping = now;
+        self.contacts.next_ping = now;
     }
 
     /// Leaves a moon and forgets its file.
@@ -278,42 +255,9 @@ impl Core {
     /// and storing it, is the caller's business.
     pub fn replace_planet(&mut self, now: i64, planet: World) -> World {
         let former = self.link.topology.replace_planet(&self.link.secret, now, planet);
-        self.greetings = 0;
-        self.next_ping = now;
+        self.contacts.greetings = 0;
+        self.contacts.next_ping = now;
         former
-    }
-
-    fn store_world(&mut self, accepted: Accepted) {
-        let (object, world) = match accepted {
-            Accepted::No => return,
-            Accepted::Planet => (Object::Planet, &self.link.topology.planet),
-            Accepted::Moon(id) => match self.link.topology.moons.get(&id) {
-                Some(moon) => (Object::Moon(id), moon),
-                None => return,
-            },
-        };
-        let mut bytes = Vec::new();
-        world.write(&mut bytes);
-        self.link.outbox.events.push_back(Event::Store { object, bytes });
-        self.next_ping = 0;
-    }
-
-    fn update_online(&mut self, now: i64) {
-        let online = self.link.topology.am_root
-            || self.link.topology.upstreams.keys().chain(self.link.topology.seeds.values()).any(|address| {
-                self.link
-                    .topology
-                    .peers
-                    .get(address)
-                    .is_some_and(|p| p.last_received != 0 && now - p.last_received < ONLINE_TIMEOUT)
-            });
-        if online != self.online {
-            self.online = online;
-            self.link.outbox.events.push_back(Event::Online(online));
-            if online {
-                self.switch.hurry_requests(&mut self.link, now);
-            }
-        }
     }
 
     fn housekeeping(&mut self, now: i64) {
@@ -324,7 +268,7 @@ impl Core {
         self.newcomers.expire(now);
         self.relay.pairs.expire(now - INTRODUCE_GATE);
         self.switch.requesters.expire(now);
-        self.forget_silent_peers(now);
+        self.contacts.forget_silent_peers(&mut self.link, now);
         let mut used: Vec<PathKey> =
             self.link.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();
         used.sort_unstable();
@@ -393,6 +337,23 @@ impl Core {
     /// the file was damaged: what could be read of it counts all the same.
     pub fn restore_revocations(&mut self, now: i64, id: NetworkId, bytes: &[u8]) -> bool {
         self.switch.restore_revocations(now, id, bytes)
+    }
+
+    /// Greets all roots at once, on every path and at every address that is known of them: whether they still answer is to be seen.
+    pub fn greet_roots(&mut self, now: i64) {
+        self.contacts.greet_roots(&mut self.link, now);
+    }
+
+    /// Whether a root was heard since then. A root asks nobody.
+    pub fn heard_root_since(&self, then: i64) -> bool {
+        self.contacts.heard_root_since(&self.link, then)
+    }
+
+    /// A root has begun to answer: networks without a configuration ask at once.
+    fn after_contact(&mut self, now: i64) {
+        if self.contacts.take_came_online() {
+            self.switch.hurry_requests(&mut self.link, now);
+        }
     }
 
     /// Begins to look out for other machines with our identity; again: the machine turned out to be another (or the identity

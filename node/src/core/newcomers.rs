@@ -264,7 +264,7 @@ impl Core {
             if newcomer.stage == (Stage::Checked { proven: true })
                 && self.link.path_allowed(identity.address, via.remote)
             {
-                self.learn_path(now, identity.address, via, false);
+                self.contacts.learn_path(&mut self.link, now, identity.address, via, false);
             }
             // What its HELLO lets out went to nobody yet, or has come back with its answer.
             self.link.arrival = Some((via, newcomer.hello.len()));
@@ -272,6 +272,7 @@ impl Core {
             self.link.arrival = None;
         }
         self.welcome(now, identity.address);
+        self.after_contact(now);
     }
 
     /// An identity that somebody told us, or that we knew in an earlier run, has turned out to be genuine.

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 use protocol::Address;
 use protocol::verb::Verb;
 
-use super::Core;
+use super::contact::Contacts;
+use super::link::Link;
 #[cfg(feature = "work")]
 use super::path::PathKey;
 use super::path::SocketId;
@@ -84,11 +85,12 @@ impl Knocks {
     }
 }
 
-impl Core {
+impl Contacts {
     /// Begins to knock at an address of a peer, or does so again at once where it is being tried already. `patient` is for
     /// addresses told by a root or by a fellow member: others could make us knock at a third party's door for half a minute.
     pub(super) fn knock(
         &mut self,
+        link: &mut Link,
         now: i64,
         peer: Address,
         socket: Option<SocketId>,
@@ -98,23 +100,23 @@ impl Core {
         if !patient {
             // By ECHO or not at all: a HELLO is larger than the packet that may have brought this address, and whoever lives there
             // has not asked for it.
-            let known = self.link.topology.peers.get(&peer).map(|known| known.version);
+            let known = link.topology.peers.get(&peer).map(|known| known.version);
             if known.is_some_and(|version| version.protocol == 0 || version.answers_echo()) {
-                let packet = self.link.begin(peer, Verb::Echo);
-                self.link.send_to(now, socket, endpoint, packet);
+                let packet = link.begin(peer, Verb::Echo);
+                link.send_to(now, socket, endpoint, packet);
             }
             return;
         }
         self.knocks.begin(now, (peer, endpoint), socket);
-        self.knock_where_due(now);
+        self.knock_where_due(link, now);
     }
 
     /// Knocks where it is due; gives up where a direct path has been found or patience has ended.
-    pub(super) fn knock_where_due(&mut self, now: i64) {
+    pub(super) fn knock_where_due(&mut self, link: &mut Link, now: i64) {
         while let Some((door, knock)) = self.knocks.take_due(now) {
-            let direct = self.link.topology.direct_path(now, door.0).is_some_and(|(_, alive)| alive);
+            let direct = link.topology.direct_path(now, door.0).is_some_and(|(_, alive)| alive);
             if !direct || knock.tries == 0 {
-                self.link.contact(now, door.0, knock.socket, door.1);
+                link.contact(now, door.0, knock.socket, door.1);
                 self.knocks.again(now, door, knock);
             }
         }

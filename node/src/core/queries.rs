@@ -16,7 +16,7 @@ impl Core {
     pub fn status(&self) -> StatusInfo {
         StatusInfo {
             identity: self.link.secret.identity().clone(),
-            online: self.online,
+            online: self.contacts.online,
             planet_id: self.link.topology.planet.id,
             planet_timestamp: self.link.topology.planet.timestamp,
             surface_addresses: self.link.surfaces.advertised(),

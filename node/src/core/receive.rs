@@ -67,6 +67,7 @@ impl Core {
         }
         self.credited = None;
         self.link.arrival = None;
+        self.after_contact(now);
     }
 
     /// Whether a datagram is the head of a fragmented packet for us.
@@ -160,9 +161,8 @@ impl Core {
                 _ => peer.keys.open(data),
             };
             *(if opened.is_some() { &mut peer.packets.received } else { &mut peer.packets.refused }) += 1;
-            let accepted = opened.and_then(|o| {
-                self.memory.judge_packet(&mut self.link, now, via, data, source, suite, o.chosen)
-            });
+            let accepted = opened
+                .and_then(|o| self.memory.judge_packet(&mut self.link, now, via, data, suite, o.chosen));
             let Some(accepted) = accepted else {
                 self.link.counters.dropped += 1;
                 return;
@@ -246,99 +246,22 @@ impl Core {
             Some(verb) => self.handle(now, verb, &incoming),
         };
         match handled {
-            Ok(Handled::Credit) => self.credit(now, &incoming, known, false),
+            Ok(Handled::Credit) => self.contacts.credit(&mut self.link, now, &incoming, known, false),
             Ok(Handled::Trust) if matches!(known, Some(Verb::Frame | Verb::ExtFrame)) => {
                 // Crediting twice in a millisecond changes nothing that once did not.
                 let credit = Some((now, incoming.via, incoming.source, incoming.hops));
                 if self.credited != credit {
-                    self.credit(now, &incoming, known, true);
+                    self.contacts.credit(&mut self.link, now, &incoming, known, true);
                     self.credited = credit;
                 }
                 return;
             }
-            Ok(Handled::Trust) => self.credit(now, &incoming, known, true),
+            Ok(Handled::Trust) => self.contacts.credit(&mut self.link, now, &incoming, known, true),
             Ok(Handled::Ignore) => {}
             Ok(Handled::Wait) => self.park(now, via, ecn, data, true, since),
             Err(_) => self.link.counters.dropped += 1,
         }
         self.credited = None;
-    }
-
-    /// An authentic packet arrived: note it, learn or confirm the path, tell the peer our addresses. What may be a repetition
-    /// of an older packet keeps nothing alive, and no path is known before it brought an answer to something of ours.
-    pub(super) fn credit(&mut self, now: i64, incoming: &Incoming<'_>, verb: Option<Verb>, trust: bool) {
-        let &Incoming { via, source, hops, fresh, proves, .. } = incoming;
-        let Some(peer) = self.link.topology.peers.get_mut(&source) else { return };
-        if fresh {
-            peer.last_received = now;
-        }
-        if matches!(
-            verb,
-            Some(
-                Verb::Frame
-                    | Verb::ExtFrame
-                    | Verb::NetworkConfigRequest
-                    | Verb::NetworkConfig
-                    | Verb::MulticastFrame
-            )
-        ) {
-            peer.last_active = now;
-        }
-        if trust {
-            peer.last_trusted = now;
-        }
-        if hops == 0 {
-            if let Some(known) = peer.path_mut(&via) {
-                if fresh {
-                    (known.last_received, known.probed_at) = (now, 0);
-                }
-                if let Some(path) = self.link.topology.paths.get_mut(&via) {
-                    if fresh {
-                        path.last_in = now;
-                    }
-                    if proves {
-                        path.proven_at = now;
-                    }
-                    if trust {
-                        path.last_trusted = now;
-                    }
-                }
-            } else if !peer.has_live_sibling(now, &self.link.topology.paths, &via)
-                && self.link.path_allowed(source, via.remote)
-            {
-                if proves {
-                    self.learn_path(now, source, via, trust);
-                } else {
-                    self.link.confirm(now, source, via);
-                }
-            }
-        }
-        self.push_addresses(now, via, source, hops);
-    }
-
-    /// A peer has answered a packet of ours on a path.
-    pub(super) fn learn_path(&mut self, now: i64, source: Address, via: PathKey, trust: bool) {
-        if !self.link.topology.learn_path(now, source, via) {
-            return;
-        }
-        if trust && let Some(path) = self.link.topology.paths.get_mut(&via) {
-            path.last_trusted = now;
-        }
-        self.path_learned(now, source, via);
-    }
-
-    fn path_learned(&mut self, now: i64, peer: Address, via: PathKey) {
-        self.send_owed_worlds(now, peer, via);
-        if self.link.topology.peers.get(&peer).is_some_and(|peer| peer.version.protocol == 0) {
-            // Its answer tells the version, and with it the cipher.
-            self.link.say_hello(now, peer, Some(via.socket), via.remote);
-        }
-        if self.link.topology.is_upstream(peer) {
-            self.update_online(now);
-            self.link.retry_sending(now, None);
-        } else {
-            self.link.retry_sending(now, Some(peer));
-        }
     }
 }
 

@@ -28,9 +28,9 @@ impl Core {
             Verb::Ok => self.ok(now, incoming),
             Verb::Error => self.error(now, incoming),
             Verb::Whois => self.answer_whois(now, incoming),
-            Verb::Rendezvous => self.rendezvous(now, incoming),
+            Verb::Rendezvous => self.contacts.rendezvous(&mut self.link, now, incoming),
             Verb::Echo => self.answer_echo(now, incoming),
-            Verb::PushDirectPaths => self.pushed_paths(now, incoming),
+            Verb::PushDirectPaths => self.contacts.pushed_paths(&mut self.link, now, incoming),
             Verb::UserMessage => self.user_message(now, incoming),
             Verb::Frame => self.switch.receive_frame(&mut self.link, now, incoming),
             Verb::ExtFrame => self.switch.receive_ext_frame(&mut self.link, now, incoming),
@@ -62,7 +62,7 @@ impl Core {
             self.link.say_hello(now, incoming.source, Some(incoming.via.socket), incoming.via.remote);
         }
         match Verb::from_byte(ok.in_re_verb) {
-            Some(Verb::Hello) => self.ok_hello(now, incoming, ok.body, sent_at),
+            Some(Verb::Hello) => self.contacts.ok_hello(&mut self.link, now, incoming, ok.body, sent_at),
             Some(Verb::Whois) => {
                 if self.link.topology.is_upstream(incoming.source) {
                     for identity in OkWhois::parse(ok.body)?.0 {

@@ -197,10 +197,10 @@ impl ReplayMemory {
         now: i64,
         via: PathKey,
         data: &[u8],
-        source: Address,
         suite: u8,
         chosen: Option<u64>,
     ) -> Option<Judged> {
+        let source = packet::source(data);
         let verb = packet::verb_byte(data) & packet::VERB_MASK;
         if verb == Verb::Ok as u8 || verb == Verb::Error as u8 {
             return self.judge_answer(link, now, via, data, source, chosen);
