@@ -8,8 +8,9 @@
 use protocol::credential::membership::{MAX_CAPABILITIES, MAX_COOS, MAX_TAGS, MAX_THRESHOLDS};
 use protocol::packet::MAX_PACKET;
 
-use super::limits::*;
-use super::{clones, punch, switch, topology, unproven};
+use super::switch;
+use crate::ground::limits::*;
+use crate::link::{clones, punch, topology, unproven};
 
 /// What somebody else can make the node remember.
 pub struct Bound {

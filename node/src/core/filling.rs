@@ -8,11 +8,11 @@ use protocol::packet::SessionKeys;
 use protocol::{Address, Identity, NetworkId};
 
 use super::Core;
-use super::limits::{MAX_PATHS, MAX_PEERS, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS};
-use super::path::{PathKey, SocketId};
-use super::peer::{Peer, PeerPath, RemoteVersion};
-use super::peer_cache::Restored;
-use super::replay::counter::Counter;
+use crate::ground::limits::{MAX_PATHS, MAX_PEERS, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS};
+use crate::link::path::{PathKey, SocketId};
+use crate::link::peer::{Peer, PeerPath, RemoteVersion};
+use crate::link::peer_cache::Restored;
+use crate::link::replay::counter::Counter;
 
 /// An address of nobody, by number.
 fn nobody(number: u64) -> Address {

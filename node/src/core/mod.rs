@@ -22,41 +22,19 @@
 //! Times are milliseconds since the Unix epoch and must not run backwards.
 
 pub mod bounds;
-mod buckets;
-mod clones;
-mod contact;
-pub mod event;
-mod expected;
-pub mod extension;
 #[cfg(feature = "work")]
 mod filling;
-mod gate;
-mod hello;
-pub mod info;
-pub mod limits;
-mod link;
-mod newcomers;
-pub mod path;
-mod path_mtu;
-pub mod peer;
-mod peer_cache;
-mod punch;
+mod peers;
 mod queries;
-mod queue;
 mod receive;
-mod relay;
-pub mod replay;
-mod sources;
-mod surface;
 mod switch;
-mod table;
-mod topology;
-mod unproven;
-mod verbs;
-pub mod work;
 
-use relay::Relay;
-use replay::ReplayMemory;
+pub use crate::ground::{event, info, limits, work};
+pub use crate::link::{extension, path, peer, replay};
+mod verbs;
+
+use crate::link::relay::Relay;
+use crate::link::replay::ReplayMemory;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
@@ -71,19 +49,19 @@ use zeroize::Zeroizing;
 
 use crate::dataplane::vnet::{Offload, Offloads};
 use crate::dataplane::{Outbox, ecn};
-use buckets::Keyed;
-use clones::Clones;
-use contact::Contacts;
-use event::{Event, Machine, Object, Settings};
-use info::QueueCounters;
-use limits::{
+use crate::ground::buckets::Keyed;
+use crate::ground::event::{Event, Machine, Object, Settings};
+use crate::ground::info::QueueCounters;
+use crate::ground::limits::{
     BACKGROUND, HOUSEKEEPING, INTRODUCE_GATE, PATH_EXPIRY, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS,
 };
-use link::Link;
-use newcomers::Newcomers;
-use path::{PathKey, SocketId};
-use peer_cache::Restored;
-use queue::Queue;
+use crate::link::Link;
+use crate::link::clones::Clones;
+use crate::link::contact::Contacts;
+use crate::link::newcomers::Newcomers;
+use crate::link::path::{PathKey, SocketId};
+use crate::link::peer_cache::Restored;
+use crate::link::queue::Queue;
 use switch::{Network, Switch};
 
 /// What a node is made of.
@@ -128,7 +106,7 @@ impl Core {
         let mut rng = StdRng::from_seed(config.seed);
         let hash = Keyed::new(rng.random());
         Self {
-            link: Link::new(config, rng, hash, now),
+            link: Link::new(config.identity, config.planet, config.settings, rng, hash, now),
             switch: Switch::new(hash),
             contacts: Contacts::new(now),
             relay: Relay::default(),

@@ -1,12 +1,12 @@
 //! What the node tells about itself.
 
 use super::Core;
-use super::info::{
+use super::switch::Network;
+use crate::ground::info::{
     Counters, MoonInfo, MtuSource, NetworkInfo, PathInfo, PeerInfo, RuleCounters, RulesInfo, StatusInfo,
 };
-use super::limits::PATH_EXPIRY;
-use super::path::PathKey;
-use super::switch::Network;
+use crate::ground::limits::PATH_EXPIRY;
+use crate::link::path::PathKey;
 use protocol::packet::DEFAULT_MTU;
 use protocol::world::World;
 use protocol::{Address, NetworkId};
@@ -100,8 +100,8 @@ impl Core {
         self.switch.networks.iter().map(|(id, network)| (*id, network.rule_counters())).collect()
     }
 
-    /// Traces a network's frames: up to `per_second` [`Event::RuleTrace`](super::event::Event::RuleTrace) a second, at most
-    /// [`MAX_TRACE_RATE`](super::limits::MAX_TRACE_RATE); 0 for none, which costs nothing. Whether the network is joined.
+    /// Traces a network's frames: up to `per_second` [`Event::RuleTrace`](crate::ground::event::Event::RuleTrace) a second, at most
+    /// [`MAX_TRACE_RATE`](crate::ground::limits::MAX_TRACE_RATE); 0 for none, which costs nothing. Whether the network is joined.
     pub fn set_trace(&mut self, id: NetworkId, per_second: u32) -> bool {
         self.switch.networks.get_mut(&id).map(|network| network.set_trace(per_second)).is_some()
     }

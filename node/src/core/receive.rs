@@ -10,11 +10,11 @@ use protocol::verb::Verb;
 use protocol::verbs::OkHeader;
 
 use super::Core;
-use super::link::{Handled, Incoming};
-use super::path::{PathKey, SocketId};
-use super::queue::Waiting;
-use super::replay::Judged;
 use crate::dataplane::ecn;
+use crate::link::path::{PathKey, SocketId};
+use crate::link::queue::Waiting;
+use crate::link::replay::Judged;
+use crate::link::{Handled, Incoming};
 
 impl Core {
     /// Takes in one UDP datagram. The buffer is used as scratch space.

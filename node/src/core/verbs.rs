@@ -7,10 +7,10 @@ use protocol::verbs::{self, OkHeader, OkWhois, UserMessage, Whois, error_code};
 use protocol::{Address, Result};
 
 use super::Core;
-use super::event::Event;
-use super::extension;
-use super::limits::{COLLISION_PAUSE, ECHO_BURST, ECHO_GATE, WHOIS_GATE};
-use super::link::{Handled, Incoming};
+use crate::ground::event::Event;
+use crate::ground::limits::{COLLISION_PAUSE, ECHO_BURST, ECHO_GATE, WHOIS_GATE};
+use crate::link::extension;
+use crate::link::{Handled, Incoming};
 
 /// Identities in one OK(WHOIS), so that the answer stays one datagram of the default size.
 const MAX_WHOIS_ANSWERS: usize = 19;
@@ -192,11 +192,11 @@ impl Core {
         /// ZeroTier's own software update messages; not ours to act on.
         const SOFTWARE_UPDATE: u64 = 100;
         let message = UserMessage::parse(incoming.payload);
-        if let Ok(UserMessage { kind: super::clones::CARRY, body }) = message {
+        if let Ok(UserMessage { kind: crate::link::clones::CARRY, body }) = message {
             self.clones.hand_on(&mut self.link, now, incoming, body);
-        } else if let Ok(UserMessage { kind: super::switch::BRING, body }) = message {
+        } else if let Ok(UserMessage { kind: extension::BRING, body }) = message {
             return self.switch.revocations_brought(&mut self.link, now, incoming, body);
-        } else if let Ok(UserMessage { kind: super::switch::KEPT, body }) = message {
+        } else if let Ok(UserMessage { kind: extension::KEPT, body }) = message {
             return self.switch.revocations_kept(&mut self.link, incoming, body);
         } else if let Ok(message) = message
             && message.kind != SOFTWARE_UPDATE

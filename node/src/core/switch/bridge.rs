@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use protocol::multicast_group::MulticastGroup;
 use protocol::{Address, Mac};
 
-use super::super::limits::{BRIDGE_EXPIRY, MAX_BRIDGED_MACS, MAX_OWN_GROUPS};
-use super::super::table::Table;
+use crate::ground::limits::{BRIDGE_EXPIRY, MAX_BRIDGED_MACS, MAX_OWN_GROUPS};
+use crate::ground::table::Table;
 
 /// Routes to foreign MAC addresses of one network.
 #[derive(Debug)]

@@ -6,7 +6,6 @@ use protocol::verb::Verb;
 use protocol::verbs::Frame;
 use protocol::{Address, Mac, NetworkId};
 
-use super::super::link::Link;
 use super::filter::Ethernet;
 use super::frames::ETHERNET_HEADER;
 use super::{Network, Switch};
@@ -14,6 +13,7 @@ use crate::dataplane::ecn;
 use crate::dataplane::segment::{Cut, complete};
 use crate::dataplane::sending::{HEAD, Orders, Parts};
 use crate::dataplane::vnet::{Gso, Offload};
+use crate::link::Link;
 
 impl Network {
     /// Sends all frames of a super-frame if they can be treated alike: from us to another member, with one verdict for all.

@@ -15,13 +15,13 @@ use protocol::verbs::{ConfigChunk, ConfigRequest, error_code};
 use protocol::{NetworkId, Result, packet};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::super::event::{Event, Object};
-use super::super::limits::{CONFIG_REFRESH, PING_CHECK};
-use super::super::link::Link;
-use super::super::link::{Handled, Incoming};
-use super::super::work;
 use super::Failure;
 use super::Switch;
+use crate::ground::event::{Event, Object};
+use crate::ground::limits::{CONFIG_REFRESH, PING_CHECK};
+use crate::ground::work;
+use crate::link::Link;
+use crate::link::{Handled, Incoming};
 
 /// Largest configuration taken in, bytes. The reference stops at 484,519.
 const MAX_CONFIG: usize = 1 << 20;

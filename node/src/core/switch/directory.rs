@@ -10,14 +10,14 @@ use protocol::{Address, Mac, NetworkId};
 
 use rand::{Rng, RngExt};
 
-use super::super::limits::{
+use crate::ground::limits::{
     CONTROLLER_AUTHORIZATION, GATHER, MAX_MEMBERS, MAX_PENDING_MULTICASTS, MAX_SENT_GROUPS,
     MAX_SUBSCRIPTIONS, MAX_SUBSCRIPTIONS_PER_MEMBER, MAX_SUBSCRIPTIONS_PER_SOURCE, MULTICAST_EXPIRY,
     MULTICAST_LIFETIME,
 };
-use super::super::sources::Source;
-use super::super::table::{Share, Table};
-use super::super::work;
+use crate::ground::sources::Source;
+use crate::ground::table::{Share, Table};
+use crate::ground::work;
 
 /// A multicast that still waits for receivers.
 #[derive(Clone, Debug)]

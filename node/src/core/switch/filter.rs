@@ -12,10 +12,10 @@ use protocol::verbs::{ExtFrame, ext_frame};
 use protocol::{Address, Mac, derive, packet};
 use rand::RngExt;
 
-use super::super::event::{Event, RuleTrace, TRACE_HEAD};
-use super::super::link::Link;
 use super::Network;
 use super::Switch;
+use crate::ground::event::{Event, RuleTrace, TRACE_HEAD};
+use crate::link::Link;
 
 /// An Ethernet frame with its addresses.
 #[derive(Clone, Copy)]

@@ -10,14 +10,14 @@ use protocol::verbs::{ExtFrame, Frame, error_code};
 use protocol::{Address, Mac, NetworkId, Result};
 use rand::seq::IndexedRandom;
 
-use super::super::link::Link;
-use super::super::link::{Handled, Incoming};
 use super::directory::Directory;
 use super::filter::Ethernet;
 use super::multicast::Multicast;
 use super::{Network, Switch};
 use crate::dataplane::ecn::{self, Arrival};
 use crate::dataplane::sending::Parts;
+use crate::link::Link;
+use crate::link::{Handled, Incoming};
 
 /// Bytes of an Ethernet header: destination, source, ethertype.
 pub(super) const ETHERNET_HEADER: usize = 14;

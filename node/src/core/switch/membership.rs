@@ -8,19 +8,19 @@ use protocol::verb::Verb;
 use protocol::verbs::NetworkCredentials;
 use protocol::{Address, Identity, NetworkId, Result, SecretIdentity, packet};
 
-use super::super::limits::{
+use super::Network;
+use super::Switch;
+use crate::ground::limits::{
     CREDENTIALS_PUSH, CREDENTIALS_SPACING, FORGERY_BURST, FORGERY_GATE, MEMBER_FORGERY_BURST,
     RELAYED_FORGERY_BURST, RELAYED_FORGERY_GATE, REPEAT_BURST, REPEAT_GATE, SOURCE_FORGERY_BURST,
     SOURCE_FORGERY_GATE, TRUST,
 };
-use super::super::link::Link;
-use super::super::link::{Handled, Incoming};
-use super::super::sources::Source;
-use super::super::table::Share;
-use super::super::topology::Topology;
-use super::super::work;
-use super::Network;
-use super::Switch;
+use crate::ground::sources::Source;
+use crate::ground::table::Share;
+use crate::ground::work;
+use crate::link::Link;
+use crate::link::topology::Topology;
+use crate::link::{Handled, Incoming};
 
 /// Bytes of payload of one credentials packet.
 const MAX_CREDENTIALS: usize = 9_000;

@@ -35,14 +35,14 @@ use protocol::netconf::NetworkConfig;
 use protocol::{Address, Mac, NetworkId};
 use zeroize::Zeroizing;
 
-use super::buckets::{Buckets, Keyed};
-use super::event::{Event, Object};
-use super::gate::Gate;
-use super::info::{FrameCounters, NetworkInfo, NetworkStatus};
-use super::limits::{GATE_BUCKETS, MAX_MEMBERS, MAX_NETWORKS, MAX_OWN_GROUPS};
-use super::link::Link;
-use super::table::Table;
 use crate::dataplane::vnet::Offloads;
+use crate::ground::buckets::{Buckets, Keyed};
+use crate::ground::event::{Event, Object};
+use crate::ground::gate::Gate;
+use crate::ground::info::{FrameCounters, NetworkInfo, NetworkStatus};
+use crate::ground::limits::{GATE_BUCKETS, MAX_MEMBERS, MAX_NETWORKS, MAX_OWN_GROUPS};
+use crate::ground::table::Table;
+use crate::link::Link;
 use bridge::BridgeTable;
 pub(super) use config::ASSEMBLIES;
 use config::{Assembly, Requests};
@@ -50,8 +50,8 @@ pub(super) use directory::Directory;
 use membership::{Member, Standing};
 use multicast::Repeats;
 pub(super) use proof::Requesters;
+pub(super) use revoked::Later;
 use revoked::Revoked;
-pub(super) use revoked::{BRING, KEPT, Later};
 use rules::Rules;
 
 /// Why the controller did not give us a configuration last time.

@@ -12,16 +12,16 @@ use protocol::verbs::{Gathered, MulticastFrame, MulticastGather, MulticastLike, 
 use protocol::{Address, Mac, NetworkId, Result, packet};
 use rand::seq::SliceRandom;
 
-use super::super::limits::{ANNOUNCE, ANNOUNCE_AGAIN, ANNOUNCE_REPEATS, GATHER, PATH_EXPIRY};
-use super::super::link::Link;
-use super::super::link::{Handled, Incoming};
-use super::super::path::PathKey;
-use super::super::sources::Source;
-use super::super::work;
 use super::directory::{Announcer, Directory, Group, Pending};
 use super::filter::Ethernet;
 use super::frames::refuse;
 use super::{Network, Switch};
+use crate::ground::limits::{ANNOUNCE, ANNOUNCE_AGAIN, ANNOUNCE_REPEATS, GATHER, PATH_EXPIRY};
+use crate::ground::sources::Source;
+use crate::ground::work;
+use crate::link::Link;
+use crate::link::path::PathKey;
+use crate::link::{Handled, Incoming};
 
 /// Announcements in one packet, so that it needs no more fragments than a frame does.
 const LIKES_PER_PACKET: usize = 150;
@@ -418,7 +418,7 @@ impl Switch {
         let Some(network) = self.networks.get_mut(&id) else { return };
         let Some(entry) = self.directory.group_mut(id, group) else { return };
         for item in &mut entry.pending {
-            let fresh = now - item.since < super::super::limits::MULTICAST_LIFETIME;
+            let fresh = now - item.since < crate::ground::limits::MULTICAST_LIFETIME;
             if fresh && item.sent.len() < item.limit && !item.sent.contains(&member) {
                 item.sent.push(member);
                 let frame = Ethernet {

@@ -9,13 +9,13 @@ use controller::Request;
 use protocol::verb::Verb;
 use protocol::{Address, NetworkId};
 
-use super::super::event::Event;
-use super::super::limits::{MAX_REQUESTERS, MAX_REQUESTERS_PER_SOURCE, REQUESTER_LIFETIME};
-use super::super::link::Incoming;
-use super::super::link::Link;
-use super::super::sources::Source;
-use super::super::table::{Share, Table};
 use super::Switch;
+use crate::ground::event::Event;
+use crate::ground::limits::{MAX_REQUESTERS, MAX_REQUESTERS_PER_SOURCE, REQUESTER_LIFETIME};
+use crate::ground::sources::Source;
+use crate::ground::table::{Share, Table};
+use crate::link::Incoming;
+use crate::link::Link;
 
 /// Least time between two ECHOs to one requester, ms.
 const ECHO_PAUSE: i64 = 250;

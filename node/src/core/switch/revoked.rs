@@ -23,18 +23,15 @@ use protocol::verbs::{NetworkCredentials, UserMessage};
 use protocol::{Address, Identity, NetworkId, Reader, Result};
 use rand::RngExt;
 
-use super::super::event::{Event, Object};
-use super::super::limits::{CREDENTIALS_SPACING, MAX_CREDENTIALS_LATER, MAX_REVOKED};
-use super::super::link::Link;
-use super::super::link::{Handled, Incoming};
 use super::Network;
 use super::Switch;
 use super::membership::{known, send_credentials};
+use crate::ground::event::{Event, Object};
+use crate::ground::limits::{CREDENTIALS_SPACING, MAX_CREDENTIALS_LATER, MAX_REVOKED};
+use crate::link::Link;
+use crate::link::extension;
+use crate::link::{Handled, Incoming};
 
-/// Type of the message that brings revocations: `ztnodeRV`.
-pub(in super::super) const BRING: u64 = u64::from_be_bytes(*b"ztnodeRV");
-/// Type of its answer: `ztnodeRA`.
-pub(in super::super) const KEPT: u64 = u64::from_be_bytes(*b"ztnodeRA");
 /// Form of both messages.
 const FORM: u8 = 1;
 /// First line of the file.
@@ -257,7 +254,7 @@ impl Switch {
             revocation.write(&mut body);
         }
         let mut packet = link.begin(to, Verb::UserMessage);
-        UserMessage { kind: BRING, body: &body }.write(&mut packet);
+        UserMessage { kind: extension::BRING, body: &body }.write(&mut packet);
         link.send(now, packet);
     }
 
@@ -297,7 +294,7 @@ impl Switch {
         answer.extend_from_slice(&number.to_be_bytes());
         answer.extend_from_slice(&self.run_of(link, id).to_be_bytes());
         let mut packet = link.begin(incoming.source, Verb::UserMessage);
-        UserMessage { kind: KEPT, body: &answer }.write(&mut packet);
+        UserMessage { kind: extension::KEPT, body: &answer }.write(&mut packet);
         link.reply(now, incoming.via, packet);
         Ok(Handled::Trust)
     }

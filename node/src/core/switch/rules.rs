@@ -6,9 +6,9 @@ use flowrules::{FlowCache, Rule, Verdict, evaluate::Entry};
 use protocol::Address;
 use protocol::netconf::NetworkConfig;
 
-use super::super::info::{MemberRules, RuleCounters, RulesInfo};
-use super::super::limits::{MAX_COUNTED_CAPABILITIES, MAX_SHOWN_MEMBERS, MAX_TRACE_RATE};
 use super::Network;
+use crate::ground::info::{MemberRules, RuleCounters, RulesInfo};
+use crate::ground::limits::{MAX_COUNTED_CAPABILITIES, MAX_SHOWN_MEMBERS, MAX_TRACE_RATE};
 
 /// A capability as it was last seen, ours or somebody's.
 #[derive(Debug, Default)]

@@ -8,11 +8,11 @@ use protocol::verb::Verb;
 use protocol::verbs::{ConfigRequest, NetworkCredentials, error_code};
 use protocol::{NetworkId, Reader, Result, packet};
 
-use super::super::link::Link;
-use super::super::link::{Handled, Incoming};
 use super::Failure;
 use super::Switch;
 use super::membership::{known, send_credentials};
+use crate::link::Link;
+use crate::link::{Handled, Incoming};
 
 impl Switch {
     /// NETWORK_CONFIG_REQUEST: a member wants a configuration of a network of ours.
