@@ -113,7 +113,7 @@ pub struct Abilities(u8);
 impl Abilities {
     /// It hands on to frames what the ECN bits of datagrams say.
     const HANDS_ON_ECN: u8 = 0x01;
-    /// Its packets of suite 3 are numbered: see `core/replay`.
+    /// Its packets of suite 3 are numbered: see `link/replay`.
     const COUNTS: u8 = 0x02;
     /// What we can do.
     pub const OURS: Self = Self(Self::HANDS_ON_ECN | Self::COUNTS);
