@@ -93,13 +93,13 @@ impl Pair {
 
     /// Carries everything that waits in the outboxes, until both are empty.
     fn settle(&mut self) {
-        while self.cores.iter().any(|core| {
-            let outbox = &core.outbox;
+        while self.cores.iter_mut().any(|core| {
+            let outbox = core.outbox();
             !outbox.datagrams.is_empty() || !outbox.frames.is_empty() || !outbox.events.is_empty()
         }) {
             for from in 0..2 {
                 self.carry(from);
-                while let Some(event) = self.cores[from].outbox.events.pop_front() {
+                while let Some(event) = self.cores[from].outbox().events.pop_front() {
                     match event {
                         Event::ConfigRequest(request) => {
                             for action in self.controller.request(self.now, request) {
@@ -134,13 +134,13 @@ impl Pair {
     }
 
     /// How many datagrams wait in the outbox of core `from`.
-    pub fn waiting(&self, from: usize) -> usize {
-        self.cores[from].outbox.datagrams.segments().len()
+    pub fn waiting(&mut self, from: usize) -> usize {
+        self.cores[from].outbox().datagrams.segments().len()
     }
 
     /// Throws away the datagrams in the outbox of core `from`.
     pub fn discard(&mut self, from: usize) {
-        self.cores[from].outbox.datagrams.clear();
+        self.cores[from].outbox().datagrams.clear();
     }
 
     /// Takes the datagrams from the outbox of core `from` to the other core, and the frames it makes of them out of its
@@ -149,7 +149,7 @@ impl Pair {
         let (left, right) = self.cores.split_at_mut(1);
         let (sender, receiver) =
             if from == 0 { (&mut left[0], &mut right[0]) } else { (&mut right[0], &mut left[0]) };
-        let batch = &sender.outbox.datagrams;
+        let batch = &sender.outbox().datagrams;
         let whole = batch.whole().iter().map(|segment| (segment, &batch.buffer()[segment.range.clone()]));
         for (segment, data) in batch.iter().chain(whole) {
             // Junk that opens NATs dies on the way, and there is nobody else to send to.
@@ -159,9 +159,9 @@ impl Pair {
                 receiver.datagram(self.now, SOCKET, self.at[from], &mut self.datagram);
             }
         }
-        sender.outbox.datagrams.clear();
-        let frames = receiver.outbox.frames.iter().count();
-        receiver.outbox.frames.clear();
+        sender.outbox().datagrams.clear();
+        let frames = receiver.outbox().frames.iter().count();
+        receiver.outbox().frames.clear();
         self.delivered += frames as u64;
         frames
     }

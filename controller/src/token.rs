@@ -156,7 +156,7 @@ pub(crate) fn admit(
     member: &mut Member,
     text: &str,
 ) -> Result<JoinToken, Refused> {
-    let text = &*record::without_network(member.network, text);
+    let text = &*record::bare(member.network, text);
     let id = TokenId::of_text(text);
     let refused = |reason| Refused { id, reason };
     let token = id

@@ -610,7 +610,7 @@ impl Scene {
 
     fn take_out(&mut self, index: usize) {
         loop {
-            let mut outbox = std::mem::take(&mut self.hosts[index].core.outbox);
+            let mut outbox = std::mem::take(self.hosts[index].core.outbox());
             if outbox.datagrams.is_empty() && outbox.frames.is_empty() && outbox.events.is_empty() {
                 break;
             }

@@ -185,7 +185,7 @@ fn every_table_is_filled_to_its_cap() {
         "Peer.confirmations",
         "Topology.moons",
         "Topology.seeds",
-        "Core.networks",
+        "Switch.networks",
         "Network.port_groups",
         "BridgeTable.groups",
         "Group.pending",

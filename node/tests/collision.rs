@@ -35,7 +35,7 @@ fn told(world: &mut World, from: usize, mut sealed: Vec<u8>) -> usize {
     let core = &mut world.hosts[VICTIM].core;
     core.datagram(now, SocketId(0), remote, &mut sealed);
     let is_collision = |event: &Event| matches!(event, Event::IdentityCollision { .. });
-    std::mem::take(&mut core.outbox).events.iter().filter(|e| is_collision(e)).count()
+    std::mem::take(core.outbox()).events.iter().filter(|e| is_collision(e)).count()
 }
 
 /// The packet ID of a HELLO that the victim sends now to `to`.
@@ -46,7 +46,7 @@ fn greeting(world: &mut World, to: SocketAddr) -> u64 {
         let now = world.now;
         let core = &mut world.hosts[VICTIM].core;
         core.tick(now);
-        let outbox = std::mem::take(&mut core.outbox);
+        let outbox = std::mem::take(core.outbox());
         let mut sent = outbox.datagrams.iter().filter(|(segment, _)| segment.to == to);
         if let Some((_, data)) = sent.find(|(_, data)| packet::verb(data) == Some(Verb::Hello)) {
             return packet::id(data);

@@ -92,7 +92,7 @@ fn a_mark_that_a_frame_cannot_bear_drops_it() {
     let from = world.hosts[1].inside;
     for (bits, arrives) in [(1, true), (2, true), (3, false)] {
         world.hosts[1].core.frame(now, network, &frame);
-        let outbox = std::mem::take(&mut world.hosts[1].core.outbox);
+        let outbox = std::mem::take(world.hosts[1].core.outbox());
         let core = &mut world.hosts[2].core;
         for (segment, data) in outbox.datagrams.iter() {
             assert_eq!(segment.ecn, 0);
@@ -100,8 +100,44 @@ fn a_mark_that_a_frame_cannot_bear_drops_it() {
             let length = data.len();
             core.marked_datagrams(now, node::core::path::SocketId(0), from, &mut data, length, bits);
         }
-        let got: Vec<_> = core.outbox.frames.iter().map(|(_, frame)| frame.to_vec()).collect();
-        core.outbox.frames.clear();
+        let got: Vec<_> = core.outbox().frames.iter().map(|(_, frame)| frame.to_vec()).collect();
+        core.outbox().frames.clear();
         assert_eq!(got, if arrives { vec![frame.clone()] } else { vec![] }, "{bits}");
     }
+}
+
+/// A frame that has to wait for its sender's certificate keeps the mark it came with.
+#[test]
+fn a_mark_waits_with_its_packet() {
+    let mut world = World::new(31, CALM);
+    world.add_host(None);
+    world.add_host(None);
+    let network = world.create_network(r#"{"name":"marks","private":true}"#);
+    for host in [1, 2] {
+        let path = format!("/controller/network/{network}/member/{}", world.address(host));
+        world.http("POST", &path, r#"{"authorized":true}"#);
+        world.join(host, network);
+    }
+    assert!(reaches(&mut world, network, 1, 2, 20_000) && reaches(&mut world, network, 2, 1, 20_000));
+    world.run(2_000);
+    // It forgets what the other has shown; the other does not know.
+    assert!(world.hosts[2].core.leave(network));
+    world.run(100);
+    world.join(2, network);
+    world.run(3_000);
+    world.hosts[2].received.clear();
+    let frame = packet(&world, network, 1, 2, 2, 100);
+    let (now, from) = (world.now, world.hosts[1].inside);
+    world.hosts[1].core.frame(now, network, &frame);
+    let outbox = std::mem::take(world.hosts[1].core.outbox());
+    for (_, data) in outbox.datagrams.iter() {
+        let (mut data, length) = (data.to_vec(), data.len());
+        let core = &mut world.hosts[2].core;
+        core.marked_datagrams(now, node::core::path::SocketId(0), from, &mut data, length, 3);
+        assert_eq!(core.outbox().frames.iter().count(), 0, "it has to wait");
+    }
+    world.run(3_000);
+    let marked = packet(&world, network, 1, 2, 3, 100);
+    let got: Vec<_> = world.hosts[2].received.iter().map(|(_, frame)| frame.clone()).collect();
+    assert_eq!(got, [marked]);
 }

@@ -56,7 +56,7 @@ fn send(world: &mut World, network: NetworkId) -> Vec<Vec<u8>> {
     let (now, to) = (world.now, world.hosts[2].inside);
     let core = &mut world.hosts[1].core;
     core.port_frame(now, network, &offload, &mut frame);
-    let outbox = std::mem::take(&mut core.outbox);
+    let outbox = std::mem::take(core.outbox());
     outbox
         .datagrams
         .iter()
@@ -84,7 +84,7 @@ fn a_super_frame_crosses_as_one_burst_and_arrives_as_one() {
         for chunk in datagrams.chunks(per_burst) {
             core.datagrams(now, SocketId(0), from, &mut chunk.concat(), 1_427);
         }
-        let mut outbox = std::mem::take(&mut core.outbox);
+        let mut outbox = std::mem::take(core.outbox());
         let mut all = outbox.frames.deliveries();
         let one = all.next().expect("something arrives");
         assert_eq!(one.offload, super_frame(&world, network).0, "{per_burst}");
@@ -100,7 +100,7 @@ fn a_port_without_offloads_gets_every_frame_by_itself() {
     let (now, from) = (world.now, world.hosts[1].inside);
     let core = &mut world.hosts[2].core;
     core.datagrams(now, SocketId(0), from, &mut datagrams.concat(), 1_427);
-    let mut outbox = std::mem::take(&mut core.outbox);
+    let mut outbox = std::mem::take(core.outbox());
     let frames: Vec<Vec<u8>> = outbox.frames.iter().map(|(_, frame)| frame.to_vec()).collect();
     assert_eq!(frames.len(), SEGMENTS);
     for (index, frame) in frames.iter().enumerate() {

@@ -120,7 +120,7 @@ fn a_large_window_takes_what_is_reordered_and_each_once() {
         let frame = frame_between(&world, network, 1, 2, format!("frame {n:04}").as_bytes());
         world.hosts[1].core.frame(world.now, network, &frame);
     }
-    let sent = std::mem::take(&mut world.hosts[1].core.outbox);
+    let sent = std::mem::take(world.hosts[1].core.outbox());
     let mut datagrams: Vec<Vec<u8>> = sent.datagrams.iter().map(|(_, data)| data.to_vec()).collect();
     datagrams.reverse();
     let from = world.hosts[1].inside;

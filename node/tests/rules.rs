@@ -307,8 +307,8 @@ fn entries_are_counted_and_frames_traced_at_a_limited_rate() {
     let core = &mut world.hosts[1].core;
     let traced = |core: &mut node::core::Core, at: i64| {
         core.frame(at, network, &short);
-        let events: Vec<Event> = core.outbox.events.drain(..).collect();
-        core.outbox.datagrams.clear();
+        let events: Vec<Event> = core.outbox().events.drain(..).collect();
+        core.outbox().datagrams.clear();
         events.into_iter().find_map(|event| match event {
             Event::RuleTrace(trace) => Some(trace),
             _ => None,
@@ -348,11 +348,11 @@ fn copies_leave_last_and_not_too_many_at_once() {
     let whole = frame(&world, network, 1, Some(2), &[7; 100]);
     let now = world.now;
     let core = &mut world.hosts[1].core;
-    core.outbox.datagrams.clear();
+    core.outbox().datagrams.clear();
     for _ in 0..1_000 {
         core.frame(now, network, &whole);
     }
-    let batch = &core.outbox.datagrams;
+    let batch = &core.outbox().datagrams;
     let most = node::dataplane::outbox::MAX_COPIES;
     // Beside the frames there may be certificates.
     assert!(batch.segments().len() >= 1_000);

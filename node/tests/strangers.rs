@@ -89,11 +89,11 @@ impl Scene {
     }
 
     fn collect(&mut self) {
-        for (segment, data) in self.core.outbox.datagrams.iter() {
+        for (segment, data) in self.core.outbox().datagrams.iter() {
             self.sent.push((segment.to, data.to_vec()));
         }
-        self.core.outbox.datagrams.clear();
-        for event in self.core.outbox.events.drain(..) {
+        self.core.outbox().datagrams.clear();
+        for event in self.core.outbox().events.drain(..) {
             if let Event::CheckIdentity { identity, .. } = event {
                 self.checks.push(identity);
             }

@@ -24,6 +24,7 @@ pub mod adhoc;
 pub mod credential;
 pub mod derive;
 pub mod dictionary;
+pub mod join_token;
 pub mod metadata;
 pub mod multicast_group;
 pub mod ndp;

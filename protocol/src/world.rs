@@ -26,6 +26,9 @@ pub const MAX_ROOTS: usize = 4;
 /// Most endpoints of a root.
 pub const MAX_ENDPOINTS: usize = 32;
 
+/// Longest file of a world that is taken from others, in octets: as many as the reference keeps room for.
+pub const MAX_FILE: usize = 8480;
+
 /// World ID of the public planet.
 pub const PUBLIC_PLANET_ID: u64 = 149_604_618;
 
@@ -48,6 +51,26 @@ pub struct Root {
     pub identity: Identity,
     /// Its stable endpoints; none means that any address may be its own.
     pub endpoints: Vec<SocketAddr>,
+}
+
+/// Why a file is no planet that could be put in force.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAPlanet {
+    /// More than [`MAX_FILE`] octets.
+    #[error("it has more than {MAX_FILE} octets")]
+    TooLong,
+    /// No world at all.
+    #[error("{0}")]
+    Malformed(#[from] crate::Malformed),
+    /// A world of another kind, or without an ID, which anybody could replace.
+    #[error("it is no planet")]
+    Kind,
+    /// A planet without roots.
+    #[error("it names no root")]
+    NoRoots,
+    /// Not the octets that the planet is written with: something stands behind it, or in it.
+    #[error("there is more in it than a planet")]
+    More,
 }
 
 /// A planet or moon.
@@ -123,6 +146,28 @@ impl World {
     /// As [`World::read`].
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         Self::read(&mut Reader::new(bytes))
+    }
+
+    /// Reads a file that is to be put in force as the planet: exactly one, as [`World::write`] writes it, so that the file's hash
+    /// is the planet's as well.
+    ///
+    /// # Errors
+    /// [`NotAPlanet`].
+    pub fn parse_planet(bytes: &[u8]) -> core::result::Result<Self, NotAPlanet> {
+        if bytes.len() > MAX_FILE {
+            return Err(NotAPlanet::TooLong);
+        }
+        let world = Self::parse(bytes)?;
+        if world.kind != WorldKind::Planet || world.is_null() {
+            return Err(NotAPlanet::Kind);
+        }
+        if world.roots.is_empty() {
+            return Err(NotAPlanet::NoRoots);
+        }
+        if world.to_bytes() != bytes {
+            return Err(NotAPlanet::More);
+        }
+        Ok(world)
     }
 
     /// Reads worlds standing back to back until nothing is left.
@@ -298,6 +343,26 @@ mod tests {
         assert!(
             planet.roots.iter().all(|root| root.endpoints.len() == 2 && !root.identity.address.is_reserved())
         );
+    }
+
+    #[test]
+    fn what_is_put_in_force_is_a_planet_and_nothing_else() {
+        let key = WorldKey::generate();
+        let made = |kind, id, roots| World::new_signed(kind, id, 1, &key, roots).to_bytes();
+        let roots = || World::public_planet().roots;
+        let planet = made(WorldKind::Planet, 7, roots());
+        assert_eq!(World::parse_planet(&planet).map(|world| world.id), Ok(7));
+        for (bytes, why) in [
+            (made(WorldKind::Moon, 7, roots()), NotAPlanet::Kind),
+            (made(WorldKind::Null, 7, roots()), NotAPlanet::Kind),
+            (made(WorldKind::Planet, 0, roots()), NotAPlanet::Kind),
+            (made(WorldKind::Planet, 7, Vec::new()), NotAPlanet::NoRoots),
+            ([&planet[..], b"x"].concat(), NotAPlanet::More),
+            (vec![1; MAX_FILE + 1], NotAPlanet::TooLong),
+        ] {
+            assert_eq!(World::parse_planet(&bytes), Err(why));
+        }
+        assert!(matches!(World::parse_planet(&planet[..100]), Err(NotAPlanet::Malformed(_))));
     }
 
     #[test]

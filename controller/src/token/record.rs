@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use protocol::NetworkId;
+use protocol::join_token::PREFIX;
 use rand::Rng;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -15,8 +16,6 @@ use zeroize::Zeroizing;
 use super::State;
 use crate::coerce::{self, array, int, int32, optional_string, signed};
 
-/// How every token begins, so that people and scanners for leaked secrets recognize one.
-const PREFIX: &str = "ztt_";
 /// Random bytes of a token: 160 bits. Nobody guesses them, so that a plain hash of them tells nothing.
 const SECRET: usize = 20;
 
@@ -37,11 +36,13 @@ pub(crate) fn naming(network: NetworkId, text: &str) -> Zeroizing<String> {
     Zeroizing::new(format!("{PREFIX}{network}_{}", text.strip_prefix(PREFIX).unwrap_or(text)))
 }
 
-/// The same without the network, `ztt_<ID>_<secret>`, which is what is hashed and what earlier versions made and know. Text that
-/// names another network, or none, is left as it is.
-pub(crate) fn without_network(network: NetworkId, text: &str) -> Zeroizing<String> {
-    let rest = text.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix(&format!("{network}_")));
-    Zeroizing::new(rest.map_or_else(|| text.to_owned(), |rest| format!("{PREFIX}{rest}")))
+/// The same without the network and the planet, `ztt_<ID>_<secret>`, which is what is hashed and what earlier versions made and
+/// know. Tools that know these send no more. Text that names another network, or none, is left as it is.
+pub(crate) fn bare(network: NetworkId, text: &str) -> Zeroizing<String> {
+    let ours = protocol::join_token::JoinToken::parse(text)
+        .ok()
+        .filter(|token| token.network.is_some_and(|named| named == network.to_string()));
+    Zeroizing::new(ours.map_or_else(|| text.to_owned(), |token| token.bare()))
 }
 
 impl fmt::Display for TokenId {

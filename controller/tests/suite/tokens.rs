@@ -178,6 +178,18 @@ fn a_wrong_secret_is_no_token() {
 }
 
 #[test]
+fn the_planet_in_a_token_is_passed_over() {
+    let mut f = lab();
+    let (id, token) = create(&mut f, json!({}));
+    let planet = format!("_{}_https://example.com/planet", "0".repeat(64));
+    f.now += 2000;
+    assert_eq!(bring(&mut f, ALICE, &format!("{token}0{planet}")).code(), 0x07, "another secret");
+    f.now += 2000;
+    bring(&mut f, ALICE, &format!("{token}{planet}")).config();
+    assert_eq!(get(&mut f, &id)["used"], 1);
+}
+
+#[test]
 fn who_was_put_out_stays_out() {
     let mut f = lab();
     let (id, token) = create(&mut f, json!({"uses": 0}));

@@ -8,8 +8,9 @@
 use protocol::credential::membership::{MAX_CAPABILITIES, MAX_COOS, MAX_TAGS, MAX_THRESHOLDS};
 use protocol::packet::MAX_PACKET;
 
-use super::limits::*;
-use super::{clones, network, punch, topology, unproven};
+use super::switch;
+use crate::ground::limits::*;
+use crate::link::{clones, punch, topology, unproven};
 
 /// What somebody else can make the node remember.
 pub struct Bound {
@@ -82,7 +83,7 @@ pub const TABLES: &[Bound] = &[
     ),
     bound(
         "addresses of peers restored from disk",
-        &["Core.hints"],
+        &["Link.hints"],
         MAX_PEERS,
         "16 of one peer",
         "only what this node itself wrote",
@@ -90,7 +91,7 @@ pub const TABLES: &[Bound] = &[
     ),
     bound(
         "packets waiting to be sent",
-        &["Core.sending"],
+        &["Link.sending"],
         MAX_SEND_QUEUE,
         "5 s",
         "64 for one destination",
@@ -154,7 +155,7 @@ pub const TABLES: &[Bound] = &[
     ),
     bound(
         "pairs remembered for introductions",
-        &["Core.pairs"],
+        &["Relay.pairs"],
         MAX_PAIRS,
         "30 s",
         "1,024 of one sender",
@@ -171,10 +172,10 @@ pub const TABLES: &[Bound] = &[
     bound(
         "rate gates of strangers, of each kind",
         &[
-            "Core.whois",
-            "Core.errors",
-            "Core.forgeries",
-            "Core.reflecting",
+            "Link.whois",
+            "Link.errors",
+            "Switch.forgeries",
+            "Clones.reflecting",
             "Newcomers.octets",
             "Newcomers.agreements_of",
             "Newcomers.unproven_of",
@@ -233,7 +234,7 @@ pub const TABLES: &[Bound] = &[
         "only what the user orbits",
         "refused",
     ),
-    bound("networks", &["Core.networks"], MAX_NETWORKS, "", "only what the user joins", "refused"),
+    bound("networks", &["Switch.networks"], MAX_NETWORKS, "", "only what the user joins", "refused"),
     bound(
         "members remembered of a network",
         &["Network.members"],
@@ -301,7 +302,7 @@ pub const TABLES: &[Bound] = &[
     bound(
         "configurations being assembled, of a network",
         &["Assembly.updates"],
-        network::ASSEMBLIES,
+        switch::ASSEMBLIES,
         "1 MiB each",
         "only what the controller signed",
         "the oldest goes",
@@ -403,12 +404,14 @@ pub const NOT_TABLES: &[(&str, &str)] = &[
     ("Clock.claims", "four"),
     ("Recent.lines", "by the budget of all peers, in the manual's table"),
     ("Recent.before", "by the budget of all peers, in the manual's table"),
-    ("Core.on_link", "by the machine's interfaces"),
-    ("Core.local", "by the machine's interfaces"),
-    ("Core.scratch", "one packet, used again and again"),
+    ("Link.controllers", "one for each network"),
+    ("Link.virtual_addresses", "those of the networks' configurations"),
+    ("Link.on_link", "by the machine's interfaces"),
+    ("Link.local", "by the machine's interfaces"),
+    ("Link.scratch", "one packet, used again and again"),
     ("Core.inflated", "one packet, used again and again"),
-    ("Core.segment", "one frame, used again and again"),
-    ("Core.outbox", "drained after every call"),
+    ("Switch.segment", "one frame, used again and again"),
+    ("Link.outbox", "drained after every call"),
     ("Topology.upstreams", "by planet and moons: four roots each, 32 endpoints a root"),
     ("Measure.tries", "three"),
     ("Pending.payload", "one frame"),

@@ -8,11 +8,11 @@ use protocol::packet::SessionKeys;
 use protocol::{Address, Identity, NetworkId};
 
 use super::Core;
-use super::limits::{MAX_PATHS, MAX_PEERS, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS};
-use super::path::{PathKey, SocketId};
-use super::peer::{Peer, PeerPath, RemoteVersion};
-use super::peer_cache::Restored;
-use super::replay::counter::Counter;
+use crate::ground::limits::{MAX_PATHS, MAX_PEERS, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS};
+use crate::link::path::{PathKey, SocketId};
+use crate::link::peer::{Peer, PeerPath, RemoteVersion};
+use crate::link::peer_cache::Restored;
+use crate::link::replay::counter::Counter;
 
 /// An address of nobody, by number.
 fn nobody(number: u64) -> Address {
@@ -28,9 +28,9 @@ fn nowhere(number: u64) -> PathKey {
 impl Core {
     /// Fills every table to its cap with entries of nobody in particular, beside what is there. What is full stays as it is.
     pub fn fill_for_test(&mut self, now: i64) {
-        let us = self.secret.identity().address;
+        let us = self.link.secret.identity().address;
         let keys = Arc::new(SessionKeys::new(&[7; 48]));
-        let peers = &mut self.topology.peers;
+        let peers = &mut self.link.topology.peers;
         for number in 0..2 * MAX_PEERS as u64 {
             if peers.len() >= MAX_PEERS {
                 break;
@@ -47,7 +47,7 @@ impl Core {
                 peer
             });
         }
-        let paths = &mut self.topology.paths;
+        let paths = &mut self.link.topology.paths;
         for number in 0..2 * MAX_PATHS as u64 {
             if paths.len() >= MAX_PATHS {
                 break;
@@ -56,10 +56,10 @@ impl Core {
             path.last_in = path.last_in.max(now - 10_000);
         }
         for number in 0..2 * MAX_PEERS as u64 {
-            if self.hints.len() >= MAX_PEERS {
+            if self.link.hints.len() >= MAX_PEERS {
                 break;
             }
-            self.hints.entry(nobody(number)).or_insert_with(|| vec![nowhere(number).remote]);
+            self.link.hints.entry(nobody(number)).or_insert_with(|| vec![nowhere(number).remote]);
         }
         for number in 0..2 * MAX_PEERS as u64 {
             if self.restored.len() >= MAX_PEERS {
@@ -69,8 +69,8 @@ impl Core {
                 Restored { version: RemoteVersion::default(), paths: vec![nowhere(number).remote] };
             self.restored.entry(nobody(4_000_000 + number)).or_insert(restored);
         }
-        self.path_mtus.fill(now, nobody, nowhere);
-        self.sending.fill(now, |n| nobody(1_000_000 + n), None);
+        self.link.path_mtus.fill(now, nobody, nowhere);
+        self.link.sending.fill(now, |n| nobody(1_000_000 + n), None);
         self.parked.fill(now, |n| nobody(1_000_000 + n), Some(nowhere(0)));
         let rooms = [
             (&mut self.reassembler, REASSEMBLY_SLOTS),
@@ -87,53 +87,53 @@ impl Core {
                 let _ = room.insert_fragment(now, nowhere(number), &fragment);
             }
         }
-        self.requesters.fill(now, nobody);
-        self.expected.fill(now, nobody);
-        self.surfaces.fill(now, nobody, nowhere);
-        self.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
+        self.switch.requesters.fill(now, nobody);
+        self.link.expected.fill(now, nobody);
+        self.link.surfaces.fill(now, nobody, nowhere);
+        self.relay.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
         self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
-        self.knocks.fill(now, nobody, nowhere);
-        self.reflections.fill(now, nobody, nowhere);
-        for network in self.networks.values_mut() {
+        self.contacts.knocks.fill(now, nobody, nowhere);
+        self.clones.reflections.fill(now, nobody, nowhere);
+        for network in self.switch.networks.values_mut() {
             network.fill(now, nobody);
         }
-        let network = self.networks.keys().next().copied().unwrap_or(NetworkId(0x7700_0000_0000_0001));
-        self.directory.fill(now, network, nobody);
+        let network = self.switch.networks.keys().next().copied().unwrap_or(NetworkId(0x7700_0000_0000_0001));
+        self.switch.directory.fill(now, network, nobody);
     }
 
     /// How full each table is; of tables there are several of, each of them.
     pub fn table_sizes(&self) -> Vec<(&'static str, usize)> {
-        let [asked, seen] = self.expected.sizes();
-        let [sending, sending_copies] = self.sending.sizes();
+        let [asked, seen] = self.link.expected.sizes();
+        let [sending, sending_copies] = self.link.sending.sizes();
         let [parked, _] = self.parked.sizes();
-        let [knocks, by_due] = self.knocks.sizes();
-        let [subscriptions, groups, of_member, members, pending, authorized] = self.directory.sizes();
+        let [knocks, by_due] = self.contacts.knocks.sizes();
+        let [subscriptions, groups, of_member, members, pending, authorized] = self.switch.directory.sizes();
         let [waiting, octets, agreements_of, unproven_of, proven_of] = self.newcomers.sizes();
-        let [endpoints, prefixes] = self.unproven.sizes();
-        let peers = self.topology.peers.values();
+        let [endpoints, prefixes] = self.link.unproven.sizes();
+        let peers = self.link.topology.peers.values();
         let mut sizes = vec![
-            ("Topology.peers", self.topology.peers.len()),
-            ("Topology.moons", self.topology.moons.len()),
-            ("Topology.seeds", self.topology.seeds.len()),
+            ("Topology.peers", self.link.topology.peers.len()),
+            ("Topology.moons", self.link.topology.moons.len()),
+            ("Topology.seeds", self.link.topology.seeds.len()),
             ("Peer.paths", peers.map(|peer| peer.paths.len()).max().unwrap_or(0)),
-            ("Paths.paths", self.topology.paths.len()),
-            ("PathMtus.paths", self.path_mtus.len()),
-            ("Core.hints", self.hints.len()),
+            ("Paths.paths", self.link.topology.paths.len()),
+            ("PathMtus.paths", self.link.path_mtus.len()),
+            ("Link.hints", self.link.hints.len()),
             ("Core.restored", self.restored.len()),
-            ("Core.sending", sending),
+            ("Link.sending", sending),
             ("Queue.copies", sending_copies),
             ("Core.parked", parked),
             ("Core.reassembler", self.reassembler.len()),
             ("Core.stranger_parts", self.stranger_parts.len()),
-            ("Requesters.held", self.requesters.len()),
+            ("Requesters.held", self.switch.requesters.len()),
             ("Expected.asked", asked),
             ("Expected.seen", seen),
-            ("Surfaces.reports", self.surfaces.len()),
-            ("Core.pairs", self.pairs.len()),
-            ("Core.whois", self.whois.len()),
-            ("Core.errors", self.errors.len()),
-            ("Core.forgeries", self.forgeries.len()),
-            ("Core.reflecting", self.reflecting.len()),
+            ("Surfaces.reports", self.link.surfaces.len()),
+            ("Relay.pairs", self.relay.pairs.len()),
+            ("Link.whois", self.link.whois.len()),
+            ("Link.errors", self.link.errors.len()),
+            ("Switch.forgeries", self.switch.forgeries.len()),
+            ("Clones.reflecting", self.clones.reflecting.len()),
             ("Newcomers.waiting", waiting),
             ("Newcomers.octets", octets),
             ("Newcomers.agreements_of", agreements_of),
@@ -143,8 +143,8 @@ impl Core {
             ("Unproven.prefixes", prefixes),
             ("Knocks.knocks", knocks),
             ("Knocks.by_due", by_due),
-            ("Reflections.places", self.reflections.len()),
-            ("Core.networks", self.networks.len()),
+            ("Reflections.places", self.clones.reflections.len()),
+            ("Switch.networks", self.switch.networks.len()),
             ("Directory.subscriptions", subscriptions),
             ("Directory.groups", groups),
             ("Directory.of_member", of_member),
@@ -152,7 +152,7 @@ impl Core {
             ("Group.pending", pending),
             ("Directory.authorized", authorized),
         ];
-        sizes.extend(self.networks.values().flat_map(super::Network::sizes));
+        sizes.extend(self.switch.networks.values().flat_map(super::Network::sizes));
         sizes
     }
 }

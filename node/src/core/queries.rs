@@ -1,37 +1,44 @@
 //! What the node tells about itself.
 
 use super::Core;
-use super::info::{
+use super::switch::Network;
+use crate::ground::info::{
     Counters, MoonInfo, MtuSource, NetworkInfo, PathInfo, PeerInfo, RuleCounters, RulesInfo, StatusInfo,
 };
-use super::limits::PATH_EXPIRY;
-use super::network::Network;
-use super::path::PathKey;
+use crate::ground::limits::PATH_EXPIRY;
+use crate::link::path::PathKey;
 use protocol::packet::DEFAULT_MTU;
+use protocol::world::World;
 use protocol::{Address, NetworkId};
 
 impl Core {
     /// The node's own state.
     pub fn status(&self) -> StatusInfo {
         StatusInfo {
-            identity: self.secret.identity().clone(),
-            online: self.online,
-            planet_id: self.topology.planet.id,
-            planet_timestamp: self.topology.planet.timestamp,
-            surface_addresses: self.surfaces.advertised(),
-            counters: self.counters.clone(),
+            identity: self.link.secret.identity().clone(),
+            online: self.contacts.online,
+            planet_id: self.link.topology.planet.id,
+            planet_timestamp: self.link.topology.planet.timestamp,
+            surface_addresses: self.link.surfaces.advertised(),
+            counters: self.link.counters.clone(),
         }
+    }
+
+    /// The planet in force.
+    pub fn planet(&self) -> &World {
+        &self.link.topology.planet
     }
 
     /// Traffic counters.
     pub fn counters(&self) -> &Counters {
-        &self.counters
+        &self.link.counters
     }
 
     /// Everybody we know, by address.
     pub fn peers(&self, now: i64) -> Vec<PeerInfo> {
-        let paths = &self.topology.paths;
-        self.topology
+        let paths = &self.link.topology.paths;
+        self.link
+            .topology
             .peers
             .iter()
             .map(|(address, peer)| {
@@ -45,7 +52,7 @@ impl Core {
                     latency_ms: peer.latency(now, paths),
                     latencies: peer.latencies,
                     packets: peer.packets,
-                    role: self.topology.role(*address),
+                    role: self.link.topology.role(*address),
                     tunneled: false,
                     paths: peer
                         .paths
@@ -56,7 +63,7 @@ impl Core {
                             socket: p.key.socket.0,
                             last_send: paths.get(&p.key).map_or(0, |path| path.last_out),
                             last_receive: p.last_received,
-                            trusted_path_id: self.settings.trusted_path(p.key.remote.ip()).unwrap_or(0),
+                            trusted_path_id: self.link.settings.trusted_path(p.key.remote.ip()).unwrap_or(0),
                             mtu,
                             mtu_source,
                             active: now - p.last_received < PATH_EXPIRY,
@@ -69,10 +76,10 @@ impl Core {
     }
 
     fn path_mtu(&self, peer: Address, path: &PathKey) -> (usize, MtuSource) {
-        if let Some(size) = self.settings.configured_mtu(path.remote.ip()) {
+        if let Some(size) = self.link.settings.configured_mtu(path.remote.ip()) {
             return (size, MtuSource::Configured);
         }
-        match self.path_mtus.size(peer, path) {
+        match self.link.path_mtus.size(peer, path) {
             Some(size) => (size, MtuSource::Measured),
             None => (DEFAULT_MTU, MtuSource::Default),
         }
@@ -80,31 +87,37 @@ impl Core {
 
     /// The networks we joined, by ID.
     pub fn networks(&self) -> Vec<NetworkInfo> {
-        self.networks.values().map(Network::info).collect()
+        self.switch.networks.values().map(Network::info).collect()
     }
 
     /// What a network's rules are and what they have done; `None` before there is a configuration.
     pub fn rules(&self, id: NetworkId) -> Option<RulesInfo> {
-        self.networks.get(&id)?.rules_info()
+        self.switch.networks.get(&id)?.rules_info()
     }
 
     /// The counters of [`Core::rules`] alone, of all networks.
     pub fn rule_counters(&self) -> Vec<(NetworkId, RuleCounters)> {
-        self.networks.iter().map(|(id, network)| (*id, network.rule_counters())).collect()
+        self.switch.networks.iter().map(|(id, network)| (*id, network.rule_counters())).collect()
     }
 
-    /// Traces a network's frames: up to `per_second` [`Event::RuleTrace`](super::event::Event::RuleTrace) a second, at most
-    /// [`MAX_TRACE_RATE`](super::limits::MAX_TRACE_RATE); 0 for none, which costs nothing. Whether the network is joined.
+    /// Traces a network's frames: up to `per_second` [`Event::RuleTrace`](crate::ground::event::Event::RuleTrace) a second, at most
+    /// [`MAX_TRACE_RATE`](crate::ground::limits::MAX_TRACE_RATE); 0 for none, which costs nothing. Whether the network is joined.
     pub fn set_trace(&mut self, id: NetworkId, per_second: u32) -> bool {
-        self.networks.get_mut(&id).map(|network| network.set_trace(per_second)).is_some()
+        self.switch.networks.get_mut(&id).map(|network| network.set_trace(per_second)).is_some()
     }
 
     /// The moons we orbit or wait for.
     pub fn moons(&self) -> Vec<MoonInfo> {
-        let held =
-            self.topology.moons.values().map(|w| MoonInfo { id: w.id, world: Some(w.clone()), seed: None });
-        let awaited =
-            self.topology.seeds.iter().map(|(id, seed)| MoonInfo { id: *id, world: None, seed: Some(*seed) });
+        let held = self.link.topology.moons.values().map(|w| MoonInfo {
+            id: w.id,
+            world: Some(w.clone()),
+            seed: None,
+        });
+        let awaited = self.link.topology.seeds.iter().map(|(id, seed)| MoonInfo {
+            id: *id,
+            world: None,
+            seed: Some(*seed),
+        });
         held.chain(awaited).collect()
     }
 }

@@ -10,48 +10,11 @@ use protocol::verb::Verb;
 use protocol::verbs::OkHeader;
 
 use super::Core;
-use super::limits::{CONFIRM_GATE, PATH_EXPIRY};
-use super::path::{PathKey, SocketId};
-use super::queue::Waiting;
-use super::replay::Judged;
 use crate::dataplane::ecn;
-
-/// An authenticated, decrypted packet on its way to its handler.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Incoming<'a> {
-    /// Where it came from, physically.
-    pub(super) via: PathKey,
-    /// Who sent it.
-    pub(super) source: Address,
-    /// Packet ID as on the wire.
-    pub(super) id: u64,
-    /// How often it was relayed.
-    pub(super) hops: u8,
-    /// Whether it is certain that the sender has just sent it: it cannot be the repetition of an older packet. Only that keeps a
-    /// peer or a path alive. See [`Judged::fresh`].
-    pub(super) fresh: bool,
-    /// Whether it answers something of ours that was sent to where it came from: its sender is there.
-    pub(super) proves: bool,
-    /// Whether it has waited for something, and been handled in vain before.
-    pub(super) waited: bool,
-    /// See [`Judged::chosen`].
-    pub(super) chosen: Option<u64>,
-    /// What follows the verb byte.
-    pub(super) payload: &'a [u8],
-}
-
-/// What became of a packet.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Handled {
-    /// Done; the sender is alive.
-    Credit,
-    /// Done; the sender is a member of a common network.
-    Trust,
-    /// Not acted upon; says nothing about the sender.
-    Ignore,
-    /// Cannot be judged yet: keep it and try again.
-    Wait,
-}
+use crate::link::path::{PathKey, SocketId};
+use crate::link::queue::Waiting;
+use crate::link::replay::Judged;
+use crate::link::{Handled, Incoming};
 
 impl Core {
     /// Takes in one UDP datagram. The buffer is used as scratch space.
@@ -82,8 +45,7 @@ impl Core {
         size: usize,
         ecn: u8,
     ) {
-        self.ecn = ecn;
-        self.counters.bytes_in += data.len() as u64;
+        self.link.counters.bytes_in += data.len() as u64;
         let via = PathKey { socket, remote: canonical(remote) };
         self.credited = None;
         let mut rest = data;
@@ -95,44 +57,46 @@ impl Core {
                 None
             };
             let used = joined.map_or(length, |(_, used)| used);
-            self.arrival = Some((via, used));
+            self.link.arrival = Some((via, used));
             let (these, later) = rest.split_at_mut(used);
             match joined {
-                Some((whole, _)) => self.packet(now, via, &mut these[..whole], false, None),
-                None => self.single(now, via, these),
+                Some((whole, _)) => self.packet(now, via, ecn, &mut these[..whole], false, None),
+                None => self.single(now, via, ecn, these),
             }
             rest = later;
         }
-        self.ecn = ecn::NOT_CAPABLE;
         self.credited = None;
-        self.arrival = None;
+        self.link.arrival = None;
+        self.after_contact(now);
     }
 
     /// Whether a datagram is the head of a fragmented packet for us.
     fn begins_here(&self, data: &[u8]) -> bool {
         packet::classify(data) == Datagram::Packet
             && packet::is_fragmented(data)
-            && packet::dest(data) == self.address()
-            && packet::source(data) != self.address()
+            && packet::dest(data) == self.link.address()
+            && packet::source(data) != self.link.address()
     }
 
     /// Takes in one datagram.
-    fn single(&mut self, now: i64, via: PathKey, data: &mut [u8]) {
+    fn single(&mut self, now: i64, via: PathKey, ecn: u8, data: &mut [u8]) {
         match packet::classify(data) {
             Datagram::Beacon | Datagram::Junk => {}
-            Datagram::Fragment if packet::dest(data) == self.address() => {
-                self.assemble(now, via, |room| room.insert_fragment(now, via, data));
+            Datagram::Fragment if packet::dest(data) == self.link.address() => {
+                self.assemble(now, via, ecn, |room| room.insert_fragment(now, via, data));
             }
-            Datagram::Fragment => self.relay_fragment(now, via, data),
-            Datagram::Packet if packet::source(data) == self.address() => {
-                self.counters.dropped += 1;
-                self.hear_clone(now, data);
+            Datagram::Fragment => self.relay.relay_fragment(&mut self.link, now, via, data),
+            Datagram::Packet if packet::source(data) == self.link.address() => {
+                self.link.counters.dropped += 1;
+                self.clones.hear_clone(&mut self.link, now, data);
             }
-            Datagram::Packet if packet::dest(data) != self.address() => self.relay_packet(now, via, data),
+            Datagram::Packet if packet::dest(data) != self.link.address() => {
+                self.relay.relay_packet(&mut self.link, now, via, data);
+            }
             Datagram::Packet if packet::is_fragmented(data) => {
-                self.assemble(now, via, |room| room.insert_head(now, via, data));
+                self.assemble(now, via, ecn, |room| room.insert_head(now, via, data));
             }
-            Datagram::Packet => self.packet(now, via, data, false, None),
+            Datagram::Packet => self.packet(now, via, ecn, data, false, None),
         }
     }
 
@@ -142,22 +106,31 @@ impl Core {
         &mut self,
         now: i64,
         via: PathKey,
+        ecn: u8,
         insert: impl FnOnce(&mut Reassembler<PathKey>) -> Option<Vec<u8>>,
     ) {
-        let known = self.topology.paths.get(&via).is_some();
+        let known = self.link.topology.paths.get(&via).is_some();
         let room = if known { &mut self.reassembler } else { &mut self.stranger_parts };
-        room.set_mark(self.ecn);
+        room.set_mark(ecn);
         let Some(mut whole) = insert(room) else { return };
-        let ecn = std::mem::replace(&mut self.ecn, room.mark());
-        self.packet(now, via, &mut whole, false, None);
-        self.ecn = ecn;
+        // Those of all its datagrams.
+        let ecn = room.mark();
+        self.packet(now, via, ecn, &mut whole, false, None);
         let room = if known { &mut self.reassembler } else { &mut self.stranger_parts };
         room.recycle(whole);
     }
 
     /// Handles a whole packet addressed to us. `open` means that it is authenticated and decrypted already; `since` when it
     /// began to wait, if it did.
-    pub(super) fn packet(&mut self, now: i64, via: PathKey, data: &mut [u8], open: bool, since: Option<i64>) {
+    pub(super) fn packet(
+        &mut self,
+        now: i64,
+        via: PathKey,
+        ecn: u8,
+        data: &mut [u8],
+        open: bool,
+        since: Option<i64>,
+    ) {
         let source = packet::source(data);
         let mut judged = Judged::default();
         if !open {
@@ -167,14 +140,14 @@ impl Core {
                 self.receive_hello(now, via, data, false);
                 return;
             }
-            let Some(peer) = self.topology.peers.get_mut(&source) else {
-                if source.is_reserved() || self.newcomer_answers(now, via, data) {
+            let Some(peer) = self.link.topology.peers.get_mut(&source) else {
+                if source.is_reserved() || self.newcomers.newcomer_answers(&mut self.link, now, via, data) {
                     return;
                 }
                 if !self.newcomers.expects(source, via) {
-                    self.whois_source(now, source);
+                    self.link.whois_source(now, source);
                 }
-                self.park(now, via, data, false, since);
+                self.park(now, via, ecn, data, false, since);
                 return;
             };
             let opened = match suite {
@@ -182,43 +155,68 @@ impl Core {
                 0 if verb != Verb::QosMeasurement as u8 && verb != Verb::PathNegotiationRequest as u8 => None,
                 2 => {
                     let id = packet::trusted_path_id(data);
-                    let trusted = id.is_some() && id == self.settings.trusted_path(via.remote.ip());
+                    let trusted = id.is_some() && id == self.link.settings.trusted_path(via.remote.ip());
                     trusted.then_some(Opened { chosen: None })
                 }
                 _ => peer.keys.open(data),
             };
             *(if opened.is_some() { &mut peer.packets.received } else { &mut peer.packets.refused }) += 1;
-            let accepted = opened.and_then(|o| self.judge_packet(now, via, data, source, suite, o.chosen));
+            let accepted = opened
+                .and_then(|o| self.memory.judge_packet(&mut self.link, now, via, data, suite, o.chosen));
             let Some(accepted) = accepted else {
-                self.counters.dropped += 1;
+                self.link.counters.dropped += 1;
                 return;
             };
             judged = accepted;
         }
         let verb = packet::verb_byte(data);
-        self.counters.packets_in[usize::from(verb & 0x1f)] += 1;
+        self.link.counters.packets_in[usize::from(verb & 0x1f)] += 1;
         if verb & packet::VERB_COMPRESSED != 0 {
             let mut inflated = std::mem::take(&mut self.inflated);
             inflated.clear();
             inflated.extend_from_slice(data);
             if packet::decompress(&mut inflated).is_ok() {
-                self.dispatch(now, via, &mut inflated, judged, since);
+                self.dispatch(now, via, ecn, &mut inflated, judged, since);
             } else {
-                self.counters.dropped += 1;
+                self.link.counters.dropped += 1;
             }
             self.inflated = inflated;
         } else {
-            self.dispatch(now, via, data, judged, since);
+            self.dispatch(now, via, ecn, data, judged, since);
         }
     }
 
-    fn park(&mut self, now: i64, via: PathKey, data: &[u8], open: bool, since: Option<i64>) {
-        let peer = packet::source(data);
-        let since = since.unwrap_or(now);
-        self.parked.push(Waiting { since, peer, via: Some(via), open, copy: false, packet: data.to_vec() });
+    /// Tries again to handle what waits for the identity or credentials of `peer`, or of anybody.
+    pub(super) fn retry_parked(&mut self, now: i64, peer: Option<Address>) {
+        for mut waiting in self.parked.take(now, peer) {
+            let Some(via) = waiting.via else { continue };
+            self.packet(now, via, waiting.ecn, &mut waiting.packet, waiting.open, Some(waiting.since));
+        }
     }
 
-    fn dispatch(&mut self, now: i64, via: PathKey, data: &mut [u8], judged: Judged, since: Option<i64>) {
+    fn park(&mut self, now: i64, via: PathKey, ecn: u8, data: &[u8], open: bool, since: Option<i64>) {
+        let peer = packet::source(data);
+        let since = since.unwrap_or(now);
+        self.parked.push(Waiting {
+            since,
+            peer,
+            via: Some(via),
+            ecn,
+            open,
+            copy: false,
+            packet: data.to_vec(),
+        });
+    }
+
+    fn dispatch(
+        &mut self,
+        now: i64,
+        via: PathKey,
+        ecn: u8,
+        data: &mut [u8],
+        judged: Judged,
+        since: Option<i64>,
+    ) {
         let verb = packet::verb_byte(data) & 0x1f;
         if verb == Verb::Hello as u8 {
             self.receive_hello(now, via, data, true);
@@ -229,9 +227,10 @@ impl Core {
         let proves = judged.fresh
             && known == Some(Verb::Ok)
             && OkHeader::parse(payload)
-                .is_ok_and(|ok| self.expected.was_asked_at(now, ok.in_re_id, source, via.remote));
+                .is_ok_and(|ok| self.link.expected.was_asked_at(now, ok.in_re_id, source, via.remote));
         let incoming = Incoming {
             via,
+            ecn,
             source,
             id: packet::id(data),
             hops: packet::hops(data),
@@ -247,129 +246,22 @@ impl Core {
             Some(verb) => self.handle(now, verb, &incoming),
         };
         match handled {
-            Ok(Handled::Credit) => self.credit(now, &incoming, known, false),
+            Ok(Handled::Credit) => self.contacts.credit(&mut self.link, now, &incoming, known, false),
             Ok(Handled::Trust) if matches!(known, Some(Verb::Frame | Verb::ExtFrame)) => {
                 // Crediting twice in a millisecond changes nothing that once did not.
                 let credit = Some((now, incoming.via, incoming.source, incoming.hops));
                 if self.credited != credit {
-                    self.credit(now, &incoming, known, true);
+                    self.contacts.credit(&mut self.link, now, &incoming, known, true);
                     self.credited = credit;
                 }
                 return;
             }
-            Ok(Handled::Trust) => self.credit(now, &incoming, known, true),
+            Ok(Handled::Trust) => self.contacts.credit(&mut self.link, now, &incoming, known, true),
             Ok(Handled::Ignore) => {}
-            Ok(Handled::Wait) => self.park(now, via, data, true, since),
-            Err(_) => self.counters.dropped += 1,
+            Ok(Handled::Wait) => self.park(now, via, ecn, data, true, since),
+            Err(_) => self.link.counters.dropped += 1,
         }
         self.credited = None;
-    }
-
-    /// An authentic packet arrived: note it, learn or confirm the path, tell the peer our addresses. What may be a repetition
-    /// of an older packet keeps nothing alive, and no path is known before it brought an answer to something of ours.
-    pub(super) fn credit(&mut self, now: i64, incoming: &Incoming<'_>, verb: Option<Verb>, trust: bool) {
-        let &Incoming { via, source, hops, fresh, proves, .. } = incoming;
-        let Some(peer) = self.topology.peers.get_mut(&source) else { return };
-        if fresh {
-            peer.last_received = now;
-        }
-        if matches!(
-            verb,
-            Some(
-                Verb::Frame
-                    | Verb::ExtFrame
-                    | Verb::NetworkConfigRequest
-                    | Verb::NetworkConfig
-                    | Verb::MulticastFrame
-            )
-        ) {
-            peer.last_active = now;
-        }
-        if trust {
-            peer.last_trusted = now;
-        }
-        if hops == 0 {
-            if let Some(known) = peer.path_mut(&via) {
-                if fresh {
-                    (known.last_received, known.probed_at) = (now, 0);
-                }
-                if let Some(path) = self.topology.paths.get_mut(&via) {
-                    if fresh {
-                        path.last_in = now;
-                    }
-                    if proves {
-                        path.proven_at = now;
-                    }
-                    if trust {
-                        path.last_trusted = now;
-                    }
-                }
-            } else if !peer.has_live_sibling(now, &self.topology.paths, &via)
-                && self.path_allowed(source, via.remote)
-            {
-                if proves {
-                    self.learn_path(now, source, via, trust);
-                } else {
-                    self.confirm(now, source, via);
-                }
-            }
-        }
-        self.push_addresses(now, via, source, hops);
-    }
-
-    /// A peer has answered a packet of ours on a path.
-    pub(super) fn learn_path(&mut self, now: i64, source: Address, via: PathKey, trust: bool) {
-        if !self.topology.learn_path(now, source, via) {
-            return;
-        }
-        if trust && let Some(path) = self.topology.paths.get_mut(&via) {
-            path.last_trusted = now;
-        }
-        self.path_learned(now, source, via);
-    }
-
-    /// Asks a peer by an empty ECHO, the smallest packet there is, whether it is behind a path; the answer makes the path usable.
-    pub(super) fn confirm(&mut self, now: i64, source: Address, key: PathKey) {
-        self.account_for_arrival(now);
-        let Some(peer) = self.topology.peers.get_mut(&source) else { return };
-        if peer.allow_confirmation(now, key, CONFIRM_GATE) && self.may_send(now, key, packet::HEADER_LEN) {
-            self.ask(now, source, Some(key.socket), key.remote);
-        }
-    }
-
-    /// Whether somebody behind a path has answered a packet of ours lately.
-    pub(super) fn is_proven(&self, now: i64, key: &PathKey) -> bool {
-        self.topology.paths.get(key).is_some_and(|path| now - path.proven_at < PATH_EXPIRY)
-    }
-
-    /// Whether a datagram of `octets` may go to where something came from: to an endpoint that has not proven itself no more
-    /// than came from it. It is written off then.
-    pub(super) fn may_send(&mut self, now: i64, key: PathKey, octets: usize) -> bool {
-        self.is_proven(now, &key) || {
-            self.account_for_arrival(now);
-            self.unproven.spend(now, key.remote, octets)
-        }
-    }
-
-    /// The datagram being handled lets out so much to where it came from, if that endpoint has not proven itself.
-    fn account_for_arrival(&mut self, now: i64) {
-        if let Some((via, octets)) = self.arrival.take() {
-            self.unproven.received(now, via.remote, octets);
-        }
-    }
-
-    fn path_learned(&mut self, now: i64, peer: Address, via: PathKey) {
-        self.send_owed_worlds(now, peer, via);
-        if self.topology.peers.get(&peer).is_some_and(|peer| peer.version.protocol == 0) {
-            // Its answer tells the version, and with it the cipher.
-            self.say_hello(now, peer, Some(via.socket), via.remote);
-        }
-        if self.topology.is_upstream(peer) {
-            self.update_online(now);
-            self.retry_sending(now, None);
-        } else {
-            self.retry_sending(now, Some(peer));
-        }
     }
 }
 

@@ -4,13 +4,13 @@
 
 use protocol::verb::Verb;
 use protocol::verbs::{self, OkHeader, OkWhois, UserMessage, Whois, error_code};
-use protocol::{Address, NetworkId, Result};
+use protocol::{Address, Result};
 
 use super::Core;
-use super::event::Event;
-use super::extension;
-use super::limits::{COLLISION_PAUSE, ECHO_BURST, ECHO_GATE, ERROR_GATE, WHOIS_GATE};
-use super::receive::{Handled, Incoming};
+use crate::ground::event::Event;
+use crate::ground::limits::{COLLISION_PAUSE, ECHO_BURST, ECHO_GATE, WHOIS_GATE};
+use crate::link::extension;
+use crate::link::{Handled, Incoming};
 
 /// Identities in one OK(WHOIS), so that the answer stays one datagram of the default size.
 const MAX_WHOIS_ANSWERS: usize = 19;
@@ -28,82 +28,101 @@ impl Core {
             Verb::Ok => self.ok(now, incoming),
             Verb::Error => self.error(now, incoming),
             Verb::Whois => self.answer_whois(now, incoming),
-            Verb::Rendezvous => self.rendezvous(now, incoming),
+            Verb::Rendezvous => self.contacts.rendezvous(&mut self.link, now, incoming),
             Verb::Echo => self.answer_echo(now, incoming),
-            Verb::PushDirectPaths => self.pushed_paths(now, incoming),
+            Verb::PushDirectPaths => self.contacts.pushed_paths(&mut self.link, now, incoming),
             Verb::UserMessage => self.user_message(now, incoming),
-            Verb::Frame => self.receive_frame(now, incoming),
-            Verb::ExtFrame => self.receive_ext_frame(now, incoming),
-            Verb::MulticastLike => self.receive_likes(now, incoming),
-            Verb::MulticastGather => self.answer_gather(now, incoming),
-            Verb::MulticastFrame => self.receive_multicast(now, incoming),
-            Verb::NetworkCredentials => self.receive_credentials(now, incoming),
-            Verb::NetworkConfigRequest => self.config_requested(now, incoming),
-            Verb::NetworkConfig => self.config_pushed(now, incoming),
+            Verb::Frame => self.switch.receive_frame(&mut self.link, now, incoming),
+            Verb::ExtFrame => self.switch.receive_ext_frame(&mut self.link, now, incoming),
+            Verb::MulticastLike => self.switch.receive_likes(&mut self.link, now, incoming),
+            Verb::MulticastGather => self.switch.answer_gather(&mut self.link, now, incoming),
+            Verb::MulticastFrame => self.switch.receive_multicast(&mut self.link, now, incoming),
+            Verb::NetworkCredentials => {
+                let handled = self.switch.receive_credentials(&mut self.link, now, incoming)?;
+                if handled == Handled::Trust && !incoming.waited {
+                    // What it sent before its certificate is good now.
+                    self.retry_parked(now, Some(incoming.source));
+                }
+                Ok(handled)
+            }
+            Verb::NetworkConfigRequest => self.switch.config_requested(&mut self.link, now, incoming),
+            Verb::NetworkConfig => self.switch.config_pushed(&mut self.link, now, incoming),
         }
     }
 
     fn ok(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let ok = OkHeader::parse(incoming.payload)?;
-        let Some(sent_at) = self.expected.sent_at(now, ok.in_re_id, incoming.source, ok.in_re_verb) else {
+        let Some(sent_at) = self.link.expected.sent_at(now, ok.in_re_id, incoming.source, ok.in_re_verb)
+        else {
             return Ok(Handled::Ignore);
         };
-        self.has_answered(incoming.source);
-        if self.settle_clock(incoming.source, incoming.via, sent_at) {
+        self.switch.has_answered(&mut self.link, incoming.source);
+        if self.memory.settle_clock(&mut self.link, incoming.source, incoming.via, sent_at) {
             // What it is now, its answer tells.
-            self.say_hello(now, incoming.source, Some(incoming.via.socket), incoming.via.remote);
+            self.link.say_hello(now, incoming.source, Some(incoming.via.socket), incoming.via.remote);
         }
         match Verb::from_byte(ok.in_re_verb) {
-            Some(Verb::Hello) => self.ok_hello(now, incoming, ok.body, sent_at),
+            Some(Verb::Hello) => self.contacts.ok_hello(&mut self.link, now, incoming, ok.body, sent_at),
             Some(Verb::Whois) => {
-                if self.topology.is_upstream(incoming.source) {
+                if self.link.topology.is_upstream(incoming.source) {
                     for identity in OkWhois::parse(ok.body)?.0 {
-                        self.learn_identity(identity);
+                        self.link.learn_identity(identity);
                     }
                 }
                 Ok(Handled::Credit)
             }
-            Some(Verb::NetworkConfigRequest) => {
-                self.config_chunk(now, incoming, ok.body, ok.in_re_id).map(|_| Handled::Credit)
+            Some(Verb::NetworkConfigRequest) => self
+                .switch
+                .config_chunk(&mut self.link, now, incoming, ok.body, ok.in_re_id)
+                .map(|_| Handled::Credit),
+            Some(Verb::Echo) => self.memory.ok_echo(&mut self.link, now, incoming, ok.in_re_id, ok.body),
+            Some(Verb::MulticastGather) => self.switch.ok_gather(&mut self.link, now, incoming, ok.body),
+            Some(Verb::MulticastFrame) => {
+                self.switch.ok_multicast_frame(&mut self.link, now, incoming, ok.body)
             }
-            Some(Verb::Echo) => self.ok_echo(now, incoming, ok.in_re_id, ok.body),
-            Some(Verb::MulticastGather) => self.ok_gather(now, incoming, ok.body),
-            Some(Verb::MulticastFrame) => self.ok_multicast_frame(now, incoming, ok.body),
             _ => Ok(Handled::Credit),
         }
     }
 
     fn error(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let error = verbs::Error::parse(incoming.payload)?;
-        self.counters.errors_in[usize::from(error.code & 0x0f)] += 1;
+        self.link.counters.errors_in[usize::from(error.code & 0x0f)] += 1;
         let from_controller = error.network.filter(|n| n.controller() == incoming.source);
         let asked_config = error.in_re_verb == Verb::NetworkConfigRequest as u8;
         // Frames are not kept in mind, and to send credentials once more changes nothing. Everything else has to answer us: one
         // recorded earlier does not.
-        let awaited = self.expected.sent_at(now, error.in_re_id, incoming.source, error.in_re_verb).is_some();
+        let awaited =
+            self.link.expected.sent_at(now, error.in_re_id, incoming.source, error.in_re_verb).is_some();
         if !awaited && error.code != error_code::NEED_MEMBERSHIP_CERTIFICATE {
             return Ok(Handled::Ignore);
         }
         match error.code {
             error_code::OBJECT_NOT_FOUND | error_code::UNSUPPORTED_OPERATION if asked_config => {
                 if let Some(network) = from_controller {
-                    self.config_refused(now, network, error.code, error.body);
+                    self.switch.config_refused(&mut self.link, now, network, error.code, error.body);
                 }
             }
             error_code::ACCESS_DENIED | error_code::AUTHENTICATION_REQUIRED => {
                 if let Some(network) = from_controller {
-                    self.config_refused(now, network, error.code, error.body);
+                    self.switch.config_refused(&mut self.link, now, network, error.code, error.body);
                 }
             }
             error_code::IDENTITY_COLLISION => self.collision_reported(now, incoming.source, &error),
             error_code::NEED_MEMBERSHIP_CERTIFICATE => {
-                if let Some(network) = error.network {
-                    self.credentials_wanted(now, network, incoming.source);
+                let network = error.network.and_then(|id| self.switch.networks.get_mut(&id));
+                if let Some(network) = network {
+                    network.credentials_wanted(&mut self.link, now, incoming.source);
                 }
             }
             error_code::UNWANTED_MULTICAST => {
                 if let Some(network) = error.network {
-                    self.multicast_unwanted(now, network, incoming.source, error.body)?;
+                    self.switch.multicast_unwanted(
+                        &mut self.link,
+                        now,
+                        network,
+                        incoming.source,
+                        error.body,
+                    )?;
                 }
             }
             _ => {}
@@ -116,51 +135,55 @@ impl Core {
     /// the key it shares with us.
     fn collision_reported(&mut self, now: i64, from: Address, error: &verbs::Error<'_>) {
         let answers = error.in_re_verb == Verb::Hello as u8
-            && self.topology.is_upstream(from)
-            && self.expected.sent_at(now, error.in_re_id, from, Verb::Hello as u8).is_some();
+            && self.link.topology.is_upstream(from)
+            && self.link.expected.sent_at(now, error.in_re_id, from, Verb::Hello as u8).is_some();
         if answers && self.collision_told.is_none_or(|told| now - told >= COLLISION_PAUSE) {
             self.collision_told = Some(now);
-            self.outbox.events.push_back(Event::IdentityCollision { root: from });
+            self.link.outbox.events.push_back(Event::IdentityCollision { root: from });
         }
     }
 
     fn answer_whois(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
-        let am_root = self.topology.am_root;
-        let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return Ok(Handled::Ignore) };
+        let am_root = self.link.topology.am_root;
+        let Some(peer) = self.link.topology.peers.get_mut(&incoming.source) else {
+            return Ok(Handled::Ignore);
+        };
         if !am_root && !peer.whois.allow(now, WHOIS_GATE, 1) {
             return Ok(Handled::Ignore);
         }
         let mut found = Vec::new();
         for address in Whois::parse(incoming.payload)?.0.into_iter().take(MAX_WHOIS_ANSWERS) {
-            if address == self.address() {
-                found.push(self.secret.identity().clone());
-            } else if let Some(peer) = self.topology.peers.get(&address) {
+            if address == self.link.address() {
+                found.push(self.link.secret.identity().clone());
+            } else if let Some(peer) = self.link.topology.peers.get(&address) {
                 found.push(peer.identity.clone());
-            } else if !self.topology.is_upstream(incoming.source) || am_root {
-                self.whois_source(now, address);
+            } else if !self.link.topology.is_upstream(incoming.source) || am_root {
+                self.link.whois_source(now, address);
             }
         }
         if !found.is_empty() {
-            let mut packet = self.begin_ok(incoming, Verb::Whois);
+            let mut packet = self.link.begin_ok(incoming, Verb::Whois);
             OkWhois(found).write(&mut packet);
-            self.reply(now, incoming.via, packet);
+            self.link.reply(now, incoming.via, packet);
         }
         Ok(Handled::Credit)
     }
 
     fn answer_echo(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
-        let Some(peer) = self.topology.peers.get_mut(&incoming.source) else { return Ok(Handled::Ignore) };
+        let Some(peer) = self.link.topology.peers.get_mut(&incoming.source) else {
+            return Ok(Handled::Ignore);
+        };
         let probe = extension::answer(incoming.payload);
         if !peer.echo.allow(now, ECHO_GATE, ECHO_BURST)
             || (probe.is_none() && incoming.payload.len() > MAX_ECHO)
         {
             return Ok(Handled::Ignore);
         }
-        let mut packet = self.begin_ok(incoming, Verb::Echo);
+        let mut packet = self.link.begin_ok(incoming, Verb::Echo);
         packet.extend_from_slice(probe.as_ref().map_or(incoming.payload, |answer| answer));
-        self.reply(now, incoming.via, packet);
+        self.link.reply(now, incoming.via, packet);
         if probe.is_some() {
-            self.probed_by(now, incoming.source);
+            self.memory.probed_by(&mut self.link, now, incoming.source);
         }
         Ok(Handled::Credit)
     }
@@ -169,50 +192,21 @@ impl Core {
         /// ZeroTier's own software update messages; not ours to act on.
         const SOFTWARE_UPDATE: u64 = 100;
         let message = UserMessage::parse(incoming.payload);
-        if let Ok(UserMessage { kind: super::clones::CARRY, body }) = message {
-            self.hand_on(now, incoming, body);
-        } else if let Ok(UserMessage { kind: super::network::BRING, body }) = message {
-            return self.revocations_brought(now, incoming, body);
-        } else if let Ok(UserMessage { kind: super::network::KEPT, body }) = message {
-            return self.revocations_kept(incoming, body);
+        if let Ok(UserMessage { kind: crate::link::clones::CARRY, body }) = message {
+            self.clones.hand_on(&mut self.link, now, incoming, body);
+        } else if let Ok(UserMessage { kind: extension::BRING, body }) = message {
+            return self.switch.revocations_brought(&mut self.link, now, incoming, body);
+        } else if let Ok(UserMessage { kind: extension::KEPT, body }) = message {
+            return self.switch.revocations_kept(&mut self.link, incoming, body);
         } else if let Ok(message) = message
             && message.kind != SOFTWARE_UPDATE
         {
-            self.outbox.events.push_back(Event::UserMessage {
+            self.link.outbox.events.push_back(Event::UserMessage {
                 from: incoming.source,
                 kind: message.kind,
                 body: message.body.to_vec(),
             });
         }
         Ok(Handled::Credit)
-    }
-
-    /// Begins an OK to a packet: in-re verb and packet ID are written.
-    pub(super) fn begin_ok(&mut self, incoming: &Incoming<'_>, in_re: Verb) -> Vec<u8> {
-        let mut packet = self.begin(incoming.source, Verb::Ok);
-        packet.push(in_re as u8);
-        packet.extend_from_slice(&incoming.id.to_be_bytes());
-        packet
-    }
-
-    /// Sends an ERROR about a packet that concerns a network, now and then.
-    pub(super) fn answer_error(
-        &mut self,
-        now: i64,
-        incoming: &Incoming<'_>,
-        in_re: Verb,
-        code: u8,
-        network: NetworkId,
-    ) {
-        if !self.errors.allow(&(incoming.source, network, code), now, ERROR_GATE, 1) {
-            return;
-        }
-        self.count_error(code);
-        let mut packet = self.begin(incoming.source, Verb::Error);
-        packet.push(in_re as u8);
-        packet.extend_from_slice(&incoming.id.to_be_bytes());
-        packet.push(code);
-        packet.extend_from_slice(&network.0.to_be_bytes());
-        self.reply(now, incoming.via, packet);
     }
 }

@@ -214,7 +214,7 @@ pub fn start(
     lanes: usize,
 ) -> io::Result<(EngineHandle, mpsc::Receiver<EngineEvent>, JoinHandle<()>)> {
     let lanes = if lanes == 0 { None } else { Some(Lanes::start(lanes)?) };
-    core.outbox.staging = lanes.as_ref().map(|lanes| Staging::new(lanes.count(), rand::random()));
+    core.outbox().staging = lanes.as_ref().map(|lanes| Staging::new(lanes.count(), rand::random()));
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
@@ -318,13 +318,13 @@ impl Engine {
                 self.moderation.count(octets.len().div_ceil(size), octets.len());
                 tracing::trace!(%from, octets = octets.len(), size, "datagrams in");
                 self.core.marked_datagrams(now, id, from, octets, size, ecn);
-                if self.core.outbox.frames.octets() >= BURST_IN || self.is_staging_due() {
+                if self.core.outbox().frames.octets() >= BURST_IN || self.is_staging_due() {
                     self.flush();
                 }
             }
             self.flush();
             if std::mem::take(&mut self.told) {
-                let relieved = self.core.outbox.frames.relieved();
+                let relieved = self.core.outbox().frames.relieved();
                 let counters = self.core.queues_mut();
                 (counters.in_marked, counters.in_late) = (relieved.marked, relieved.dropped);
             }
@@ -343,7 +343,7 @@ impl Engine {
         } else if let Some(waited) = self.receive.waited() {
             let now = self.intake.micros();
             if self.waits.entry(id).or_default().judge(&intake::CODEL, now, waited, false) {
-                self.core.outbox.frames.relieve();
+                self.core.outbox().frames.relieve();
                 self.told = true;
             }
         }
@@ -353,7 +353,7 @@ impl Engine {
     fn flush(&mut self) {
         self.send_datagrams();
         let mut refused = 0;
-        for delivery in self.core.outbox.frames.deliveries() {
+        for delivery in self.core.outbox().frames.deliveries() {
             let network = delivery.network;
             if let Some((_, tap)) = self.ports.get(&network)
                 && let Err(error) = tap.write(&delivery.offload, delivery.frame)
@@ -362,7 +362,7 @@ impl Engine {
                 refused += 1;
             }
         }
-        self.core.outbox.frames.clear();
+        self.core.outbox().frames.clear();
         if refused > 0 {
             self.core.queues_mut().port_refused += refused;
         }
@@ -370,13 +370,13 @@ impl Engine {
         self.pass_events();
     }
 
-    fn is_staging_due(&self) -> bool {
-        self.core.outbox.staging.as_ref().is_some_and(Staging::is_due)
+    fn is_staging_due(&mut self) -> bool {
+        self.core.outbox().staging.as_ref().is_some_and(Staging::is_due)
     }
 
     /// Gives lanes their loads. What they had no room for counts as dropped.
     fn hand_over(&mut self) {
-        if let (Some(lanes), Some(staging)) = (&mut self.lanes, &mut self.core.outbox.staging) {
+        if let (Some(lanes), Some(staging)) = (&mut self.lanes, &mut self.core.outbox().staging) {
             let dropped = lanes.hand_over(staging);
             if dropped > 0 {
                 self.core.queues_mut().lane_full += dropped;
@@ -386,14 +386,14 @@ impl Engine {
 
     /// Tells lanes which sockets and ports there are. Afterwards they use no others.
     fn show_doors(&mut self) {
-        if let (Some(lanes), Some(staging)) = (&mut self.lanes, &mut self.core.outbox.staging) {
+        if let (Some(lanes), Some(staging)) = (&mut self.lanes, &mut self.core.outbox().staging) {
             let ports = self.ports.iter().map(|(network, (_, tap))| (*network, tap.clone())).collect();
             lanes.set_doors(Doors { sockets: self.sockets.clone(), ports }, staging);
         }
     }
 
     fn send_datagrams(&mut self) {
-        let batch = &self.core.outbox.datagrams;
+        let batch = &self.core.outbox().datagrams;
         if batch.is_empty() {
             return;
         }
@@ -442,13 +442,13 @@ impl Engine {
         if dropped > 0 {
             self.core.copies_congested(dropped);
         }
-        self.core.outbox.datagrams.clear();
+        self.core.outbox().datagrams.clear();
     }
 
     /// Sends the copies of a batch, whose ordinary datagrams have been sent or, if `congested`, found no room. Copies do not wait for
     /// room. Returns how many datagrams were dropped.
     fn send_copies(&mut self, congested: bool) -> u64 {
-        let batch = &self.core.outbox.datagrams;
+        let batch = &self.core.outbox().datagrams;
         let (mut rest, buffer) = (batch.copies(), batch.buffer());
         if congested {
             return rest.len() as u64;
@@ -466,7 +466,7 @@ impl Engine {
     }
 
     fn pass_events(&mut self) {
-        while let Some(event) = self.core.outbox.events.pop_front() {
+        while let Some(event) = self.core.outbox().events.pop_front() {
             match event {
                 Event::ConfigRequest(request) => {
                     if !(self.sinks.requests)(ToController::Request(request)) {

@@ -6,6 +6,7 @@
 
 pub(crate) mod files;
 mod own_identity;
+mod own_planet;
 mod peers;
 
 use std::fs::{self, File};
@@ -54,6 +55,8 @@ const IDENTITY_PUBLIC: &str = "identity.public";
 /// The machine the identity belongs to: address and keyed hash.
 const MACHINE: &str = "identity.machine";
 const PLANET: &str = "planet";
+/// Signs later versions of a planet made here.
+const PLANET_KEY: &str = "planet.key";
 /// From where the next run counts its packets.
 const COUNTS: &str = "counts";
 const NETWORKS: &str = "networks.d";
@@ -70,6 +73,8 @@ pub(super) const STATE_NAMES: &[&str] = &[
     own_identity::NEW,
     MACHINE,
     PLANET,
+    own_planet::HEARD,
+    own_planet::REPLACED,
     NETWORKS,
     MOONS,
     PEERS,
@@ -83,7 +88,7 @@ pub(super) const STATE_NAMES: &[&str] = &[
     METRICS_TOKEN_FILE,
     METRICS_FILE,
     CONTROLLER_FOLDER,
-    "planet.key",
+    PLANET_KEY,
     "app",
 ];
 

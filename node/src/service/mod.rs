@@ -22,6 +22,7 @@ pub mod logging;
 pub mod machine;
 pub mod managed;
 pub mod network_settings;
+pub mod planets;
 mod ports;
 pub mod privileges;
 pub mod shared;

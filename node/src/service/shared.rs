@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use protocol::NetworkId;
 use protocol::netconf::NetworkConfig;
+use protocol::world::World;
 use serde_json::{Map, Value};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
@@ -22,6 +23,7 @@ use super::in_place::InPlace;
 use super::local_conf::LocalConf;
 use super::managed::{Overlap, Refused};
 use super::network_settings::{NetworkSettings, SettingsChange};
+use super::planets::NotTaken;
 use super::traces::Traces;
 use super::waits::Waits;
 use crate::dataplane::vnet::Offloads;
@@ -148,6 +150,13 @@ pub enum Order {
         network: NetworkId,
         /// Answer: whether it was joined; or why it still is, because its file cannot be removed.
         reply: oneshot::Sender<Result<bool, String>>,
+    },
+    /// Put another planet in force.
+    Planet {
+        /// Which.
+        planet: World,
+        /// Answer: why not.
+        reply: oneshot::Sender<Result<(), NotTaken>>,
     },
     /// Merge into the section `settings` of the settings file.
     Settings {

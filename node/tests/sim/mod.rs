@@ -326,7 +326,7 @@ impl World {
     /// Starts the node with the controller anew: its store and its records of peers are all that is left of it.
     pub fn restart_controller(&mut self) {
         self.hosts[0].core.save_peers(self.now);
-        let outbox = std::mem::take(&mut self.hosts[0].core.outbox);
+        let outbox = std::mem::take(self.hosts[0].core.outbox());
         self.restart_as_stranger(0);
         for event in outbox.events {
             if let Event::Store { object: Object::Peer(_), bytes } = event {
@@ -426,7 +426,7 @@ impl World {
     /// Carries out what a host's core asks for.
     fn settle(&mut self, host: usize) {
         loop {
-            let mut outbox = std::mem::take(&mut self.hosts[host].core.outbox);
+            let mut outbox = std::mem::take(self.hosts[host].core.outbox());
             if outbox.datagrams.is_empty() && outbox.frames.is_empty() && outbox.events.is_empty() {
                 break;
             }

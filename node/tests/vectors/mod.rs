@@ -79,8 +79,8 @@ fn feed(core: &mut Core, now: i64, from: SocketAddr, datagram: &[u8]) {
 /// Checks the identities that the core wants checked, as another thread of the daemon does.
 fn check_identities(core: &mut Core, now: i64, valid: impl Fn(&Identity) -> bool) {
     let (checks, others): (Vec<Event>, Vec<Event>) =
-        core.outbox.events.drain(..).partition(|event| matches!(event, Event::CheckIdentity { .. }));
-    core.outbox.events.extend(others);
+        core.outbox().events.drain(..).partition(|event| matches!(event, Event::CheckIdentity { .. }));
+    core.outbox().events.extend(others);
     for event in checks {
         if let Event::CheckIdentity { identity, .. } = event {
             core.identity_checked(now, &identity, valid(&identity));
@@ -90,7 +90,7 @@ fn check_identities(core: &mut Core, now: i64, valid: impl Fn(&Identity) -> bool
 
 /// Takes out what the core has produced.
 fn drain(core: &mut Core) -> Output {
-    let outbox = &mut core.outbox;
+    let outbox = core.outbox();
     let output = Output {
         datagrams: outbox
             .datagrams

@@ -6,6 +6,7 @@
 mod identity;
 mod networks;
 mod notices;
+mod planet;
 mod port_choice;
 mod settings;
 mod way;
@@ -140,6 +141,8 @@ struct Daemon {
     offline_told_at: Option<tokio::time::Instant>,
     /// The metrics could not be written to their file the last time.
     metrics_failed: bool,
+    /// That a root was heard could not be noted the last time.
+    root_heard_unsaved: bool,
     /// What could not be written, as it should be.
     unsaved: BTreeMap<Object, Vec<u8>>,
     supervisor: Supervisor,
@@ -157,6 +160,9 @@ impl Daemon {
         let primary = ports[0];
 
         let identity = home.prepare(contents.identity)?;
+        if let Err(error) = home.note_former_use() {
+            tracing::warn!(%error, "cannot note that a root was heard; correct owner and mode of the home directory");
+        }
         let tokens = Tokens { api: home.token(TOKEN_FILE)?, metrics: home.token(METRICS_TOKEN_FILE)? };
         let clock = Clock::start();
         let folder = controller_folder(&home, &conf)?;
@@ -227,6 +233,7 @@ impl Daemon {
             online_since: None,
             offline_told_at: Some(notices::offline_deadline()),
             metrics_failed: false,
+            root_heard_unsaved: false,
             unsaved: BTreeMap::new(),
             supervisor: Supervisor::of_this_process(),
             condition: Condition::default(),
@@ -381,6 +388,9 @@ impl Daemon {
                 _ = sync.tick() => {
                     self.bypass.doubt();
                     self.save_again();
+                    if self.root_heard_unsaved {
+                        self.note_root_heard();
+                    }
                     self.ports.sync_all().await;
                     self.refresh().await?;
                     self.settle_in()?;
@@ -450,6 +460,9 @@ impl Daemon {
                     if online { "ONLINE: a root answers" } else { "OFFLINE: no root answers" }
                 );
                 self.condition.online = online;
+                if online {
+                    self.note_root_heard();
+                }
                 self.online_since = online.then(Instant::now);
                 self.offline_told_at = (!online).then(notices::offline_deadline);
                 if self.online_changed(online).await.is_err() {
@@ -483,6 +496,10 @@ impl Daemon {
             Order::Leave { network, reply } => {
                 let left = self.leave(network).await?;
                 let _ = reply.send(left);
+            }
+            Order::Planet { planet, reply } => {
+                let taken = self.take_planet(planet).await?;
+                let _ = reply.send(taken);
             }
             Order::Settings { changes, reply } => {
                 let result = self.change_settings(&changes).await?;

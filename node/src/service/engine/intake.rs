@@ -127,7 +127,7 @@ impl Engine {
             if straight {
                 self.intake.notice(length);
                 self.core.port_frame(now, network, &offload, self.intake.slots.frame(length));
-                if let Some(staging) = &mut self.core.outbox.staging {
+                if let Some(staging) = &mut self.core.outbox().staging {
                     staging.adopt(self.intake.slots.buffer(), HEADER);
                 }
                 if self.is_burst() {
@@ -142,8 +142,8 @@ impl Engine {
     }
 
     /// Whether what is to be sent should go before more is read.
-    fn is_burst(&self) -> bool {
-        self.core.outbox.datagrams.buffer().len() >= BURST_OUT || self.is_staging_due()
+    fn is_burst(&mut self) -> bool {
+        self.core.outbox().datagrams.buffer().len() >= BURST_OUT || self.is_staging_due()
     }
 
     fn read_frame(&mut self, network: NetworkId) -> Read {
@@ -177,13 +177,13 @@ impl Engine {
             self.moderation.count(0, frame.bytes().len());
             self.core.port_frame(now, network, &offload, frame.bytes_mut());
             let mut due = false;
-            if let Some(staging) = &mut self.core.outbox.staging {
+            if let Some(staging) = &mut self.core.outbox().staging {
                 let (buffer, start) = frame.buffer();
                 staging.adopt(buffer, start);
                 due = staging.is_due();
             }
             slots.recycle(frame);
-            if due || self.core.outbox.datagrams.buffer().len() >= BURST_OUT {
+            if due || self.core.outbox().datagrams.buffer().len() >= BURST_OUT {
                 break;
             }
         }

@@ -8,6 +8,7 @@ mod answer;
 mod auth;
 mod clients;
 mod metrics;
+mod planet;
 mod ready;
 mod render;
 mod routes;

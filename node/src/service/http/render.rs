@@ -8,10 +8,12 @@ use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
 use protocol::permission::Managed;
 use protocol::{Address, NetworkId, world::World};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::core::info::{MoonInfo, NetworkInfo, PeerInfo, StatusInfo};
 use crate::os::interfaces::InterfaceUse;
 use crate::os::udp::{Buffers, UdpSocket, WANTED_BUFFER};
+use crate::service::planets::Kept;
 use crate::service::shared::{NetworkView, State};
 
 /// The version that is spoken, by which tools decide whether we are recent enough.
@@ -296,6 +298,18 @@ fn known_moon(id: &str, world: &World) -> Value {
         })).collect::<Vec<_>>(),
         "waiting": false,
     })
+}
+
+/// `GET /planet`.
+pub(super) fn planet(world: &World, kept: Option<Kept>) -> Value {
+    let mut object = known_moon(&format!("{:016x}", world.id), world);
+    if let Value::Object(fields) = &mut object {
+        fields.remove("waiting");
+        fields.insert("sha256".into(), hex(&Sha256::digest(world.to_bytes())).into());
+        fields.insert("replaceable".into(), kept.is_none().into());
+        fields.insert("keptBecause".into(), kept.map(Kept::name).into());
+    }
+    object
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::answer::{failure, hex, json, nothing, ok, stopped};
 use super::auth::{self, Caller, parameter};
-use super::{metrics, ready, render, rules, transfer, web};
+use super::{metrics, planet, ready, render, rules, transfer, web};
 use crate::core::event::Object;
 use crate::core::info::{MoonInfo, NetworkInfo};
 use crate::service::clock::Clock;
@@ -47,6 +47,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route("/network/{id}/trace", get(rules::trace))
         .route("/peer", get(peers))
         .route("/peer/{address}", get(peer))
+        .route("/planet", get(planet::show).post(planet::take).put(planet::take))
         .route("/moon", get(moons))
         .route("/moon/{id}", get(moon).post(orbit).put(orbit).delete(deorbit))
         .route("/bond/show/{address}", get(no_bond))
@@ -184,7 +185,7 @@ async fn network(State(shared): Api, Path(id): Path<String>) -> Response {
 }
 
 /// Hands an order to the daemon and waits for its answer.
-async fn order<T>(
+pub(super) async fn order<T>(
     shared: &Shared,
     make: impl FnOnce(oneshot::Sender<T>) -> Order,
 ) -> Result<T, super::super::engine::Stopped> {

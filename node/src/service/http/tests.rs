@@ -24,6 +24,7 @@ use crate::service::home::Home;
 use crate::service::identities::IdentityChecks;
 use crate::service::in_place::InPlace;
 use crate::service::local_conf::LocalConf;
+use crate::service::planets::NotTaken;
 use crate::service::shared::{NotSet, Order, Shared, State, Tokens};
 use crate::service::{controlling, engine};
 
@@ -95,6 +96,10 @@ fn fixture() -> Fixture {
                     let left = shared.engine.call(move |core, _| core.leave(network)).await.unwrap();
                     let _ = reply.send(Ok(left));
                 }
+                Order::Planet { planet, reply } => {
+                    let taken = shared.engine.call(move |core, now| core.replace_planet(now, planet)).await;
+                    let _ = reply.send(taken.map(drop).map_err(|error| NotTaken::NotKept(error.to_string())));
+                }
                 Order::Settings { changes, reply } => {
                     let merged = shared.state().conf.merged(&changes, "local.conf".as_ref());
                     let _ = reply.send(match merged {
@@ -151,6 +156,38 @@ async fn authentication_comes_before_routing() {
     assert_eq!(f.raw(LOCAL, "GET", "/metrics?auth=numbers", "").await.0, 200);
     assert_eq!(f.raw(LOCAL, "GET", "/status?auth=numbers", "").await.0, 401);
     assert_eq!(f.raw(LOCAL, "GET", "/sso", "").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_planet_is_shown_and_taken_as_its_file_is() {
+    let f = fixture();
+    let (status, shown) = f.ask("GET", "/planet", "").await;
+    assert_eq!((status, &shown["id"], &shown["timestamp"]), (200, &json!("000000000000004d"), &json!(5)));
+    assert_eq!((&shown["replaceable"], &shown["keptBecause"]), (&json!(false), &json!("root")));
+    assert_eq!(shown["roots"][0]["stableEndpoints"], json!(["192.0.2.1/9993"]));
+    let root = Root { identity: identity().identity().clone(), endpoints: Vec::new() };
+    let key = WorldKey::generate();
+    let made = |kind| World::new_signed(kind, 0x1234, 6, &key, vec![root.clone()]).to_bytes();
+    let post = async |body: Vec<u8>| {
+        let request = Request::builder().method("POST").uri("/planet").header("host", "127.0.0.1");
+        let request = request.extension(ROOT).extension(Lasting::default()).body(Body::from(body)).unwrap();
+        let (parts, body) = f.router.clone().oneshot(request).await.unwrap().into_parts();
+        let bytes = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+        (parts.status.as_u16(), serde_json::from_slice::<Value>(&bytes).unwrap_or_default())
+    };
+    let good = made(WorldKind::Planet);
+    for bad in [Vec::new(), b"{}".to_vec(), good[..99].to_vec(), made(WorldKind::Moon), vec![1; 8481]] {
+        let (status, said) = post(bad).await;
+        assert!(
+            status == 400 && said["description"].as_str().unwrap().contains("nothing was changed"),
+            "{said}"
+        );
+    }
+    let (_, same) = f.ask("GET", "/planet", "").await;
+    assert_eq!(same, shown);
+    let (status, taken) = post(good).await;
+    assert_eq!((status, &taken["id"]), (200, &json!("0000000000001234")), "{taken}");
+    assert_ne!(taken["sha256"], shown["sha256"]);
 }
 
 #[tokio::test]

@@ -1,0 +1,188 @@
+//! A request for a configuration counts when whoever asks can be reached.
+//!
+//! Anybody can make identities and ask with them from wherever they like; on a public network each would get an address and
+//! leave a record. So a peer that has never answered anything of ours is asked by ECHO first, directly or through a relay as
+//! any packet to it, and its request waits for the answer: one round trip, once. The requester need not know of it: it asks
+//! again by itself when the answer is late.
+
+use controller::Request;
+use protocol::verb::Verb;
+use protocol::{Address, NetworkId};
+
+use super::Switch;
+use crate::ground::event::Event;
+use crate::ground::limits::{MAX_REQUESTERS, MAX_REQUESTERS_PER_SOURCE, REQUESTER_LIFETIME};
+use crate::ground::sources::Source;
+use crate::ground::table::{Share, Table};
+use crate::link::Incoming;
+use crate::link::Link;
+
+/// Least time between two ECHOs to one requester, ms.
+const ECHO_PAUSE: i64 = 250;
+
+/// From where requests came: directly from a prefix, or through the relays in one.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Way {
+    relayed: bool,
+    source: Source,
+}
+
+impl Share for Way {}
+
+#[derive(Debug)]
+struct Held {
+    request: Request,
+    asked: i64,
+}
+
+/// Requests that wait for their sender's answer.
+#[derive(Debug)]
+pub(in super::super) struct Requesters {
+    held: Table<(Address, NetworkId), Way, Held>,
+}
+
+impl Default for Requesters {
+    fn default() -> Self {
+        Self { held: Table::new(MAX_REQUESTERS, MAX_REQUESTERS_PER_SOURCE) }
+    }
+}
+
+impl Requesters {
+    /// Lets a request wait, in place of an earlier one of that peer for that network. Whether an ECHO is due.
+    fn hold(&mut self, now: i64, way: Way, request: Request) -> bool {
+        let key = (request.member.address, request.network);
+        if let Some(held) = self.held.get_mut(&key) {
+            held.request = request;
+            let due = now - held.asked >= ECHO_PAUSE;
+            if due {
+                held.asked = now;
+            }
+            return due;
+        }
+        self.held.insert(now, way, key, Held { request, asked: now });
+        true
+    }
+
+    /// The requests of a peer that has answered.
+    fn take(&mut self, peer: Address) -> Vec<Request> {
+        let range = (peer, NetworkId(0))..=(peer, NetworkId(u64::MAX));
+        let keys: Vec<_> = self.held.range(range).map(|(key, _)| *key).collect();
+        keys.into_iter().filter_map(|key| self.held.remove(&key)).map(|held| held.request).collect()
+    }
+
+    /// Forgets those that waited too long.
+    pub(in super::super) fn expire(&mut self, now: i64) {
+        self.held.expire(now - REQUESTER_LIFETIME);
+    }
+}
+
+impl Switch {
+    /// Hands a request to the controller, now or when its sender has answered.
+    pub(super) fn request_arrived(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        request: Request,
+    ) {
+        let Some(peer) = link.topology.peers.get(&incoming.source) else { return };
+        if peer.answered {
+            link.outbox.events.push_back(Event::ConfigRequest(request));
+            return;
+        }
+        let way = Way { relayed: incoming.hops > 0, source: Source::of(incoming.via.remote.ip()) };
+        if self.requesters.hold(now, way, request) {
+            let packet = link.begin(incoming.source, Verb::Echo);
+            link.send(now, packet);
+        }
+    }
+
+    /// A peer answered something that we sent it.
+    pub(in super::super) fn has_answered(&mut self, link: &mut Link, peer: Address) {
+        let Some(known) = link.topology.peers.get_mut(&peer) else { return };
+        if std::mem::replace(&mut known.answered, true) {
+            return;
+        }
+        for request in self.requesters.take(peer) {
+            link.outbox.events.push_back(Event::ConfigRequest(request));
+        }
+    }
+}
+
+#[cfg(feature = "work")]
+impl Requesters {
+    /// See `filling`.
+    pub(in super::super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+        self.held.fill(now, |number| {
+            let ip = std::net::Ipv4Addr::from(0x3200_0000 + (number as u32) * 16);
+            let way = Way { relayed: false, source: Source::of(ip.into()) };
+            let (address, network) = (peer(number), NetworkId(number));
+            let member = protocol::Identity { address, public: [9; 64] };
+            let request =
+                Request { network, member, metadata: Vec::new(), packet_id: number, from: None, held: 0 };
+            (way, (address, network), Held { request, asked: now })
+        });
+    }
+
+    /// See `filling`.
+    pub(in super::super) fn len(&self) -> usize {
+        self.held.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::Identity;
+
+    use super::*;
+
+    fn request(peer: u64, network: u64) -> Request {
+        let member = Identity { address: Address::from_u64(peer), public: [0; 64] };
+        Request {
+            network: NetworkId(network),
+            member,
+            metadata: Vec::new(),
+            packet_id: 1,
+            from: None,
+            held: 0,
+        }
+    }
+
+    fn way(relayed: bool, n: u16) -> Way {
+        let [high, low] = n.to_be_bytes();
+        Way { relayed, source: Source::of(std::net::IpAddr::from([192, high, low, 1])) }
+    }
+
+    #[test]
+    fn the_latest_request_of_each_network_waits() {
+        let mut requesters = Requesters::default();
+        assert!(requesters.hold(0, way(false, 1), request(1, 1)));
+        assert!(!requesters.hold(100, way(false, 1), request(1, 1)), "an ECHO is on its way");
+        assert!(requesters.hold(300, way(false, 1), Request { packet_id: 2, ..request(1, 1) }));
+        assert!(requesters.hold(300, way(false, 1), request(1, 2)));
+        let all = requesters.take(Address::from_u64(1));
+        assert_eq!(all.iter().map(|r| r.packet_id).collect::<Vec<_>>(), [2, 1]);
+        assert!(requesters.take(Address::from_u64(1)).is_empty());
+    }
+
+    #[test]
+    fn each_source_has_its_share_and_all_have_an_end() {
+        let mut requesters = Requesters::default();
+        assert!(requesters.hold(0, way(false, 2), request(1, 1)));
+        for peer in 2..2 + 3 * MAX_REQUESTERS as u64 {
+            assert!(requesters.hold(1, way(true, 1), request(peer, 1)));
+        }
+        assert_eq!(
+            requesters.held.len(),
+            1 + MAX_REQUESTERS_PER_SOURCE,
+            "the greedy one only pushed itself out"
+        );
+        for n in 0..MAX_REQUESTERS as u16 {
+            requesters.hold(2, way(false, 100 + n), request(1_000_000 + u64::from(n), 1));
+        }
+        assert_eq!(requesters.held.len(), MAX_REQUESTERS);
+        assert_eq!(requesters.take(Address::from_u64(1)).len(), 1, "the first one is still there");
+        requesters.expire(3 + REQUESTER_LIFETIME);
+        assert!(requesters.held.is_empty());
+    }
+}

@@ -1,0 +1,398 @@
+//! Keeping in touch: greeting roots, heartbeats on paths in use, and finding direct paths through NATs.
+//!
+//! Specification: VL1 behaviour, "background: who is contacted when" and "NAT traversal". Two things differ from the reference
+//! on purpose: roots get a heartbeat of their own instead of an accidental WHOIS every five seconds, and a heartbeat that stays
+//! unanswered is followed by a HELLO at the next check, so that a restarted root knows us again within seconds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use protocol::inet::Scope;
+use protocol::verb::Verb;
+use protocol::verbs::{PushDirectPaths, PushedPath, Rendezvous};
+use protocol::{Address, Result, packet, scope};
+use rand::RngExt;
+use rand::seq::IndexedRandom;
+
+use crate::ground::event::{Event, Object};
+use crate::ground::limits::{FIRST_GREETING, ONLINE_TIMEOUT, PING_CHECK};
+use crate::ground::limits::{
+    FULL_HELLO, PATH_ALIVE, PATH_EXPIRY, PATH_HEARTBEAT, PATH_HEARTBEAT_UNNUMBERED, PEER_TIMEOUT,
+    PROBE_ANSWER, PUSH_DIRECT, PUSH_PER_SCOPE, PUSH_RELAYED,
+};
+use crate::link::Link;
+use crate::link::path::PathKey;
+use crate::link::punch::Knocks;
+use crate::link::{Handled, Incoming};
+
+/// Time-to-live of the datagram that opens our NAT: it passes the NAT and dies before it reaches the other one.
+const PUNCH_TTL: u8 = 2;
+
+/// How we keep in touch.
+pub(crate) struct Contacts {
+    /// Whether a root answers, or we are one.
+    pub(crate) online: bool,
+    /// Whether that has become so since somebody last asked.
+    came_online: bool,
+    /// Whether a root was told of that accepted us.
+    pub(crate) accepted: bool,
+    /// Contact checks since a root was last heard.
+    pub(crate) greetings: u32,
+    /// When the next contact check is due.
+    pub(crate) next_ping: i64,
+    /// Endpoints that are tried again and again.
+    pub(crate) knocks: Knocks,
+}
+
+impl Contacts {
+    /// In touch with nobody; the first check is due at once.
+    pub(crate) fn new(now: i64) -> Self {
+        Self {
+            online: false,
+            came_online: false,
+            accepted: false,
+            greetings: 0,
+            next_ping: now,
+            knocks: Knocks::default(),
+        }
+    }
+
+    /// Whether a root has begun to answer since this was last asked.
+    pub(crate) fn take_came_online(&mut self) -> bool {
+        std::mem::take(&mut self.came_online)
+    }
+
+    /// An authentic packet arrived: note it, learn or confirm the path, tell the peer our addresses. What may be a repetition
+    /// of an older packet keeps nothing alive, and no path is known before it brought an answer to something of ours.
+    pub(crate) fn credit(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        verb: Option<Verb>,
+        trust: bool,
+    ) {
+        let &Incoming { via, source, hops, fresh, proves, .. } = incoming;
+        let Some(peer) = link.topology.peers.get_mut(&source) else { return };
+        if fresh {
+            peer.last_received = now;
+        }
+        if matches!(
+            verb,
+            Some(
+                Verb::Frame
+                    | Verb::ExtFrame
+                    | Verb::NetworkConfigRequest
+                    | Verb::NetworkConfig
+                    | Verb::MulticastFrame
+            )
+        ) {
+            peer.last_active = now;
+        }
+        if trust {
+            peer.last_trusted = now;
+        }
+        if hops == 0 {
+            if let Some(known) = peer.path_mut(&via) {
+                if fresh {
+                    (known.last_received, known.probed_at) = (now, 0);
+                }
+                if let Some(path) = link.topology.paths.get_mut(&via) {
+                    if fresh {
+                        path.last_in = now;
+                    }
+                    if proves {
+                        path.proven_at = now;
+                    }
+                    if trust {
+                        path.last_trusted = now;
+                    }
+                }
+            } else if !peer.has_live_sibling(now, &link.topology.paths, &via)
+                && link.path_allowed(source, via.remote)
+            {
+                if proves {
+                    self.learn_path(link, now, source, via, trust);
+                } else {
+                    link.confirm(now, source, via);
+                }
+            }
+        }
+        self.push_addresses(link, now, via, source, hops);
+    }
+
+    /// A peer has answered a packet of ours on a path.
+    pub(crate) fn learn_path(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        source: Address,
+        via: PathKey,
+        trust: bool,
+    ) {
+        if !link.topology.learn_path(now, source, via) {
+            return;
+        }
+        if trust && let Some(path) = link.topology.paths.get_mut(&via) {
+            path.last_trusted = now;
+        }
+        self.path_learned(link, now, source, via);
+    }
+
+    fn path_learned(&mut self, link: &mut Link, now: i64, peer: Address, via: PathKey) {
+        self.send_owed_worlds(link, now, peer, via);
+        if link.topology.peers.get(&peer).is_some_and(|peer| peer.version.protocol == 0) {
+            // Its answer tells the version, and with it the cipher.
+            link.say_hello(now, peer, Some(via.socket), via.remote);
+        }
+        if link.topology.is_upstream(peer) {
+            self.update_online(link, now);
+            link.retry_sending(now, None);
+        } else {
+            link.retry_sending(now, Some(peer));
+        }
+    }
+
+    fn update_online(&mut self, link: &mut Link, now: i64) {
+        let online = link.topology.am_root
+            || link.topology.upstreams.keys().chain(link.topology.seeds.values()).any(|address| {
+                link.topology
+                    .peers
+                    .get(address)
+                    .is_some_and(|p| p.last_received != 0 && now - p.last_received < ONLINE_TIMEOUT)
+            });
+        if online != self.online {
+            self.online = online;
+            link.outbox.events.push_back(Event::Online(online));
+            self.came_online |= online;
+        }
+    }
+
+    /// Time to the next contact check, ms. Without a root the first ones come in quick succession: a HELLO may have been lost,
+    /// or the root may be starting at the same moment as we.
+    fn ping_interval(&mut self, link: &Link) -> i64 {
+        let regular = if link.settings.low_bandwidth { 5 * PING_CHECK } else { PING_CHECK };
+        if self.online || link.topology.upstreams.is_empty() {
+            self.greetings = 0;
+            return regular;
+        }
+        self.greetings += 1;
+        (FIRST_GREETING << self.greetings.min(8)).min(regular)
+    }
+
+    /// Looks after everybody we want to stay in contact with.
+    pub(crate) fn ping_check(&mut self, link: &mut Link, now: i64, anchors: Vec<Address>) {
+        let mut wanted: BTreeMap<Address, Vec<SocketAddr>> = link.topology.upstreams.clone();
+        for address in link.topology.seeds.values().copied().chain(anchors) {
+            if address != link.address() {
+                wanted.entry(address).or_default();
+            }
+        }
+        for (address, endpoints) in &wanted {
+            self.keep_wanted(link, now, *address, endpoints);
+        }
+        let active: Vec<Address> = link
+            .topology
+            .peers
+            .iter()
+            .filter(|(address, peer)| !wanted.contains_key(address) && peer.is_active(now))
+            .map(|(address, _)| *address)
+            .collect();
+        for address in active {
+            self.keep_alive(link, now, address);
+        }
+        self.update_online(link, now);
+        self.next_ping = now + self.ping_interval(link);
+    }
+
+    /// Greets all roots at once, on every path and at every address that is known of them: whether they still answer is to be seen.
+    pub(crate) fn greet_roots(&mut self, link: &mut Link, now: i64) {
+        for (address, endpoints) in link.topology.upstreams.clone() {
+            let Some(peer) = link.topology.peers.get(&address) else { continue };
+            let paths: Vec<PathKey> = peer.paths.iter().map(|path| path.key).collect();
+            for key in &paths {
+                link.say_hello(now, address, Some(key.socket), key.remote);
+            }
+            for endpoint in endpoints {
+                if !paths.iter().any(|key| key.remote == endpoint) {
+                    link.say_hello(now, address, None, endpoint);
+                }
+            }
+        }
+    }
+
+    /// Whether a root was heard since then. A root asks nobody.
+    pub(crate) fn heard_root_since(&self, link: &Link, then: i64) -> bool {
+        let heard = |address| link.topology.peers.get(address).is_some_and(|peer| peer.last_received > then);
+        link.topology.am_root || link.topology.upstreams.keys().any(heard)
+    }
+
+    /// A peer we always want to reach: a root, a moon's seed, an anchor.
+    fn keep_wanted(&mut self, link: &mut Link, now: i64, address: Address, endpoints: &[SocketAddr]) {
+        if !link.topology.peers.contains_key(&address) {
+            link.whois(now, address);
+            return;
+        }
+        let (reached_v4, reached_v6) = self.keep_alive(link, now, address);
+        for (reached, v6) in [(reached_v4, false), (reached_v6, true)] {
+            let candidates: Vec<SocketAddr> =
+                endpoints.iter().filter(|e| e.is_ipv6() == v6).copied().collect();
+            if !reached && let Some(endpoint) = candidates.choose(&mut link.rng).copied() {
+                link.say_hello(now, address, None, endpoint);
+            }
+        }
+        if endpoints.is_empty() && !reached_v4 && !reached_v6 {
+            // No address of its own is known: ask through the best root.
+            let relay = link.topology.relay_path(now).filter(|(root, ..)| *root != address);
+            if let Some((_, key, _)) = relay {
+                link.say_hello(now, address, Some(key.socket), key.remote);
+            }
+        }
+    }
+
+    /// Heartbeats on a peer's paths; expired ones are dropped. Tells whether a live IPv4 and a live IPv6 path remain.
+    fn keep_alive(&mut self, link: &mut Link, now: i64, address: Address) -> (bool, bool) {
+        let Some(peer) = link.topology.peers.get_mut(&address) else { return (false, false) };
+        peer.paths.retain(|p| now - p.last_received < PATH_EXPIRY);
+        let full = now - peer.last_hello >= FULL_HELLO;
+        if full {
+            peer.last_hello = now;
+        }
+        // Packets of a peer that does not number them keep nothing alive, so that it is asked more often.
+        let heartbeat = if peer.replay.is_exact() { PATH_HEARTBEAT } else { PATH_HEARTBEAT_UNNUMBERED };
+        let paths = peer.paths.clone();
+        let (mut v4, mut v6) = (false, false);
+        for path in paths {
+            let last_out = link.topology.paths.get(&path.key).map_or(0, |p| p.last_out);
+            let alive = now - path.last_received < PATH_ALIVE;
+            if alive {
+                *(if path.key.remote.is_ipv4() { &mut v4 } else { &mut v6 }) = true;
+            }
+            let unanswered = path.probed_at != 0 && now - path.probed_at >= PROBE_ANSWER;
+            let silent = now - path.last_received >= heartbeat - 4_000 || now - last_out >= PATH_HEARTBEAT;
+            if full || unanswered {
+                link.say_hello(now, address, Some(path.key.socket), path.key.remote);
+            } else if silent {
+                link.contact(now, address, Some(path.key.socket), path.key.remote);
+            }
+        }
+        (v4, v6)
+    }
+
+    /// Forgets peers that have been silent for long; their identities go to the cache.
+    pub(crate) fn forget_silent_peers(&mut self, link: &mut Link, now: i64) {
+        let silent: Vec<Address> = link
+            .topology
+            .peers
+            .iter()
+            .filter(|(address, peer)| {
+                !link.topology.is_upstream(**address)
+                    && now - peer.last_received.max(peer.last_attempt).max(peer.since) >= PEER_TIMEOUT
+            })
+            .map(|(address, _)| *address)
+            .collect();
+        for address in silent {
+            if let Some(peer) = link.topology.peers.remove(&address)
+                && peer.last_received != 0
+            {
+                let bytes = crate::link::peer_cache::write(&peer);
+                link.outbox.events.push_back(Event::Store { object: Object::Peer(address), bytes });
+            }
+        }
+    }
+
+    /// A root tells us where a peer can be found: open our NAT towards it and knock.
+    pub(crate) fn rendezvous(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+    ) -> Result<Handled> {
+        let rendezvous = Rendezvous::parse(incoming.payload)?;
+        let (peer, endpoint) = (rendezvous.peer, rendezvous.endpoint);
+        if link.topology.is_upstream(incoming.source)
+            && peer != link.address()
+            && link.path_allowed(peer, endpoint)
+            && link.may_probe(endpoint)
+        {
+            if link.topology.peers.contains_key(&peer) {
+                let junk: [u8; 4] = link.rng.random();
+                link.put(now, Some(incoming.via.socket), endpoint, Some(PUNCH_TTL), &junk);
+            }
+            // An introduction may come before we have been told who that is; then later knocks help.
+            self.knock(link, now, peer, Some(incoming.via.socket), endpoint, true);
+        }
+        Ok(Handled::Credit)
+    }
+
+    /// A peer tells us its addresses: knock at each.
+    pub(crate) fn pushed_paths(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+    ) -> Result<Handled> {
+        const FORGET: u8 = 0x01;
+        let pushed = PushDirectPaths::parse(incoming.payload)?;
+        let allowed = link.topology.peers.get_mut(&incoming.source).is_some_and(|peer| peer.allow_push(now));
+        if !allowed {
+            return Ok(Handled::Credit);
+        }
+        let fellow = link.topology.peers.get(&incoming.source).is_some_and(|peer| peer.is_trusted(now));
+        let mut tried: BTreeMap<(Scope, bool), usize> = BTreeMap::new();
+        let mut told = BTreeSet::new();
+        for path in pushed.0 {
+            let endpoint = path.endpoint;
+            // Each once: a list of one address is not to make us its pest.
+            if !told.insert(endpoint) {
+                continue;
+            }
+            if path.flags & FORGET != 0
+                || !link.path_allowed(incoming.source, endpoint)
+                || !link.may_probe(endpoint)
+            {
+                continue;
+            }
+            if link.topology.peers.get(&incoming.source).is_some_and(|peer| peer.has_path_to(now, endpoint)) {
+                continue;
+            }
+            let count = tried.entry((scope(endpoint.ip()), endpoint.is_ipv4())).or_default();
+            if *count < PUSH_PER_SCOPE {
+                *count += 1;
+                self.knock(link, now, incoming.source, None, endpoint, fellow);
+            }
+        }
+        Ok(Handled::Credit)
+    }
+
+    /// Tells a member of a common network our addresses, now and then.
+    pub(crate) fn push_addresses(&mut self, link: &mut Link, now: i64, via: PathKey, to: Address, hops: u8) {
+        let interval = match (hops, link.settings.low_bandwidth) {
+            (0, false) => PUSH_DIRECT,
+            (0, true) => 16 * PUSH_DIRECT,
+            _ => PUSH_RELAYED,
+        };
+        let Some(peer) = link.topology.peers.get_mut(&to) else { return };
+        if !peer.is_trusted(now) || now - peer.last_push < interval {
+            return;
+        }
+        let mut candidates: Vec<SocketAddr> = link.local.iter().map(|(_, address)| *address).collect();
+        candidates.extend(link.surfaces.advertised());
+        candidates.retain(|c| c.port() != 0 && protocol::inet::usable_for_paths(c.ip()));
+        candidates.sort_unstable();
+        candidates.dedup();
+        if candidates.is_empty() {
+            return;
+        }
+        peer.last_push = now;
+        let paths: Vec<PushedPath> =
+            candidates.into_iter().map(|endpoint| PushedPath { flags: 0, endpoint }).collect();
+        // 32 records of the larger kind stay below the 1176 bytes a push may have.
+        for chunk in paths.chunks(32) {
+            let mut packet = link.begin(to, Verb::PushDirectPaths);
+            PushDirectPaths(chunk.to_vec()).write(&mut packet);
+            packet::compress(&mut packet, 0);
+            link.reply(now, via, packet);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Physical paths: a local socket and a remote endpoint, shared by all peers seen there.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::ground::limits::{PATH_ALIVE, TRUST};
+use crate::ground::work;
+
+/// Number of a local UDP socket, given by the service. Opaque to the core.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SocketId(pub u32);
+
+/// What identifies a path.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct PathKey {
+    /// Our socket.
+    pub socket: SocketId,
+    /// Their endpoint.
+    pub remote: SocketAddr,
+}
+
+impl PathKey {
+    /// Comes before all others.
+    pub(crate) const FIRST: Self =
+        Self { socket: SocketId(0), remote: SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0) };
+}
+
+/// State of a path. There is one only after somebody answered a packet of ours from there, so nobody can make us keep one for an
+/// address that is not his.
+#[derive(Clone, Debug, Default)]
+pub struct Path {
+    /// When something last arrived that cannot be a repetition.
+    pub last_in: i64,
+    /// When an answer last came from where it was asked, which shows that whoever is there wants what we send.
+    pub proven_at: i64,
+    /// When something was last sent, 0 for never.
+    pub last_out: i64,
+    /// When a packet of a common network last arrived, 0 for never.
+    pub last_trusted: i64,
+    /// Round-trip time in ms by direct HELLO and OK, `None` until measured.
+    pub latency: Option<u32>,
+}
+
+impl Path {
+    /// Whether something arrived recently enough to believe in the path.
+    pub fn is_alive(&self, now: i64) -> bool {
+        now - self.last_in < PATH_ALIVE
+    }
+
+    /// Whether a member of a common network was heard here lately.
+    pub fn is_trusted(&self, now: i64) -> bool {
+        self.last_trusted != 0 && now - self.last_trusted < TRUST
+    }
+
+    /// Takes one round-trip sample in ms into the moving value.
+    pub fn sample_latency(&mut self, rtt: u32) {
+        self.latency = Some(self.latency.map_or(rtt, |old| (old + rtt) / 2));
+    }
+}
+
+/// All paths that a peer of ours uses or has just been heard on.
+#[derive(Debug, Default)]
+pub struct Paths {
+    paths: BTreeMap<PathKey, Path>,
+}
+
+impl Paths {
+    /// The path, if known.
+    pub fn get(&self, key: &PathKey) -> Option<&Path> {
+        work::step();
+        self.paths.get(key)
+    }
+
+    /// The path, if known, to change.
+    pub fn get_mut(&mut self, key: &PathKey) -> Option<&mut Path> {
+        work::step();
+        self.paths.get_mut(key)
+    }
+
+    /// The path, made if unknown.
+    pub fn entry(&mut self, key: PathKey) -> &mut Path {
+        work::step();
+        self.paths.entry(key).or_default()
+    }
+
+    /// Notes that something was sent.
+    pub fn sent(&mut self, key: &PathKey, now: i64) {
+        work::step();
+        if let Some(path) = self.paths.get_mut(key) {
+            path.last_out = now;
+        }
+    }
+
+    /// Whether an answer to a packet of ours ever came from this IP address (any port) on this socket and is still remembered.
+    pub fn knows_ip(&self, socket: SocketId, ip: IpAddr) -> bool {
+        let from = PathKey { socket, remote: SocketAddr::new(ip, 0) };
+        let to = PathKey { socket, remote: SocketAddr::new(ip, u16::MAX) };
+        self.paths.range(from..=to).next().is_some()
+    }
+
+    /// Keeps the paths for which `wanted` holds and those that brought something in the last `keep` ms.
+    pub fn retain(&mut self, now: i64, keep: i64, wanted: impl Fn(&PathKey) -> bool) {
+        self.paths.retain(|key, path| {
+            work::step();
+            now - path.last_in < keep || wanted(key)
+        });
+    }
+
+    /// How many are remembered.
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Whether none is remembered.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+}

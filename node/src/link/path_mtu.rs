@@ -1,0 +1,335 @@
+//! How large a datagram each direct path takes: measured, for whoever sends more than fits a small one.
+//!
+//! A path begins with the default size. Probes are ECHOs filled up to a size and sent whole: not cut by us, and with IP told
+//! not to fragment. An answer proves that this size arrives. Whoever answers in our own way is a ztnode and may be sent more
+//! than the 1500 bytes another implementation has room for; whoever echoes the payload is not, and never gets more than the
+//! default. Where even the default does not pass whole, the largest size that does is taken, so that our fragments fit and IP
+//! has nothing to cut.
+//!
+//! The model is RFC 8899 (search, confirmation of what is in use, falling back when that fails), with a few sizes that make a
+//! difference in place of a search for the exact one. Only packets larger than [`FLOOR`] cause probing, so an idle path, or one
+//! that carries small packets, costs nothing.
+//!
+//! Specification: VL1 verbs, "ECHO"; packet format, "the 1500-byte receive limit". RFC 8899.
+
+use protocol::packet::DEFAULT_MTU;
+use protocol::{Address, Result};
+use std::collections::BTreeMap;
+
+use crate::ground::limits::{
+    MAX_MEASURED_PATHS, PATH_MTU_CHECK, PATH_MTU_CHECK_LARGE, PATH_MTU_FORGET, PATH_MTU_PAUSE,
+    PATH_MTU_PROBES, PATH_MTU_SEARCH, PATH_MTU_TRIES,
+};
+use crate::ground::work;
+use crate::link::Link;
+use crate::link::extension::{self};
+use crate::link::path::PathKey;
+use crate::link::replay::ReplayMemory;
+use crate::link::{Handled, Incoming};
+
+/// What every path is supposed to take: the payload of a datagram in the smallest packet that IPv6 allows (1280 bytes).
+pub(crate) const FLOOR: usize = 1_232;
+
+/// Sizes that are tried, bytes of UDP payload. Below the default: what is left in tunnels with an MTU of 1400 and 1460. Above
+/// it: a whole frame of a network with MTU 2800, half of one with MTU 9000, and what an underlay with MTU 9000 carries.
+const LADDER: [usize; 7] = [FLOOR, 1_352, 1_412, DEFAULT_MTU, 2_896, 4_544, 8_952];
+
+/// The next larger size.
+fn above(size: usize) -> Option<usize> {
+    LADDER.into_iter().find(|larger| *larger > size)
+}
+
+/// Who answered a probe.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
+    /// A ztnode.
+    Ours {
+        /// The largest datagram it takes.
+        room: usize,
+        /// Whether it hands on the ECN bits of datagrams.
+        ecn: bool,
+    },
+    /// Another implementation.
+    Other,
+}
+
+/// What is known and being found out about one path.
+#[derive(Clone, Debug)]
+struct Measure {
+    /// The size in use.
+    size: usize,
+    /// Whether the peer is a ztnode that hands on the ECN bits of datagrams.
+    ecn: bool,
+    /// The size being tried, 0 when nothing is.
+    trying: usize,
+    /// Packet IDs of the tries so far.
+    tries: Vec<u64>,
+    /// Whether larger sizes are to be tried when one has passed.
+    climbing: bool,
+    /// A size that passed until the peer might have become another program; tried before others.
+    hope: usize,
+    /// When the next probe or the end of the last one is due; never while nothing is tried.
+    due: i64,
+    /// From when on the next large packet causes a check of the size in use …
+    check: i64,
+    /// … and, after that, another search for a larger one.
+    search: i64,
+    /// The last large packet.
+    used: i64,
+}
+
+impl Measure {
+    fn new(now: i64) -> Self {
+        let mut new = Self {
+            size: DEFAULT_MTU,
+            ecn: false,
+            trying: 0,
+            tries: Vec::new(),
+            climbing: true,
+            hope: 0,
+            due: i64::MAX,
+            check: now,
+            search: now + PATH_MTU_SEARCH,
+            used: now,
+        };
+        new.begin(now, DEFAULT_MTU);
+        new
+    }
+
+    fn begin(&mut self, at: i64, size: usize) {
+        self.trying = size;
+        self.tries.clear();
+        self.due = at;
+    }
+
+    /// A large packet goes out. Whether something is due earlier than before.
+    fn note_use(&mut self, now: i64) -> bool {
+        self.used = now;
+        if self.trying != 0 || now < self.check {
+            return false;
+        }
+        if now >= self.search {
+            self.climbing = true;
+            self.search = now + PATH_MTU_SEARCH;
+        }
+        self.begin(now, self.size);
+        true
+    }
+
+    /// Nothing more to be tried for now.
+    fn settle(&mut self, now: i64) {
+        (self.trying, self.hope, self.climbing) = (0, 0, false);
+        self.tries.clear();
+        self.due = i64::MAX;
+        let pause = if self.size > DEFAULT_MTU { PATH_MTU_CHECK_LARGE } else { PATH_MTU_CHECK };
+        self.check = now + pause;
+    }
+
+    /// The size being tried has passed.
+    fn passed(&mut self, now: i64, kind: Kind) {
+        let (room, ecn) = match kind {
+            Kind::Ours { room, ecn } => (room, ecn),
+            Kind::Other => (DEFAULT_MTU, false),
+        };
+        self.ecn = ecn;
+        self.size = self.trying.min(room.max(FLOOR));
+        let next = if self.hope > self.size {
+            Some(std::mem::take(&mut self.hope))
+        } else {
+            above(self.size).filter(|_| self.climbing)
+        };
+        match next.filter(|size| *size <= room) {
+            // Not at once: receivers let only so many ECHOs through.
+            Some(next) => self.begin(now + PATH_MTU_PAUSE, next),
+            None => self.settle(now),
+        }
+    }
+
+    /// No try of this size was answered.
+    fn failed(&mut self, now: i64) {
+        let failed = self.trying;
+        if failed > self.size {
+            match above(self.size).filter(|size| *size < failed) {
+                // It was a hope; what lies between may pass.
+                Some(next) => {
+                    self.climbing = true;
+                    self.begin(now, next);
+                }
+                None => self.settle(now),
+            }
+        } else if failed > DEFAULT_MTU {
+            // What has worked does so no longer.
+            self.size = DEFAULT_MTU;
+            self.climbing = true;
+            self.begin(now, DEFAULT_MTU);
+        } else if failed > FLOOR {
+            self.climbing = true;
+            self.begin(now, FLOOR);
+        } else {
+            // Nobody answers, or nothing useful passes whole: as if nobody had asked, and IP may cut what we send.
+            self.size = DEFAULT_MTU;
+            self.settle(now);
+            self.check = now + PATH_MTU_SEARCH;
+        }
+    }
+
+    /// The program at the other end may be another one by now.
+    fn distrust(&mut self, now: i64) -> bool {
+        if !self.ecn && self.size <= DEFAULT_MTU && self.trying <= DEFAULT_MTU {
+            return false;
+        }
+        let hope = self.hope.max(self.size);
+        self.ecn = false;
+        self.size = self.size.min(DEFAULT_MTU);
+        if now - self.used >= PATH_MTU_CHECK {
+            // The next large packet has it asked.
+            self.settle(now);
+            (self.check, self.search) = (now, now);
+            return false;
+        }
+        self.hope = hope;
+        self.begin(now, self.size);
+        true
+    }
+}
+
+/// The paths that carry large packets, by peer.
+#[derive(Debug)]
+pub(crate) struct PathMtus {
+    paths: BTreeMap<(Address, PathKey), Measure>,
+    next: i64,
+}
+
+impl Default for PathMtus {
+    fn default() -> Self {
+        Self { paths: BTreeMap::new(), next: i64::MAX }
+    }
+}
+
+impl PathMtus {
+    /// When a probe is due.
+    pub(crate) fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// The size in use on a path that is known to belong to the peer, for a packet that goes out now.
+    pub(crate) fn size_for(&mut self, now: i64, peer: Address, path: &PathKey) -> usize {
+        work::step();
+        if let Some(measure) = self.paths.get_mut(&(peer, *path)) {
+            if measure.note_use(now) {
+                self.next = self.next.min(now);
+            }
+            return measure.size;
+        }
+        if self.paths.len() < MAX_MEASURED_PATHS {
+            self.paths.insert((peer, *path), Measure::new(now));
+            self.next = self.next.min(now);
+        }
+        DEFAULT_MTU
+    }
+
+    /// The size in use, if it has been measured or is being measured.
+    pub(crate) fn size(&self, peer: Address, path: &PathKey) -> Option<usize> {
+        self.paths.get(&(peer, *path)).map(|measure| measure.size)
+    }
+
+    /// Whether the ECN bits of frames may be shown on the datagrams of a path: what comes back on them must not get lost.
+    pub(crate) fn takes_ecn(&self, peer: Address, path: &PathKey) -> bool {
+        self.paths.get(&(peer, *path)).is_some_and(|measure| measure.ecn)
+    }
+
+    /// A packet came that a freshly started node would send: sizes only a ztnode takes have to be shown again.
+    pub(crate) fn distrust(&mut self, now: i64, peer: Address) {
+        let first = (peer, PathKey::FIRST);
+        for (_, measure) in self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer) {
+            if measure.distrust(now) {
+                self.next = self.next.min(now);
+            }
+        }
+    }
+
+    /// Forgets what has not been used for long, and paths for which `exists` does not hold.
+    pub(crate) fn expire(&mut self, now: i64, exists: impl Fn(Address, &PathKey) -> bool) {
+        self.paths
+            .retain(|(peer, path), measure| now - measure.used < PATH_MTU_FORGET && exists(*peer, path));
+    }
+
+    /// Tries that have had no answer for long enough have failed; the probes that are due now, by size.
+    pub(crate) fn due(&mut self, now: i64) -> Vec<(Address, PathKey, usize)> {
+        let mut probes = Vec::new();
+        self.next = i64::MAX;
+        for ((peer, path), measure) in &mut self.paths {
+            work::step();
+            if measure.due <= now && measure.tries.len() >= PATH_MTU_TRIES.len() {
+                measure.failed(now);
+            }
+            if measure.due <= now && probes.len() < PATH_MTU_PROBES {
+                probes.push((*peer, *path, measure.trying));
+                measure.due = now + PATH_MTU_TRIES[measure.tries.len()];
+            }
+            self.next = self.next.min(measure.due);
+        }
+        probes
+    }
+
+    /// A probe went out, or could not.
+    pub(crate) fn tried(&mut self, peer: Address, path: PathKey, id: Option<u64>) {
+        if let Some(measure) = self.paths.get_mut(&(peer, path)) {
+            // 0 stands for a try that nobody can answer.
+            measure.tries.push(id.unwrap_or(0));
+        }
+    }
+
+    /// A packet of ours was answered by `peer`. Whether it was a probe.
+    fn answered(&mut self, now: i64, peer: Address, id: u64, body: &[u8]) -> bool {
+        let first = (peer, PathKey::FIRST);
+        let mut paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
+        let Some((_, measure)) = paths.find(|(_, measure)| measure.tries.contains(&id)) else { return false };
+        let kind = match extension::read_answer(body) {
+            Some((room, can)) => Kind::Ours { room, ecn: can.hands_on_ecn() },
+            None => Kind::Other,
+        };
+        measure.passed(now, kind);
+        self.next = self.next.min(measure.due);
+        true
+    }
+}
+
+impl ReplayMemory {
+    /// An answer to an ECHO of ours.
+    pub(crate) fn ok_echo(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        id: u64,
+        body: &[u8],
+    ) -> Result<Handled> {
+        let measured = link.path_mtus.answered(now, incoming.source, id, body);
+        self.recognized(link, incoming.source, incoming.chosen, id, body, measured);
+        Ok(Handled::Credit)
+    }
+}
+
+#[cfg(feature = "work")]
+impl PathMtus {
+    /// See `filling`.
+    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        for number in 0..2 * MAX_MEASURED_PATHS as u64 {
+            if self.paths.len() >= MAX_MEASURED_PATHS {
+                break;
+            }
+            let mut measure = Measure::new(now);
+            measure.settle(now);
+            self.paths.entry((peer(number), via(number))).or_insert(measure);
+        }
+    }
+
+    /// See `filling`.
+    pub(crate) fn len(&self) -> usize {
+        self.paths.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

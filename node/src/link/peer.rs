@@ -1,0 +1,280 @@
+//! A peer: another node whose identity we hold, the key we share with it, and the paths to it.
+//!
+//! Specification: VL1 behaviour, "peers" and "path state and selection".
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use protocol::packet::SessionKeys;
+use protocol::packet::Suite;
+use protocol::verbs::MoonEntry;
+use protocol::{Identity, scope};
+
+use crate::ground::event::Cipher;
+use crate::ground::gate::Gate;
+use crate::ground::info::{Latencies, PeerPackets};
+use crate::ground::limits::{
+    MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT, PUSH_BURST, PUSH_WINDOW, TRUST,
+};
+use crate::ground::work;
+use crate::link::extension::Extensions;
+use crate::link::path::{PathKey, Paths, SocketId};
+use crate::link::replay::Replay;
+use crate::link::replay::counter::Counter;
+
+/// Latency that stands for "unknown" in comparisons, ms.
+const UNKNOWN_LATENCY: i64 = 65_535;
+/// Silence counted against a path at most, ms.
+const MAX_SILENCE: i64 = 140_000;
+
+/// Version a peer told us in HELLO or OK(HELLO); all zero until then.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RemoteVersion {
+    /// Protocol version.
+    pub protocol: u8,
+    /// Software version, major.
+    pub major: u8,
+    /// Software version, minor.
+    pub minor: u8,
+    /// Software version, revision.
+    pub revision: u16,
+}
+
+impl RemoteVersion {
+    /// Whether the peer answers ECHO (older ones are probed with HELLO).
+    pub fn answers_echo(self) -> bool {
+        self.protocol >= 5 && (self.major, self.minor, self.revision) != (1, 1, 0)
+    }
+}
+
+/// What a HELLO said of the worlds its sender has, kept until worlds may be sent to where it came from.
+#[derive(Clone, Debug)]
+pub struct OwedWorlds {
+    /// Packet ID of the HELLO.
+    pub hello: u64,
+    /// Its timestamp.
+    pub timestamp: u64,
+    /// Its sender's protocol version.
+    pub protocol: u8,
+    /// ID and timestamp of its sender's planet.
+    pub planet: Option<(u64, u64)>,
+    /// Its sender's moons.
+    pub moons: Vec<MoonEntry>,
+}
+
+/// One path of one peer.
+#[derive(Clone, Copy, Debug)]
+pub struct PeerPath {
+    /// Which path.
+    pub key: PathKey,
+    /// When this peer's last direct authentic packet arrived on it; 0 makes it unusable until it answers.
+    pub last_received: i64,
+    /// When we last probed it (ECHO or HELLO) without an answer since; 0 when nothing is outstanding.
+    pub probed_at: i64,
+}
+
+/// A known node.
+#[derive(Debug)]
+pub struct Peer {
+    /// Who it is.
+    pub identity: Identity,
+    /// The key we share.
+    pub keys: Arc<SessionKeys>,
+    /// Numbers the packets to it.
+    pub sent: Counter,
+    /// What is remembered of its packets, so that none has its effect twice.
+    pub replay: Replay,
+    /// Whether it is a ztnode, and what it can do.
+    pub extensions: Extensions,
+    /// What it told about itself.
+    pub version: RemoteVersion,
+    /// Round-trip times to it.
+    pub latencies: Latencies,
+    /// How many packets came from it and went to it.
+    pub packets: PeerPackets,
+    /// Where it was reached.
+    pub paths: Vec<PeerPath>,
+    /// Last credited packet, direct or relayed; 0 for never.
+    pub last_received: i64,
+    /// Last packet that makes it worth keeping in contact.
+    pub last_active: i64,
+    /// Last packet of a common network.
+    pub last_trusted: i64,
+    /// Last full HELLO round sent to it.
+    pub last_hello: i64,
+    /// Last HELLO sent to it through a relay or to an unconfirmed address.
+    pub last_attempt: i64,
+    /// When our addresses were last pushed to it.
+    pub last_push: i64,
+    /// When the peer was made.
+    pub since: i64,
+    /// Whether it has ever answered something of ours: it is where it says, or behind a relay that reaches it.
+    pub answered: bool,
+    /// When credentials were last sent to it.
+    pub credentials_sent: i64,
+    /// Gate for WHOIS from it.
+    pub whois: Gate,
+    /// Gate for ECHO from it.
+    pub echo: Gate,
+    /// Gate for introducing it to others.
+    pub introductions: Gate,
+    /// Gate for credentials from it that are not genuine or of no use.
+    pub forgeries: Gate,
+    /// Gate for credentials from it that are known.
+    pub repeats: Gate,
+    /// Gate for telling it our multicast groups again.
+    pub announcements: Gate,
+    /// Gate for trying hints.
+    pub hints: Gate,
+    /// Worlds that go to it as soon as it has a path, in a second answer to this HELLO.
+    pub owed_worlds: Option<Box<OwedWorlds>>,
+    pushes: (i64, u32),
+    confirmations: Vec<(PathKey, i64)>,
+}
+
+impl Peer {
+    /// A peer just learned of.
+    pub fn new(identity: Identity, keys: SessionKeys, now: i64, sent: Counter) -> Self {
+        Self {
+            identity,
+            keys: Arc::new(keys),
+            sent,
+            replay: Replay::default(),
+            latencies: Latencies::default(),
+            packets: PeerPackets::default(),
+            extensions: Extensions::default(),
+            version: RemoteVersion::default(),
+            paths: Vec::new(),
+            last_received: 0,
+            last_active: 0,
+            last_trusted: 0,
+            last_hello: 0,
+            last_attempt: 0,
+            last_push: 0,
+            since: now,
+            answered: false,
+            credentials_sent: 0,
+            whois: Gate::default(),
+            echo: Gate::default(),
+            introductions: Gate::default(),
+            forgeries: Gate::default(),
+            repeats: Gate::default(),
+            announcements: Gate::default(),
+            hints: Gate::default(),
+            owed_worlds: None,
+            pushes: (0, 0),
+            confirmations: Vec::new(),
+        }
+    }
+
+    /// The suite for packets to it, by what we want and what it is known to understand.
+    pub fn suite(&self, cipher: Cipher) -> Suite {
+        cipher.suite(self.version.protocol)
+    }
+
+    /// Whether anything credited came from it lately.
+    pub fn is_alive(&self, now: i64) -> bool {
+        self.last_received != 0 && now - self.last_received < PEER_TIMEOUT
+    }
+
+    /// Whether it is worth keeping in contact.
+    pub fn is_active(&self, now: i64) -> bool {
+        self.last_active != 0 && now - self.last_active < PEER_TIMEOUT
+    }
+
+    /// Whether packets of a common network came from it lately.
+    pub fn is_trusted(&self, now: i64) -> bool {
+        self.last_trusted != 0 && now - self.last_trusted < TRUST
+    }
+
+    /// Whether a received push of addresses may be acted upon: a few in a row, then only after a pause.
+    pub fn allow_push(&mut self, now: i64) -> bool {
+        let (last, count) = &mut self.pushes;
+        *count = if now - *last <= PUSH_WINDOW { *count + 1 } else { 0 };
+        *last = now;
+        *count < PUSH_BURST
+    }
+
+    /// Whether a path may be confirmed by HELLO now (once a second each).
+    pub fn allow_confirmation(&mut self, now: i64, key: PathKey, interval: i64) -> bool {
+        self.confirmations.retain(|(_, at)| now - at < interval);
+        if self.confirmations.len() >= MAX_PATHS_PER_PEER || self.confirmations.iter().any(|(k, _)| *k == key)
+        {
+            return false;
+        }
+        self.confirmations.push((key, now));
+        true
+    }
+
+    /// The peer's entry for a path.
+    pub fn path_mut(&mut self, key: &PathKey) -> Option<&mut PeerPath> {
+        self.paths.iter_mut().inspect(|_| work::step()).find(|p| p.key == *key)
+    }
+
+    /// Whether the peer has an unexpired path to exactly this endpoint.
+    pub fn has_path_to(&self, now: i64, remote: SocketAddr) -> bool {
+        self.paths
+            .iter()
+            .inspect(|_| work::step())
+            .any(|p| p.key.remote == remote && now - p.last_received < PATH_EXPIRY)
+    }
+
+    /// Whether another port of the same address on the same socket is in use and alive.
+    pub fn has_live_sibling(&self, now: i64, paths: &Paths, key: &PathKey) -> bool {
+        self.paths.iter().inspect(|_| work::step()).any(|p| {
+            p.key.socket == key.socket
+                && p.key.remote.ip() == key.remote.ip()
+                && p.key.remote.port() != key.remote.port()
+                && now - p.last_received < PATH_ALIVE
+                && paths.get(&p.key).is_some_and(|path| path.is_alive(now))
+        })
+    }
+
+    /// Takes a confirmed path in: in place of a dead one to the same address, else in a free place, else in place of the one
+    /// silent for longest.
+    pub fn learn(&mut self, now: i64, paths: &Paths, key: PathKey) {
+        let entry = PeerPath { key, last_received: now, probed_at: 0 };
+        let same = |p: &PeerPath| {
+            p.key.socket == key.socket
+                && p.key.remote.ip() == key.remote.ip()
+                && !paths.get(&p.key).is_some_and(|path| path.is_alive(now))
+        };
+        if let Some(dead) = self.paths.iter_mut().inspect(|_| work::step()).find(|p| same(p)) {
+            *dead = entry;
+        } else if self.paths.len() < MAX_PATHS_PER_PEER {
+            self.paths.push(entry);
+        } else if let Some(oldest) = self.paths.iter_mut().min_by_key(|p| p.last_received) {
+            *oldest = entry;
+        }
+    }
+
+    /// The best path among those confirmed in the last `max_age` ms, and whether it is alive.
+    pub fn best_path(&self, now: i64, paths: &Paths, max_age: i64) -> Option<(PathKey, bool)> {
+        self.paths
+            .iter()
+            .inspect(|_| work::step())
+            .filter(|p| now - p.last_received < max_age)
+            .filter_map(|p| paths.get(&p.key).map(|path| (p, path)))
+            .map(|(p, path)| {
+                // Both the shared path and this peer on it must have been heard: one socket may carry several peers.
+                let silence = (now - path.last_in.min(p.last_received)).min(MAX_SILENCE);
+                let alive = silence < PATH_ALIVE;
+                let latency = path.latency.map_or(UNKNOWN_LATENCY, i64::from);
+                let cost = if alive { latency } else { latency + UNKNOWN_LATENCY + silence };
+                (cost * (8 - scope(p.key.remote.ip()) as i64), p.key, alive)
+            })
+            .min_by_key(|(quality, ..)| *quality)
+            .map(|(_, key, alive)| (key, alive))
+    }
+
+    /// Round-trip time in ms over the best path, if measured.
+    pub fn latency(&self, now: i64, paths: &Paths) -> Option<u32> {
+        let (key, _) = self.best_path(now, paths, PATH_EXPIRY)?;
+        paths.get(&key)?.latency
+    }
+
+    /// Drops paths over a socket that no longer exists.
+    pub fn forget_sockets(&mut self, exists: impl Fn(SocketId) -> bool) {
+        self.paths.retain(|p| exists(p.key.socket));
+    }
+}

@@ -1,0 +1,308 @@
+//! A packet's way out: choosing a path, protecting, cutting into datagrams; and the queue for what cannot go yet.
+//!
+//! Specification: VL1 behaviour, "sending by address, queues, WHOIS"; packet format, "order of operations".
+
+use std::net::SocketAddr;
+
+use protocol::packet::{self, DEFAULT_MTU, Split, max_packet};
+use protocol::verb::Verb;
+use protocol::{Address, NetworkId};
+use rand::RngExt;
+
+use super::{Incoming, Link};
+use crate::ground::limits::{ERROR_GATE, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY};
+use crate::link::path::{PathKey, SocketId};
+use crate::link::path_mtu::FLOOR;
+use crate::link::queue::Waiting;
+
+/// How a packet leaves.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// To whom it is addressed, by the path chosen for that.
+    ByAddress,
+    /// Back on the path something came by.
+    Back,
+    /// By address, but dispensable: a copy that rules asked for.
+    Copy,
+}
+
+/// Verbs whose sender listens for an OK.
+fn wants_reply(verb: u8) -> bool {
+    const VERBS: [Verb; 7] = [
+        Verb::Hello,
+        Verb::Whois,
+        Verb::Echo,
+        Verb::NetworkConfigRequest,
+        Verb::MulticastGather,
+        Verb::MulticastFrame,
+        Verb::NetworkConfig,
+    ];
+    VERBS.iter().any(|v| *v as u8 == verb)
+}
+
+impl Link {
+    /// Begins a packet in the reusable buffer; hand it to [`Core::send`], [`Core::reply`] or [`Core::send_to`].
+    pub(crate) fn begin(&mut self, dest: Address, verb: Verb) -> Vec<u8> {
+        let mut packet = std::mem::take(&mut self.scratch);
+        packet.clear();
+        let id = self.rng.random();
+        packet::start(&mut packet, id, dest, self.address(), verb);
+        packet
+    }
+
+    /// Begins an OK to a packet: in-re verb and packet ID are written.
+    pub(crate) fn begin_ok(&mut self, incoming: &Incoming<'_>, in_re: Verb) -> Vec<u8> {
+        let mut packet = self.begin(incoming.source, Verb::Ok);
+        packet.push(in_re as u8);
+        packet.extend_from_slice(&incoming.id.to_be_bytes());
+        packet
+    }
+
+    /// Sends a packet to whom it is addressed, by the best path there is, or lets it wait for one.
+    pub(crate) fn send(&mut self, now: i64, mut packet: Vec<u8>) {
+        let dest = packet::dest(&packet);
+        if dest == self.address() {
+            self.scratch = packet;
+            return;
+        }
+        if let Some(key) = self.route(now, dest) {
+            self.emit(now, &mut packet, key, Way::ByAddress);
+            self.scratch = packet;
+        } else {
+            self.await_route(now, dest, false, packet);
+        }
+    }
+
+    fn await_route(&mut self, now: i64, dest: Address, copy: bool, packet: Vec<u8>) {
+        if !self.topology.peers.contains_key(&dest) {
+            self.whois(now, dest);
+        }
+        self.sending.push(Waiting { since: now, peer: dest, via: None, ecn: 0, open: false, copy, packet });
+        self.count_lost_copies();
+    }
+
+    fn count_lost_copies(&mut self) {
+        self.counters.copies.unreachable += self.sending.take_lost_copies();
+    }
+
+    /// Whether it makes sense to build a copy for `to`; counts the one that is not built otherwise.
+    pub(crate) fn has_room_for_copy(&mut self, now: i64, to: Address) -> bool {
+        if !self.outbox.datagrams.has_room_for_copies() {
+            self.counters.copies.too_many += 1;
+            return false;
+        }
+        if !self.topology.peers.contains_key(&to) && !self.sending.has_room_for_copy(to) {
+            self.counters.copies.unreachable += 1;
+            self.whois(now, to);
+            return false;
+        }
+        true
+    }
+
+    /// Sends a copy of a frame behind everything ordinary, or drops it if there is no room for it.
+    pub(crate) fn send_copy(&mut self, now: i64, mut packet: Vec<u8>) {
+        let dest = packet::dest(&packet);
+        if dest == self.address() {
+            self.scratch = packet;
+        } else if let Some(key) = self.route(now, dest) {
+            self.emit(now, &mut packet, key, Way::Copy);
+            self.scratch = packet;
+        } else {
+            self.await_route(now, dest, true, packet);
+        }
+    }
+
+    /// Answers on the path a request came by, relayed or not. What is too much for an endpoint that has not proven itself goes by
+    /// another path, or waits until one has.
+    pub(crate) fn reply(&mut self, now: i64, via: PathKey, mut packet: Vec<u8>) {
+        if self.may_send(now, via, packet.len()) {
+            self.emit(now, &mut packet, via, Way::Back);
+            self.scratch = packet;
+        } else {
+            let dest = packet::dest(&packet);
+            self.confirm(now, dest, via);
+            if let Some(key) = self.live_route(now, dest) {
+                self.emit(now, &mut packet, key, Way::ByAddress);
+                self.scratch = packet;
+            } else {
+                self.sending.push(Waiting {
+                    since: now,
+                    peer: dest,
+                    via: Some(via),
+                    ecn: 0,
+                    open: false,
+                    copy: false,
+                    packet,
+                });
+            }
+        }
+    }
+
+    /// Sends an ERROR about a packet that concerns a network, now and then.
+    pub(crate) fn answer_error(
+        &mut self,
+        now: i64,
+        incoming: &Incoming<'_>,
+        in_re: Verb,
+        code: u8,
+        network: NetworkId,
+    ) {
+        if !self.errors.allow(&(incoming.source, network, code), now, ERROR_GATE, 1) {
+            return;
+        }
+        self.count_error(code);
+        let mut packet = self.begin(incoming.source, Verb::Error);
+        packet.push(in_re as u8);
+        packet.extend_from_slice(&incoming.id.to_be_bytes());
+        packet.push(code);
+        packet.extend_from_slice(&network.0.to_be_bytes());
+        self.reply(now, incoming.via, packet);
+    }
+
+    /// Sends to an explicit endpoint, from one socket or from all.
+    pub(crate) fn send_to(
+        &mut self,
+        now: i64,
+        socket: Option<SocketId>,
+        to: SocketAddr,
+        mut packet: Vec<u8>,
+    ) {
+        let dest = packet::dest(&packet);
+        if let Some(peer) = self.topology.peers.get_mut(&dest) {
+            let verb = packet::verb_byte(&packet) & packet::VERB_MASK;
+            peer.seal(&mut packet, self.settings.cipher);
+            peer.packets.sent += 1;
+            peer.packets.sent += 1;
+            if wants_reply(verb) {
+                self.expected.insert(now, packet::id(&packet), dest, verb, to);
+            }
+            self.count_out(verb);
+            self.put(now, socket, to, None, &packet);
+        }
+        self.scratch = packet;
+    }
+
+    /// Puts a finished datagram into the outbox.
+    pub(crate) fn put(
+        &mut self,
+        now: i64,
+        socket: Option<SocketId>,
+        to: SocketAddr,
+        ttl: Option<u8>,
+        data: &[u8],
+    ) {
+        if let Some(socket) = socket {
+            self.topology.paths.sent(&PathKey { socket, remote: to }, now);
+        }
+        self.counters.bytes_out += data.len() as u64;
+        self.outbox.datagrams.push(socket, to, ttl, &[], data);
+    }
+
+    /// Protects a packet for its destination and puts it, cut as the path wants it, into the outbox.
+    fn emit(&mut self, now: i64, packet: &mut [u8], key: PathKey, way: Way) {
+        let dest = packet::dest(packet);
+        let mtu = self.datagram_size(now, dest, &key, packet.len());
+        let Some(peer) = self.topology.peers.get_mut(&dest) else { return };
+        let ip = key.remote.ip();
+        let copy = way == Way::Copy;
+        if packet.len() > packet::max_packet(mtu) {
+            self.counters.dropped += 1;
+            self.counters.copies.too_large += u64::from(copy);
+            return;
+        }
+        if copy && !self.outbox.datagrams.has_room_for_copies() {
+            self.counters.copies.too_many += 1;
+            return;
+        }
+        let verb = packet::verb_byte(packet) & packet::VERB_MASK;
+        packet::set_fragmented(packet, packet.len() > mtu);
+        match self.settings.trusted_path(ip).filter(|_| way != Way::Back) {
+            Some(id) => packet::mark_trusted(packet, id),
+            None => peer.seal(packet, self.settings.cipher),
+        }
+        peer.packets.sent += 1;
+        peer.packets.sent += 1;
+        if wants_reply(verb) {
+            self.expected.insert(now, packet::id(packet), dest, verb, key.remote);
+        }
+        self.count_out(verb);
+        self.topology.paths.sent(&key, now);
+        let (datagrams, counters) = (&mut self.outbox.datagrams, &mut self.counters);
+        packet::datagrams(packet, mtu, Split::Halves, |head, data| {
+            counters.bytes_out += (head.len() + data.len()) as u64;
+            if copy {
+                datagrams.push_copy(key.socket, key.remote, head, data);
+            } else {
+                datagrams.push(Some(key.socket), key.remote, None, head, data);
+            }
+        });
+        counters.copies.sent += u64::from(copy);
+    }
+
+    /// Size of the datagrams into which a packet of `length` bytes to `dest` is cut on its way over `path`.
+    pub(crate) fn datagram_size(&mut self, now: i64, dest: Address, path: &PathKey, length: usize) -> usize {
+        if let Some(size) = self.settings.configured_mtu(path.remote.ip()) {
+            return size;
+        }
+        if length <= FLOOR {
+            return DEFAULT_MTU;
+        }
+        // On the way over somebody else nobody knows what comes after him.
+        let direct = self.topology.peers.get(&dest).is_some_and(|peer| {
+            peer.version.answers_echo() && peer.paths.iter().any(|known| known.key == *path)
+        });
+        let size = if direct { self.path_mtus.size_for(now, dest, path) } else { DEFAULT_MTU };
+        // A packet has so many fragments at most; rather let IP cut them once more.
+        if length > max_packet(size) { size.max(DEFAULT_MTU) } else { size }
+    }
+
+    /// Tries again to send what waits for `peer`, or for anybody.
+    pub(crate) fn retry_sending(&mut self, now: i64, peer: Option<Address>) {
+        for mut waiting in self.sending.take(now, peer) {
+            let is_answer = waiting.via.is_some();
+            let key =
+                if is_answer { self.live_route(now, waiting.peer) } else { self.route(now, waiting.peer) };
+            if let Some(key) = key {
+                let way = if waiting.copy { Way::Copy } else { Way::ByAddress };
+                self.emit(now, &mut waiting.packet, key, way);
+            } else {
+                if !self.topology.peers.contains_key(&waiting.peer) {
+                    self.whois(now, waiting.peer);
+                }
+                self.sending.push(waiting);
+            }
+        }
+        self.count_lost_copies();
+    }
+
+    /// Counts an ERROR that is sent.
+    pub(crate) fn count_error(&mut self, code: u8) {
+        self.counters.errors_out[usize::from(code & 0x0f)] += 1;
+    }
+
+    fn count_out(&mut self, verb: u8) {
+        self.counters.packets_out[usize::from(verb & 0x1f)] += 1;
+    }
+
+    /// Asks the best root who `address` is, at most twice a second.
+    pub(crate) fn whois(&mut self, now: i64, address: Address) {
+        if address.is_reserved() || address == self.address() {
+            return;
+        }
+        let Some((root, _)) = self.topology.best_upstream(now) else { return };
+        if root == address || !self.whois.allow(&address, now, WHOIS_RETRY, 1) {
+            return;
+        }
+        let mut packet = self.begin(root, Verb::Whois);
+        packet.extend_from_slice(&address.to_bytes());
+        self.send(now, packet);
+    }
+
+    /// WHOIS for the claimed sender of a packet nobody vouches for; bounded for all of them together, since anyone can forge
+    /// senders.
+    pub(crate) fn whois_source(&mut self, now: i64, address: Address) {
+        if self.unknown_sources.allow(now, UNKNOWN_SOURCE_GATE, UNKNOWN_SOURCE_BURST) {
+            self.whois(now, address);
+        }
+    }
+}

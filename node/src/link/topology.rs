@@ -1,0 +1,280 @@
+//! Who is who: peers, the planet, the moons, and which of the peers are roots.
+//!
+//! Specification: VL1 behaviour, "worlds", "peers", "choosing the upstream".
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use protocol::packet::SessionKeys;
+use protocol::world::{World, WorldKind};
+use protocol::{Address, Identity, SecretIdentity};
+
+use crate::ground::info::Role;
+use crate::ground::limits::{MAX_PATHS, MAX_PEERS, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT};
+use crate::ground::work;
+use crate::link::path::{PathKey, Paths};
+use crate::link::peer::Peer;
+use crate::link::replay::counter::{Counter, Origin};
+
+/// Moons orbited or awaited at once.
+pub(crate) const MAX_MOONS: usize = 64;
+
+/// A world that was taken in and has to be stored.
+pub(crate) enum Accepted {
+    /// Nothing changed.
+    No,
+    /// The planet in force is new.
+    Planet,
+    /// This moon is new.
+    Moon(u64),
+}
+
+/// Peers and worlds.
+#[derive(Debug)]
+pub(crate) struct Topology {
+    /// Everybody whose identity we hold.
+    pub(crate) peers: BTreeMap<Address, Peer>,
+    /// Physical paths.
+    pub(crate) paths: Paths,
+    /// The planet in force.
+    pub(crate) planet: World,
+    /// The moons in force, by ID.
+    pub(crate) moons: BTreeMap<u64, World>,
+    /// Moons we wait for, with the node that will tell us.
+    pub(crate) seeds: BTreeMap<u64, Address>,
+    /// Roots of planet and moons except ourselves, with their stable endpoints.
+    pub(crate) upstreams: BTreeMap<Address, Vec<SocketAddr>>,
+    /// Whether we are a root ourselves.
+    pub(crate) am_root: bool,
+    /// From where on the next peer to forget is looked for.
+    hand: Address,
+    us: Identity,
+    /// Where the numbers of packets to a new peer begin.
+    pub(crate) origin: Origin,
+}
+
+impl Topology {
+    /// An empty topology under a planet. The roots become peers.
+    pub(crate) fn new(secret: &SecretIdentity, planet: World, now: i64) -> Self {
+        let mut topology = Self {
+            peers: BTreeMap::new(),
+            paths: Paths::default(),
+            planet,
+            moons: BTreeMap::new(),
+            seeds: BTreeMap::new(),
+            upstreams: BTreeMap::new(),
+            am_root: false,
+            hand: Address::from_u64(0),
+            us: secret.identity().clone(),
+            origin: Origin::default(),
+        };
+        topology.recompute_upstreams(secret, now);
+        topology
+    }
+
+    /// Adds a peer unless its address is already known (the known one wins) or its key is unusable. Whether it is known now.
+    pub(crate) fn add_peer(&mut self, secret: &SecretIdentity, identity: &Identity, now: i64) -> bool {
+        if identity.address == self.us.address || identity.address.is_reserved() {
+            return false;
+        }
+        if self.peers.contains_key(&identity.address) {
+            return true;
+        }
+        let Some(agreed) = secret.agree(identity) else { return false };
+        self.insert_peer(identity.clone(), SessionKeys::new(&agreed), now);
+        true
+    }
+
+    /// Adds a peer whose key is already agreed.
+    pub(crate) fn insert_peer(&mut self, identity: Identity, keys: SessionKeys, now: i64) {
+        if self.peers.len() >= MAX_PEERS {
+            self.make_room(now);
+        }
+        let sent = Counter::new(self.us.address, identity.address, self.origin.at(now));
+        self.peers.insert(identity.address, Peer::new(identity, keys, now, sent));
+    }
+
+    /// Forgets the peer silent for longest among a few that the hand comes by, so that it costs the same however many there are.
+    /// Roots and those who talk on a common network stay.
+    fn make_room(&mut self, now: i64) {
+        const LOOKED_AT: usize = 16;
+        let upstreams = &self.upstreams;
+        let round = self.peers.range(self.hand..).chain(self.peers.range(..self.hand));
+        let mut last = self.hand;
+        let victim = round
+            .take(LOOKED_AT)
+            .inspect(|_| work::step())
+            .inspect(|(address, _)| last = **address)
+            .filter(|(address, _)| !upstreams.contains_key(address))
+            .min_by_key(|(_, peer)| (peer.is_trusted(now), peer.last_received.max(peer.since)))
+            .map(|(address, _)| *address);
+        self.hand = Address::from_u64(last.to_u64() + 1);
+        if let Some(victim) = victim {
+            self.peers.remove(&victim);
+        }
+    }
+
+    /// A peer has answered a packet of ours on a path: both are known from now on. False when there are too many paths.
+    pub(crate) fn learn_path(&mut self, now: i64, address: Address, key: PathKey) -> bool {
+        let Some(peer) = self.peers.get_mut(&address) else { return false };
+        if self.paths.get(&key).is_none() && self.paths.len() >= MAX_PATHS {
+            return false;
+        }
+        peer.learn(now, &self.paths, key);
+        let path = self.paths.entry(key);
+        (path.last_in, path.proven_at) = (now, now);
+        true
+    }
+
+    /// What `address` is to us.
+    pub(crate) fn role(&self, address: Address) -> Role {
+        if self.planet.roots.iter().any(|r| r.identity.address == address) {
+            Role::Planet
+        } else if self.upstreams.contains_key(&address) {
+            Role::Moon
+        } else {
+            Role::Leaf
+        }
+    }
+
+    /// Whether `address` is a root of the planet or of a moon we orbit.
+    pub(crate) fn is_upstream(&self, address: Address) -> bool {
+        self.upstreams.contains_key(&address)
+    }
+
+    /// Whether some upstream lists this IP address among its stable endpoints.
+    pub(crate) fn is_upstream_ip(&self, ip: std::net::IpAddr) -> bool {
+        self.upstreams.values().flatten().any(|e| e.ip() == ip)
+    }
+
+    /// The upstream that carries our WHOIS and relayed traffic: the one with the best mix of latency and freshness, and the
+    /// path to it.
+    pub(crate) fn best_upstream(&self, now: i64) -> Option<(Address, Option<(PathKey, bool)>)> {
+        self.upstreams
+            .keys()
+            .inspect(|_| work::step())
+            .filter_map(|address| self.peers.get(address).map(|peer| (*address, peer)))
+            .map(|(address, peer)| {
+                let path = peer.best_path(now, &self.paths, i64::MAX);
+                let age = now - peer.last_received;
+                let latency = path
+                    .and_then(|(key, _)| self.paths.get(&key)?.latency)
+                    .filter(|l| *l > 0)
+                    .map_or(65_535, i64::from);
+                // A root that has stopped answering must not win against one that answers.
+                let score = if age >= PEER_TIMEOUT {
+                    i64::from(u32::MAX)
+                } else if path.is_some_and(|(_, alive)| alive) {
+                    latency
+                } else {
+                    latency.max(65_535) * (age / PATH_ALIVE + 2)
+                };
+                (score, std::cmp::Reverse(address), path)
+            })
+            .min_by_key(|(score, address, _)| (*score, *address))
+            .map(|(_, address, path)| (address.0, path))
+    }
+
+    /// A usable path to the best upstream.
+    pub(crate) fn relay_path(&self, now: i64) -> Option<(Address, PathKey, bool)> {
+        let (address, path) = self.best_upstream(now)?;
+        path.map(|(key, alive)| (address, key, alive))
+    }
+
+    /// A direct path to `address` confirmed lately enough.
+    pub(crate) fn direct_path(&self, now: i64, address: Address) -> Option<(PathKey, bool)> {
+        self.peers.get(&address)?.best_path(now, &self.paths, PATH_EXPIRY)
+    }
+
+    /// Offers a world. `trusted` means from our own disk or asked for by orbiting; else a world that replaces none is refused
+    /// unless `from` is the seed we wait for.
+    pub(crate) fn offer_world(
+        &mut self,
+        secret: &SecretIdentity,
+        now: i64,
+        world: World,
+        from: Option<Address>,
+    ) -> Accepted {
+        let accepted = match world.kind {
+            WorldKind::Planet => {
+                if !world.may_replace(&self.planet) {
+                    return Accepted::No;
+                }
+                self.planet = world;
+                Accepted::Planet
+            }
+            WorldKind::Null => return Accepted::No,
+            WorldKind::Moon => {
+                let id = world.id;
+                match self.moons.get(&id) {
+                    Some(current) if !world.may_replace(current) => return Accepted::No,
+                    Some(_) => {}
+                    None => {
+                        let awaited = self
+                            .seeds
+                            .get(&id)
+                            .is_some_and(|seed| world.roots.iter().any(|r| r.identity.address == *seed));
+                        if (from.is_some() && !awaited) || self.moons.len() >= MAX_MOONS {
+                            return Accepted::No;
+                        }
+                    }
+                }
+                self.seeds.remove(&id);
+                self.moons.insert(id, world);
+                Accepted::Moon(id)
+            }
+        };
+        self.recompute_upstreams(secret, now);
+        accepted
+    }
+
+    /// Puts another planet in force, whoever signed it, and gives back the former one. Of that one's roots those that were never
+    /// heard are forgotten: nothing is known of them but what it said.
+    pub(crate) fn replace_planet(&mut self, secret: &SecretIdentity, now: i64, planet: World) -> World {
+        let former = std::mem::replace(&mut self.planet, planet);
+        for root in &former.roots {
+            let address = root.identity.address;
+            if self.peers.get(&address).is_some_and(|peer| peer.last_received == 0) {
+                self.peers.remove(&address);
+            }
+        }
+        self.recompute_upstreams(secret, now);
+        former
+    }
+
+    /// Waits for a moon that `seed` will tell us about. False when too many are awaited.
+    pub(crate) fn await_moon(&mut self, id: u64, seed: Address) -> bool {
+        if self.seeds.len() >= MAX_MOONS && !self.seeds.contains_key(&id) {
+            return false;
+        }
+        self.seeds.insert(id, seed);
+        true
+    }
+
+    /// Forgets a moon.
+    pub(crate) fn forget_moon(&mut self, secret: &SecretIdentity, now: i64, id: u64) {
+        self.seeds.remove(&id);
+        self.moons.remove(&id);
+        self.recompute_upstreams(secret, now);
+    }
+
+    fn recompute_upstreams(&mut self, secret: &SecretIdentity, now: i64) {
+        self.upstreams.clear();
+        self.am_root = false;
+        let mut roots = Vec::new();
+        for root in std::iter::once(&self.planet).chain(self.moons.values()).flat_map(|w| &w.roots) {
+            if root.identity == self.us {
+                self.am_root = true;
+            } else {
+                let endpoints = self.upstreams.entry(root.identity.address).or_default();
+                endpoints.extend(root.endpoints.iter().filter(|e| e.port() != 0));
+                roots.push(root.identity.clone());
+            }
+        }
+        for identity in roots {
+            if !self.add_peer(secret, &identity, now) {
+                self.upstreams.remove(&identity.address);
+            }
+        }
+    }
+}
