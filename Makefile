@@ -58,7 +58,7 @@ clippy:
 
 unit:
 	$(CARGO) build --workspace --bins --quiet
-	$(CARGO) test --workspace --quiet
+	@CARGO='$(CARGO)' .ci/tests
 
 doc:
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --workspace --no-deps --quiet
