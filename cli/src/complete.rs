@@ -437,7 +437,7 @@ mod tests {
         assert_eq!(words("network create --broadcast="), ["--broadcast=true", "--broadcast=false"]);
         assert_eq!(words("network create --mtu "), Vec::<String>::new());
         assert_eq!(words("join --w"), ["--wait"]);
-        assert_eq!(words("join N --tok"), ["--token"]);
+        assert_eq!(words("join N --tok"), ["--token", "--token-file"]);
         assert_eq!(words("wait --ti"), ["--timeout"]);
         assert_eq!(words("set N allowGl"), ["allowGlobal=1", "allowGlobal=0"]);
         assert_eq!(words("rules check "), [FILES]);
