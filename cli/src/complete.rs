@@ -150,6 +150,8 @@ fn classic(command: &str, words: &[&str], current: &str, node: &mut Node, found:
         "join" => &[
             ("--wait", "return when the network can be used"),
             ("--token", "let in by this join token"),
+            ("--token-file", "the join token is in this file"),
+            ("--keep-planet", "do not take the planet of the join token"),
             ("--timeout", "how many seconds to wait"),
         ],
         "wait" => &[("--timeout", "how many seconds to wait")],
@@ -162,7 +164,7 @@ fn classic(command: &str, words: &[&str], current: &str, node: &mut Node, found:
             match rest.next() {
                 Some(value) => node.note(word, value),
                 None => {
-                    found.files = matches!(*word, "-D" | "--home");
+                    found.files = matches!(*word, "-D" | "--home" | "--token-file");
                     return;
                 }
             }
@@ -435,7 +437,7 @@ mod tests {
         assert_eq!(words("network create --broadcast="), ["--broadcast=true", "--broadcast=false"]);
         assert_eq!(words("network create --mtu "), Vec::<String>::new());
         assert_eq!(words("join --w"), ["--wait"]);
-        assert_eq!(words("join N --tok"), ["--token"]);
+        assert_eq!(words("join N --tok"), ["--token", "--token-file"]);
         assert_eq!(words("wait --ti"), ["--timeout"]);
         assert_eq!(words("set N allowGl"), ["allowGlobal=1", "allowGlobal=0"]);
         assert_eq!(words("rules check "), [FILES]);

@@ -3,6 +3,7 @@
 //! - [`args`] decides which personality was called and what its words mean;
 //! - [`home`] finds the home directory, the port and the token, and writes files safely;
 //! - [`transport`] carries one request to the daemon, over the Unix socket or TCP;
+//! - `fetch` gets the file that a URL leads to;
 //! - [`packets`] and [`pcapng`] are the socket and the file of a capture;
 //! - [`text`] turns replies into lines and tables;
 //! - [`complete`] answers the shells' completions;
@@ -12,6 +13,7 @@ pub mod args;
 pub mod commands;
 pub mod complete;
 pub mod failure;
+mod fetch;
 pub mod home;
 pub mod idtool;
 pub mod packets;

@@ -393,6 +393,52 @@ fn a_token_is_all_that_goes_to_standard_output() {
 }
 
 #[test]
+fn a_token_says_where_the_planet_is_and_which() {
+    let (home, _) = with_token("good");
+    let sha256 = "0123456789abcdef".repeat(4);
+    let planet = |id: &str| format!(r#"{{"id":"{id}","sha256":"{sha256}"}}"#);
+    home.service.answer("GET /planet", 200, planet("00000000bb40e64d"));
+    let url = "https://planets.example.com/planet";
+    let ran = home.run(&format!("token create {ID} --planet-url {url}"));
+    let whole = format!("ztt_{ID}_5f0c2a19_0123_{sha256}_{url}");
+    assert_eq!((ran.code, &*ran.out), (0, &*format!("{whole}\n")), "{ran:?}");
+    assert!(ran.err.contains(url) && !ran.err.contains("0123_"), "{ran:?}");
+    assert!(!sent(&home).to_string().contains("planet"), "the controller has no part in it");
+    let ran = home.run(&format!("token create {ID} --planet-url lab.planet -j"));
+    let shown: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(shown["planet"], serde_json::json!({"sha256": sha256, "place": "lab.planet"}));
+    assert!(shown["token"].as_str().unwrap().ends_with("_lab.planet"), "{shown}");
+
+    // A file.
+    let ran = home.run("root init --endpoint 203.0.113.7/9993 --out my.planet");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let ran = home.run(&format!("token create {ID} --planet my.planet"));
+    assert!(ran.out.ends_with("_my.planet\n") && ran.err.contains("join --token-file FILE"), "{ran:?}");
+    let ran = home.run(&format!("token create {ID} --planet my.planet --planet-url {url}"));
+    assert!(ran.out.ends_with(&format!("_{url}\n")) && !ran.out.contains(&sha256), "{ran:?}");
+    home.run("token revoke demo.lab ztt_5f0c2a19_0123").prints(&format!("token 5f0c2a19 of {ID} revoked\n"));
+    home.run(&format!("token revoke demo.lab {whole}")).prints(&format!("token 5f0c2a19 of {ID} revoked\n"));
+
+    let made = home.service.seen().iter().filter(|seen| seen.body.contains("uses")).count();
+    let public = format!("{:016x}", protocol::world::PUBLIC_PLANET_ID);
+    home.service.answer("GET /planet", 200, planet(&public));
+    home.write("no.planet", "none");
+    for (switches, says) in [
+        (&["--planet-url", url][..], "uses the public planet"),
+        (&["--planet-url", "http://planets.example.com/planet"], "by https and nothing else"),
+        (&["--planet-url", "../planet"], "without folders"),
+        (&["--planet", "nowhere"], "cannot read nowhere"),
+        (&["--planet", "no.planet"], "is not the file of a planet"),
+        (&["--planet", "authtoken.secret"], "is not the file of a planet"),
+    ] {
+        let ran = home.run_words(&[&["token", "create", ID], switches].concat());
+        assert!(ran.code == 2 && ran.out.is_empty() && ran.err.contains(says), "{switches:?}: {ran:?}");
+    }
+    let after = home.service.seen().iter().filter(|seen| seen.body.contains("uses")).count();
+    assert_eq!(after, made, "a token was made all the same");
+}
+
+#[test]
 fn tokens_are_listed_and_revoked() {
     let (home, path) = with_token("good");
     let ran = home.run("token list demo.lab");

@@ -202,6 +202,95 @@ fn a_token_is_enough_to_join() {
 }
 
 #[test]
+fn the_planet_of_a_token_comes_before_the_network() {
+    let sha256 = "0123456789abcdef".repeat(4);
+    let token = format!("ztt_{NETWORK}_5f0c2a19_0123_{sha256}_https://planets.example.com/planet");
+    let asked = |home: &Home| home.service.seen().into_iter().map(|seen| seen.line).collect::<Vec<_>>();
+    let join = format!("POST /network/{NETWORK}");
+
+    let older = home();
+    for words in [&["join", &token][..], &["join", &token, "--wait=5"], &["join", NETWORK, "--token", &token]]
+    {
+        let (code, says) = complaint(&older, words);
+        assert!(
+            code == 1 && says.contains("is older than this tool and takes no planet by a token"),
+            "{says}"
+        );
+        assert_eq!(asked(&older).last().unwrap(), "GET /planet");
+    }
+    older.run(&format!("join --keep-planet {token}")).prints("200 join OK\n");
+    let sent = older.service.seen().last().unwrap().clone();
+    assert_eq!((sent.line, &*sent.body), (join.clone(), r#"{"token":"ztt_5f0c2a19_0123"}"#));
+
+    let same = home();
+    same.service.answer("GET /planet", 200, format!(r#"{{"sha256":"{sha256}","replaceable":false}}"#));
+    same.run(&format!("join {token}")).prints("200 join OK\n");
+    assert_eq!(asked(&same), ["GET /planet", &join]);
+    assert_eq!(same.service.seen().last().unwrap().body, r#"{"token":"ztt_5f0c2a19_0123"}"#);
+
+    let other = home();
+    for (word, reason) in
+        [("joined", "has joined a network"), ("heard", "a root has answered"), ("else", "keeps its own")]
+    {
+        other.service.answer(
+            "GET /planet",
+            200,
+            format!(r#"{{"sha256":"00","replaceable":false,"keptBecause":"{word}"}}"#),
+        );
+        let ran = other.run(&format!("join {token}"));
+        assert!(ran.code == 1 && ran.out.is_empty() && ran.err.contains(reason), "{ran:?}");
+        for part in
+            [&*sha256, "https://planets.example.com/planet", "systemctl restart ztnode", "--keep-planet"]
+        {
+            assert!(ran.err.contains(part), "{part}: {ran:?}");
+        }
+        assert!(!ran.err.contains("5f0c2a19_0123"), "{ran:?}");
+    }
+    other.service.answer("GET /planet", 500, r#"{"description":"the packet loop has stopped"}"#);
+    let (code, says) = complaint(&other, &["join", &token, "--wait"]);
+    assert!(
+        code == 1 && says.contains("answers 500 about the planet: the packet loop has stopped"),
+        "{says}"
+    );
+    assert!(!asked(&other).contains(&join), "joined all the same");
+
+    // Nothing beside a word of the command line.
+    let beside = format!("ztt_{NETWORK}_5f0c2a19_0123_{sha256}_lab.planet");
+    let (code, says) = complaint(&home(), &["join", &beside]);
+    assert!(code == 2 && says.contains("join --token-file FILE"), "{says}");
+    let damaged = format!("ztt_{NETWORK}_5f0c2a19_0123_{sha256}_http://planets.example.com/planet");
+    for words in [&["join", &damaged][..], &["join", NETWORK, "--token", &damaged]] {
+        let (code, says) = complaint(&home(), words);
+        assert!(
+            code == 2 && says.contains("https and nothing else") && !says.contains("5f0c2a19_0123"),
+            "{says}"
+        );
+    }
+}
+
+#[test]
+fn a_token_in_a_file() {
+    let home = home();
+    let path = home.path().join("token");
+    home.write("token", format!("ztt_{NETWORK}_5f0c2a19_0123\n"));
+    let file = path.to_str().unwrap();
+    for words in [&["join", "--token-file", file][..], &["join", NETWORK, &format!("--token-file={file}")]] {
+        home.run_words(words).prints("200 join OK\n");
+        assert_eq!(home.service.seen().last().unwrap().body, r#"{"token":"ztt_5f0c2a19_0123"}"#);
+    }
+    for (words, says) in [
+        (&["join", "--token-file", "nowhere"][..], "cannot read the token in nowhere"),
+        (&["join", "--token-file"], "--token-file takes the name of a file"),
+        (&["join", "--token-file", file, "--token", "x"], "there are two join tokens"),
+        (&["join", "--token-file", file, "361884d8f6000002"], "one of network 361884d8f6000001"),
+        (&["leave", "--token-file", file], "leave knows no switch --token-file"),
+    ] {
+        let (code, said) = complaint(&home, words);
+        assert!(code == 2 && said.contains(says), "{words:?}: {said}");
+    }
+}
+
+#[test]
 fn the_version_is_ours() {
     home().run("-v").prints(&format!("{}\n", cli::VERSION));
     home().run("network --version").prints(&format!("{}\n", cli::VERSION));

@@ -3,3 +3,4 @@
 
 pub mod fake_root;
 pub mod pages;
+pub mod web;

@@ -5,6 +5,7 @@
 pub mod capture;
 pub mod controller;
 pub mod identity;
+pub mod join;
 pub mod member;
 pub mod migrate;
 pub mod modern;

@@ -60,14 +60,14 @@ pub fn first_word(arguments: &[String], reference: bool) -> Option<&str> {
 
 /// Whether the value of this switch is the next argument. In the reference tool's grammar the value of a letter is glued to it.
 pub fn takes_separate_value(argument: &str, reference: bool) -> bool {
-    matches!(argument, "--home" | "--port" | "--token" | "--host" | "--timeout")
+    matches!(argument, "--home" | "--port" | "--token" | "--token-file" | "--host" | "--timeout")
         || !reference && matches!(argument, "-D" | "-p" | "-T" | "-H")
 }
 
 /// The long switches.
 const LONG: [&str; 6] = ["--json", "--version", "--help", "--home", "--port", "--host"];
 /// Those of single commands, and the one that means something else there.
-const OF_COMMANDS: [&str; 3] = ["--token", "--wait", "--timeout"];
+const OF_COMMANDS: [&str; 5] = ["--token", "--token-file", "--keep-planet", "--wait", "--timeout"];
 
 /// Reads the switches from left to right; the first one that settles the matter (help, version, a mistake) does.
 /// `reference`: exactly as the reference tool does it, where that has such a switch.
@@ -148,7 +148,9 @@ pub fn parse(arguments: &[String], reference: bool) -> Wanted {
 fn unknown(switch: &str, command: &str) -> String {
     let name = switch.split('=').next().unwrap_or(switch);
     match (name, command) {
-        ("--wait" | "--timeout" | "--token", command) if !command.is_empty() => {
+        ("--wait" | "--timeout" | "--token" | "--token-file" | "--keep-planet", command)
+            if !command.is_empty() =>
+        {
             format!("{command} knows no switch {name}")
         }
         _ => match flowrules::closest(name, LONG.into_iter().chain(OF_COMMANDS)) {

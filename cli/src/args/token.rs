@@ -1,8 +1,10 @@
-//! What `token …` takes, and the join token of `join TOKEN` and `join NETWORK --token TOKEN`.
+//! What `token …` takes.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
+use protocol::join_token::{JoinToken, Place};
 
 use crate::validate;
 
@@ -56,6 +58,18 @@ pub struct Create {
     /// Address of the network assigned to it, kept free meanwhile; may be repeated; only with one use
     #[arg(long, value_parser = validate::ip)]
     pub ip: Vec<IpAddr>,
+    /// Where a new node finds the planet of this network's nodes: an https URL that leads to its file, or the name of a
+    /// file that lies beside the token's [default: the name of --planet]
+    #[arg(long, value_name = "URL", value_parser = place)]
+    pub planet_url: Option<String>,
+    /// File of that planet, whose SHA-256 goes into the token [default: with --planet-url, the planet of this node]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub planet: Option<PathBuf>,
+}
+
+/// Where a planet is found, as the token has it.
+fn place(text: &str) -> Result<String, String> {
+    Place::parse(text).map(|place| place.to_string())
 }
 
 /// A number of uses; 0 = unlimited, as the controller has it.
@@ -80,99 +94,16 @@ fn lifetime(text: &str) -> Result<i64, String> {
         .ok_or_else(|| "a time is a number with s, m, h or d, such as 90m, 3650d at most, or `never`".into())
 }
 
-/// How every join token begins.
-pub const PREFIX: &str = "ztt_";
-
-/// A join token in parts: `ztt_NETWORK_ID_SECRET`, or `ztt_ID_SECRET` as earlier versions made them.
-struct Parts<'a> {
-    network: Option<&'a str>,
-    id: &'a str,
-    secret: &'a str,
-}
-
-impl<'a> Parts<'a> {
-    fn of(text: &'a str) -> Option<Self> {
-        let words: Vec<&str> = text.strip_prefix(PREFIX)?.split('_').collect();
-        match words.as_slice() {
-            [network, id, secret] if validate::is_hex(network, 16) => {
-                Some(Self { network: Some(network), id, secret })
-            }
-            [id, secret] => Some(Self { network: None, id, secret }),
-            _ => None,
-        }
-    }
-}
-
-/// The network that is to be joined and the token that goes to its controller, of what stands behind `join` and of its
-/// `--token`. The token goes without the network in it, which every controller understands.
-///
-/// # Errors
-/// There is no network in it, or there are two. Tokens are not repeated in errors: they are secrets.
-pub fn of_join(word: &str, token: Option<String>) -> Result<(String, Option<String>), String> {
-    let short = |parts: &Parts<'_>| format!("{PREFIX}{}_{}", parts.id, parts.secret);
-    if !word.starts_with(PREFIX) {
-        let Some(token) = token else { return Ok((word.to_owned(), None)) };
-        return match Parts::of(&token) {
-            Some(Parts { network: Some(network), .. }) if !network.eq_ignore_ascii_case(word) => {
-                Err(format!("join: the token is one of network {network}, not of {word}"))
-            }
-            Some(parts) if parts.network.is_some() => Ok((word.to_owned(), Some(short(&parts)))),
-            _ => Ok((word.to_owned(), Some(token))),
-        };
-    }
-    if token.is_some() {
-        return Err("join: there are two join tokens; one is enough".into());
-    }
-    match Parts::of(word) {
-        Some(Parts { network: None, .. }) => Err(
-            "join: this token does not say which network it is for; write join NETWORK --token TOKEN".into()
-        ),
-        Some(parts) => Ok((parts.network.unwrap_or_default().to_ascii_lowercase(), Some(short(&parts)))),
-        None => Err("join: the token is damaged: it is ztt_, the network's 16 digits, and two more groups of digits, \
-                     joined by _, as `ztnode-cli token create` prints it"
-            .into()),
-    }
-}
-
 /// The ID of a token given by ID or as a whole.
 fn token_id(text: &str) -> Result<String, String> {
-    let id = Parts::of(text).map_or(text, |parts| parts.id);
+    let token = JoinToken::parse(text);
+    let id = token.as_ref().map_or(text, |token| token.id);
     if validate::is_hex(id, 8) {
         Ok(id.to_ascii_lowercase())
     } else {
         // Not repeated: it may be a secret.
         Err("8 hexadecimal digits are wanted, as `ztnode-cli token list` shows them".into())
     }
-}
-
-/// Takes `--token T` out of the arguments of `join`. Before the command it is the token of the control API, as with every
-/// other command, and so is `-T` everywhere.
-///
-/// # Errors
-/// There is no token, or none that could be one.
-pub fn take(arguments: &[String], reference: bool) -> Result<(Vec<String>, Option<String>), String> {
-    let (mut left, mut token, mut seen) = (Vec::new(), None, false);
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let joined = argument.strip_prefix("--token=");
-        if seen && (argument == "--token" || joined.is_some()) {
-            let text = joined.or_else(|| rest.next().map(String::as_str)).unwrap_or_default();
-            if !(1..=256).contains(&text.len()) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-                return Err("--token takes a join token, 1 to 256 visible characters without spaces, as `ztnode-cli token \
-                            create` prints it; the token of the control API is given by -T"
-                    .into());
-            }
-            token = Some(text.to_owned());
-            continue;
-        }
-        left.push(argument.clone());
-        if super::switches::takes_separate_value(argument, reference) {
-            left.extend(rest.next().cloned());
-        } else {
-            seen |= argument == "join";
-        }
-    }
-    Ok((left, token))
 }
 
 #[cfg(test)]
@@ -197,45 +128,5 @@ mod tests {
         assert_eq!(token_id("ztt_5f0c2a19_0123"), Ok("5f0c2a19".into()));
         assert_eq!(token_id("ztt_37f2b7c94f000001_5f0c2a19_0123"), Ok("5f0c2a19".into()));
         assert!(token_id("5f0c2a1").is_err() && token_id("ztt_").is_err());
-    }
-
-    #[test]
-    fn the_join_token_and_that_of_the_control_api() {
-        let taken = |line: &str| {
-            let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            take(&words, true).map(|(left, token)| (left.join(" "), token))
-        };
-        let token = |text: &str| Some(text.to_owned());
-        assert_eq!(taken("join N --token T -j"), Ok(("join N -j".into(), token("T"))));
-        assert_eq!(taken("join --token=T N -Tapi"), Ok(("join N -Tapi".into(), token("T"))));
-        assert_eq!(taken("--token api join N"), Ok(("--token api join N".into(), None)));
-        assert_eq!(taken("--token join join N --token T"), Ok(("--token join join N".into(), token("T"))));
-        assert_eq!(taken("-Tapi join N"), Ok(("-Tapi join N".into(), None)));
-        for bad in ["join N --token", "join N --token=", "join N --token é"] {
-            assert!(taken(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_token_names_its_network() {
-        const NETWORK: &str = "37f2b7c94f000001";
-        let long = "ztt_37f2b7c94f000001_5f0c2a19_0123".to_owned();
-        let short = Some("ztt_5f0c2a19_0123".to_owned());
-        let joined = Ok((NETWORK.to_owned(), short.clone()));
-        assert_eq!(of_join(&long, None), joined);
-        assert_eq!(of_join(NETWORK, Some(long.clone())), joined);
-        assert_eq!(of_join(NETWORK, short.clone()), joined, "as earlier versions made them");
-        assert_eq!(of_join(NETWORK, Some("other".into())), Ok((NETWORK.into(), Some("other".into()))));
-        assert_eq!(of_join(NETWORK, None), Ok((NETWORK.into(), None)));
-        for (word, token) in [
-            ("37f2b7c94f000002", Some(long.clone())),
-            (long.as_str(), Some(long.clone())),
-            ("ztt_5f0c2a19_0123", None),
-            ("ztt_", None),
-            ("ztt_37f2b7c94f00000_5f0c2a19_0123", None),
-        ] {
-            let why = of_join(word, token).unwrap_err();
-            assert!(!why.contains("0123"), "{why}");
-        }
     }
 }

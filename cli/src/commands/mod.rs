@@ -9,6 +9,7 @@ pub mod migrate;
 pub mod moon;
 pub mod network;
 pub mod node;
+mod planet;
 pub mod root;
 pub mod rules;
 pub mod set;
@@ -22,9 +23,9 @@ use clap::Parser as _;
 use hyper::Method;
 use serde_json::Value;
 
+use crate::args::join::{self, Joining};
 use crate::args::modern::{Group, Line};
 use crate::args::switches::{self, Wanted, Words};
-use crate::args::token::take as take_token;
 use crate::args::wait::take;
 use crate::args::{Common, Personality};
 use crate::failure::{Failure, Io, Outcome, code};
@@ -57,10 +58,10 @@ pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
         return grouped(program, arguments, io);
     }
     let usage = |complaint| Failure::usage(format!("{program}: {complaint}"));
-    let (arguments, token) = if first == "join" {
-        take_token(arguments, reference).map_err(usage)?
+    let (arguments, joining) = if first == "join" {
+        join::take(arguments, reference).map_err(usage)?
     } else {
-        (arguments.to_vec(), None)
+        (arguments.to_vec(), Joining::default())
     };
     let waits = matches!(first, "join" | "wait");
     let (arguments, limit) = if waits { take(first, &arguments).map_err(usage)? } else { (arguments, None) };
@@ -84,11 +85,11 @@ pub fn run(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
         }
         Wanted::Run(common, words) => {
             if !reference {
-                words::check(program, &words, limit.is_some())?;
+                words::check(program, &words, limit.is_some(), joining.file.is_some())?;
             }
             match limit {
-                Some(limit) => wait::run(program, &common, &words, token, limit, io),
-                None => classic(program, common, &words, token, io),
+                Some(limit) => wait::run(program, &common, &words, &joining, limit, io),
+                None => classic(program, common, &words, &joining, io),
             }
         }
     }
@@ -109,7 +110,7 @@ fn see_help(program: &str, command: &str) -> String {
 }
 
 /// The commands with the reference tool's grammar.
-fn classic(program: &str, common: Common, words: &Words, token: Option<String>, io: &mut Io<'_>) -> Outcome {
+fn classic(program: &str, common: Common, words: &Words, joining: &Joining, io: &mut Io<'_>) -> Outcome {
     let reference = Personality::of(program) == Personality::Reference;
     let command = words.command();
     if reference && !text::help::knows(command) && command != "help" {
@@ -124,7 +125,7 @@ fn classic(program: &str, common: Common, words: &Words, token: Option<String>, 
     match command {
         "" => return Err(Failure::usage(text::help::text(program, "").trim_end())),
         "help" => return help(program, &words.0[1..], io),
-        "join" => return node::join(&Session::open(program, common)?, words, token, io),
+        "join" => return node::join(&Session::open(program, common)?, words, joining, io),
         _ => {}
     }
     let run: fn(&Session, &Words, &mut Io<'_>) -> Outcome = match command {

@@ -7,7 +7,9 @@ use std::path::Path;
 use hyper::Method;
 use serde_json::{Value, json};
 
+use super::planet::{self, Ask};
 use super::{Session, now};
+use crate::args::join::{Join, Joining};
 use crate::args::switches::Words;
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
@@ -108,12 +110,24 @@ pub fn networks(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
 /// `join NETWORK`, with this join token.
 ///
 /// # Errors
-/// Exit code 2 for an ID of another length; as [`Session::act`].
-pub fn join(session: &Session, words: &Words, token: Option<String>, io: &mut Io<'_>) -> Outcome {
-    let (id, token) = crate::args::token::of_join(words.first(), token)
+/// Exit code 2 for an ID of another length; as [`Session::act`]; as for the planet of a token.
+pub fn join(session: &Session, words: &Words, joining: &Joining, io: &mut Io<'_>) -> Outcome {
+    let Join { network, token, planet } = crate::args::join::of_join(words.first(), joining)
         .map_err(|why| Failure::usage(format!("{}: {why}", session.program)))?;
-    let body = token.map_or_else(|| json!({}), |token| json!({"token": token}));
-    change_membership(session, "join", &id, Method::POST, Some(&body), io)
+    if let Some(planet) = planet {
+        let ask = |ask: &Ask, _: &mut Io<'_>| {
+            let (method, body) = ask.parts();
+            let sent = match body {
+                Some(bytes) => session.client.upload(planet::PATH, bytes.to_vec()),
+                None => session.send(method, planet::PATH, None),
+            };
+            let reply = sent.map_err(|reason| session.silent(&reason))?;
+            if reply.status == 401 { Err(session.refused("join", &reply)) } else { Ok(reply) }
+        };
+        planet::ensure::<Failure>(&session.program, &session.common.home(), &planet, ask, io)?;
+    }
+    let body = token.map_or_else(|| json!({}), |token| json!({"token": *token}));
+    change_membership(session, "join", &network, Method::POST, Some(&body), io)
 }
 
 /// `leave NETWORK`.

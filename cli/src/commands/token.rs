@@ -1,6 +1,10 @@
 //! `token …`: what lets nodes into the networks of this node's controller without anybody authorizing them.
 
+use std::io::Read as _;
+
 use hyper::Method;
+use protocol::join_token::{JoinToken, Place, Planet};
+use protocol::world::{MAX_FILE, World};
 use serde_json::{Map, Value, json};
 
 use super::Session;
@@ -52,6 +56,7 @@ fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
             session.program
         )));
     }
+    let planet = planet_of(session, create)?;
     let mut body = Map::from_iter([
         ("uses".to_owned(), json!(create.uses)),
         ("lifetime".to_owned(), json!(create.expires)),
@@ -73,7 +78,25 @@ fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
         body.insert("tags".to_owned(), tags.into());
     }
     let path = format!("/controller/network/{network}/token");
-    let token = request(session, Method::POST, &path, Some(&Value::Object(body)))?;
+    let mut token = request(session, Method::POST, &path, Some(&Value::Object(body)))?;
+    if let Some((sha256, place)) = &planet {
+        // The controller has no part in it: who joins needs the planet before there is a way to the controller.
+        let made = text::json::text(&token, "token");
+        let whole =
+            JoinToken::parse(&made).ok().zip(Place::parse(place).ok()).map(|(made, place)| JoinToken {
+                network: made.network.or(Some(&network)),
+                planet: Some(Planet { sha256, place }),
+                ..made
+            });
+        let whole = whole.ok_or_else(|| {
+            Failure::error(format!(
+                "{}: the controller made a token that no planet can be added to; it can be revoked: ztnode-cli token list {network}",
+                session.program
+            ))
+        })?;
+        token["token"] = json!(whole.to_string());
+        token["planet"] = json!({"sha256": sha256, "place": place});
+    }
     if session.common.json {
         return print(&token, io);
     }
@@ -81,4 +104,41 @@ fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
     writeln!(io.out, "{}", text::json::text(&token, "token"))?;
     io.out.flush()?;
     Ok(write!(io.err, "{}", text::token::made(&network, &token))?)
+}
+
+/// SHA-256 and place of the planet that the token is to name.
+fn planet_of(session: &Session, create: &Create) -> Result<Option<(String, String)>, Failure> {
+    let program = &session.program;
+    let Some(file) = &create.planet else {
+        let Some(place) = &create.planet_url else { return Ok(None) };
+        let planet = request(session, Method::GET, super::planet::PATH, None)?;
+        if text::json::text(&planet, "id") == format!("{:016x}", protocol::world::PUBLIC_PLANET_ID) {
+            return Err(Failure::usage(format!(
+                "{program}: --planet-url: this node uses the public planet, which every new node does; --planet names the file \
+                 of another"
+            )));
+        }
+        return Ok(Some((text::json::text(&planet, "sha256"), place.clone())));
+    };
+    let shown = file.display();
+    let mut bytes = Vec::new();
+    std::fs::File::open(file)
+        .and_then(|file| file.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|error| Failure::usage(format!("{program}: cannot read {shown}: {error}")))?;
+    World::parse_planet(&bytes).map_err(|error| {
+        Failure::usage(format!("{program}: {shown} is not the file of a planet: {error}"))
+    })?;
+    let place = match &create.planet_url {
+        Some(place) => place.clone(),
+        None => {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            Place::parse(&name).map(|place| place.to_string()).map_err(|_| {
+                Failure::usage(format!(
+                    "{program}: {shown}: the file's name cannot stand in a token; call it by letters, digits, '.', '_' and '-', \
+                     or say by --planet-url where new nodes find it"
+                ))
+            })?
+        }
+    };
+    Ok(Some((super::planet::sha256(&bytes), place)))
 }

@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use hyper::Method;
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
+use super::planet::{self, Ask};
 use super::{parse, quoted};
 use crate::args::Common;
+use crate::args::join::{Join, Joining, Planet};
 use crate::args::switches::Words;
 use crate::failure::{Failure, Io, Outcome, code};
 use crate::home;
@@ -37,6 +40,12 @@ enum End {
     Failure(Failure),
 }
 
+impl From<Failure> for End {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
 impl From<io::Error> for End {
     fn from(error: io::Error) -> Self {
         Self::Failure(error.into())
@@ -49,7 +58,9 @@ struct Wait<'a> {
     common: &'a Common,
     network: String,
     /// The join token of a `join`.
-    token: Option<String>,
+    token: Option<Zeroizing<String>>,
+    /// The planet that it names.
+    planet: Option<Planet>,
     begun: Instant,
     limit: Duration,
     /// The last thing people were told is waited for.
@@ -68,18 +79,19 @@ pub fn run(
     program: &str,
     common: &Common,
     words: &Words,
-    token: Option<String>,
+    joining: &Joining,
     limit: Duration,
     io: &mut Io<'_>,
 ) -> Outcome {
     let command = words.command();
-    let (named, token) = match command {
-        "join" => crate::args::token::of_join(words.first(), token)
+    let Join { network: named, token, planet } = match command {
+        "join" => crate::args::join::of_join(words.first(), joining)
             .map_err(|why| Failure::usage(format!("{program}: {why}")))?,
-        _ => (words.first().to_owned(), None),
+        _ => Join { network: words.first().to_owned(), token: None, planet: None },
     };
     let is_id = is_hex(&named, 16);
-    if words.0.len() != 2 || !is_id && command == "join" {
+    let alone = words.0.len() == 1 && joining.file.is_some();
+    if words.0.len() != 2 && !alone || !is_id && command == "join" {
         return Err(Failure::usage(format!(
             "{program}: {command} takes one network ID, 16 hexadecimal digits, such as 37f2b7c94f000001"
         )));
@@ -89,6 +101,7 @@ pub fn run(
         common,
         network: if is_id { named.to_ascii_lowercase() } else { named },
         token,
+        planet,
         begun: Instant::now(),
         limit,
         told: String::new(),
@@ -121,8 +134,16 @@ impl Wait<'_> {
     }
 
     fn join(&mut self, io: &mut Io<'_>) -> Result<(), End> {
+        if let Some(planet) = self.planet.take() {
+            let (program, home) = (self.program, self.common.home());
+            let ask = |ask: &Ask, io: &mut Io<'_>| {
+                let (method, body) = ask.parts();
+                self.reach(&method, |_| planet::PATH.to_owned(), body, io)
+            };
+            planet::ensure(program, &home, &planet, ask, io)?;
+        }
         let path = format!("/network/{}", self.network);
-        self.reach(&Method::POST, |_| path.clone(), io)?;
+        self.reach(&Method::POST, |_| path.clone(), None, io)?;
         if !self.common.json {
             writeln!(io.out, "200 join OK")?;
             io.out.flush()?;
@@ -132,7 +153,7 @@ impl Wait<'_> {
 
     /// The ID of the network that was named by its name, which the node knows of those it has joined.
     fn find(&mut self, io: &mut Io<'_>) -> Result<(), End> {
-        let reply = self.reach(&Method::GET, |_| "/network".to_owned(), io)?;
+        let reply = self.reach(&Method::GET, |_| "/network".to_owned(), None, io)?;
         let networks =
             parse("wait", &reply).map_err(|failure| End::Failure(Failure::error(failure.out.trim_end())))?;
         let networks = networks.as_array().map_or(&[][..], Vec::as_slice);
@@ -163,7 +184,7 @@ impl Wait<'_> {
                 let seen = if told.is_empty() { String::new() } else { format!("&seen={told}") };
                 format!("/network/{network}/ready?wait={}{seen}", hold.as_millis())
             };
-            let reply = self.reach(&Method::GET, path, io)?;
+            let reply = self.reach(&Method::GET, path, None, io)?;
             self.state = parse("wait", &reply)
                 .map_err(|failure| End::Failure(Failure::error(failure.out.trim_end())))?;
             if text::json::flag(&self.state, "ready") {
@@ -177,19 +198,20 @@ impl Wait<'_> {
         }
     }
 
-    /// The 200 answer to a request. A service that does not answer, or cannot now, is tried again as long as there is time.
-    /// `path` is given how long the answer may be held.
+    /// The 200 answer to a request, or any that says something about a planet. A service that does not answer, or cannot now, is tried again as long as there is time.
+    /// `path` is given how long the answer may be held, `bytes` a body that is not the join token.
     fn reach(
         &mut self,
         method: &Method,
         path: impl Fn(Duration) -> String,
+        bytes: Option<&[u8]>,
         io: &mut Io<'_>,
     ) -> Result<Reply, End> {
         loop {
             // Until people are told, only for as long as they are patient.
             let patience = PATIENCE.saturating_sub(self.begun.elapsed());
             let hold = self.left().min(if patience.is_zero() { LONGEST_HOLD } else { patience });
-            let lack = match self.attempt(method, &path(hold), hold)? {
+            let lack = match self.attempt(method, &path(hold), bytes, hold)? {
                 Ok(reply) => return Ok(reply),
                 Err(lack) => lack,
             };
@@ -202,7 +224,13 @@ impl Wait<'_> {
     }
 
     /// One attempt: the answer, why it may be tried again, or why not.
-    fn attempt(&self, method: &Method, path: &str, hold: Duration) -> Result<Result<Reply, Lack>, End> {
+    fn attempt(
+        &self,
+        method: &Method,
+        path: &str,
+        bytes: Option<&[u8]>,
+        hold: Duration,
+    ) -> Result<Result<Reply, Lack>, End> {
         // Every time anew: a service that is only just starting has neither socket nor port nor token.
         let client = match Client::find(self.program, self.common) {
             Ok(client) => client.with_timeout(hold + GRACE),
@@ -214,15 +242,20 @@ impl Wait<'_> {
             Err(failure) => return Err(End::Failure(failure)),
         };
         let body = (method == Method::POST).then(|| match &self.token {
-            Some(token) => json!({"token": token}).to_string(),
+            Some(token) => json!({"token": **token}).to_string(),
             None => json!({}).to_string(),
         });
-        let reply = match client.request(method.clone(), path, body) {
+        let sent = match bytes {
+            Some(bytes) => client.upload(path, bytes.to_vec()),
+            None => client.request(method.clone(), path, body),
+        };
+        let reply = match sent {
             Ok(reply) => reply,
             Err(reason) => return Ok(Err(Lack::service(&reason.to_string()))),
         };
         let failure = match reply.status {
             200 => return Ok(Ok(reply)),
+            400 | 404 | 409 | 500 if path == planet::PATH => return Ok(Ok(reply)),
             401 => client.missing().cloned().unwrap_or_else(|| {
                 Failure::error(format!(
                     "{}: the service does not accept this caller; run it as root, or join the group that owns {}/{}",

@@ -5,11 +5,12 @@ use crate::failure::{Failure, Outcome};
 use crate::text;
 use crate::validate::is_hex;
 
-/// Checks the number of words, and those whose form is known. `waits`: it is a `join` or `wait` that waits.
+/// Checks the number of words, and those whose form is known. `waits`: it is a `join` or `wait` that waits; `by_file`: the join
+/// token, which names its network, is in a file.
 ///
 /// # Errors
 /// Exit code 2, with what is wrong in the first line.
-pub(super) fn check(program: &str, words: &Words, waits: bool) -> Outcome {
+pub(super) fn check(program: &str, words: &Words, waits: bool, by_file: bool) -> Outcome {
     let command = words.command();
     let given = &words.0[words.0.len().min(1)..];
     let wrong = |what: String| {
@@ -18,7 +19,7 @@ pub(super) fn check(program: &str, words: &Words, waits: bool) -> Outcome {
     let (least, most, wanted) = match command {
         "info" | "status" | "firewall" | "doctor" | "peers" | "listpeers" | "listnetworks" | "listmoons"
         | "listbonds" | "dump" => (0, 0, "takes no arguments"),
-        "join" => (1, 1, "takes one network, by its 16-digit ID, or one join token"),
+        "join" => (usize::from(!by_file), 1, "takes one network, by its 16-digit ID, or one join token"),
         "wait" | "leave" => (1, 1, "takes one network, by its ID or name"),
         "get" => (2, 2, "takes a network and a property, such as: get 37f2b7c94f000001 ip4"),
         "set" => (
@@ -43,7 +44,7 @@ pub(super) fn check(program: &str, words: &Words, waits: bool) -> Outcome {
         return wrong(format!("{wanted}; {extra:?} is too many"));
     }
     match command {
-        "join" => network_or_token(program, &given[0]),
+        "join" => given.first().map_or(Ok(()), |word| network_or_token(program, word)),
         "set" => super::set::body(program, words).map(drop),
         "orbit" if !moon(&given[0]) => wrong(format!("{:?} is no moon's ID (10 or 16 digits)", given[0])),
         "orbit" if !is_hex(&given[1], 10) => {
@@ -56,7 +57,7 @@ pub(super) fn check(program: &str, words: &Words, waits: bool) -> Outcome {
 
 /// What `join` takes. A name is none of it: a node knows a network's name only once it has joined.
 fn network_or_token(program: &str, typed: &str) -> Outcome {
-    if is_hex(typed, 16) || typed.starts_with(crate::args::token::PREFIX) {
+    if is_hex(typed, 16) || typed.starts_with(protocol::join_token::PREFIX) {
         return Ok(());
     }
     let why = if is_hex(typed, 10) {

@@ -39,7 +39,7 @@ const COMMANDS: &[Command] = &[
     command("listnetworks", "", "the networks this node has joined, with their addresses", "listnetworks"),
     command(
         "join",
-        "NETWORK|TOKEN [--token TOKEN] [--wait[=SECONDS]]",
+        "NETWORK|TOKEN [--token TOKEN | --token-file FILE] [--keep-planet] [--wait[=SECONDS]]",
         "join a network by its 16-digit ID, or by a join token; --wait: return when it can be used",
         "join 37f2b7c94f000001 --wait",
     ),
@@ -80,6 +80,14 @@ const COMMANDS: &[Command] = &[
     command("dump", "", "write zerotier_dump.txt here: all that helps to find a fault", "dump"),
     command("/PATH", "", "fetch a path of the control API and print it as it comes", "/status"),
 ];
+
+/// What is said of the token of a `join`.
+const TOKENS: &str = "
+A token may name the planet (the roots) of its network's nodes. A node that has joined no network and was never answered
+by a root takes it, after it was printed; any other keeps its own and joins nothing, and the way to change it by hand is
+printed. --keep-planet joins without looking at the planet. --token-file reads the token from a file, beside which its
+planet may lie, and keeps it out of the list of processes.
+";
 
 /// What is said of `wait`, and of `join --wait`, beyond a line. The exit codes are those of `commands::wait`.
 const WAITING: &str = "
@@ -170,6 +178,7 @@ pub fn text(program: &str, named: &str) -> String {
     {
         let _ = writeln!(text, "{name} {word} {arguments}\n  {about}\n\nExample:\n  {name} {example}");
         if matches!(*word, "join" | "wait") {
+            text.push_str(if *word == "join" { TOKENS } else { "" });
             text.push_str(WAITING);
         }
         return text;

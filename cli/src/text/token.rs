@@ -46,9 +46,23 @@ pub fn made(network: &str, token: &Value) -> String {
         end => format!("for {}", span(end.saturating_sub(created))),
     };
     let id = json::text(token, "id");
+    let place = json::text(&token["planet"], "place");
+    let (planet, join) = match place.as_str() {
+        "" => (String::new(), "TOKEN"),
+        url if url.contains(':') => {
+            (format!("A node that knows no root yet takes the planet of {url}.\n"), "TOKEN")
+        }
+        name => {
+            let name = printable(name);
+            (
+                format!("A node that knows no root yet takes the planet {name} beside the token's file.\n"),
+                "--token-file FILE",
+            )
+        }
+    };
     format!(
-        "Token {id} lets {nodes} into {network}, {until}; it is not shown again.\nThere: ztnode-cli join \
-         TOKEN --wait\n"
+        "Token {id} lets {nodes} into {network}, {until}; it is not shown again.\n{planet}There: ztnode-cli join \
+         {join} --wait\n"
     )
 }
 

@@ -14,7 +14,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, ArgAction, Command, CommandFactory as _};
 
 /// The program that people type.
 const PROGRAM: &str = "ztnode-cli";
@@ -61,7 +61,12 @@ fn command() -> Command {
                 entry.after_help(format!("{more}\nExample:{}", example.trim_end()).trim_start().to_owned());
         }
         for switch in SWITCHES.iter().filter(|switch| switch.command == name) {
-            let mut arg = Arg::new(switch.name).long(switch.name).help(switch.about).value_name(switch.value);
+            let mut arg = Arg::new(switch.name).long(switch.name).help(switch.about);
+            if switch.value.is_empty() {
+                arg = arg.action(ArgAction::SetTrue);
+            } else {
+                arg = arg.value_name(switch.value);
+            }
             if switch.name == "wait" {
                 arg = arg.num_args(0..=1).require_equals(true);
             }
@@ -80,12 +85,24 @@ struct Switch {
     about: &'static str,
 }
 
-const SWITCHES: [Switch; 3] = [
+const SWITCHES: [Switch; 5] = [
     Switch {
         command: "join",
         name: "token",
         value: "TOKEN",
         about: "Join token that lets this node in; the token of the control API is given by -T here",
+    },
+    Switch {
+        command: "join",
+        name: "token-file",
+        value: "FILE",
+        about: "File with the join token, beside which the planet may lie that the token names",
+    },
+    Switch {
+        command: "join",
+        name: "keep-planet",
+        value: "",
+        about: "Join without taking the planet that the token names",
     },
     Switch {
         command: "join",

@@ -31,8 +31,10 @@ const OF_ONE_NODE: [&str; 10] = [
     "identity.secret",
 ];
 /// What a home may have besides.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 10] = [
     "identity.new",
+    "roots.heard",
+    "planet.replaced",
     "authtoken.secret",
     "metricstoken.secret",
     "planet.key",

@@ -29,7 +29,7 @@ impl Daemon {
         if stored.is_err() {
             shared.engine.call(move |core, now| core.replace_planet(now, former)).await?;
         } else {
-            tracing::warn!(
+            tracing::info!(
                 from = format!("{:016x}", former.id),
                 to = format!("{:016x}", planet.id),
                 "another planet, by request: its roots are asked from now on"
