@@ -179,11 +179,14 @@ lab token create "$network" --name five 2>/dev/null >"$account/token"
 chmod 644 "$account/planet" "$account/containers.conf" "$account/token"
 chown -R 59993:59993 "$account/home" "$account/run"
 touch /etc/subuid /etc/subgid
+# With the mode that udev gives it where udev runs.
+mknod -m 666 "$work/tun" c 10 200
 nsenter --net="/run/netns/$space-five" unshare --mount sh -c '
     mount --make-rprivate /
+    mount --bind "$2" /dev/net/tun
     for name in passwd group subuid subgid; do mount --bind "$1/etc/$name" "/etc/$name"; done
     : >"$1/ready"
-    exec sleep infinity' mounts "$account" &
+    exec sleep infinity' mounts "$account" "$work/tun" &
 mounts=$!
 leave_rootless() {
     rootless rm --all --force --time 0 >/dev/null 2>&1 || true
@@ -202,9 +205,9 @@ rootless() {
 }
 check "an account without rights" eventually 60 test -e "$account/ready"
 check "has the image" rootless load --input "$account/image.tar"
-check "starts a member" rootless run --detach --name five --network slirp4netns --device /dev/net/tun --cap-add NET_ADMIN \
+check "starts a member" rootless run --no-healthcheck --detach --name five --network slirp4netns --device /dev/net/tun --cap-add NET_ADMIN \
     --volume "$account/planet:/run/planet:ro" --env ZTNODE_PLANET=/run/planet \
     --volume "$account/token:/run/secrets/token:ro" --env ZEROTIER_JOIN_NETWORKS_FILE=/run/secrets/token $image
-check "which joins" eventually 60 rootless healthcheck run five
+check "which joins" eventually 60 rootless exec five ztnode-cli container health
 five=$(rootless exec five ztnode-cli get "$network" ip4)
 check "and is reached by the others" eventually 60 in_space two ping -c 1 -W 2 "$five"

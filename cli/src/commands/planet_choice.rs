@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use protocol::world::{World, WorldKind};
+use protocol::world::{MAX_FILE, World, WorldKind};
 use sha2::{Digest as _, Sha256};
 
 use super::identity::hex;
@@ -15,8 +15,6 @@ use crate::validate::is_hex;
 
 /// What separates a place from the hash of what has to be there.
 const HASH: &str = "#sha256=";
-/// Longest file worth reading, in octets; a planet has no more than a tenth of it.
-const LONGEST: u64 = 64 * 1024;
 
 /// Puts the planet from `source`, a file with or without `#sha256=HEX` behind it, into the home directory.
 ///
@@ -83,25 +81,17 @@ fn obtain(source: &str) -> Result<World, String> {
         let full = std::path::absolute(place).unwrap_or_else(|_| place.into());
         format!("{} cannot be read ({error})", full.display())
     })?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(format!("it has more than {LONGEST} octets"));
-    }
+    let world = World::parse_planet(&bytes).map_err(|error| error.to_string())?;
     let found = hex(&Sha256::digest(&bytes));
     if hash.is_some_and(|hash| hash != found) {
         return Err(format!("its SHA-256 is another: {found}"));
     }
-    let world = World::parse(&bytes).map_err(|error| format!("it is damaged, or no planet ({error})"))?;
-    if world.kind != WorldKind::Planet {
-        return Err("it is a moon, not a planet (ztnode-cli moon orbit)".into());
-    }
-    if world.roots.is_empty() {
-        return Err("it has no roots".into());
-    }
     Ok(world)
 }
 
+/// The file, as far as a planet can be long and one octet more.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    File::open(path)?.take(MAX_FILE as u64 + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
