@@ -42,7 +42,7 @@ packages: LAB_PACKAGES := musl-tools
 packages: requirements ## .deb, .rpm and tarball into target/packages
 	@CARGO='$(CARGO)' packaging/build.sh
 
-test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd iproute2 jq
+test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd iproute2 jq podman runc netavark uidmap slirp4netns python3-venv
 test-packages: root requirements packages ## Install, break and remove the packages in a booted Debian (as root)
 	@packaging/tests/run.sh
 

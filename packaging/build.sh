@@ -120,9 +120,13 @@ tar -C "$stage" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURC
     gzip -9n >"$out/$name.tar.gz"
 
 say "folder for the image"
-mkdir -p "$out/oci/root/usr/sbin" "$out/oci/root/usr/bin" "$out/oci/root/etc" "$out/oci/home"
+mkdir -p "$out/oci/root/usr/sbin" "$out/oci/root/usr/bin" "$out/oci/root/etc" "$out/oci/root/var/lib" "$out/oci/home"
 cp "$stage/sbin/ztnode" "$out/oci/root/usr/sbin/"
 cp "$stage/bin/ztnode-cli" "$out/oci/root/usr/bin/"
+# What is written for the official image finds its names, and its volume.
+for name in zerotier-cli zerotier-idtool; do ln -s ztnode-cli "$out/oci/root/usr/bin/$name"; done
+ln -s ztnode "$out/oci/root/usr/sbin/zerotier-one"
+ln -s ztnode "$out/oci/root/var/lib/zerotier-one"
 echo 'ztnode:x:9993:9993:ztnode:/var/lib/ztnode:/usr/sbin/nologin' >"$out/oci/root/etc/passwd"
 echo 'ztnode:x:9993:' >"$out/oci/root/etc/group"
 cp packaging/oci/Containerfile "$out/oci/"

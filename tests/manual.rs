@@ -202,6 +202,9 @@ fn roots(cluster: &mut Cluster) -> Result<()> {
         let line = line.replace("deadbeef00", &own);
         let words = words(line.trim_start_matches("ztnode-cli "));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        if line.contains(" root use ") {
+            std::fs::copy(home.path().join("planet"), home.path().join("company.planet"))?;
+        }
         let mut command = if line.contains(" moon orbit ") || line.contains(" moon list") {
             member.cli_command(&words)?
         } else {

@@ -10,6 +10,8 @@ Usage: ./install.sh [install] [switches]    install, or upgrade what is there
   --zerotier-names   also zerotier-cli, zerotier-idtool and zerotier-one, for scripts that call them
   --no-start         neither enable nor start the service
   --root DIR         below this directory instead of /, for images; nothing is started
+The variable ZTNODE_PLANET names a file with the planet to start from, instead of the public roots. Where /etc/ztnode/start
+says no, the service is enabled and starts at the next boot.
 After the installation the same script is in PREFIX/share/ztnode.
 TEXT
 }
@@ -143,6 +145,10 @@ install_it() {
         # What was chosen at the installation stays chosen.
         if grep -q /zerotier-cli$ "$records/files"; then names=1; fi
     fi
+    # The roots that somebody chose, before the node asks any.
+    if [ -n "${ZTNODE_PLANET:-}" ]; then
+        "$here/bin/ztnode-cli" --home "$root$home" root use "$ZTNODE_PLANET" || die "nothing was installed"
+    fi
     mkdir -p "$records"
     : >"$records/files.new"
     make_user
@@ -200,6 +206,16 @@ start_it() {
             say "installed; systemctl enable --now ztnode starts it"
         else
             systemctl enable --quiet ztnode.service
+            # Who makes an image wants no node in it yet.
+            start=$(cat /etc/ztnode/start 2>/dev/null || :)
+            case $start in
+            '' | yes | no) ;;
+            *) say "/etc/ztnode/start says neither yes nor no" >&2 ;;
+            esac
+            if [ "${start:-yes}" != yes ]; then
+                say "/etc/ztnode/start: not started; it starts at the next boot, or by systemctl start ztnode"
+                return 0
+            fi
             systemctl start ztnode.service || die "installed, but it did not start; journalctl -u ztnode says why"
             say "installed and running; ztnode-cli info, then ztnode-cli join NETWORK"
             say "peers reach it at once where its UDP port comes in (9993, unless local.conf says otherwise): ztnode-cli firewall prints the rules"

@@ -3,6 +3,7 @@
 //! takes). Nothing here knows how a command is carried out.
 
 pub mod capture;
+pub mod container;
 pub mod controller;
 pub mod identity;
 pub mod join;

@@ -5,6 +5,7 @@ use clap::{ArgAction, Args, Parser, Subcommand};
 
 use super::Common;
 use super::capture::Capture;
+use super::container::Container;
 use super::controller::ControllerCommand;
 use super::identity::IdentityCommand;
 use super::member::MemberCommand;
@@ -99,6 +100,8 @@ pub enum Group {
     Moon(MoonCommand),
     /// Take over the home of a zerotier-one: its address, networks, settings and controller
     Migrate(Migrate),
+    /// Be the first process of a container; or its health check
+    Container(Container),
 }
 
 #[cfg(test)]

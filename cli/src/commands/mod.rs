@@ -2,6 +2,7 @@
 
 pub mod bond;
 pub mod capture;
+pub mod container;
 pub mod controller;
 pub mod identity;
 pub mod member;
@@ -10,6 +11,7 @@ pub mod moon;
 pub mod network;
 pub mod node;
 mod planet;
+mod planet_choice;
 pub mod root;
 pub mod rules;
 pub mod set;
@@ -173,6 +175,7 @@ fn grouped(program: &str, arguments: &[String], io: &mut Io<'_>) -> Outcome {
         Group::Root(command) => root::run(program, &common, command, io),
         Group::Moon(command) => moon::run(program, common, command, io),
         Group::Migrate(command) => migrate::run(&common, &command, io),
+        Group::Container(command) => container::run(program, common, command, io),
     }
 }
 

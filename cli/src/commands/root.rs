@@ -98,6 +98,7 @@ pub fn run(program: &str, common: &Common, command: RootCommand, io: &mut Io<'_>
                 Ok(())
             })
         }
+        RootCommand::Use { planet } => super::planet_choice::put(program, &home, &planet, io),
         RootCommand::Show { file } => {
             let place = place(file);
             let found = world::read(program, &place.planet)?;

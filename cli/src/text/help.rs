@@ -110,7 +110,7 @@ Exit codes:
 ";
 
 /// Groups with their own grammar and help: (name, what they are for).
-pub const GROUPS: [(&str, &str); 10] = [
+pub const GROUPS: [(&str, &str); 11] = [
     ("network", "networks this node's controller keeps: create, list, show, set, delete"),
     ("member", "their members: list, show, authorize, deauthorize, set, delete"),
     ("token", "join tokens: create, list, revoke"),
@@ -118,9 +118,10 @@ pub const GROUPS: [(&str, &str); 10] = [
     ("capture", "record the packets of a network, for tshark or as lines"),
     ("controller", "the controller itself: status, backup, restore"),
     ("identity", "identities: new, validate, public, sign, verify, vanity"),
-    ("root", "a planet of your own: init, add, remove, sign, show"),
+    ("root", "a planet of your own: init, add, remove, sign, show, use"),
     ("moon", "moons: init, sign, list, orbit, deorbit"),
     ("migrate", "take over identity, networks and controller of a zerotier-one"),
+    ("container", "be the first process of a container; container health: its health check"),
 ];
 
 /// Words that are commands elsewhere, and what does the same here.

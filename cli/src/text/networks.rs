@@ -59,11 +59,18 @@ pub fn property(network: &Value, name: &str) -> Option<String> {
         .filter(|address| wanted(address))
         .map(|address| {
             let bare = address.split('/').next().unwrap_or(address);
-            let length = if name == "ip6prefix" { 24 } else { usize::MAX };
-            bare.chars().take(length).collect()
+            if name == "ip6prefix" { machines_prefix(bare) } else { printable(bare) }
         })
         .collect();
     Some(lines.join("\n"))
+}
+
+/// The first 80 bits of a 6PLANE address, all 24 characters of them: `::/80` behind it makes it a subnet, which is the machine's
+/// own. (The reference tool cuts the text, which is short of them where a group begins with 0.)
+fn machines_prefix(address: &str) -> String {
+    let Ok(address) = address.parse::<std::net::Ipv6Addr>() else { return printable(address) };
+    let groups: Vec<String> = address.segments()[..5].iter().map(|group| format!("{group:04x}")).collect();
+    groups.join(":")
 }
 
 /// The names that [`property`] knows, and those of lists of texts.
@@ -134,6 +141,8 @@ mod tests {
         ] {
             assert_eq!(property(&network, name).as_deref(), Some(value), "{name}");
         }
+        network["assignedAddresses"] = json!(["fc00:84:d906:0:8::1/40"]);
+        assert_eq!(property(&network, "ip6prefix").as_deref(), Some("fc00:0084:d906:0000:0008"));
         for name in ["dns", "assignedAddresses", "nonsense"] {
             assert_eq!(property(&network, name), None, "{name}");
         }
