@@ -36,7 +36,7 @@ kernel_headers() {
         if [ -d "$folder" ]; then ln -sfn "$folder" "$headers/asm"; break; fi
     done
     variable=CFLAGS_$(echo "$target" | tr - _)
-    export "$variable=-idirafter $headers"
+    export "$variable=-idirafter $headers -ffile-prefix-map=$PWD=/ztnode"
 }
 
 # The target to compile for. Without musl's standard library, glibc is linked statically: it runs as well, but looks names
@@ -74,7 +74,9 @@ compiled=${CARGO_TARGET_DIR:-target}/$target/release
 
 if [ -z "${SKIP_BUILD:-}" ]; then
     say "compiling for $target"
-    $CARGO build --release --target "$target" --package node --package cli --package packaging --bins
+    BUILD_TOP=$PWD BUILD_TARGET=${CARGO_TARGET_DIR:-$PWD/target} BUILD_CARGO=${CARGO_HOME:-$HOME/.cargo}
+    export BUILD_TOP BUILD_TARGET BUILD_CARGO
+    RUSTC_WRAPPER=$PWD/packaging/rustc $CARGO build --locked --release --target "$target" --package node --package cli --package packaging --bins
 fi
 for program in ztnode ztnode-cli ztnode-generate; do
     [ -x "$compiled/$program" ] || die "$compiled/$program is not there"
@@ -87,6 +89,7 @@ strip -o "$stage/sbin/ztnode" "$compiled/ztnode"
 strip -o "$stage/bin/ztnode-cli" "$compiled/ztnode-cli"
 "$compiled/ztnode" --help | "$compiled/ztnode-generate" "$stage"
 gzip -9n "$stage"/share/man/*/*
+CARGO=$CARGO packaging/sbom "$target" >"$stage/share/doc/ztnode.cdx.json"
 ln -s ztnode "$stage/names/sbin/zerotier-one"
 ln -s ../bin/ztnode-cli "$stage/names/sbin/zerotier-cli"
 ln -s ../bin/ztnode-cli "$stage/names/sbin/zerotier-idtool"
@@ -125,6 +128,8 @@ cp "$stage/sbin/ztnode" "$out/oci/root/usr/sbin/"
 cp "$stage/bin/ztnode-cli" "$out/oci/root/usr/bin/"
 echo 'ztnode:x:9993:9993:ztnode:/var/lib/ztnode:/usr/sbin/nologin' >"$out/oci/root/etc/passwd"
 echo 'ztnode:x:9993:' >"$out/oci/root/etc/group"
+mkdir -p "$out/oci/root/usr/share/doc/ztnode"
+cp "$stage/share/doc/ztnode.cdx.json" "$out/oci/root/usr/share/doc/ztnode/"
 cp packaging/oci/Containerfile "$out/oci/"
 
 (cd "$out" && sha256sum -- *.deb *.rpm *.tar.gz >SHA256SUMS)

@@ -15,7 +15,8 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 top=$(CDPATH='' cd -- "$here/../.." && pwd)
 packages=${PACKAGES:-$top/target/packages}
-image=$top/target/debian-root.tar.zst
+# Another script makes another root.
+image=$top/target/debian-root-$(cksum <"$here/root.sh" | cut -d' ' -f1).tar.zst
 work=$(mktemp -d /var/tmp/ztnode-packages.XXXXXX)
 machine='' spawned='' leader='' checks=0
 
@@ -164,6 +165,11 @@ eventually() {
         [ "$(date +%s)" -lt $end ] || { "$@"; return 1; }
         sleep 0.1
     done
+}
+
+# made_of FILE: it is a list of what the programs are made of, with the database, which is no crate, in it.
+made_of() {
+    jq -e '.bomFormat == "CycloneDX" and (.components | any(.name == "sqlite") and any(.name == "tokio" and .hashes and .purl and .licenses))' "$1"
 }
 
 main_pid() { inside systemctl show -P MainPID ztnode.service; }

@@ -14,7 +14,7 @@ debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2,iputi
     { tail -20 "$root.log"; exit 1; }
 # debootstrap does not know alternatives between packages, which cloud-init's dependencies need.
 [ ! -e /etc/resolv.conf ] || cp /etc/resolv.conf "$root/etc/resolv.conf"
-DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y -q --no-install-recommends cloud-init >>"$root.log" 2>&1 ||
+DEBIAN_FRONTEND=noninteractive chroot "$root" apt-get install -y -q --no-install-recommends cloud-init curl dnf >>"$root.log" 2>&1 ||
     { tail -20 "$root.log"; exit 1; }
 rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root/etc/resolv.conf" "$root.log"
 # Waiting for a network that never comes would only make the tests slow.
