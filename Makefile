@@ -49,7 +49,7 @@ repo: requirements $(if $(PACKAGES),,packages) ## Signed repository for apt and 
 	@test -n "$(DIR)" -a -n "$(KEY)" || { echo 'Where to, and signed by whom? make repo DIR=… KEY=… URL=https://…'; exit 2; }
 	@URL='$(URL)' PACKAGES='$(PACKAGES)' VALID='$(VALID)' packaging/repo/make.sh '$(DIR)' $(KEY)
 
-test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd iproute2 jq curl python3 tcpdump gpgv $(REPO_PACKAGES)
+test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container iproute2 jq curl python3 tcpdump gpgv $(REPO_PACKAGES)
 test-packages: root requirements packages ## Install, break and remove the packages in a booted Debian (as root)
 	@packaging/tests/run.sh
 

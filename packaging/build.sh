@@ -70,13 +70,15 @@ version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo
 # Times in the packages: the last commit's, so that building again gives the same bytes.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
-compiled=${CARGO_TARGET_DIR:-target}/$target/release
+# A folder of its own: what was compiled otherwise for the same target has this machine's paths in it.
+built=${CARGO_TARGET_DIR:-$PWD/target}/shipped
+compiled=$built/$target/release
 
 if [ -z "${SKIP_BUILD:-}" ]; then
     say "compiling for $target"
-    BUILD_TOP=$PWD BUILD_TARGET=${CARGO_TARGET_DIR:-$PWD/target} BUILD_CARGO=${CARGO_HOME:-$HOME/.cargo}
+    BUILD_TOP=$PWD BUILD_TARGET=$built BUILD_CARGO=${CARGO_HOME:-$HOME/.cargo}
     export BUILD_TOP BUILD_TARGET BUILD_CARGO
-    RUSTC_WRAPPER=$PWD/packaging/rustc $CARGO build --locked --release --target "$target" --package node --package cli --package packaging --bins
+    RUSTC_WRAPPER=$PWD/packaging/rustc CARGO_TARGET_DIR=$built $CARGO build --locked --release --target "$target" --package node --package cli --package packaging --bins
 fi
 for program in ztnode ztnode-cli ztnode-generate; do
     [ -x "$compiled/$program" ] || die "$compiled/$program is not there"

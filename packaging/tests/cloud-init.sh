@@ -24,7 +24,7 @@ for file in "$examples"/*.yaml; do
     check "$(basename "$file"): valid" chroot "$machine" cloud-init schema --config-file "/root/$(basename "$file")"
     check "$(basename "$file"): at most ten lines" test "$(wc -l <"$file")" -le 10
 done
-rm -rf "$machine"
+discard
 
 echo "-- a root with a controller"
 start_lab
@@ -106,7 +106,7 @@ token=$(sed -n 's/.*--token \(ztt_[^ ]*\).*/\1/p' "$work/user-data")
 machine made
 cp "$work/user-data" "$machine/root/"
 check "it is what cloud-init takes" chroot "$machine" cloud-init schema --config-file /root/user-data
-rm -rf "$machine"
+discard
 cloud token "$work/user-data"
 check "the boot ends well" finished
 check "the node is a member" is_member
@@ -126,7 +126,7 @@ off
 echo "-- a repository that another key signs"
 ln -sfn foreign "$served"
 fill generated.yaml >"$work/user-data"
-cloud foreign "$work/user-data"
+cloud stranger "$work/user-data"
 check "the boot says that it failed" not finished
 check "and why" log_says 'not available\|NO_PUBKEY\|not signed'
 check "nothing was installed" not inside sh -c 'command -v ztnode'
