@@ -23,7 +23,7 @@ sed -i "s/^Version: .*/Version: $older-1/" "$work/older/deb/DEBIAN/control"
 dpkg-deb --build --root-owner-group "$work/older/deb" "$work/older/ztnode_$older-1_$(dpkg --print-architecture).deb" >/dev/null
 rm -r "$work/older/deb"
 (cd "$top" && target/tools/bin/cargo-generate-rpm generate-rpm --package packaging/generate --arch "$processor" \
-    --set-metadata "version = \"$older\"" --output "$work/older/")
+    --payload-compress none --set-metadata "version = \"$older\"" --output "$work/older/")
 cp -r "$programs" "$work/older/ztnode-$older-$processor-linux"
 tar -C "$work/older" -czf "$work/older/ztnode-$older-$processor-linux.tar.gz" "ztnode-$older-$processor-linux"
 rm -r "$work/older/ztnode-$older-$processor-linux"
@@ -131,7 +131,7 @@ distribution() {
     printf 'ID=%s\nID_LIKE="%s"\nPRETTY_NAME="%s in a test"\n' "$1" "$2" "$1" >"$machine/etc/os-release"
 }
 wrong_machines() {
-    cp -P "$machine/etc/os-release" "$work/os-release"
+    cp -P --remove-destination "$machine/etc/os-release" "$work/os-release"
     distribution plan9 ''
     refuses "an unknown distribution" 'plan9.*nothing was changed' one_line
     rm -f "$machine/etc/os-release"
