@@ -51,6 +51,8 @@ for kind in $hostile; do rm -rf "${work:?}/$kind"; done
 spoil_all
 for kind in $hostile; do
     show "$kind"
+    # What was fetched before, and was good, would be used again.
+    inside dnf -q clean metadata packages >/dev/null 2>&1
     refuses "$kind" 'nothing was changed\|are what they were' script
     check "dnf itself refuses it" not inside dnf -y --refresh upgrade ztnode
     check "the version is what it was" installed $older
