@@ -49,7 +49,10 @@ pub fn made(network: &str, token: &Value) -> String {
             )
         }
     };
-    format!("{}; it is not shown again.\n{planet}There: ztnode-cli join {join} --wait\n", valid(network, token))
+    format!(
+        "{}; it is not shown again.\n{planet}There: ztnode-cli join {join} --wait\n",
+        valid(network, token)
+    )
 }
 
 /// The same, of user-data with the token in it.
