@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 2
 AUDIT_SECONDS ?= 10
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
-.PHONY: help root lab lab-shell lab-down requirements packages test-packages test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions floods install
+.PHONY: help root lab lab-shell lab-down requirements packages repo test-packages test-reproducible test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions floods install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
@@ -38,13 +38,23 @@ requirements: ## Install the Debian packages that the other targets need, where 
 	echo "Installing$$missing"; \
 	apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing
 
-packages: LAB_PACKAGES := musl-tools
+packages: LAB_PACKAGES := musl-tools jq
 packages: requirements ## .deb, .rpm and tarball into target/packages
 	@CARGO='$(CARGO)' packaging/build.sh
 
-test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd iproute2 jq podman runc netavark uidmap slirp4netns python3-venv
+# Tools of the archive's own makers; GNUPGHOME says where gpg has the keys.
+REPO_PACKAGES := apt-utils createrepo-c dpkg-dev gnupg rpm
+repo: LAB_PACKAGES := $(REPO_PACKAGES) $(if $(PACKAGES),,musl-tools jq)
+repo: requirements $(if $(PACKAGES),,packages) ## Signed repository for apt and dnf, with install.sh, as a static folder: DIR=… KEY=… URL=https://…
+	@test -n "$(DIR)" -a -n "$(KEY)" || { echo 'Where to, and signed by whom? make repo DIR=… KEY=… URL=https://…'; exit 2; }
+	@URL='$(URL)' PACKAGES='$(PACKAGES)' VALID='$(VALID)' packaging/repo/make.sh '$(DIR)' $(KEY)
+
+test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd iproute2 jq curl python3 python3-venv tcpdump gpgv podman runc netavark uidmap slirp4netns $(REPO_PACKAGES)
 test-packages: root requirements packages ## Install, break and remove the packages in a booted Debian (as root)
 	@packaging/tests/run.sh
+
+test-reproducible: packages ## Build the packages again in another folder: the same bytes
+	@packaging/tests/reproducible.sh
 
 # The shells whose completions are tested.
 test: LAB_PACKAGES += zsh fish
@@ -99,7 +109,13 @@ floods: root requirements ## A stream beside every flood a stranger could send, 
 install: ## Install to $(PREFIX), with the names that scripts for zerotier-one call where nobody has them (NAMES=no: without)
 	$(CARGO) build --release --package node --package cli --bins
 	install -d $(DESTDIR)$(PREFIX)/sbin
-	install -m 755 $(TARGET)/release/ztnode $(TARGET)/release/ztnode-cli $(DESTDIR)$(PREFIX)/sbin
+	@for program in ztnode ztnode-cli; do \
+	  objcopy --only-keep-debug $(TARGET)/release/$$program $(TARGET)/release/$$program.debug && \
+	  objcopy --strip-all --add-gnu-debuglink=$(TARGET)/release/$$program.debug $(TARGET)/release/$$program $(TARGET)/release/$$program.stripped && \
+	  install -m 755 $(TARGET)/release/$$program.stripped $(DESTDIR)$(PREFIX)/sbin/$$program && \
+	  rm $(TARGET)/release/$$program.stripped || exit 1; \
+	done
+	@echo 'The symbols, for debuggers and backtraces with lines, are in $(TARGET)/release: ztnode.debug, ztnode-cli.debug'
 	@for name in zerotier-cli zerotier-idtool; do \
 	  found=$$(command -v $$name || :); \
 	  if [ '$(NAMES)' = no ]; then continue; fi; \

@@ -36,7 +36,7 @@ kernel_headers() {
         if [ -d "$folder" ]; then ln -sfn "$folder" "$headers/asm"; break; fi
     done
     variable=CFLAGS_$(echo "$target" | tr - _)
-    export "$variable=-idirafter $headers"
+    export "$variable=-idirafter $headers -ffile-prefix-map=$PWD=/ztnode"
 }
 
 # The target to compile for. Without musl's standard library, glibc is linked statically: it runs as well, but looks names
@@ -70,11 +70,15 @@ version=$(sed -n '/^\[workspace.package\]/,/^$/s/^version = "\(.*\)"/\1/p' Cargo
 # Times in the packages: the last commit's, so that building again gives the same bytes.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
-compiled=${CARGO_TARGET_DIR:-target}/$target/release
+# A folder of its own: what was compiled otherwise for the same target has this machine's paths in it.
+built=${CARGO_TARGET_DIR:-$PWD/target}/shipped
+compiled=$built/$target/release
 
 if [ -z "${SKIP_BUILD:-}" ]; then
     say "compiling for $target"
-    $CARGO build --release --target "$target" --package node --package cli --package packaging --bins
+    BUILD_TOP=$PWD BUILD_TARGET=$built BUILD_CARGO=${CARGO_HOME:-$HOME/.cargo}
+    export BUILD_TOP BUILD_TARGET BUILD_CARGO
+    RUSTC_WRAPPER=$PWD/packaging/rustc CARGO_TARGET_DIR=$built $CARGO build --locked --release --target "$target" --package node --package cli --package packaging --bins
 fi
 for program in ztnode ztnode-cli ztnode-generate; do
     [ -x "$compiled/$program" ] || die "$compiled/$program is not there"
@@ -83,10 +87,12 @@ done
 say "staging"
 rm -rf "$out"
 mkdir -p "$stage/sbin" "$stage/bin" "$stage/names/sbin" "$stage/names/systemd"
-strip -o "$stage/sbin/ztnode" "$compiled/ztnode"
-strip -o "$stage/bin/ztnode-cli" "$compiled/ztnode-cli"
+# The build ID goes too: it is a checksum of what is stripped here, where the folder leaves traces.
+strip -R .note.gnu.build-id -o "$stage/sbin/ztnode" "$compiled/ztnode"
+strip -R .note.gnu.build-id -o "$stage/bin/ztnode-cli" "$compiled/ztnode-cli"
 "$compiled/ztnode" --help | "$compiled/ztnode-generate" "$stage"
 gzip -9n "$stage"/share/man/*/*
+CARGO=$CARGO packaging/sbom "$target" >"$stage/share/doc/ztnode.cdx.json"
 ln -s ztnode "$stage/names/sbin/zerotier-one"
 ln -s ../bin/ztnode-cli "$stage/names/sbin/zerotier-cli"
 ln -s ../bin/ztnode-cli "$stage/names/sbin/zerotier-idtool"
@@ -129,6 +135,8 @@ ln -s ztnode "$out/oci/root/usr/sbin/zerotier-one"
 ln -s ztnode "$out/oci/root/var/lib/zerotier-one"
 echo 'ztnode:x:9993:9993:ztnode:/var/lib/ztnode:/usr/sbin/nologin' >"$out/oci/root/etc/passwd"
 echo 'ztnode:x:9993:' >"$out/oci/root/etc/group"
+mkdir -p "$out/oci/root/usr/share/doc/ztnode"
+cp "$stage/share/doc/ztnode.cdx.json" "$out/oci/root/usr/share/doc/ztnode/"
 cp packaging/oci/Containerfile "$out/oci/"
 
 (cd "$out" && sha256sum -- *.deb *.rpm *.tar.gz >SHA256SUMS)

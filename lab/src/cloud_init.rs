@@ -18,6 +18,12 @@ use serde::Deserialize;
 use crate::binaries;
 use crate::daemon::Daemon;
 
+/// What is installed: the program, and the keys of where it came from.
+const PACKAGES: [&str; 2] = ["ztnode", "ztnode-archive-keyring"];
+
+/// Where apt looks for those keys. A lab installs nothing, and leaves it out.
+const KEYRING: &str = "/usr/share/keyrings/ztnode-archive-keyring.asc";
+
 /// The home that the packages make.
 const HOME: &str = "/var/lib/ztnode/";
 
@@ -102,8 +108,8 @@ impl UserData {
         ensure!(text.starts_with("#cloud-config\n"), "user-data begins with #cloud-config");
         let config: Config = serde_norway::from_str(&text).context("the user-data is no cloud-config")?;
         ensure!(
-            config.packages == ["ztnode"],
-            "the user-data installs {:?}, not ztnode alone",
+            config.packages == PACKAGES,
+            "the user-data installs {:?}, not {PACKAGES:?}",
             config.packages
         );
         Ok(Self { text, config })
@@ -112,6 +118,11 @@ impl UserData {
     /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The files that are written on a machine of the lab.
+    fn files(&self) -> impl Iterator<Item = &WrittenFile> {
+        self.config.write_files.iter().filter(|file| file.path != Path::new(KEYRING))
     }
 
     /// The script that cloud-init makes of `runcmd`.
@@ -131,7 +142,7 @@ impl UserData {
 /// # Errors
 /// A file outside the home, or the daemon or the script cannot be started.
 pub fn boot(daemon: &mut Daemon, user_data: &UserData) -> Result<Child> {
-    for file in &user_data.config.write_files {
+    for file in user_data.files() {
         let Ok(inside) = file.path.strip_prefix(HOME) else {
             bail!("the user-data writes {}, outside {HOME}", file.path.display());
         };
@@ -190,7 +201,7 @@ mod tests {
                 "{script}"
             );
             assert_eq!(script.contains("s3cret"), way == Way::Token);
-            let written: Vec<_> = data.config.write_files.iter().map(|f| f.content.as_str()).collect();
+            let written: Vec<_> = data.files().map(|f| f.content.as_str()).collect();
             assert_eq!(written, if way == Way::Injected { vec!["s3cret"] } else { vec![] });
         }
     }

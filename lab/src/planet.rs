@@ -5,11 +5,15 @@ use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
 use crate::binaries;
 use crate::tool;
+
+/// How long an identity may take: its hash is meant to be slow, and how many it takes is chance.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Makes `identity.secret` and `identity.public` in `home` and returns the address.
 ///
@@ -22,7 +26,7 @@ pub fn new_identity(home: &Path) -> Result<String> {
     let mut command = Command::new(&binaries::ours()?.cli);
     command.arg0("zerotier-idtool").arg("generate");
     command.arg(home.join("identity.secret")).arg(home.join("identity.public"));
-    tool::finish(command, None, tool::LIMIT)?.stdout()?;
+    tool::finish(command, None, PATIENCE)?.stdout()?;
     address(home)
 }
 

@@ -1,8 +1,9 @@
 #!/bin/sh
 # Debian's cloud-init boots machines with the user-data of ../cloud-init, as a cloud would (NoCloud datasource). The
-# packages come from a repository on the machine's disk; root and controller run in a namespace next to it.
+# packages come from a signed repository on the machine's loopback; root and controller run in a namespace next to it.
 . "$(dirname "$0")/lib.sh"
 . "$here/controller.sh"
+. "$here/served.sh"
 
 examples=$top/packaging/cloud-init
 # The boot is what is tested: it waits for things that happen below.
@@ -11,6 +12,7 @@ unsettled=1
 # Runs before the machines are taken away.
 end_test() {
     [ "$status" = 0 ] || tail -n 40 "$machine/var/log/cloud-init-output.log" 2>/dev/null || true
+    end_served
     end_lab
 }
 on_exit=end_test
@@ -22,28 +24,27 @@ for file in "$examples"/*.yaml; do
     check "$(basename "$file"): valid" chroot "$machine" cloud-init schema --config-file "/root/$(basename "$file")"
     check "$(basename "$file"): at most ten lines" test "$(wc -l <"$file")" -le 10
 done
-rm -rf "$machine"
+discard
 
 echo "-- a root with a controller"
 start_lab
 plug cloud 198.51.100.2
+key ours
+key foreign
+check "a repository" repository "$work/good" ours@ztnode.invalid
+check "one that another key signs" repository "$work/foreign" foreign@ztnode.invalid
+check "no word to be filled in is left but for the node's own" not grep -E 'REPOSITORY|"KEY"|trusted=yes' -r "$work/good/cloud-init"
+ln -s good "$served"
+check "is served" serve cloud
+check "what leaves is watched" watch cloud
 
-# cloud NAME USER-DATA-FILE: a machine as a cloud's image is, with cloud-init and nothing of ours but a repository.
+# cloud NAME USER-DATA-FILE: a machine as a cloud's image is, with cloud-init and nothing of ours but a planet.
 cloud() {
     machine "$1"
-    mkdir -p "$machine/var/lib/ztnode" "$machine/var/lib/cloud/seed/nocloud" "$machine/srv/ztnode"
+    mkdir -p "$machine/var/lib/ztnode" "$machine/var/lib/cloud/seed/nocloud"
     cp "$lab_home/planet" "$machine/var/lib/ztnode/planet"
     cp "$2" "$machine/var/lib/cloud/seed/nocloud/user-data"
     printf 'instance-id: %s\nlocal-hostname: %s\n' "$1" "$1" >"$machine/var/lib/cloud/seed/nocloud/meta-data"
-    cp "$packages"/ztnode_*.deb "$machine/srv/ztnode/"
-    (
-        cd "$machine/srv/ztnode"
-        for deb in *.deb; do
-            # An empty line would end the package's entry.
-            dpkg-deb -f "$deb" | sed '/^$/d'
-            printf 'Filename: ./%s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$(sha256sum "$deb" | cut -d' ' -f1)"
-        done >Packages
-    )
     # The mirrors of Debian cannot be reached from here, and the network is set up already.
     rm -f "$machine/etc/apt/sources.list" "$machine"/etc/apt/sources.list.d/*
     # The small root has no other locale than this.
@@ -54,10 +55,10 @@ cloud() {
     boot_plugged cloud
 }
 
-# fill EXAMPLE: the example with this test's values.
+# fill EXAMPLE: the file of the repository with this test's values.
 fill() {
-    sed "s,https://packages.example.org/ztnode,file:/srv/ztnode,; s,37f2b7c94f000001,$network,; s|IDENTITY|${identity:-}|
-         s,TOKEN,${token:-},; s,--wait=300,--wait=${patience:-60},; s,--wait\$,--wait=${patience:-60}," "$examples/$1"
+    sed "s,37f2b7c94f000001,$network,; s|IDENTITY|${identity:-}|
+         s,TOKEN,${token:-},; s,--wait=300,--wait=${patience:-60},; s,--wait\$,--wait=${patience:-60}," "$work/good/cloud-init/$1"
 }
 
 named() { lab -j member list "$network" | jq -e --arg name "$1" 'any(.name == $name)'; }
@@ -98,8 +99,14 @@ off
 
 echo "-- a token"
 patience=60
-token=$(lab token create "$network" --name cloud)
-fill token.yaml >"$work/user-data"
+check "user-data is made with it" lab token create "$network" --name cloud --cloud-init --repository "$url" \
+    --key "$work/good/ztnode-archive-keyring.asc" --out "$work/user-data"
+check "for its owner alone" sh -c "test \$(stat -c %a '$work/user-data') = 600"
+token=$(sed -n 's/.*--token \(ztt_[^ ]*\).*/\1/p' "$work/user-data")
+machine made
+cp "$work/user-data" "$machine/root/"
+check "it is what cloud-init takes" chroot "$machine" cloud-init schema --config-file /root/user-data
+discard
 cloud token "$work/user-data"
 check "the boot ends well" finished
 check "the node is a member" is_member
@@ -107,11 +114,21 @@ check "under the token's name" named cloud
 off
 
 echo "-- a wrong token"
-# Of the right shape.
-token=$(echo "$token" | tr 0-9 1-90) patience=10
+# Of the right shape, for the right network.
+token=${token%_*}_$(echo "${token##*_}" | tr 0-9 1-90) patience=10
 fill token.yaml >"$work/user-data"
 cloud wrong "$work/user-data"
 check "the boot says that it failed" failed_with 7
 check "and why" log_says 'the token was not accepted'
 check "the node is no member" not is_member
 off
+
+echo "-- a repository that another key signs"
+ln -sfn foreign "$served"
+fill generated.yaml >"$work/user-data"
+cloud stranger "$work/user-data"
+check "the boot says that it failed" not finished
+check "and why" log_says 'not available\|NO_PUBKEY\|not signed'
+check "nothing was installed" not inside sh -c 'command -v ztnode'
+off
+check_watched cloud

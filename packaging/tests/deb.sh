@@ -22,6 +22,7 @@ install() { inside sh -c 'dpkg -i /root/ztnode_*.deb'; }
 check "installs" install
 cp "$work/output" "$work/said"
 check "and names the rule for firewalls" grep -q 'UDP port.*: ztnode-cli firewall' "$work/said"
+check "says what it is made of" made_of "$machine/usr/share/doc/ztnode/ztnode.cdx.json"
 check "is enabled" inside systemctl is-enabled ztnode.service
 check "is running" inside systemctl is-active ztnode.service
 check "the control API answers as soon as it is installed" inside ztnode-cli info

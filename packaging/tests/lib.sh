@@ -3,7 +3,8 @@
 # own. Nothing in it can reach the internet, and it has a planet of its own before a node first starts in it.
 # All commands are for the machine that was made or chosen last; $machine is its root directory.
 #
-#   machine NAME          unpack a fresh root (not booted)
+#   machine NAME          a fresh root (not booted)
+#   discard               the machine, which is off
 #   copy NAME             the machine, which is off, as another: its whole root directory, and an ID of its own
 #   at NAME               choose another machine; those that run run on
 #   boot [ARGUMENTS]      boot it (arguments for systemd-nspawn), until systemd has settled, or only answers ($unsettled)
@@ -15,7 +16,8 @@ set -eu
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 top=$(CDPATH='' cd -- "$here/../.." && pwd)
 packages=${PACKAGES:-$top/target/packages}
-image=$top/target/debian-root.tar.zst
+# Another script makes another root.
+image=$top/target/debian-root-$(cksum <"$here/root.sh" | cut -d' ' -f1)
 work=$(mktemp -d /var/tmp/ztnode-packages.XXXXXX)
 machine='' spawned='' leader='' checks=0
 
@@ -37,6 +39,9 @@ leave() {
         off 2>/dev/null || true
     done
     ${on_exit:-:}
+    for layer in "$work"/layers/*; do
+        [ -n "${KEEP:-}" ] || [ ! -e "$layer" ] || umount --lazy "$work/$(basename "$layer")" 2>/dev/null || true
+    done
     if [ -n "${KEEP:-}" ]; then echo "kept: $work"; else rm -rf "$work"; fi
     if [ "$status" = 0 ]; then echo "$checks passed, 0 failed"; else echo "$checks passed, 1 failed"; fi
     exit "$status"
@@ -50,9 +55,16 @@ trap 'exit 130' INT TERM
 machine() {
     machine=$work/$1 spawned='' leader=''
     mkdir "$machine"
-    tar -C "$machine" --zstd -xf "$image"
+    mkdir -p "$work/layers/$1/upper" "$work/layers/$1/work"
+    # All start from one root, which nobody writes to.
+    mount -t overlay -o "lowerdir=$image,upperdir=$work/layers/$1/upper,workdir=$work/layers/$1/work" machine "$machine"
     chmod 755 "$machine"
     own_id
+}
+
+discard() {
+    umount --lazy "$machine" 2>/dev/null || true
+    rm -rf "$machine" "$work/layers/$(basename "$machine")"
 }
 
 # Every machine is another. Without an ID it would be a first boot, which asks questions.
@@ -164,6 +176,11 @@ eventually() {
         [ "$(date +%s)" -lt $end ] || { "$@"; return 1; }
         sleep 0.1
     done
+}
+
+# made_of FILE: it is a list of what the programs are made of, with the database, which is no crate, in it.
+made_of() {
+    jq -e '.bomFormat == "CycloneDX" and (.components | any(.name == "sqlite") and any(.name == "tokio" and .hashes and .purl and .licenses))' "$1"
 }
 
 main_pid() { inside systemctl show -P MainPID ztnode.service; }

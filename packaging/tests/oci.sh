@@ -9,6 +9,7 @@ cp -r "$packages/oci/root" "$root"
 mkdir -p "$home" "$root/var/lib/ztnode"
 tool() { "$root/usr/bin/ztnode-cli" "-D$home" "$@"; }
 
+check "says what it is made of" made_of "$root/usr/share/doc/ztnode/ztnode.cdx.json"
 check "a planet of its own" tool root init --endpoint 192.0.2.1/9993
 chown -R 9993:9993 "$home"
 # What a container engine does with `--cap-drop ALL --read-only` and a volume; each step becomes the next.

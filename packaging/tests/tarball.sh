@@ -18,6 +18,7 @@ check "changed nothing by that" not inside sh -c 'ls -d /usr/local/sbin/ztnode /
 check "installs" inside /root/ztnode/install.sh
 cp "$work/output" "$work/said"
 check "and names the rule for firewalls" grep -q 'UDP port.*: ztnode-cli firewall' "$work/said"
+check "says what it is made of" made_of "$machine/root/ztnode/ztnode.cdx.json"
 check "runs" inside systemctl is-active ztnode.service
 check "will run at the next boot" inside systemctl is-enabled ztnode.service
 check "the control API answers as soon as it is installed" inside ztnode-cli info

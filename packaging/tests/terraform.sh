@@ -22,15 +22,18 @@ machine yaml
 cd "$work/terraform/user-data"
 check "user-data: initialized" terraform init -no-color -input=false
 check "user-data: valid" terraform validate -no-color
+repository=https://packages.example.org/ztnode
+keys=$(printf -- '-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nmQGN\n-----END PGP PUBLIC KEY BLOCK-----')
 secret=5aca06ff8e:0:$(printf '%0128d' 1):$(printf '%0128d' 2)
 # rendered EXAMPLE VARIABLES …: the module's text, read as YAML, is the example with these values.
 rendered() {
     example=$1
     shift
-    terraform apply -no-color -auto-approve -input=false -var network=37f2b7c94f000001 "$@" >"$work/apply" 2>&1 ||
+    terraform apply -no-color -auto-approve -input=false -var network=37f2b7c94f000001 -var "repository=$repository" \
+        -var "repository_key=$keys" "$@" >"$work/apply" 2>&1 ||
         { cat "$work/apply"; return 1; }
     terraform output -raw text >"$machine/root/rendered"
-    sed "s/IDENTITY/$secret/; s/--wait\$/--wait=300/" "$top/packaging/cloud-init/$example" >"$machine/root/example"
+    sed "s/IDENTITY/$secret/; s/--wait\$/--wait=300/; s|REPOSITORY|$repository|; s|\"KEY\"|\"$(echo "$keys" | awk '{ printf "%s%s", between, $0; between = "\\\\n" }')\"|" "$top/packaging/cloud-init/$example" >"$machine/root/example"
     chroot "$machine" cloud-init schema --config-file /root/rendered &&
         chroot "$machine" python3 -c '
 import yaml
@@ -41,5 +44,9 @@ assert rendered == example, (rendered, example)'
 check "user-data: an identity of its own" rendered generated.yaml
 check "user-data: an identity made beforehand" rendered injected.yaml -var "identity=$secret"
 check "user-data: a token" rendered token.yaml -var token=TOKEN
-check "user-data: a network that is none is refused" not terraform plan -no-color -input=false -var network=demo
-check "user-data: a token that is shell is refused" not terraform plan -no-color -input=false -var network=37f2b7c94f000001 -var 'token=x; reboot'
+plans() { terraform plan -no-color -input=false -var "repository=$repository" -var "repository_key=$keys" -var network=37f2b7c94f000001 "$@"; }
+check "user-data: what is right is taken" plans
+check "user-data: a network that is none is refused" not plans -var network=demo
+check "user-data: a token that is shell is refused" not plans -var 'token=x; reboot'
+check "user-data: a repository that is no URL is refused" not plans -var 'repository=deb [trusted=yes] https://a'
+check "user-data: a key that is none is refused" not plans -var 'repository_key=0x12345678'

@@ -14,6 +14,7 @@ pub mod network;
 pub mod rules;
 pub mod switches;
 pub mod token;
+pub mod user_data;
 pub mod wait;
 pub mod world;
 

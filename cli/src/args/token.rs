@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 use protocol::join_token::{JoinToken, Place};
 
+use super::user_data::UserData;
 use crate::validate;
 
 /// `token …`.
@@ -65,6 +66,9 @@ pub struct Create {
     /// File of that planet, whose SHA-256 goes into the token [default: with --planet-url, the planet of this node]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub planet: Option<PathBuf>,
+    /// User-data for a machine that joins with it.
+    #[command(flatten)]
+    pub user_data: UserData,
 }
 
 /// Where a planet is found, as the token has it.

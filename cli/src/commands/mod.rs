@@ -17,6 +17,7 @@ pub mod rules;
 pub mod set;
 mod sure;
 pub mod token;
+pub mod user_data;
 pub mod wait;
 mod words;
 pub mod world;

@@ -9,6 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::Session;
 use super::controller::{network_id, print, request};
+use super::user_data::Plan;
 use crate::args::token::{Create, TokenCommand};
 use crate::failure::{Failure, Io, Outcome};
 use crate::text;
@@ -57,6 +58,14 @@ fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
         )));
     }
     let planet = planet_of(session, create)?;
+    let user_data = &create.user_data;
+    if user_data.cloud_init && planet.as_ref().is_some_and(|(_, place)| !place.contains(':')) {
+        return Err(Failure::usage(format!(
+            "{}: --cloud-init wants the planet at a URL, for no file comes with user-data: --planet-url",
+            session.program
+        )));
+    }
+    let plan = Plan::new(session, user_data, &network)?;
     let mut body = Map::from_iter([
         ("uses".to_owned(), json!(create.uses)),
         ("lifetime".to_owned(), json!(create.expires)),
@@ -100,8 +109,14 @@ fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
     if session.common.json {
         return print(&token, io);
     }
+    let (words, id) = (text::json::text(&token, "token"), text::json::text(&token, "id"));
+    if let Some(plan) = plan {
+        let revoke = format!("{} token revoke {network} {id} ends the token", session.program);
+        plan.finish(session, &words, &id, &revoke, io)?;
+        return Ok(write!(io.err, "{}", text::token::user_data(&network, &token))?);
+    }
     // The token first: whoever closes standard error still has it.
-    writeln!(io.out, "{}", text::json::text(&token, "token"))?;
+    writeln!(io.out, "{words}")?;
     io.out.flush()?;
     Ok(write!(io.err, "{}", text::token::made(&network, &token))?)
 }

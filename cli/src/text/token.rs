@@ -35,17 +35,6 @@ pub fn list(network: &str, tokens: &[Value], now: i64) -> String {
 
 /// What a new token is valid for.
 pub fn made(network: &str, token: &Value) -> String {
-    let nodes = match json::int(token, "uses") {
-        0 => "any number of nodes".to_owned(),
-        1 => "one node".to_owned(),
-        uses => format!("{uses} nodes"),
-    };
-    let created = json::int(token, "creationTime");
-    let until = match json::int(token, "expiryTime") {
-        0 => "until it is revoked".to_owned(),
-        end => format!("for {}", span(end.saturating_sub(created))),
-    };
-    let id = json::text(token, "id");
     let place = json::text(&token["planet"], "place");
     let (planet, join) = match place.as_str() {
         "" => (String::new(), "TOKEN"),
@@ -61,9 +50,33 @@ pub fn made(network: &str, token: &Value) -> String {
         }
     };
     format!(
-        "Token {id} lets {nodes} into {network}, {until}; it is not shown again.\n{planet}There: ztnode-cli join \
-         {join} --wait\n"
+        "{}; it is not shown again.\n{planet}There: ztnode-cli join {join} --wait\n",
+        valid(network, token)
     )
+}
+
+/// The same, of user-data with the token in it.
+pub fn user_data(network: &str, token: &Value) -> String {
+    format!(
+        "{}. Everything that runs on a machine can read its user-data: keep the file to yourself, and delete it when the \
+         machine is in.\n",
+        valid(network, token)
+    )
+}
+
+fn valid(network: &str, token: &Value) -> String {
+    let nodes = match json::int(token, "uses") {
+        0 => "any number of nodes".to_owned(),
+        1 => "one node".to_owned(),
+        uses => format!("{uses} nodes"),
+    };
+    let created = json::int(token, "creationTime");
+    let until = match json::int(token, "expiryTime") {
+        0 => "until it is revoked".to_owned(),
+        end => format!("for {}", span(end.saturating_sub(created))),
+    };
+    let id = json::text(token, "id");
+    format!("Token {id} lets {nodes} into {network}, {until}")
 }
 
 fn allowed(token: &Value) -> String {

@@ -11,8 +11,9 @@ use std::process::Command;
 fn install(root: &Path, path: &Path) -> String {
     let release = root.join("target/release");
     fs::create_dir_all(&release).unwrap();
+    // A program as a compiler leaves it, with symbols: this test.
     for program in ["ztnode", "ztnode-cli"] {
-        fs::write(release.join(program), "").unwrap();
+        fs::copy(std::env::current_exe().unwrap(), release.join(program)).unwrap();
     }
     let system = std::env::var("PATH").unwrap();
     let output = Command::new("make")
@@ -46,4 +47,26 @@ fn an_installed_zerotier_one_keeps_its_names() {
     install(root.path(), nobodys.path());
     let link = fs::read_link(root.path().join("usr/local/sbin/zerotier-idtool")).unwrap();
     assert_eq!(link, Path::new("ztnode-cli"));
+}
+
+#[test]
+fn programs_are_stripped_and_their_symbols_kept() {
+    let (root, nobodys) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let said = install(root.path(), nobodys.path());
+    let sections = |file: &Path| {
+        let output = Command::new("objdump").arg("--section-headers").arg(file).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    for program in ["ztnode", "ztnode-cli"] {
+        let installed = root.path().join("usr/local/sbin").join(program);
+        let built = root.path().join("target/release").join(program);
+        assert!(sections(&built).contains(".debug_line"), "what was built keeps them");
+        let left = sections(&installed);
+        assert!(!left.contains(".debug_line") && left.contains(".gnu_debuglink"), "{left}");
+        let symbols = root.path().join("target/release").join(format!("{program}.debug"));
+        assert!(sections(&symbols).contains(".debug_line"));
+        assert!(said.contains(&format!("{program}.debug")), "{said}");
+        let size = |file: &Path| fs::metadata(file).unwrap().len();
+        assert!(size(&installed) < size(&built) / 2);
+    }
 }

@@ -37,9 +37,21 @@ variable "token" {
 }
 
 variable "repository" {
-  description = "Where the package comes from, as a line of apt's sources"
+  description = "Where the packages are: the URL of what `make repo` made"
   type        = string
-  default     = "deb [trusted=yes] https://packages.example.org/ztnode ./"
+  validation {
+    condition     = can(regex("^https?://[A-Za-z0-9:/._~%@+-]+[^/]$", var.repository))
+    error_message = "A repository is an http:// or https:// URL without a slash at its end."
+  }
+}
+
+variable "repository_key" {
+  description = "Its keys: the text of ztnode-archive-keyring.asc"
+  type        = string
+  validation {
+    condition     = startswith(trimspace(var.repository_key), "-----BEGIN PGP PUBLIC KEY BLOCK-----")
+    error_message = "The keys are the text of ztnode-archive-keyring.asc, which begins with -----BEGIN PGP PUBLIC KEY BLOCK-----."
+  }
 }
 
 variable "wait" {
@@ -55,13 +67,16 @@ variable "users" {
 }
 
 locals {
-  identity = var.identity == null ? {} : {
-    write_files = [{
-      path        = "/var/lib/ztnode/identity.secret"
-      permissions = "0600"
-      content     = trimspace(var.identity)
-    }]
-  }
+  keyring = "/usr/share/keyrings/ztnode-archive-keyring.asc"
+  keys = [{
+    path    = local.keyring
+    content = var.repository_key
+  }]
+  identity = var.identity == null ? [] : [{
+    path        = "/var/lib/ztnode/identity.secret"
+    permissions = "0600"
+    content     = trimspace(var.identity)
+  }]
   users = length(var.users) == 0 ? {} : {
     users = [for name, key in var.users : {
       name                = name
@@ -80,9 +95,10 @@ locals {
 output "text" {
   description = "What goes into a machine's user_data"
   sensitive   = true
-  value = "#cloud-config\n${yamlencode(merge(local.users, local.identity, {
-    apt      = { sources = { ztnode = { source = var.repository } } }
-    packages = ["ztnode"]
-    runcmd   = [local.join]
+  value = "#cloud-config\n${yamlencode(merge(local.users, {
+    write_files = concat(local.keys, local.identity)
+    apt         = { sources = { ztnode = { source = "deb [signed-by=${local.keyring}] ${var.repository}/deb stable main" } } }
+    packages    = ["ztnode", "ztnode-archive-keyring"]
+    runcmd      = [local.join]
   }))}"
 }
