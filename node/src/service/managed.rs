@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use protocol::NetworkId;
+use protocol::derive::six_plane;
 use protocol::inet::{Prefix, Scope, scope};
 use protocol::netconf::NetworkConfig;
 
@@ -182,7 +183,10 @@ pub fn plan(settings: &NetworkSettings, config: &NetworkConfig, place: &Place<'_
             continue;
         }
         let width = if address.ip.is_ipv4() { 32 } else { 128 };
-        match shadowed(place, Prefix { ip: address.ip, bits: width }) {
+        let hidden = (place.holders)(Prefix { ip: address.ip, bits: width })
+            .into_iter()
+            .find(|held| held.neighbours && !machines_own(config, address, held));
+        match hidden {
             None => {
                 plan.addresses.push(*address);
                 plan.overlap(place, address.network());
@@ -263,9 +267,11 @@ fn bridged(config: &NetworkConfig, place: &Place<'_>) -> Option<String> {
     ))
 }
 
-/// The neighbours that a target would hide.
-fn shadowed(place: &Place<'_>, target: Prefix) -> Option<Held> {
-    (place.holders)(target).into_iter().find(|held| held.neighbours)
+/// Whether somebody holds part of the /80 that a 6PLANE address gives to this machine alone: its containers, which are no
+/// neighbours that the address could hide.
+fn machines_own(config: &NetworkConfig, address: &Prefix, held: &Held) -> bool {
+    let own = Prefix { ip: six_plane(config.network, config.issued_to).into(), bits: 80 };
+    address.ip == own.ip && held.subnet.bits >= own.bits && own.network().contains(held.subnet.ip)
 }
 
 /// Who stands against a route, and why.

@@ -259,3 +259,16 @@ fn only_ours_is_removed_and_changed_gateways_are_replaced() {
     let changed = steps(&[route("10.0.0.1")], &[route("10.0.0.1")], &[route("10.0.0.2")], routes_clash);
     assert_eq!(changed, Steps { remove: vec![route("10.0.0.1")], add: vec![route("10.0.0.2")] });
 }
+
+#[test]
+fn containers_in_the_machines_own_80_do_not_cost_it_its_address() {
+    let settings = NetworkSettings::default();
+    let address = format!("{}/40", six_plane(NetworkId(1), Address::from_u64(1)));
+    let config = config(&[&address], &[]);
+    let subnet = Prefix { bits: 80, ..prefix(&address) }.network().to_string();
+    assert_eq!(planned(&settings, &config, &[], &[held(&subnet, "docker0")]).addresses, config.addresses);
+    // A wider subnet holds other machines.
+    let wider = Prefix { bits: 64, ..prefix(&address) }.network().to_string();
+    let plan = planned(&settings, &config, &[], &[held(&wider, "eth0")]);
+    assert!(plan.addresses.is_empty() && plan.refused[0].reason.contains("eth0"), "{plan:?}");
+}
