@@ -17,32 +17,30 @@ impl Daemon {
         if let Some(kept) = kept {
             return Ok(Err(NotTaken::Kept(kept)));
         }
+        // What the core has had to say so far, a new version of the planet in force perhaps, comes first.
+        self.settle().await?;
+        // Then the file: the new roots may answer at once, and from then on nothing is taken back.
+        let home = &shared.home;
+        let not_kept = |error| {
+            NotTaken::NotKept(format!("cannot keep the planet in {}: {error}", home.root().display()))
+        };
+        if let Err(error) = home.replace_planet(&planet.to_bytes()) {
+            return Ok(Err(not_kept(error)));
+        }
         let taken = planet.clone();
         let replaced = shared.engine.call(move |core, now| {
             // One may have answered just now.
             (!core.heard_root_since(0)).then(|| core.replace_planet(now, taken))
         });
-        let Some(former) = replaced.await? else { return Ok(Err(NotTaken::Kept(Kept::Heard))) };
-        // What the core had to say before, a new version of the former planet perhaps, comes first.
-        self.settle().await?;
-        let stored = self.store_planet(&planet);
-        if stored.is_err() {
-            shared.engine.call(move |core, now| core.replace_planet(now, former)).await?;
-        } else {
-            tracing::info!(
-                from = format!("{:016x}", former.id),
-                to = format!("{:016x}", planet.id),
-                "another planet, by request: its roots are asked from now on"
-            );
-        }
-        Ok(stored)
-    }
-
-    fn store_planet(&self, planet: &World) -> Result<(), NotTaken> {
-        let home = &self.shared.home;
-        home.replace_planet(&planet.to_bytes()).map_err(|error| {
-            NotTaken::NotKept(format!("cannot keep the planet in {}: {error}", home.root().display()))
-        })
+        let Some(former) = replaced.await? else {
+            return Ok(Err(home.restore_planet().map_or_else(not_kept, |()| NotTaken::Kept(Kept::Heard))));
+        };
+        tracing::info!(
+            from = format!("{:016x}", former.id),
+            to = format!("{:016x}", planet.id),
+            "another planet, by request: its roots are asked from now on"
+        );
+        Ok(Ok(()))
     }
 
     /// A root answered: no token replaces the planet any more. Tried again when it could not be noted.

@@ -68,6 +68,18 @@ impl Home {
         }
         write_atomically(&planet, bytes, 0o644, Durability::Durable)
     }
+
+    /// Undoes [`Self::replace_planet`].
+    ///
+    /// # Errors
+    /// The former planet cannot be put back.
+    pub fn restore_planet(&self) -> io::Result<()> {
+        match fs::rename(self.path(REPLACED), self.path(PLANET)) {
+            // There was none.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => fs::remove_file(self.path(PLANET)),
+            other => other,
+        }
+    }
 }
 
 /// False only if there is certainly no such file.
@@ -129,5 +141,9 @@ mod tests {
         home.replace_planet(b"second").unwrap();
         home.replace_planet(b"second").unwrap();
         assert_eq!((read(PLANET).unwrap(), read(REPLACED).unwrap()), (b"second".to_vec(), b"first".to_vec()));
+        home.restore_planet().unwrap();
+        assert_eq!((read(PLANET).unwrap(), read(REPLACED)), (b"first".to_vec(), None));
+        home.restore_planet().unwrap();
+        assert_eq!(read(PLANET), None, "there was none before the first");
     }
 }
