@@ -170,7 +170,7 @@ impl Core {
         }
     }
 
-    /// Takes in what an earlier run kept as [`Object::Counts`](crate::core::event::Object::Counts). Anything else is as good as
+    /// Takes in what an earlier run kept as [`Object::Counts`]. Anything else is as good as
     /// nothing.
     pub fn resume_counting(&mut self, now: i64, kept: &[u8]) {
         let text = std::str::from_utf8(kept).unwrap_or_default();
