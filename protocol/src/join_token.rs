@@ -73,6 +73,10 @@ impl<'a> JoinToken<'a> {
         };
         let mut words = rest.splitn(3, '_');
         let (Some(id), Some(secret)) = (words.next(), words.next()) else { return Err(Damage::Form) };
+        // It would be taken for a network where the token stands without one.
+        if is_hex(id, 16) {
+            return Err(Damage::Form);
+        }
         let planet = match (words.next(), network) {
             (None, _) => None,
             (Some(planet), Some(_)) => Some(Planet::parse(planet)?),
