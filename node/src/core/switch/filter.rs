@@ -7,13 +7,11 @@ use std::net::{IpAddr, Ipv6Addr};
 use flowrules::evaluate::{Accept, Context, Credentials, Direction, Frame, Verdict};
 use protocol::credential::membership::{Membership, Window};
 use protocol::netconf::NetworkConfig;
-use protocol::verb::Verb;
-use protocol::verbs::{ExtFrame, ext_frame};
+use protocol::verbs::ext_frame;
 use protocol::{Address, Mac, derive, packet};
 use rand::RngExt;
 
 use super::Network;
-use super::Switch;
 use crate::ground::event::{Event, RuleTrace, TRACE_HEAD};
 use crate::link::Link;
 
@@ -253,20 +251,8 @@ impl Network {
         if link.topology.peers.contains_key(&to) {
             self.push_credentials_if_due(link, now, to);
         }
-        let mut packet = link.begin(to, Verb::ExtFrame);
-        ExtFrame {
-            network: self.id,
-            flags,
-            com: None,
-            dest: frame.dest,
-            source: frame.source,
-            ethertype: frame.ethertype,
-            payload: frame.payload,
-        }
-        .write(&mut packet);
+        let mut packet = self.ext_frame(link, to, frame, flags);
         packet::compress(&mut packet, 0);
         packet
     }
 }
-
-impl Switch {}

@@ -43,7 +43,7 @@ impl Network {
         now: i64,
         bytes: &[u8],
     ) {
-        let Some(config) = self.config.clone() else { return };
+        let Some(config) = self.config.as_deref() else { return };
         if bytes.len() < ETHERNET_HEADER {
             return;
         }
@@ -59,7 +59,8 @@ impl Network {
         };
         let ours = self.mac;
         let bridged = frame.source != ours;
-        let sent = if bridged && !config.is_active_bridge(link.address()) {
+        let allowed = !bridged || config.is_active_bridge(link.address());
+        let sent = if !allowed {
             false
         } else if frame.dest.is_multicast() {
             self.multicast_from_port(link, directory, now, frame, bridged)
@@ -161,10 +162,16 @@ impl Network {
     }
 
     fn send_ext_frame(&mut self, link: &mut Link, now: i64, to: Address, frame: Ethernet<'_>) {
+        let packet = self.ext_frame(link, to, frame, 0);
+        link.send(now, packet);
+    }
+
+    /// An EXT_FRAME with these flags.
+    pub(super) fn ext_frame(&self, link: &mut Link, to: Address, frame: Ethernet<'_>, flags: u8) -> Vec<u8> {
         let mut packet = link.begin(to, Verb::ExtFrame);
         ExtFrame {
             network: self.id,
-            flags: 0,
+            flags,
             com: None,
             dest: frame.dest,
             source: frame.source,
@@ -172,7 +179,7 @@ impl Network {
             payload: frame.payload,
         }
         .write(&mut packet);
-        link.send(now, packet);
+        packet
     }
 
     /// Whether an accepted frame's addresses are possible for its sender and for us. `None` means that it is not: the frame is
