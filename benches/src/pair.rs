@@ -130,7 +130,9 @@ impl Pair {
 
     /// Gives a frame to the port of core `from`; the datagrams it becomes stay in its outbox.
     pub fn send(&mut self, from: usize, frame: &[u8]) {
-        self.cores[from].frame(self.now, self.network, frame);
+        if let Some(joined) = self.cores[from].joined(self.network) {
+            joined.frame(self.now, frame);
+        }
     }
 
     /// How many datagrams wait in the outbox of core `from`.

@@ -499,7 +499,9 @@ impl Scene {
             self.expect_frame(&payload);
         }
         let (now, network) = (self.now, self.network);
-        self.hosts[from].core.frame(now, network, &frame);
+        if let Some(joined) = self.hosts[from].core.joined(network) {
+            joined.frame(now, &frame);
+        }
         self.settle();
         let got = self.hosts[to].received.contains(&payload);
         self.hosts[to].received.clear();

@@ -68,7 +68,7 @@ fn a_member_is_found_over_lossy_lines() {
     for seed in 0..60 {
         let (mut world, network) = crowd(seed, 3, Weather { latency: (5, 60), loss: 200 });
         assert!(world.run_until(60_000, |w| all_joined(w, network)), "seed {seed}: not joined");
-        let target = world.hosts[2].core.networks()[0].config.as_ref().unwrap().addresses[0].ip;
+        let target = world.hosts[2].core.view().networks()[0].config.as_ref().unwrap().addresses[0].ip;
         let request = arp_request(protocol::Mac::for_member(network, world.address(1)), target);
         let found = (0..25).any(|_| {
             world.send_frame(1, network, &request);

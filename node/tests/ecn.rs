@@ -91,7 +91,9 @@ fn a_mark_that_a_frame_cannot_bear_drops_it() {
     let now = world.now;
     let from = world.hosts[1].inside;
     for (bits, arrives) in [(1, true), (2, true), (3, false)] {
-        world.hosts[1].core.frame(now, network, &frame);
+        if let Some(joined) = world.hosts[1].core.joined(network) {
+            joined.frame(now, &frame);
+        }
         let outbox = std::mem::take(world.hosts[1].core.outbox());
         let core = &mut world.hosts[2].core;
         for (segment, data) in outbox.datagrams.iter() {
@@ -128,7 +130,9 @@ fn a_mark_waits_with_its_packet() {
     world.hosts[2].received.clear();
     let frame = packet(&world, network, 1, 2, 2, 100);
     let (now, from) = (world.now, world.hosts[1].inside);
-    world.hosts[1].core.frame(now, network, &frame);
+    if let Some(joined) = world.hosts[1].core.joined(network) {
+        joined.frame(now, &frame);
+    }
     let outbox = std::mem::take(world.hosts[1].core.outbox());
     for (_, data) in outbox.datagrams.iter() {
         let (mut data, length) = (data.to_vec(), data.len());

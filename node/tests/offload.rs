@@ -71,16 +71,18 @@ fn send(world: &mut World, network: NetworkId) -> Vec<Vec<u8>> {
 fn a_super_frame_crosses_as_one_burst_and_arrives_as_one() {
     let (mut world, network) = two(r#"{"type":"ACTION_ACCEPT"}"#);
     let (_, sent) = super_frame(&world, network);
-    let before = world.hosts[1].core.counters().packets_out[6];
+    let before = world.hosts[1].core.view().counters().packets_out[6];
     // Bursts of an odd number tear packets apart; a burst of one is a lone datagram.
     for (round, per_burst) in [64, 9, 1].into_iter().enumerate() {
         let datagrams = send(&mut world, network);
         assert_eq!(datagrams.iter().map(Vec::len).collect::<Vec<_>>(), vec![1_427; 2 * SEGMENTS]);
-        let packets = world.hosts[1].core.counters().packets_out[6] - before;
+        let packets = world.hosts[1].core.view().counters().packets_out[6] - before;
         assert_eq!(packets, ((round + 1) * SEGMENTS) as u64);
         let (now, from) = (world.now, world.hosts[1].inside);
         let core = &mut world.hosts[2].core;
-        core.set_port_offloads(network, Offloads { tso: true, uso: true, checksum: true });
+        if let Some(joined) = core.joined(network) {
+            joined.set_port_offloads(Offloads { tso: true, uso: true, checksum: true });
+        }
         for chunk in datagrams.chunks(per_burst) {
             core.datagrams(now, SocketId(0), from, &mut chunk.concat(), 1_427);
         }

@@ -26,7 +26,7 @@ fn two(limit: usize) -> (World, NetworkId) {
 
 fn mtu(world: &World, from: usize, to: usize) -> usize {
     let to = world.address(to);
-    let peers = world.hosts[from].core.peers(world.now);
+    let peers = world.hosts[from].core.view().peers(world.now);
     let peer = peers.iter().find(|peer| peer.address == to).expect("they know each other");
     peer.paths.iter().find(|path| path.preferred).expect("a direct path").mtu
 }

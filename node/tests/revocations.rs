@@ -51,7 +51,12 @@ fn restart_from_disk(world: &mut World, network: NetworkId, host: usize) {
     let now = world.now;
     world.hosts[host].core.join(now, network, config.as_deref());
     if let Some(bytes) = revoked {
-        assert!(world.hosts[host].core.restore_revocations(now, network, &bytes));
+        assert!(
+            world.hosts[host]
+                .core
+                .joined(network)
+                .is_none_or(|joined| joined.restore_revocations(now, &bytes))
+        );
     }
     world.run(1);
 }
@@ -161,16 +166,16 @@ fn a_deleted_network_ends_and_an_unknown_one_does_not() {
     world.http("DELETE", &format!("/controller/network/{network}"), "");
     world.run(1_000);
     for host in [1, 2] {
-        let config = world.hosts[host].core.networks()[0].config.clone().unwrap();
+        let config = world.hosts[host].core.view().networks()[0].config.clone().unwrap();
         assert!(config.addresses.is_empty() && config.routes.is_empty() && config.com.is_none());
     }
     assert!(!reaches(&mut world, network, 1, 2, 20_000));
     // One that was away gets it when it is back, and is told that the network is no more.
     world.run(3_600_000);
     restart_from_disk(&mut world, network, 3);
-    let ended = |w: &mut World| w.hosts[3].core.networks()[0].status == NetworkStatus::NotFound;
+    let ended = |w: &mut World| w.hosts[3].core.view().networks()[0].status == NetworkStatus::NotFound;
     assert!(world.run_until(70_000, ended));
-    assert!(world.hosts[3].core.networks()[0].config.as_ref().unwrap().addresses.is_empty());
+    assert!(world.hosts[3].core.view().networks()[0].config.as_ref().unwrap().addresses.is_empty());
 
     // Made anew under its ID, it is a network again.
     world.http("POST", &format!("/controller/network/{network}"), r#"{"routes":[{"target":"10.0.0.0/16"}]}"#);

@@ -73,7 +73,7 @@ fn received(world: &World, host: usize) -> Vec<Vec<u8>> {
 }
 
 fn copies(world: &World, host: usize) -> CopyCounters {
-    world.hosts[host].core.counters().copies
+    world.hosts[host].core.view().counters().copies
 }
 
 fn action(name: &str, world: &World, host: usize, length: u16) -> String {
@@ -114,7 +114,7 @@ fn watch_inbound_copies_once_and_is_acknowledged() {
     let (mut world, network) = three();
     let watch = action("WATCH", &world, OBSERVER, 65_535);
     set_rules(&mut world, network, &format!("{INBOUND},{watch},{ACCEPT}"));
-    let oks = |world: &World, host: usize| world.hosts[host].core.counters().packets_in[3];
+    let oks = |world: &World, host: usize| world.hosts[host].core.view().counters().packets_in[3];
     let whole = frame(&world, network, 1, Some(2), &[7; 3_000 - 300]);
     // The first large frame has the path's MTU measured, and the answers to that are OKs, too.
     world.send_frame(1, network, &whole);
@@ -168,7 +168,7 @@ fn a_dropped_frame_is_not_copied_and_a_copy_of_a_multicast_is_made_once() {
 }
 
 fn hits(world: &World, network: NetworkId, host: usize) -> u64 {
-    world.hosts[host].core.rules(network).expect("a configuration").flows.hits
+    world.hosts[host].core.view().rules(network).expect("a configuration").flows.hits
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_tag_given_or_revoked_takes_effect_on_a_remembered_flow() {
     assert!(send(&mut world) >= 4, "the first frame may be ahead of the tag");
     assert_eq!(send(&mut world), 5);
     assert!(hits(&world, network, 2) >= 4, "the flow cache is at work");
-    let shown = world.hosts[2].core.rules(network).expect("a configuration").members;
+    let shown = world.hosts[2].core.view().rules(network).expect("a configuration").members;
     assert!(shown.iter().any(|m| m.address == world.address(1) && m.tags == [(1, 5)]), "{shown:?}");
 
     let secret = identity(0);
@@ -268,7 +268,7 @@ fn a_capability_takes_effect_when_it_is_presented() {
     world.run(2_000);
     assert!(send(&mut world) >= 4);
     assert_eq!(send(&mut world), 5);
-    let counters = world.hosts[2].core.rules(network).expect("a configuration").counters;
+    let counters = world.hosts[2].core.view().rules(network).expect("a configuration").counters;
     assert!(counters.capabilities[&9][0] >= 9, "{counters:?}");
     // It does not work for others.
     world.hosts[2].received.clear();
@@ -291,7 +291,8 @@ fn entries_are_counted_and_frames_traced_at_a_limited_rate() {
         world.send_frame(1, network, &long);
         world.send_frame(1, network, &short);
     }
-    let counters = |world: &World| world.hosts[1].core.rules(network).expect("a configuration").counters;
+    let counters =
+        |world: &World| world.hosts[1].core.view().rules(network).expect("a configuration").counters;
     let counted = counters(&world);
     // The copies were made for accepted frames only.
     assert_eq!(counted.base[20..], [3, 0, 3, 3]);
@@ -306,7 +307,9 @@ fn entries_are_counted_and_frames_traced_at_a_limited_rate() {
     let now = world.now;
     let core = &mut world.hosts[1].core;
     let traced = |core: &mut node::core::Core, at: i64| {
-        core.frame(at, network, &short);
+        if let Some(joined) = core.joined(network) {
+            joined.frame(at, &short);
+        }
         let events: Vec<Event> = core.outbox().events.drain(..).collect();
         core.outbox().datagrams.clear();
         events.into_iter().find_map(|event| match event {
@@ -315,13 +318,13 @@ fn entries_are_counted_and_frames_traced_at_a_limited_rate() {
         })
     };
     assert!(traced(core, now).is_none(), "off");
-    assert!(core.set_trace(network, 2));
+    core.joined(network).unwrap().set_trace(2);
     let first = traced(core, now).expect("shown");
     assert_eq!((first.length, first.skipped, first.verdict.by.map(|e| e.index)), (20, 0, Some(22)));
     assert!(traced(core, now).is_some());
     assert!(traced(core, now).is_none() && traced(core, now + 999).is_none(), "two a second");
     assert_eq!(traced(core, now + 1_000).map(|t| t.skipped), Some(2));
-    core.set_trace(network, 0);
+    core.joined(network).unwrap().set_trace(0);
     assert!(traced(core, now + 5_000).is_none(), "off again");
 }
 
@@ -350,7 +353,9 @@ fn copies_leave_last_and_not_too_many_at_once() {
     let core = &mut world.hosts[1].core;
     core.outbox().datagrams.clear();
     for _ in 0..1_000 {
-        core.frame(now, network, &whole);
+        if let Some(joined) = core.joined(network) {
+            joined.frame(now, &whole);
+        }
     }
     let batch = &core.outbox().datagrams;
     let most = node::dataplane::outbox::MAX_COPIES;
@@ -378,7 +383,7 @@ fn pushes_never_end() {
         world.run(1_000);
         let revision = world.http("GET", &path, "")["revision"].as_u64().unwrap();
         for host in 0..=3 {
-            let info = world.hosts[host].core.rules(network).unwrap();
+            let info = world.hosts[host].core.view().rules(network).unwrap();
             assert_eq!(info.config.revision, revision, "host {host}, round {round}");
         }
         world.run(9_000);

@@ -121,7 +121,7 @@ impl Scene {
     }
 
     fn knows(&self, address: Address) -> bool {
-        self.core.peers(self.now).iter().any(|peer| peer.address == address)
+        self.core.view().peers(self.now).iter().any(|peer| peer.address == address)
     }
 
     /// Makes somebody a peer without a packet.
@@ -198,7 +198,7 @@ impl Scene {
 
 impl Other {
     fn new(scene: &Scene, secret: SecretIdentity, at: SocketAddr) -> Self {
-        let us = scene.core.status().identity;
+        let us = scene.core.view().status().identity;
         let keys = SessionKeys::new(&secret.agree(&us).unwrap());
         Self { secret, us: us.address, keys, at, next_id: rand::random() }
     }
@@ -257,7 +257,7 @@ fn greet(scene: &mut Scene, other: &mut Other) {
     scene.feed(other.at, &hello);
     scene.answered_by(other);
     let address = other.address();
-    let peers = scene.core.peers(scene.now);
+    let peers = scene.core.view().peers(scene.now);
     assert!(peers.iter().any(|p| p.address == address && !p.paths.is_empty()), "{address} has a path");
 }
 
@@ -406,8 +406,9 @@ fn a_neighbour_does_not_use_up_what_his_prefix_may_cost() {
 fn a_replayed_frame_keeps_no_path_alive() {
     let (mut scene, mut peer) = root_with(1, endpoint(192, 0, 2, 1, 9993));
     let recorded = peer.seal(Verb::Nop, &[]);
-    let preferred =
-        |scene: &Scene| scene.core.peers(scene.now).iter().any(|p| p.paths.iter().any(|p| p.preferred));
+    let preferred = |scene: &Scene| {
+        scene.core.view().peers(scene.now).iter().any(|p| p.paths.iter().any(|p| p.preferred))
+    };
     assert!(preferred(&scene));
     for ms in 0..25_000 {
         if ms % 500 == 0 {
@@ -422,7 +423,7 @@ fn a_replayed_frame_keeps_no_path_alive() {
 fn packets_count_for_a_peer_when_they_are_authentic() {
     let (mut scene, mut peer) = root_with(1, endpoint(192, 0, 2, 1, 9993));
     let counts = |scene: &Scene, of: Address| {
-        scene.core.peers(scene.now).into_iter().find(|p| p.address == of).unwrap().packets
+        scene.core.view().peers(scene.now).into_iter().find(|p| p.address == of).unwrap().packets
     };
     let before = counts(&scene, peer.address());
     assert!(before.received > 0 && before.sent > 0 && before.refused == 0, "{before:?}");
@@ -609,7 +610,7 @@ const KINDS: [Kind; 12] = [
         other.seal(Verb::NetworkConfigRequest, &[0x11, 0x22, 0x33, 0x44, 0x55, 0, 0, 1, 0, 0])
     }),
     ("FRAME without a certificate", |scene, other| {
-        let network = scene.core.networks()[0].network;
+        let network = scene.core.view().networks()[0].network;
         let mut payload = network.0.to_be_bytes().to_vec();
         payload.extend_from_slice(&[0x08, 0, 1]);
         other.seal(Verb::Frame, &payload)

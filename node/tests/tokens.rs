@@ -32,7 +32,7 @@ fn token(world: &mut World, network: NetworkId, id: &str) -> Value {
 }
 
 fn info(world: &World, host: usize) -> NetworkInfo {
-    world.hosts[host].core.networks().remove(0)
+    world.hosts[host].core.view().networks().remove(0)
 }
 
 fn becomes(world: &mut World, host: usize, status: NetworkStatus) -> bool {

@@ -2,67 +2,50 @@
 //!
 //! Time, randomness, datagrams, Ethernet frames and commands come in as arguments; datagrams, frames and [`event::Event`]s go
 //! out through [`Core::outbox`]; [`Core::next_deadline`] says when [`Core::tick`] wants to run next. There is no socket, no
-//! clock, no lock and no thread in here, so the same code runs in the daemon, in the simulator (thousands of nodes on a virtual
+//! clock, no lock and no thread in here, so the same code runs in the daemon, in the simulator (hundreds of nodes on a virtual
 //! clock) and under the fuzzers, and the same inputs always give the same outputs.
+//!
+//! A [`Core`] is two machines: the underlay (VL1, `crate::link`), which knows peers, paths and roots, and the switch (VL2,
+//! `switch/`), which knows networks and sends through the link it is handed. What is here is their shell.
 //!
 //! | module | subject |
 //! |---|---|
-//! | `topology`, [`peer`], [`path`] | who is known, how to reach them, who is a root |
-//! | `receive`, `relay` | a datagram's way in: classify, reassemble, forward, authenticate, dispatch |
-//! | `hello`, `newcomers`, `verbs` | the VL1 verbs, and what strangers have to pass before they are peers |
-//! | `table`, `buckets`, `gate`, `unproven`, `sources` | what strangers may make us keep, do and send |
-//! | `send` | a packet's way out: path, suite, fragments, queue, WHOIS |
-//! | `clones` | noticing other machines with our identity |
-//! | `contact` | keeping in touch and finding direct paths |
-//! | `path_mtu` | how large a datagram each path takes |
-//! | [`replay`] | recorded packets have no effect |
-//! | [`extension`] | what we say to ztnodes alone |
-//! | `network/` | VL2: joining, configurations, credentials, frames, multicast, bridging |
+//! | `receive` | a datagram, from one machine to the other |
+//! | [`view`] | what the node tells about itself |
+//! | [`joined`] | one joined network, as the service sees it |
+//! | `switch/` | VL2 |
+//! | [`bounds`] | the registry of tables |
 //!
 //! Times are milliseconds since the Unix epoch and must not run backwards.
 
 pub mod bounds;
 #[cfg(feature = "work")]
 mod filling;
-mod peers;
-mod queries;
+pub mod joined;
 mod receive;
 mod switch;
+pub mod view;
 
 pub use crate::ground::{event, info, limits, work};
 pub use crate::link::{extension, path, peer, replay};
-mod verbs;
 
-use crate::link::relay::Relay;
-use crate::link::replay::ReplayMemory;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use controller::Action;
-use protocol::multicast_group::MulticastGroup;
-use protocol::packet::Reassembler;
 use protocol::world::World;
-use protocol::{Address, NetworkId, Prefix, SecretIdentity};
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
+use protocol::{Address, Identity, NetworkId, Prefix, Result, SecretIdentity};
 use zeroize::Zeroizing;
 
-use crate::dataplane::vnet::{Offload, Offloads};
-use crate::dataplane::{Outbox, ecn};
-use crate::ground::buckets::Keyed;
-use crate::ground::event::{Event, Machine, Object, Settings};
+use crate::dataplane::Outbox;
+use crate::dataplane::vnet::Offload;
+use crate::ground::event::{Machine, Settings};
 use crate::ground::info::QueueCounters;
-use crate::ground::limits::{
-    BACKGROUND, HOUSEKEEPING, INTRODUCE_GATE, PATH_EXPIRY, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS,
-};
-use crate::link::Link;
-use crate::link::clones::Clones;
-use crate::link::contact::Contacts;
-use crate::link::newcomers::Newcomers;
-use crate::link::path::{PathKey, SocketId};
-use crate::link::peer_cache::Restored;
-use crate::link::queue::Queue;
-use switch::{Network, Switch};
+use crate::ground::limits::{BACKGROUND, HOUSEKEEPING};
+use crate::link::Underlay;
+use crate::link::path::SocketId;
+use joined::Joined;
+use switch::Switch;
+use view::View;
 
 /// What a node is made of.
 pub struct CoreConfig {
@@ -78,195 +61,140 @@ pub struct CoreConfig {
 
 /// One node.
 pub struct Core {
-    link: Link,
+    underlay: Underlay,
     switch: Switch,
-    contacts: Contacts,
-    relay: Relay,
-    memory: ReplayMemory,
-    clones: Clones,
-    parked: Queue,
-    reassembler: Reassembler<PathKey>,
-    /// The same for datagrams that came by a path nobody is known on.
-    stranger_parts: Reassembler<PathKey>,
-    newcomers: Newcomers,
-    /// Peers of an earlier run whose identities have not been checked yet.
-    restored: BTreeMap<Address, Restored>,
-    /// When a root's report of a collision was passed on last.
-    collision_told: Option<i64>,
     next_housekeeping: i64,
     next_background: i64,
-    inflated: Vec<u8>,
-    /// The frame credited last among datagrams that arrived together: when, by which path, from whom, after how many hops.
-    credited: Option<(i64, PathKey, Address, u8)>,
 }
 
 impl Core {
     /// A node at time `now`. It does nothing until it is ticked and given sockets.
     pub fn new(config: CoreConfig, now: i64) -> Self {
-        let mut rng = StdRng::from_seed(config.seed);
-        let hash = Keyed::new(rng.random());
+        let CoreConfig { identity, planet, seed, settings } = config;
+        let (underlay, hash) = Underlay::new(identity, planet, settings, seed, now);
         Self {
-            link: Link::new(config.identity, config.planet, config.settings, rng, hash, now),
+            underlay,
             switch: Switch::new(hash),
-            contacts: Contacts::new(now),
-            relay: Relay::default(),
-            memory: ReplayMemory::default(),
-            clones: Clones::new(hash),
-            parked: Queue::parking(),
-            reassembler: Reassembler::new(REASSEMBLY_SLOTS).joining_marks(ecn::join),
-            stranger_parts: Reassembler::new(STRANGER_REASSEMBLY_SLOTS).joining_marks(ecn::join),
-            newcomers: Newcomers::new(hash),
-            restored: BTreeMap::new(),
-            collision_told: None,
             next_housekeeping: now + HOUSEKEEPING,
             next_background: now + BACKGROUND,
-            inflated: Vec::new(),
-            credited: None,
         }
     }
 
     /// Our address.
     pub fn address(&self) -> Address {
-        self.link.address()
+        self.underlay.link.address()
     }
 
     /// What has to be done outside; the caller drains it after every call.
+    #[inline]
     pub fn outbox(&mut self) -> &mut Outbox {
-        &mut self.link.outbox
+        &mut self.underlay.link.outbox
+    }
+
+    /// What the node tells about itself.
+    pub fn view(&self) -> View<'_> {
+        View { link: &self.underlay.link, contacts: &self.underlay.contacts, switch: &self.switch }
+    }
+
+    /// A joined network.
+    pub fn joined(&mut self, id: NetworkId) -> Option<Joined<'_>> {
+        self.switch.joined(&mut self.underlay.link, id)
     }
 
     /// Counts datagrams of copies that the operating system had no room for.
     pub fn copies_congested(&mut self, datagrams: u64) {
-        self.link.counters.copies.congested += datagrams;
+        self.underlay.link.counters.copies.congested += datagrams;
     }
 
     /// The counters of what waits outside of the core.
     pub fn queues_mut(&mut self) -> &mut QueueCounters {
-        &mut self.link.counters.queues
+        &mut self.underlay.link.counters.queues
     }
 
     /// When [`Core::tick`] wants to run next.
     pub fn next_deadline(&self) -> i64 {
-        let mut next = self.contacts.next_ping.min(self.next_housekeeping).min(self.link.path_mtus.next());
-        if !self.link.sending.is_empty() || !self.parked.is_empty() {
+        let mut next = self.underlay.next_deadline().min(self.next_housekeeping);
+        if self.underlay.has_waiting() {
             next = next.min(self.next_background);
         }
-        let networks = self.switch.networks.values().map(Network::next_deadline);
-        let networks = networks.chain(self.switch.later.front().map(|(at, ..)| *at));
-        networks.chain(self.contacts.knocks.next()).chain(self.clones.next()).fold(next, i64::min)
+        self.switch.next_deadline().map_or(next, |due| next.min(due))
     }
 
     /// Does what is due: queue retries, contact checks, configuration requests, expiry. Calling it early is harmless.
     pub fn tick(&mut self, now: i64) {
         if now >= self.next_background {
             self.next_background = now + BACKGROUND;
-            self.link.retry_sending(now, None);
+            self.underlay.link.retry_sending(now, None);
             self.retry_parked(now, None);
         }
-        if now >= self.contacts.next_ping {
-            let anchors = self.switch.always_contact();
-            self.contacts.ping_check(&mut self.link, now, anchors);
+        let Underlay { link, contacts, .. } = &mut self.underlay;
+        if now >= contacts.next_ping {
+            contacts.ping_check(link, now, self.switch.always_contact());
             self.after_contact(now);
-            self.switch.announce_groups(&mut self.link, now);
+            self.switch.announce_groups(&mut self.underlay.link, now);
         }
-        self.reserve_counts(now);
-        self.link.measure_paths(now);
-        self.contacts.knock_where_due(&mut self.link, now);
-        self.clones.call_clones(&mut self.link, now);
-        self.switch.repeat_announcements(&mut self.link, now);
-        self.switch.request_configs(&mut self.link, now);
-        self.switch.attend_to_revocations(&mut self.link, now);
+        self.underlay.tick(now);
+        self.switch.tick(&mut self.underlay.link, now);
         if now >= self.next_housekeeping {
             self.next_housekeeping = now + HOUSEKEEPING;
-            self.housekeeping(now);
+            self.underlay.expire(now);
+            self.switch.expire(&self.underlay.link, now);
         }
     }
 
     /// Replaces the settings.
     pub fn set_settings(&mut self, settings: Settings) {
-        self.link.settings = settings;
+        self.underlay.link.settings = settings;
     }
 
     /// Confines probing to be kind to clouds: of private, shared and link-local addresses that others tell us only those inside
     /// `prefixes` are tried. `None` = no such limit. Addresses that the user or a planet names are not concerned, nor are
     /// those from which an authentic packet came.
     pub fn confine_probes(&mut self, prefixes: Option<Vec<Prefix>>) {
-        self.link.on_link = prefixes;
+        self.underlay.link.on_link = prefixes;
     }
 
     /// Tells which sockets exist and under which local address each can be reached. Paths over sockets that are gone are
     /// forgotten and the roots are greeted at once over the new ones.
     pub fn set_local_addresses(&mut self, now: i64, local: Vec<(SocketId, SocketAddr)>) {
-        if local == self.link.local {
-            return;
-        }
-        self.link.local = local;
-        let local = &self.link.local;
-        for peer in self.link.topology.peers.values_mut() {
-            peer.forget_sockets(|s| local.iter().any(|(id, _)| *id == s));
-        }
-        self.contacts.greetings = 0;
-        self.contacts.next_ping = now;
+        self.underlay.set_local_addresses(now, local);
     }
 
     /// Orbits a moon: `cached` is its definition from our own disk, `seed` a node that will tell it otherwise.
     pub fn orbit(&mut self, now: i64, id: u64, seed: Option<Address>, cached: Option<World>) {
-        if let Some(world) = cached.filter(|w| w.id == id && w.kind == protocol::world::WorldKind::Moon) {
-            let accepted = self.link.topology.offer_world(&self.link.secret, now, world, None);
-            self.contacts.store_world(&mut self.link, accepted);
-        }
-        if !self.link.topology.moons.contains_key(&id)
-            && let Some(seed) = seed.filter(|s| !s.is_reserved())
-        {
-            self.link.topology.await_moon(id, seed);
-        }
-        self.contacts.next_ping = now;
+        self.underlay.orbit(now, id, seed, cached);
     }
 
     /// Leaves a moon and forgets its file.
     pub fn deorbit(&mut self, now: i64, id: u64) {
-        self.link.topology.forget_moon(&self.link.secret, now, id);
-        self.link.outbox.events.push_back(Event::Delete { object: Object::Moon(id) });
+        self.underlay.deorbit(now, id);
     }
 
     /// Puts another planet in force, whoever signed it, greets its roots and gives back the former one. Whether it may be replaced,
     /// and storing it, is the caller's business.
     pub fn replace_planet(&mut self, now: i64, planet: World) -> World {
-        let former = self.link.topology.replace_planet(&self.link.secret, now, planet);
-        self.contacts.greetings = 0;
-        self.contacts.next_ping = now;
-        former
+        self.underlay.replace_planet(now, planet)
     }
 
-    fn housekeeping(&mut self, now: i64) {
-        self.link.surfaces.expire(now);
-        self.clones.reflections.expire(now);
-        self.memory.expire_replay_memory(&mut self.link, now);
-        self.link.expected.expire(now);
-        self.newcomers.expire(now);
-        self.relay.pairs.expire(now - INTRODUCE_GATE);
-        self.switch.requesters.expire(now);
-        self.contacts.forget_silent_peers(&mut self.link, now);
-        let mut used: Vec<PathKey> =
-            self.link.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();
-        used.sort_unstable();
-        self.link.topology.paths.retain(now, PATH_EXPIRY, |key| used.binary_search(key).is_ok());
-        let peers = &self.link.topology.peers;
-        let exists = |peer: Address, path: &PathKey| {
-            peers.get(&peer).is_some_and(|known| known.paths.iter().any(|p| p.key == *path))
-        };
-        self.link.path_mtus.expire(now, exists);
-        self.switch.housekeep_networks(&mut self.link, now);
+    /// Greets all roots at once, on every path and at every address that is known of them: whether they still answer is to be seen.
+    pub fn greet_roots(&mut self, now: i64) {
+        let Underlay { link, contacts, .. } = &mut self.underlay;
+        contacts.greet_roots(link, now);
+    }
+
+    /// Whether a root was heard since then. A root asks nobody.
+    pub fn heard_root_since(&self, then: i64) -> bool {
+        self.underlay.contacts.heard_root_since(&self.underlay.link, then)
     }
 
     /// Joins a network: its port is wanted at once, its configuration is asked for. `cached` is the configuration dictionary
     /// an earlier run kept; it is in force until the controller answers. False when too many networks are joined.
     pub fn join(&mut self, now: i64, id: NetworkId, cached: Option<&[u8]>) -> bool {
-        self.switch.join(&mut self.link, now, id, cached, None)
+        self.join_with(now, id, cached, None)
     }
 
     /// [`Core::join`] with a join token for the controller. It goes with every request until one is answered by a
-    /// configuration; then [`Object::Token`] is to be deleted. On a network that is joined
+    /// configuration; then [`event::Object::Token`] is to be deleted. On a network that is joined
     /// already it takes the place of an earlier one, and the controller is asked at once.
     pub fn join_with(
         &mut self,
@@ -275,73 +203,69 @@ impl Core {
         cached: Option<&[u8]>,
         token: Option<Zeroizing<String>>,
     ) -> bool {
-        self.switch.join(&mut self.link, now, id, cached, token)
+        self.switch.join(&mut self.underlay.link, now, id, cached, token)
     }
 
     /// Leaves a network. False when it was not joined.
     pub fn leave(&mut self, id: NetworkId) -> bool {
-        self.switch.leave(&mut self.link, id)
+        self.switch.leave(&mut self.underlay.link, id)
     }
 
-    /// Tells which multicast groups the operating system listens to on a network's port, addresses' own groups included.
-    pub fn set_multicast_groups(&mut self, now: i64, id: NetworkId, groups: &[MulticastGroup]) {
-        self.switch.set_multicast_groups(&mut self.link, now, id, groups);
-    }
-
-    /// Tells whether the network's virtual port works: 0, or the error that PORT_ERROR is shown for.
-    pub fn set_port_error(&mut self, id: NetworkId, error: i32) {
-        self.switch.set_port_error(&mut self.link, id, error);
-    }
-
-    /// Tells what a network's port takes unfinished: frames for it are joined to super-frames accordingly. Nothing until told.
-    pub fn set_port_offloads(&mut self, id: NetworkId, takes: Offloads) {
-        self.switch.set_port_offloads(id, takes);
-    }
-
-    /// Takes in one Ethernet frame from the port of a network with what the kernel left undone about it: a checksum to be
-    /// completed, or several frames' worth of data to be cut. A frame that is not what `offload` says is dropped.
-    pub fn port_frame(&mut self, now: i64, id: NetworkId, offload: &Offload, bytes: &mut [u8]) {
-        self.switch.port_frame(&mut self.link, now, id, offload, bytes);
-    }
-
-    /// Takes in one whole Ethernet frame from the port of a network.
-    pub fn frame(&mut self, now: i64, id: NetworkId, bytes: &[u8]) {
-        if let Some(network) = self.switch.networks.get_mut(&id) {
-            network.frame(&mut self.link, &mut self.switch.directory, now, bytes);
-        }
-    }
-
-    /// Puts into force what an earlier run kept of a network's revocations; to be called with [`Core::join`]. False when
-    /// the file was damaged: what could be read of it counts all the same.
-    pub fn restore_revocations(&mut self, now: i64, id: NetworkId, bytes: &[u8]) -> bool {
-        self.switch.restore_revocations(now, id, bytes)
-    }
-
-    /// Greets all roots at once, on every path and at every address that is known of them: whether they still answer is to be seen.
-    pub fn greet_roots(&mut self, now: i64) {
-        self.contacts.greet_roots(&mut self.link, now);
-    }
-
-    /// Whether a root was heard since then. A root asks nobody.
-    pub fn heard_root_since(&self, then: i64) -> bool {
-        self.contacts.heard_root_since(&self.link, then)
-    }
-
-    /// A root has begun to answer: networks without a configuration ask at once.
-    fn after_contact(&mut self, now: i64) {
-        if self.contacts.take_came_online() {
-            self.switch.hurry_requests(&mut self.link, now);
-        }
+    /// Takes in what the port of a network gave, with what the kernel left undone about it: a checksum to be completed, or several
+    /// frames' worth of data to be cut. A frame that is not what `offload` says is dropped.
+    #[inline]
+    pub fn port_frame(&mut self, now: i64, id: NetworkId, offload: &Offload, octets: &mut [u8]) {
+        self.switch.port_frame(&mut self.underlay.link, now, id, offload, octets);
     }
 
     /// Begins to look out for other machines with our identity; again: the machine turned out to be another (or the identity
     /// was bound to it).
     pub fn watch_for_clones(&mut self, now: i64, machine: Machine) {
-        self.clones.watch_for_clones(&mut self.link, now, machine);
+        let Underlay { link, clones, .. } = &mut self.underlay;
+        clones.watch_for_clones(link, now, machine);
     }
 
     /// Carries out what our own controller has decided.
     pub fn controller_action(&mut self, now: i64, action: Action) {
-        self.switch.controller_action(&mut self.link, now, action);
+        self.switch.controller_action(&mut self.underlay.link, now, action);
+    }
+
+    /// The outcome of an [`event::Event::CheckIdentity`]: whether the address belongs to the key.
+    pub fn identity_checked(&mut self, now: i64, identity: &Identity, valid: bool) {
+        let address = identity.address;
+        let Some(greeted) = self.underlay.identity_checked(now, identity, valid) else { return };
+        if greeted {
+            self.switch.greeted(&mut self.underlay.link, now, address);
+        }
+        // For a controller's identity its members' credentials wait as well.
+        let controls = self.underlay.link.controllers.contains(&address);
+        self.retry_parked(now, (!controls).then_some(address));
+        self.after_contact(now);
+    }
+
+    /// Takes in a peer's record from an earlier run; it is a peer when its identity has been checked. Its addresses are tried when
+    /// there is something to send to it.
+    ///
+    /// # Errors
+    /// [`protocol::Malformed`] if it is none.
+    pub fn restore_peer(&mut self, record: &[u8]) -> Result<()> {
+        self.underlay.restore_peer(record)
+    }
+
+    /// Puts the records of all live peers into the outbox: the last thing to do before the process ends.
+    pub fn save_peers(&mut self, now: i64) {
+        self.underlay.save_peers(now);
+    }
+
+    /// Takes in what an earlier run kept as [`event::Object::Counts`]. Anything else is as good as nothing.
+    pub fn resume_counting(&mut self, now: i64, kept: &[u8]) {
+        self.underlay.resume_counting(now, kept);
+    }
+
+    /// A root may have begun to answer: networks without a configuration ask at once.
+    fn after_contact(&mut self, now: i64) {
+        if self.underlay.contacts.take_came_online() {
+            self.switch.hurry_requests(&mut self.underlay.link, now);
+        }
     }
 }

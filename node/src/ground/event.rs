@@ -188,6 +188,19 @@ pub struct PhysicalNetwork {
     pub mtu: usize,
 }
 
+impl PhysicalNetwork {
+    /// Datagram size the user wants towards it, in bytes of UDP payload; `None` where that is left to us.
+    pub fn datagram_size(&self) -> Option<usize> {
+        use protocol::packet::{MAX_MTU, MIN_MTU};
+        (self.mtu != 0).then(|| self.mtu.clamp(MIN_MTU, MAX_MTU))
+    }
+
+    /// Its trusted path ID, if it has one.
+    pub fn trusted_path(&self) -> Option<u64> {
+        (self.trusted_path_id != 0).then_some(self.trusted_path_id)
+    }
+}
+
 /// How the node should treat one peer (`local.conf` → `virtual`).
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct VirtualPeer {
@@ -245,19 +258,20 @@ pub struct Settings {
 impl Settings {
     /// The entry for a physical address: the longest prefix that contains it.
     pub fn physical(&self, ip: IpAddr) -> Option<&PhysicalNetwork> {
+        if self.physical.is_empty() {
+            return None;
+        }
         self.physical.iter().filter(|(p, _)| p.contains(ip)).max_by_key(|(p, _)| p.bits).map(|(_, n)| n)
     }
 
     /// Datagram size the user wants towards `ip`, in bytes of UDP payload; `None` where that is left to us.
     pub fn configured_mtu(&self, ip: IpAddr) -> Option<usize> {
-        use protocol::packet::{MAX_MTU, MIN_MTU};
-        let mtu = self.physical(ip).map_or(0, |n| n.mtu);
-        (mtu != 0).then(|| mtu.clamp(MIN_MTU, MAX_MTU))
+        self.physical(ip)?.datagram_size()
     }
 
     /// The trusted path ID towards `ip`, if its network has one.
     pub fn trusted_path(&self, ip: IpAddr) -> Option<u64> {
-        self.physical(ip).map(|n| n.trusted_path_id).filter(|id| *id != 0)
+        self.physical(ip)?.trusted_path()
     }
 }
 

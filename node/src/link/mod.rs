@@ -4,11 +4,13 @@
 //! What it has to know of the networks above it is told as data: who their controllers are
 //! ([`Link::controllers`]) and which addresses are theirs ([`Link::virtual_addresses`]).
 
+mod arrival;
 mod ask;
 pub(crate) mod clones;
 pub(crate) mod contact;
 pub(crate) mod expected;
 pub mod extension;
+mod frames;
 pub(crate) mod hello;
 mod incoming;
 pub(crate) mod newcomers;
@@ -23,7 +25,9 @@ pub mod replay;
 mod send;
 pub(crate) mod surface;
 pub(crate) mod topology;
+mod underlay;
 pub(crate) mod unproven;
+mod verbs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -45,7 +49,9 @@ use crate::link::queue::Queue;
 use crate::link::surface::Surfaces;
 use crate::link::topology::Topology;
 use crate::link::unproven::Unproven;
+pub(crate) use arrival::{Opened, Received};
 pub(crate) use incoming::{Handled, Incoming};
+pub(crate) use underlay::Underlay;
 
 /// See the module.
 pub(crate) struct Link {

@@ -91,6 +91,15 @@ impl Paths {
         }
     }
 
+    /// Notes that something is sent, if the path is alive. Whether it is.
+    #[inline]
+    pub fn take_live(&mut self, key: &PathKey, now: i64) -> bool {
+        work::step();
+        let Some(path) = self.paths.get_mut(key).filter(|path| path.is_alive(now)) else { return false };
+        path.last_out = now;
+        true
+    }
+
     /// Whether an answer to a packet of ours ever came from this IP address (any port) on this socket and is still remembered.
     pub fn knows_ip(&self, socket: SocketId, ip: IpAddr) -> bool {
         let from = PathKey { socket, remote: SocketAddr::new(ip, 0) };

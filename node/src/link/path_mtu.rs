@@ -214,18 +214,24 @@ impl PathMtus {
 
     /// The size in use on a path that is known to belong to the peer, for a packet that goes out now.
     pub(crate) fn size_for(&mut self, now: i64, peer: Address, path: &PathKey) -> usize {
+        self.in_use(now, peer, path).0
+    }
+
+    /// Size in use, for a large packet that goes out now, and whether ECN bits may be shown; see [`Self::size_for`] and
+    /// [`Self::takes_ecn`].
+    pub(crate) fn in_use(&mut self, now: i64, peer: Address, path: &PathKey) -> (usize, bool) {
         work::step();
         if let Some(measure) = self.paths.get_mut(&(peer, *path)) {
             if measure.note_use(now) {
                 self.next = self.next.min(now);
             }
-            return measure.size;
+            return (measure.size, measure.ecn);
         }
         if self.paths.len() < MAX_MEASURED_PATHS {
             self.paths.insert((peer, *path), Measure::new(now));
             self.next = self.next.min(now);
         }
-        DEFAULT_MTU
+        (DEFAULT_MTU, false)
     }
 
     /// The size in use, if it has been measured or is being measured.

@@ -267,6 +267,18 @@ impl Peer {
             .map(|(_, key, alive)| (key, alive))
     }
 
+    /// The best path, if it is alive, for something that is sent on it now.
+    #[inline]
+    pub(crate) fn take_live_path(&self, now: i64, paths: &mut Paths) -> Option<PathKey> {
+        // Mostly there is one.
+        let key = if let [only] = &self.paths[..] {
+            (now - only.last_received < PATH_ALIVE).then_some(only.key)?
+        } else {
+            self.best_path(now, paths, PATH_EXPIRY).filter(|(_, alive)| *alive)?.0
+        };
+        paths.take_live(&key, now).then_some(key)
+    }
+
     /// Round-trip time in ms over the best path, if measured.
     pub fn latency(&self, now: i64, paths: &Paths) -> Option<u32> {
         let (key, _) = self.best_path(now, paths, PATH_EXPIRY)?;

@@ -172,7 +172,6 @@ impl Link {
             let verb = packet::verb_byte(&packet) & packet::VERB_MASK;
             peer.seal(&mut packet, self.settings.cipher);
             peer.packets.sent += 1;
-            peer.packets.sent += 1;
             if wants_reply(verb) {
                 self.expected.insert(now, packet::id(&packet), dest, verb, to);
             }
@@ -220,7 +219,6 @@ impl Link {
             Some(id) => packet::mark_trusted(packet, id),
             None => peer.seal(packet, self.settings.cipher),
         }
-        peer.packets.sent += 1;
         peer.packets.sent += 1;
         if wants_reply(verb) {
             self.expected.insert(now, packet::id(packet), dest, verb, key.remote);

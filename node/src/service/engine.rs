@@ -551,7 +551,9 @@ impl Engine {
         self.remove_port(network);
         self.next_port = self.next_port.wrapping_add(1);
         self.epoll.add(&tap, EpollEvent::new(EpollFlags::EPOLLIN, PORT | u64::from(self.next_port)))?;
-        self.core.set_port_offloads(network, tap.offloads());
+        if let Some(joined) = self.core.joined(network) {
+            joined.set_port_offloads(tap.offloads());
+        }
         self.ports.insert(network, (self.next_port, Arc::new(tap)));
         self.show_doors();
         Ok(())
@@ -561,7 +563,9 @@ impl Engine {
         if let Some((_, tap)) = self.ports.remove(&network) {
             let _ = self.epoll.delete(&*tap);
             self.show_doors();
-            self.core.set_port_offloads(network, Offloads::default());
+            if let Some(joined) = self.core.joined(network) {
+                joined.set_port_offloads(Offloads::default());
+            }
         }
     }
 }

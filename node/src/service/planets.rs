@@ -57,7 +57,7 @@ pub enum NotTaken {
 pub(super) async fn kept_because(shared: &Arc<Shared>) -> Result<(World, Option<Kept>), Stopped> {
     let asked = shared.engine.call(|core, _| {
         let own = core.address();
-        let planet = core.planet().clone();
+        let planet = core.view().planet().clone();
         let root = planet.roots.iter().any(|root| root.identity.address == own);
         (planet, root, core.heard_root_since(0))
     });

@@ -143,7 +143,9 @@ impl Traces {
         let rate = all.iter().map(|w| w.rate).max().unwrap_or(0);
         self.engine.post(move |core, _| {
             // A network left meanwhile has nothing to trace.
-            core.set_trace(network, rate);
+            if let Some(joined) = core.joined(network) {
+                joined.set_trace(rate);
+            }
         })
     }
 

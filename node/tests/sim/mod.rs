@@ -366,7 +366,9 @@ impl World {
     /// Sends an Ethernet frame from the port of one host.
     pub fn send_frame(&mut self, host: usize, network: NetworkId, frame: &[u8]) {
         let now = self.time(host);
-        self.hosts[host].core.frame(now, network, frame);
+        if let Some(joined) = self.hosts[host].core.joined(network) {
+            joined.frame(now, frame);
+        }
         self.settle(host);
     }
 
@@ -498,7 +500,9 @@ impl World {
             Event::Config { network, config } => {
                 let groups: Vec<MulticastGroup> =
                     config.addresses.iter().map(|a| derive::resolution_group(a.ip)).collect();
-                self.hosts[host].core.set_multicast_groups(now, network, &groups);
+                if let Some(joined) = self.hosts[host].core.joined(network) {
+                    joined.set_multicast_groups(now, &groups);
+                }
             }
             _ => {}
         }
@@ -647,6 +651,7 @@ pub fn is_direct(world: &World, from: usize, to: usize) -> bool {
     let to = world.address(to);
     world.hosts[from]
         .core
+        .view()
         .peers(world.now)
         .iter()
         .any(|p| p.address == to && p.paths.iter().any(|path| path.preferred))

@@ -40,7 +40,7 @@ fn run(setting: &Setting<'_>, case: &Value) -> (Output, Vec<Opened>) {
     let mut core: Core = core(&setting.victim, &bytes(file, "planet"), Default::default(), start);
     core.set_local_addresses(start, vec![(super::SOCKET, endpoint(file, "victim_physical").unwrap())]);
     assert!(core.join(start, network, Some(&bytes(file, "victim_network_config"))));
-    assert!(core.networks()[0].config.is_some(), "the cached configuration is in force");
+    assert!(core.view().networks()[0].config.is_some(), "the cached configuration is in force");
     if flag(case, "needs_setup") {
         for (index, step) in list(file, "setup").iter().enumerate() {
             feed(&mut core, start + 100 * index as i64, endpoint(step, "src").unwrap(), &bytes(step, "raw"));

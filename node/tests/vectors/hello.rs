@@ -43,8 +43,8 @@ fn check_step(name: &str, core: &mut Core, case: &Value, step: &Value) {
     assert!(output.frames.is_empty() && output.events.is_empty(), "{name}");
     let outcome = text(step, "outcome");
 
-    let known =
-        raw.len() >= packet::HEADER_LEN && core.peers(now).iter().any(|p| p.address == packet::source(&raw));
+    let known = raw.len() >= packet::HEADER_LEN
+        && core.view().peers(now).iter().any(|p| p.address == packet::source(&raw));
     assert_eq!(known, flag(step, "sender_known_afterwards"), "{name}: sender known");
     if outcome == "ignored" {
         assert!(output.datagrams.is_empty(), "{name}: answered");

@@ -355,7 +355,9 @@ impl Replay<'_> {
                 side.core.orbit(now, id(entry, "world_id"), Some(text(entry, "seed").parse().unwrap()), None);
             }
             "frame_from_tap" => {
-                side.core.frame(now, text(entry, "network_id").parse().unwrap(), &ethernet(entry));
+                if let Some(joined) = side.core.joined(text(entry, "network_id").parse().unwrap()) {
+                    joined.frame(now, &ethernet(entry));
+                }
             }
             "multicast_subscribe" => {
                 side.groups.push(MulticastGroup {
@@ -363,7 +365,9 @@ impl Replay<'_> {
                     adi: u32::from_str_radix(text(entry, "adi"), 16).unwrap(),
                 });
                 let network = text(self.record, "network_id").parse().unwrap();
-                side.core.set_multicast_groups(now, network, &side.groups.clone());
+                if let Some(joined) = side.core.joined(network) {
+                    joined.set_multicast_groups(now, &side.groups.clone());
+                }
             }
             // Sending messages, controlling and making worlds are not the core's; their datagrams follow.
             _ => {}
@@ -398,7 +402,7 @@ impl Replay<'_> {
             ("network_config", _) => check_network(&side.core, entry),
             // Later is another matter: we do not ask a root who it is every five seconds, so recorded answers to that do
             // not keep us online.
-            ("event", Some("online")) => (!side.core.status().online).then(|| "not online".to_owned()),
+            ("event", Some("online")) => (!side.core.view().status().online).then(|| "not online".to_owned()),
             _ => None,
         };
         self.compared += 1;
@@ -419,12 +423,17 @@ impl Replay<'_> {
             }
             let relayed =
                 log.iter().any(|e| e["from"] == name.as_str() && e["hops"].as_u64().is_some_and(|h| h > 0));
-            if relayed && side.core.counters().relayed == 0 {
+            if relayed && side.core.view().counters().relayed == 0 {
                 fail("nothing relayed".to_owned());
             }
             if name == "a" && !self.record["a_moons"].is_null() {
-                let moons: Vec<(u64, u64)> =
-                    side.core.moons().into_iter().filter_map(|m| Some((m.id, m.world?.timestamp))).collect();
+                let moons: Vec<(u64, u64)> = side
+                    .core
+                    .view()
+                    .moons()
+                    .into_iter()
+                    .filter_map(|m| Some((m.id, m.world?.timestamp)))
+                    .collect();
                 let expected: Vec<(u64, u64)> = list(self.record, "a_moons")
                     .iter()
                     .map(|m| (id(m, "id"), number(m, "timestamp")))
@@ -432,7 +441,7 @@ impl Replay<'_> {
                 if moons != expected {
                     fail(format!("moons {moons:?} instead of {expected:?}"));
                 }
-                let planet = side.core.status().planet_timestamp;
+                let planet = side.core.view().status().planet_timestamp;
                 if planet != number(self.record, "a_planet_timestamp") {
                     fail(format!("planet of {planet}"));
                 }
@@ -444,7 +453,7 @@ impl Replay<'_> {
 /// Compares a network with what the reference told its service about it.
 fn check_network(core: &Core, entry: &Value) -> Option<String> {
     let wanted = text(entry, "network_id");
-    let Some(network) = core.networks().into_iter().find(|n| n.network.to_string() == wanted) else {
+    let Some(network) = core.view().networks().into_iter().find(|n| n.network.to_string() == wanted) else {
         return Some(format!("{wanted} is not joined"));
     };
     let status = match number(entry, "status") {

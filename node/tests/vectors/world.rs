@@ -59,7 +59,7 @@ fn world_sequence_vectors() {
                 assert_eq!(moon.kind, WorldKind::Moon);
                 core.orbit(now, moon.id, None, Some(moon));
             } else {
-                let Some(root) = core.peers(now).into_iter().find(|p| p.role == Role::Planet) else {
+                let Some(root) = core.view().peers(now).into_iter().find(|p| p.role == Role::Planet) else {
                     panic!("{at}: nobody to tell about a world")
                 };
                 core.tick(now);
@@ -75,11 +75,11 @@ fn world_sequence_vectors() {
                 |e| matches!(e, Event::Store { object: Object::Planet | Object::Moon(_), bytes: kept } if kept == bytes),
             );
             assert_eq!(stored, flag(step, "accepted"), "{at}: accepted");
-            let status = core.status();
+            let status = core.view().status();
             assert_eq!(status.planet_id, id(step, "planet_id"), "{at}");
             assert_eq!(status.planet_timestamp, number(step, "planet_timestamp"), "{at}");
             let moons: Vec<(u64, u64)> =
-                core.moons().into_iter().filter_map(|m| Some((m.id, m.world?.timestamp))).collect();
+                core.view().moons().into_iter().filter_map(|m| Some((m.id, m.world?.timestamp))).collect();
             let expected: Vec<(u64, u64)> = step["moons"]
                 .as_array()
                 .unwrap()
@@ -87,8 +87,13 @@ fn world_sequence_vectors() {
                 .map(|m| (id(m, "id"), number(m, "timestamp")))
                 .collect();
             assert_eq!(moons, expected, "{at}: moons");
-            let upstreams: Vec<Address> =
-                core.peers(now).into_iter().filter(|p| p.role != Role::Leaf).map(|p| p.address).collect();
+            let upstreams: Vec<Address> = core
+                .view()
+                .peers(now)
+                .into_iter()
+                .filter(|p| p.role != Role::Leaf)
+                .map(|p| p.address)
+                .collect();
             let mut expected: Vec<Address> = step["upstreams"]
                 .as_array()
                 .unwrap()
@@ -99,7 +104,7 @@ fn world_sequence_vectors() {
             assert_eq!(upstreams, expected, "{at}: upstreams");
             if flag(step, "am_upstream") {
                 core.tick(now);
-                assert!(core.status().online, "{at}: a root is online by itself");
+                assert!(core.view().status().online, "{at}: a root is online by itself");
             }
         }
     }

@@ -254,10 +254,16 @@ pub fn fragment_header(packet: &[u8], number: u8, total: u8) -> [u8; FRAGMENT_HE
 /// Appends the header of a new packet: no flags, no hops, MAC still zero. The payload follows directly.
 #[inline]
 pub fn start(to: &mut Vec<u8>, id: u64, dest: Address, source: Address, verb: Verb) {
+    to.extend_from_slice(&header(id, dest, source, verb));
+}
+
+/// The header of a new packet: no flags, no hops, MAC still zero.
+#[inline]
+pub fn header(id: u64, dest: Address, source: Address, verb: Verb) -> [u8; HEADER_LEN] {
     let mut header = [0; HEADER_LEN];
     header[..8].copy_from_slice(&id.to_be_bytes());
     header[8..13].copy_from_slice(&dest.to_bytes());
     header[13..18].copy_from_slice(&source.to_bytes());
     header[VERB] = verb as u8;
-    to.extend_from_slice(&header);
+    header
 }

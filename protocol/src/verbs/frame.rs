@@ -34,8 +34,16 @@ impl<'a> Frame<'a> {
 
     /// Appends the payload of a packet.
     pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.network.0.to_be_bytes());
-        out.extend_from_slice(&self.ethertype.to_be_bytes());
+        out.extend_from_slice(&Self::head(self.network, self.ethertype));
         out.extend_from_slice(self.payload);
+    }
+
+    /// What a packet's payload begins with, before the frame's own.
+    #[inline]
+    pub fn head(network: NetworkId, ethertype: u16) -> [u8; OVERHEAD] {
+        let mut head = [0; OVERHEAD];
+        head[..8].copy_from_slice(&network.0.to_be_bytes());
+        head[8..].copy_from_slice(&ethertype.to_be_bytes());
+        head
     }
 }

@@ -260,7 +260,7 @@ impl Directory {
 #[cfg(feature = "work")]
 impl Directory {
     /// See `filling`: half of the subscriptions are of one group, the others of a group each.
-    pub(in super::super) fn fill(&mut self, now: i64, network: NetworkId, peer: impl Fn(u64) -> Address) {
+    pub(super) fn fill(&mut self, now: i64, network: NetworkId, peer: impl Fn(u64) -> Address) {
         for number in 0..4 * MAX_SUBSCRIPTIONS as u64 {
             if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
                 break;
@@ -275,7 +275,7 @@ impl Directory {
     }
 
     /// See `filling`: subscriptions, groups, members, most members of one group, most multicasts waiting in one, authorizations.
-    pub(in super::super) fn sizes(&self) -> [usize; 6] {
+    pub(super) fn sizes(&self) -> [usize; 6] {
         let members = self.groups.values().map(Group::len).max().unwrap_or(0);
         let pending = self.groups.values().map(|group| group.pending.len()).max().unwrap_or(0);
         let of_member = self.of_member.len();

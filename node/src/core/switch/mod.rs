@@ -1,186 +1,78 @@
-//! VL2: the virtual networks this node has joined.
+//! VL2: the virtual networks this node has joined. It sends through a [`Link`], which knows nothing of it.
 //!
 //! | module | subject |
 //! |---|---|
-//! | `config` | asking a controller, assembling and applying its answer |
-//! | `membership` | who may talk to us here: credentials in and out, the gate |
-//! | `filter` | the network's rules, applied to one frame |
-//! | `rules` | what is kept about the rules: the flow cache, counters, the trace |
-//! | `frames` | Ethernet frames from the port and from peers |
-//! | `burst` | frames for one member, many at once |
-//! | `multicast`, `directory` | groups, subscribers, sending to many |
-//! | `bridge` | MAC addresses behind members that bridge |
-//! | `revoked` | what was revoked, on disk too; what a controller wants acknowledged |
-//! | `proof` | requests to our own controller wait until who asks has answered |
-//! | `serve` | our own controller's answers on their way out |
+//! | `network` | one network: its parts, the gate, announcing our groups |
+//! | `configuration` | asking a controller, assembling its answer, the state that comes of it |
+//! | `members`, `revoked` | what is held about other members; what was revoked, on disk too |
+//! | `egress`, `ingress` | frames from the port to members, and from members to the port |
+//! | `filter`, `rules` | the network's rules applied to a frame; the flow cache, counters, the trace |
+//! | `multicast`, `directory`, `subscribers` | sending to many; who listens to what; what others tell of it and ask |
+//! | `groups`, `bridge` | groups of our own; MAC addresses behind members that bridge |
+//! | `credentials` | credentials that others bring, and what forged ones cost them |
+//! | `serve`, `proof` | our own controller: requests that wait for a proof, answers on their way out |
+//! | `acknowledged`, `spaced` | revocations that want an answer; credentials that want a pause |
 
+mod acknowledged;
 mod bridge;
-mod burst;
-mod config;
+mod configuration;
+mod credentials;
 mod directory;
+mod egress;
+mod ethernet;
 mod filter;
-mod frames;
-mod membership;
+mod groups;
+mod ingress;
+mod members;
 mod multicast;
+mod network;
 mod proof;
 mod revoked;
 mod rules;
 mod serve;
+mod spaced;
+mod subscribers;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::NetworkConfig;
-use protocol::{Address, Mac, NetworkId};
+use protocol::verb::Verb;
+use protocol::verbs::{
+    self, ConfigChunk, ExtFrame, Frame, MulticastFrame, MulticastGather, OkGather, OkHeader,
+    OkMulticastFrame, UserMessage, error_code,
+};
+use protocol::{Address, NetworkId, Result, packet};
+use rand::RngExt;
 use zeroize::Zeroizing;
 
-use crate::dataplane::vnet::Offloads;
-use crate::ground::buckets::{Buckets, Keyed};
+use super::joined::Joined;
+use crate::dataplane::vnet::Offload;
+use crate::ground::buckets::Keyed;
 use crate::ground::event::{Event, Object};
-use crate::ground::gate::Gate;
-use crate::ground::info::{FrameCounters, NetworkInfo, NetworkStatus};
-use crate::ground::limits::{GATE_BUCKETS, MAX_MEMBERS, MAX_NETWORKS, MAX_OWN_GROUPS};
-use crate::ground::table::Table;
-use crate::link::Link;
-use bridge::BridgeTable;
-pub(super) use config::ASSEMBLIES;
-use config::{Assembly, Requests};
+use crate::ground::info::{NetworkInfo, RuleCounters, RulesInfo};
+use crate::ground::limits::{ANNOUNCE_AGAIN, MAX_NETWORKS};
+use crate::ground::work;
+use crate::link::{Handled, Incoming, Link, extension};
+use acknowledged::{Brought, Kept};
+pub(super) use configuration::ASSEMBLIES;
+use credentials::{Credentials, known};
 pub(super) use directory::Directory;
-use membership::{Member, Standing};
-use multicast::Repeats;
-pub(super) use proof::Requesters;
-pub(super) use revoked::Later;
-use revoked::Revoked;
-use rules::Rules;
+pub(super) use network::Network;
+use serve::OwnController;
+use spaced::Spaced;
 
-/// Why the controller did not give us a configuration last time.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Failure {
-    AccessDenied,
-    NotFound,
-    AuthenticationRequired,
-}
-
-/// One joined network.
-pub(super) struct Network {
-    id: NetworkId,
-    mac: Mac,
-    /// The configuration in force.
-    pub(super) config: Option<Arc<NetworkConfig>>,
-    /// Counts configurations, so that what was derived from one is known to be stale.
-    epoch: u64,
-    /// When the configuration in force was applied, 0 if it came from disk.
-    last_update: i64,
-    failure: Option<Failure>,
-    port_error: i32,
-    reported: NetworkStatus,
-    requests: Requests,
-    assembly: Assembly,
-    members: Table<Address, Standing, Member>,
-    revoked: Revoked,
-    /// Groups the operating system listens to on the port.
-    port_groups: BTreeSet<MulticastGroup>,
-    bridges: BridgeTable,
-    rules: Rules,
-    last_announced: i64,
-    repeats: Repeats,
-    authentication_url: Option<String>,
-    /// The join token sent along with requests until the controller lets us in.
-    token: Option<Zeroizing<String>>,
-    frames: FrameCounters,
-    /// What the port takes unfinished.
-    takes: Offloads,
-}
-
-impl Network {
-    fn new(id: NetworkId, us: Address, now: i64) -> Self {
-        Self {
-            id,
-            mac: Mac::for_member(id, us),
-            config: None,
-            epoch: 0,
-            last_update: 0,
-            failure: None,
-            port_error: 0,
-            reported: NetworkStatus::RequestingConfiguration,
-            requests: Requests::starting(now),
-            assembly: Assembly::default(),
-            members: Table::new(MAX_MEMBERS, MAX_MEMBERS),
-            revoked: Revoked::default(),
-            port_groups: BTreeSet::new(),
-            bridges: BridgeTable::default(),
-            rules: Rules::default(),
-            last_announced: 0,
-            repeats: Repeats::default(),
-            authentication_url: None,
-            token: None,
-            frames: FrameCounters::default(),
-            takes: Offloads::default(),
-        }
-    }
-
-    fn status(&self) -> NetworkStatus {
-        match (self.port_error, self.failure, &self.config) {
-            (0, None, Some(_)) => NetworkStatus::Ok,
-            (0, None, None) => NetworkStatus::RequestingConfiguration,
-            (0, Some(Failure::AccessDenied), _) => NetworkStatus::AccessDenied,
-            (0, Some(Failure::NotFound), _) => NetworkStatus::NotFound,
-            (0, Some(Failure::AuthenticationRequired), _) => NetworkStatus::AuthenticationRequired,
-            _ => NetworkStatus::PortError,
-        }
-    }
-
-    /// Everything we are subscribed to: the port's groups, those behind our bridge, and broadcast where it is enabled.
-    fn own_groups(&self) -> BTreeSet<MulticastGroup> {
-        let mut groups = self.port_groups.clone();
-        groups.extend(self.bridges.groups());
-        if self.config.as_ref().is_some_and(|c| c.broadcast()) {
-            groups.insert(MulticastGroup::BROADCAST);
-        }
-        groups
-    }
-
-    fn is_subscribed(&self, group: &MulticastGroup) -> bool {
-        self.port_groups.contains(group)
-            || self.bridges.has_group(group)
-            || (*group == MulticastGroup::BROADCAST && self.config.as_ref().is_some_and(|c| c.broadcast()))
-    }
-
-    /// When there is something to do for the network by the clock.
-    pub(super) fn next_deadline(&self) -> i64 {
-        self.repeats.due().into_iter().chain(self.revoked.due()).fold(self.requests.next(), i64::min)
-    }
-
-    /// What people see of it.
-    pub(super) fn info(&self) -> NetworkInfo {
-        NetworkInfo {
-            network: self.id,
-            mac: self.mac,
-            status: self.status(),
-            config: self.config.clone(),
-            multicast_groups: self.own_groups().into_iter().collect(),
-            port_error: self.port_error,
-            authentication_url: self.authentication_url.clone(),
-            has_token: self.token.is_some(),
-            frames: self.frames,
-        }
-    }
-}
+/// The joined networks.
+type Networks = BTreeMap<NetworkId, Network>;
 
 /// VL2: the networks we have joined, and what belongs to all of them.
 pub(super) struct Switch {
-    pub(super) networks: BTreeMap<NetworkId, Network>,
-    pub(super) directory: Directory,
-    /// Configuration requests of peers that have not answered anything yet.
-    pub(super) requesters: Requesters,
-    /// Credentials whose receivers would drop them now.
-    pub(super) later: Later,
-    /// One segment of a super-frame that has to be treated by itself.
+    networks: BTreeMap<NetworkId, Network>,
+    directory: Directory,
+    credentials: Credentials,
+    controller: OwnController,
+    spaced: Spaced,
+    /// Room for one segment of a super-frame that has to be treated by itself.
     segment: Vec<u8>,
-    /// Gates for credentials of strangers that are not genuine, by prefix, and for all that come through relays.
-    pub(super) forgeries: Buckets,
-    relayed_forgeries: Gate,
 }
 
 impl Switch {
@@ -189,11 +81,10 @@ impl Switch {
         Self {
             networks: BTreeMap::new(),
             directory: Directory::default(),
-            requesters: Requesters::default(),
-            later: Later::default(),
+            credentials: Credentials::new(hash),
+            controller: OwnController::default(),
+            spaced: Spaced::default(),
             segment: Vec::new(),
-            forgeries: Buckets::new(GATE_BUCKETS, hash),
-            relayed_forgeries: Gate::default(),
         }
     }
 
@@ -207,9 +98,8 @@ impl Switch {
         token: Option<Zeroizing<String>>,
     ) -> bool {
         if let Some(network) = self.networks.get_mut(&id) {
-            if token.is_some() {
-                network.token = token;
-                network.requests.hurry(now);
+            if let Some(token) = token {
+                network.configuration.try_token(now, token);
                 self.request_configs(link, now);
             }
             return true;
@@ -217,14 +107,11 @@ impl Switch {
         if self.networks.len() >= MAX_NETWORKS {
             return false;
         }
-        let mut network = Network::new(id, link.address(), now);
-        network.token = token;
-        self.networks.insert(id, network);
-        self.tell_link(link);
+        let network = self.networks.entry(id).or_insert(Network::new(id, link.address(), now, token));
         link.outbox.events.push_back(Event::PortUp { network: id });
         let restored = cached.and_then(|bytes| NetworkConfig::from_dictionary(bytes).ok());
         match restored.filter(|c| c.issued_to == link.address() && c.network == id) {
-            Some(config) => self.apply_config(link, now, config, None),
+            Some(config) => drop(network.apply(link, now, config, None)),
             // An empty cache file marks the network as joined.
             None if cached.is_none() => link
                 .outbox
@@ -232,6 +119,7 @@ impl Switch {
                 .push_back(Event::Store { object: Object::Network(id), bytes: b"\n".to_vec() }),
             None => {}
         }
+        self.tell_link(link);
         self.request_configs(link, now);
         true
     }
@@ -248,84 +136,400 @@ impl Switch {
     }
 
     /// Tells the link what it has to know of the networks above it.
-    fn tell_link(&mut self, link: &mut Link) {
+    fn tell_link(&self, link: &mut Link) {
         link.controllers = self.networks.keys().map(|id| id.controller()).collect();
-        let configs = self.networks.values().filter_map(|network| network.config.as_ref());
+        let configs = self.networks.values().filter_map(Network::config);
         link.virtual_addresses = configs.flat_map(|config| config.addresses.iter().copied()).collect();
     }
 
-    /// The controller has let us in: the join token has done what it was for. A certificate lasts for as long as it is
-    /// renewed, and whoever puts us out later does not want us back by the same token.
-    fn forget_token(&mut self, link: &mut Link, id: NetworkId) {
-        let token = self.networks.get_mut(&id).and_then(|network| network.token.take());
-        if token.is_some() {
-            link.outbox.events.push_back(Event::Delete { object: Object::Token(id) });
-        }
+    /// A joined network, to be told about its port.
+    pub(super) fn joined<'a>(&'a mut self, link: &'a mut Link, id: NetworkId) -> Option<Joined<'a>> {
+        let network = self.networks.get_mut(&id)?;
+        Some(Joined { link, directory: &mut self.directory, network })
     }
 
-    /// Tells which multicast groups the operating system listens to on a network's port, addresses' own groups included.
-    pub(super) fn set_multicast_groups(
+    /// What people see of the networks, by ID.
+    pub(super) fn info(&self) -> Vec<NetworkInfo> {
+        self.networks.values().map(Network::info).collect()
+    }
+
+    /// What a network's rules are and what they have done.
+    pub(super) fn rules(&self, id: NetworkId) -> Option<RulesInfo> {
+        self.networks.get(&id)?.rules_info()
+    }
+
+    /// What the rules of all networks have done.
+    pub(super) fn rule_counters(&self) -> Vec<(NetworkId, RuleCounters)> {
+        self.networks.iter().map(|(id, network)| (*id, network.rule_counters())).collect()
+    }
+
+    /// Takes in what the port of a network gave, with what the kernel left undone about it.
+    pub(super) fn port_frame(
         &mut self,
         link: &mut Link,
         now: i64,
         id: NetworkId,
-        groups: &[MulticastGroup],
+        offload: &Offload,
+        octets: &mut [u8],
     ) {
-        let Some(network) = self.networks.get_mut(&id) else { return };
-        let groups: BTreeSet<MulticastGroup> = groups.iter().copied().take(MAX_OWN_GROUPS).collect();
-        let new: Vec<MulticastGroup> = groups.difference(&network.port_groups).copied().collect();
-        network.port_groups = groups;
-        if !new.is_empty() {
-            network.announce_new(link, now, &new);
-        }
-    }
-
-    /// Tells whether the network's virtual port works: 0, or the error that PORT_ERROR is shown for.
-    pub(super) fn set_port_error(&mut self, link: &mut Link, id: NetworkId, error: i32) {
         if let Some(network) = self.networks.get_mut(&id) {
-            network.port_error = error;
-        }
-        self.report_status(link, id);
-    }
-
-    /// Tells what a network's port takes unfinished: frames for it are joined to super-frames accordingly. Nothing until told.
-    pub(super) fn set_port_offloads(&mut self, id: NetworkId, takes: Offloads) {
-        if let Some(network) = self.networks.get_mut(&id) {
-            network.takes = takes;
-        }
-    }
-
-    /// Tells the service when a network's status has changed.
-    fn report_status(&mut self, link: &mut Link, id: NetworkId) {
-        let Some(network) = self.networks.get_mut(&id) else { return };
-        let status = network.status();
-        if status != network.reported {
-            network.reported = status;
-            link.outbox.events.push_back(Event::NetworkStatus { network: id, status });
+            network.port_frame(link, &mut self.directory, &mut self.segment, now, offload, octets);
         }
     }
 
     /// Members whom networks want us to stay in contact with.
     pub(super) fn always_contact(&self) -> Vec<Address> {
-        self.networks.values().filter_map(|n| n.config.as_ref()).flat_map(|c| c.always_contact()).collect()
+        self.networks.values().filter_map(Network::config).flat_map(|c| c.always_contact()).collect()
     }
 
-    /// Expires what networks keep about others.
-    pub(super) fn housekeep_networks(&mut self, link: &mut Link, now: i64) {
-        self.directory.expire(now);
-        let peers = &link.topology.peers;
+    /// When there is something to do by the clock.
+    pub(super) fn next_deadline(&self) -> Option<i64> {
+        self.networks.values().map(Network::next_deadline).chain(self.spaced.due()).min()
+    }
+
+    /// Does what is due: repeated announcements, configuration requests, files to be written, credentials that had to wait.
+    pub(super) fn tick(&mut self, link: &mut Link, now: i64) {
         for network in self.networks.values_mut() {
-            network.bridges.expire(now);
-            network.revoked.expire(now);
-            // A record with a revocation outlives the peer: forgetting it would let a revoked certificate in again.
-            let Network { members, rules, .. } = network;
-            members.retain(|address, member| {
-                let kept = peers.contains_key(address) || member.is_memorable(now);
-                if !kept && !member.record.is_empty() {
-                    rules.credentials_changed(*address);
-                }
-                kept
-            });
+            network.repeat_announcement(link, now);
         }
+        self.request_configs(link, now);
+        for network in self.networks.values_mut() {
+            if let Some(content) = network.members.revoked.store(now) {
+                let object = Object::Revocations(network.id);
+                link.outbox.events.push_back(match content {
+                    Some(bytes) => Event::Store { object, bytes },
+                    None => Event::Delete { object },
+                });
+            }
+        }
+        self.spaced.send_due(link, now);
+    }
+
+    /// Sends the configuration requests that are due.
+    fn request_configs(&mut self, link: &mut Link, now: i64) {
+        let mut changed = false;
+        for network in self.networks.values_mut() {
+            work::step();
+            changed |= network.request_if_due(link, now);
+        }
+        if changed {
+            self.tell_link(link);
+        }
+    }
+
+    /// Asks for every network that lacks a configuration now: a root has just become reachable.
+    pub(super) fn hurry_requests(&mut self, link: &mut Link, now: i64) {
+        for network in self.networks.values_mut().filter(|network| network.config().is_none()) {
+            network.configuration.hurry(now);
+        }
+        self.request_configs(link, now);
+    }
+
+    /// Announces all groups where that is due.
+    pub(super) fn announce_groups(&mut self, link: &mut Link, now: i64) {
+        if link.settings.low_bandwidth {
+            return;
+        }
+        for network in self.networks.values_mut() {
+            network.announce_where_due(link, now);
+        }
+    }
+
+    /// Announces all our groups to a root, controller or anchor that says HELLO: it may have just started, with an empty
+    /// directory, and would not find us for a minute.
+    pub(super) fn greeted(&self, link: &mut Link, now: i64, greeter: Address) {
+        let Some(peer) = link.topology.peers.get_mut(&greeter) else { return };
+        if self.networks.is_empty() || !peer.announcements.allow(now, ANNOUNCE_AGAIN, 1) {
+            return;
+        }
+        for network in self.networks.values() {
+            network.announce_to_directory(link, now, greeter);
+        }
+    }
+
+    /// A peer answered something that we sent it.
+    pub(super) fn has_answered(&mut self, link: &mut Link, peer: Address) {
+        self.controller.has_answered(link, peer);
+    }
+
+    /// Expires what is kept about others.
+    pub(super) fn expire(&mut self, link: &Link, now: i64) {
+        self.controller.requesters.expire(now);
+        self.directory.expire(now);
+        for network in self.networks.values_mut() {
+            network.expire(link, now);
+        }
+    }
+
+    /// Handles an authentic packet; `None` if its verb is none of VL2.
+    #[inline]
+    pub(super) fn handle(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        verb: Verb,
+        incoming: &Incoming<'_>,
+    ) -> Option<Result<Handled>> {
+        Some(match verb {
+            Verb::Frame => Frame::parse(incoming.payload).map(|packet| {
+                let network = self.networks.get_mut(&packet.network);
+                network.map_or(Handled::Credit, |network| network.receive_frame(link, now, incoming, &packet))
+            }),
+            Verb::ExtFrame => ExtFrame::parse(incoming.payload).map(|packet| {
+                self.offer_com(link, now, incoming, packet.network, packet.com.as_ref());
+                let network = self.networks.get_mut(&packet.network);
+                network.map_or(Handled::Credit, |network| {
+                    network.receive_ext_frame(link, now, incoming, &packet)
+                })
+            }),
+            Verb::MulticastFrame => MulticastFrame::parse(incoming.payload).map(|packet| {
+                self.offer_com(link, now, incoming, packet.network, packet.com.as_ref());
+                let (network, directory) = (self.networks.get_mut(&packet.network), &mut self.directory);
+                network.map_or(Handled::Credit, |network| {
+                    network.receive_multicast(link, directory, now, incoming, &packet)
+                })
+            }),
+            Verb::MulticastLike => self
+                .directory
+                .receive_likes(&mut self.networks, link, now, incoming)
+                .map(|()| Handled::Credit),
+            Verb::MulticastGather => MulticastGather::parse(incoming.payload).map(|asked| {
+                if let Some(com) = &asked.com {
+                    let networks = &mut self.networks;
+                    self.credentials.offer_com(networks, link, now, incoming, asked.network, com.clone());
+                }
+                self.directory.answer_gather(&mut self.networks, link, now, incoming, &asked);
+                Handled::Credit
+            }),
+            Verb::NetworkCredentials => self.credentials.receive(&mut self.networks, link, now, incoming),
+            Verb::NetworkConfigRequest => {
+                self.controller.config_requested(link, now, incoming).map(|()| Handled::Credit)
+            }
+            Verb::NetworkConfig => self.config_pushed(link, now, incoming),
+            _ => return None,
+        })
+    }
+
+    /// Handles an answer to what we asked; nothing happens if that is not of VL2.
+    pub(super) fn handle_ok(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        in_re: Verb,
+        ok: &OkHeader<'_>,
+    ) -> Result<()> {
+        match in_re {
+            Verb::NetworkConfigRequest => {
+                self.take_chunk(link, now, incoming, ok.body, Some(ok.in_re_id))?;
+            }
+            Verb::MulticastGather => {
+                let ok = OkGather::parse(ok.body)?;
+                let of = (ok.network, ok.group);
+                self.directory.told(&mut self.networks, link, now, incoming, of, ok.members);
+            }
+            Verb::MulticastFrame => {
+                let ok = OkMulticastFrame::parse(ok.body)?;
+                if let Some(com) = ok.com {
+                    self.credentials.offer_com(&mut self.networks, link, now, incoming, ok.network, com);
+                }
+                let members = ok.gathered.map(|gathered| gathered.members).unwrap_or_default();
+                let of = (ok.network, ok.group);
+                self.directory.told(&mut self.networks, link, now, incoming, of, members);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Handles an ERROR that concerns a network.
+    pub(super) fn handle_error(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        id: NetworkId,
+        error: &verbs::Error<'_>,
+    ) -> Result<()> {
+        let asked_config = error.in_re_verb == Verb::NetworkConfigRequest as u8;
+        let network = self.networks.get_mut(&id);
+        match error.code {
+            error_code::OBJECT_NOT_FOUND | error_code::UNSUPPORTED_OPERATION if !asked_config => {}
+            error_code::OBJECT_NOT_FOUND
+            | error_code::UNSUPPORTED_OPERATION
+            | error_code::ACCESS_DENIED
+            | error_code::AUTHENTICATION_REQUIRED => {
+                if let Some(network) = network.filter(|_| id.controller() == incoming.source) {
+                    network.configuration.refused(link, id, error.code, error.body);
+                }
+            }
+            error_code::NEED_MEMBERSHIP_CERTIFICATE => {
+                if let Some(network) = network {
+                    network.credentials_wanted(link, now, incoming.source);
+                }
+            }
+            error_code::UNWANTED_MULTICAST => {
+                let by = incoming.source;
+                self.directory.unwanted(&mut self.networks, link, now, id, by, error.body)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Handles an application message; `None` if it is none of ours.
+    pub(super) fn handle_message(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        message: &UserMessage<'_>,
+    ) -> Option<Result<Handled>> {
+        match message.kind {
+            extension::BRING => Some(self.revocations_brought(link, now, incoming, message.body)),
+            extension::KEPT => {
+                Some(self.controller.kept(link, incoming, message.body).map(|()| Handled::Credit))
+            }
+            _ => None,
+        }
+    }
+
+    /// A certificate that came inside another packet of a joined network.
+    fn offer_com(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        id: NetworkId,
+        com: Option<&protocol::credential::Com>,
+    ) {
+        if let Some(com) = com
+            && self.networks.contains_key(&id)
+        {
+            self.credentials.offer_com(&mut self.networks, link, now, incoming, id, com.clone());
+        }
+    }
+
+    /// A chunk of a configuration. The network it belongs to and its update ID when it completed one.
+    fn take_chunk(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        body: &[u8],
+        in_re: Option<u64>,
+    ) -> Result<Option<(NetworkId, u64)>> {
+        let chunk = ConfigChunk::parse(body)?;
+        let id = chunk.network;
+        let Some(network) = self.networks.get_mut(&id) else { return Ok(None) };
+        if chunk.signature.is_some() {
+            if !configuration::is_genuine(link, now, &chunk) {
+                return Ok(None);
+            }
+            if chunk.fast_propagate() {
+                propagate_chunk(network, link, now, incoming, body);
+            }
+        }
+        let Some(arrived) = network.configuration.take_chunk(link, now, incoming, &chunk, in_re)? else {
+            return Ok(None);
+        };
+        let changed = match arrived.news {
+            Some((config, dictionary)) => network.apply(link, now, config, Some(dictionary)),
+            None => false,
+        };
+        // One that was pushed says as well that we are in, but may be older than the token.
+        if arrived.asked {
+            network.configuration.forget_token(link, id);
+        }
+        if changed {
+            self.tell_link(link);
+        }
+        Ok(Some((id, arrived.update)))
+    }
+
+    /// NETWORK_CONFIG: a configuration we did not ask for.
+    fn config_pushed(&mut self, link: &mut Link, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+        if let Some((network, update)) = self.take_chunk(link, now, incoming, incoming.payload, None)? {
+            // The reference acknowledges a configuration as if it had been an ECHO.
+            let mut packet = link.begin_ok(incoming, Verb::Echo);
+            packet.extend_from_slice(&network.0.to_be_bytes());
+            packet.extend_from_slice(&update.to_be_bytes());
+            link.reply(now, incoming.via, packet);
+        }
+        Ok(Handled::Credit)
+    }
+
+    /// A controller brings us revocations.
+    fn revocations_brought(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        incoming: &Incoming<'_>,
+        body: &[u8],
+    ) -> Result<Handled> {
+        let Some(brought) = Brought::read(body)? else { return Ok(Handled::Credit) };
+        let id = brought.network;
+        let network = self.networks.get_mut(&id).filter(|_| id.controller() == incoming.source);
+        let Some(network) = network else { return Ok(Handled::Credit) };
+        for revocation in &brought.revocations {
+            // The controller itself says so, on a sealed channel: what is known need not be verified again.
+            let fits = revocation.network == id
+                && (network.members.revoked.knows(revocation)
+                    || network
+                        .add_revocation(now, revocation, known(&link.topology, &link.secret))
+                        .is_accepted());
+            if !fits {
+                return Ok(Handled::Credit);
+            }
+        }
+        let run = network.configuration.run(link.rng.random_range(1..=u64::MAX));
+        let body = Kept { network: id, number: brought.number, run }.write();
+        let mut packet = link.begin(incoming.source, Verb::UserMessage);
+        UserMessage { kind: extension::KEPT, body: &body }.write(&mut packet);
+        link.reply(now, incoming.via, packet);
+        Ok(Handled::Trust)
+    }
+}
+
+/// Passes a chunk of a configuration on to the members we know, who may not hear the controller.
+fn propagate_chunk(network: &Network, link: &mut Link, now: i64, incoming: &Incoming<'_>, body: &[u8]) {
+    let controller = network.id.controller();
+    for (member, _) in network.members.iter().filter(|(m, _)| **m != incoming.source && **m != controller) {
+        work::step();
+        let mut packet = link.begin(*member, Verb::NetworkConfig);
+        packet.extend_from_slice(body);
+        packet::compress(&mut packet, 0);
+        link.send(now, packet);
+    }
+}
+
+#[cfg(feature = "work")]
+impl Switch {
+    /// See `filling`.
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+        self.controller.requesters.fill(now, &peer);
+        for network in self.networks.values_mut() {
+            network.fill(now, &peer);
+        }
+        let network = self.networks.keys().next().copied().unwrap_or(NetworkId(0x7700_0000_0000_0001));
+        self.directory.fill(now, network, peer);
+    }
+
+    /// See `filling`.
+    pub(super) fn sizes(&self) -> Vec<(&'static str, usize)> {
+        let [subscriptions, groups, of_member, members, pending, authorized] = self.directory.sizes();
+        let mut sizes = vec![
+            ("Requesters.held", self.controller.requesters.len()),
+            ("Credentials.forgeries", self.credentials.forgeries.len()),
+            ("Switch.networks", self.networks.len()),
+            ("Directory.subscriptions", subscriptions),
+            ("Directory.groups", groups),
+            ("Directory.of_member", of_member),
+            ("Group.members", members),
+            ("Group.pending", pending),
+            ("Directory.authorized", authorized),
+        ];
+        sizes.extend(self.networks.values().flat_map(Network::sizes));
+        sizes
     }
 }

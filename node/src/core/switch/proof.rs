@@ -6,16 +6,12 @@
 //! again by itself when the answer is late.
 
 use controller::Request;
-use protocol::verb::Verb;
 use protocol::{Address, NetworkId};
 
-use super::Switch;
-use crate::ground::event::Event;
 use crate::ground::limits::{MAX_REQUESTERS, MAX_REQUESTERS_PER_SOURCE, REQUESTER_LIFETIME};
 use crate::ground::sources::Source;
 use crate::ground::table::{Share, Table};
 use crate::link::Incoming;
-use crate::link::Link;
 
 /// Least time between two ECHOs to one requester, ms.
 const ECHO_PAUSE: i64 = 250;
@@ -29,6 +25,13 @@ pub(super) struct Way {
 
 impl Share for Way {}
 
+impl Way {
+    /// How a packet came.
+    pub(super) fn of(incoming: &Incoming<'_>) -> Self {
+        Self { relayed: incoming.hops > 0, source: Source::of(incoming.via.remote.ip()) }
+    }
+}
+
 #[derive(Debug)]
 struct Held {
     request: Request,
@@ -37,7 +40,7 @@ struct Held {
 
 /// Requests that wait for their sender's answer.
 #[derive(Debug)]
-pub(in super::super) struct Requesters {
+pub(super) struct Requesters {
     held: Table<(Address, NetworkId), Way, Held>,
 }
 
@@ -49,7 +52,7 @@ impl Default for Requesters {
 
 impl Requesters {
     /// Lets a request wait, in place of an earlier one of that peer for that network. Whether an ECHO is due.
-    fn hold(&mut self, now: i64, way: Way, request: Request) -> bool {
+    pub(super) fn hold(&mut self, now: i64, way: Way, request: Request) -> bool {
         let key = (request.member.address, request.network);
         if let Some(held) = self.held.get_mut(&key) {
             held.request = request;
@@ -64,55 +67,22 @@ impl Requesters {
     }
 
     /// The requests of a peer that has answered.
-    fn take(&mut self, peer: Address) -> Vec<Request> {
+    pub(super) fn take(&mut self, peer: Address) -> Vec<Request> {
         let range = (peer, NetworkId(0))..=(peer, NetworkId(u64::MAX));
         let keys: Vec<_> = self.held.range(range).map(|(key, _)| *key).collect();
         keys.into_iter().filter_map(|key| self.held.remove(&key)).map(|held| held.request).collect()
     }
 
     /// Forgets those that waited too long.
-    pub(in super::super) fn expire(&mut self, now: i64) {
+    pub(super) fn expire(&mut self, now: i64) {
         self.held.expire(now - REQUESTER_LIFETIME);
-    }
-}
-
-impl Switch {
-    /// Hands a request to the controller, now or when its sender has answered.
-    pub(super) fn request_arrived(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        incoming: &Incoming<'_>,
-        request: Request,
-    ) {
-        let Some(peer) = link.topology.peers.get(&incoming.source) else { return };
-        if peer.answered {
-            link.outbox.events.push_back(Event::ConfigRequest(request));
-            return;
-        }
-        let way = Way { relayed: incoming.hops > 0, source: Source::of(incoming.via.remote.ip()) };
-        if self.requesters.hold(now, way, request) {
-            let packet = link.begin(incoming.source, Verb::Echo);
-            link.send(now, packet);
-        }
-    }
-
-    /// A peer answered something that we sent it.
-    pub(in super::super) fn has_answered(&mut self, link: &mut Link, peer: Address) {
-        let Some(known) = link.topology.peers.get_mut(&peer) else { return };
-        if std::mem::replace(&mut known.answered, true) {
-            return;
-        }
-        for request in self.requesters.take(peer) {
-            link.outbox.events.push_back(Event::ConfigRequest(request));
-        }
     }
 }
 
 #[cfg(feature = "work")]
 impl Requesters {
     /// See `filling`.
-    pub(in super::super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
         self.held.fill(now, |number| {
             let ip = std::net::Ipv4Addr::from(0x3200_0000 + (number as u32) * 16);
             let way = Way { relayed: false, source: Source::of(ip.into()) };
@@ -125,7 +95,7 @@ impl Requesters {
     }
 
     /// See `filling`.
-    pub(in super::super) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.held.len()
     }
 }

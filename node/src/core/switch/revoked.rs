@@ -1,43 +1,21 @@
-//! Revocations that outlive the run that heard them, and those that a controller brings and wants acknowledged.
+//! Revocations that outlive the run that heard them.
 //!
 //! A member that was put out has certificates that look good until they are too old. Who hears of the revocation refuses
 //! them; who forgets it by a restart would let their holder in again. So what was revoked is kept on disk, for twice the time
 //! that certificates can be used, and put into force before the first packet of the network is looked at.
-//!
-//! A controller of ours sends revocations to a node that says in its configuration request that it keeps them
-//! ([`RequestMetadata::run`](protocol::metadata::RequestMetadata::run)) as an application message until it is answered:
-//!
-//! | message | content |
-//! |---|---|
-//! | `ztnodeRV` | form u8 = 1 · network u64 · number u64 · count u8 · revocations as in NETWORK_CREDENTIALS |
-//! | `ztnodeRA` | form u8 = 1 · network u64 · number u64 · run u64 |
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use controller::Acknowledgement;
-use protocol::credential::membership::Added;
-use protocol::credential::{Membership, Revocation, Verification, kind};
-use protocol::verb::Verb;
-use protocol::verbs::{NetworkCredentials, UserMessage};
-use protocol::{Address, Identity, NetworkId, Reader, Result};
-use rand::RngExt;
+use protocol::Address;
+use protocol::credential::{Membership, Revocation};
 
-use super::Network;
-use super::Switch;
-use super::membership::{known, send_credentials};
-use crate::ground::event::{Event, Object};
-use crate::ground::limits::{CREDENTIALS_SPACING, MAX_CREDENTIALS_LATER, MAX_REVOKED};
-use crate::link::Link;
-use crate::link::extension;
-use crate::link::{Handled, Incoming};
+use crate::ground::limits::MAX_REVOKED;
 
-/// Form of both messages.
-const FORM: u8 = 1;
 /// First line of the file.
 const HEADER: &str = "ztnode revocations 1";
 /// A certificate's life when no configuration says: twice the longest there is, ms.
-const LONGEST: i64 = 2 * 7_200_000;
+pub(super) const LONGEST: i64 = 2 * 7_200_000;
 /// Least time between two writings of the file, ms.
 const STORE_PAUSE: i64 = 1_000;
 
@@ -50,20 +28,19 @@ pub(super) struct Revoked {
     /// Threshold, and until when it is kept.
     kept: BTreeMap<Key, (i64, i64)>,
     by_end: BTreeSet<(i64, Key)>,
-    /// Told to the controller, so that it knows what this run can have acknowledged. 0 until it is drawn.
-    pub(super) run: u64,
     changed: bool,
     stored: i64,
 }
 
 impl Revoked {
-    fn knows(&self, revocation: &Revocation) -> bool {
+    /// Whether that much is kept already.
+    pub(super) fn knows(&self, revocation: &Revocation) -> bool {
         let key = (revocation.target, revocation.kind, revocation.credential_id);
         self.kept.get(&key).is_some_and(|(threshold, _)| *threshold >= revocation.threshold)
     }
 
     /// Keeps a threshold unless a higher one is kept. At the cap the one that ends first makes room.
-    fn keep(&mut self, key: Key, threshold: i64, until: i64) {
+    pub(super) fn keep(&mut self, key: Key, threshold: i64, until: i64) {
         if let Some((old, end)) = self.kept.get(&key).copied() {
             if old >= threshold {
                 return;
@@ -101,6 +78,18 @@ impl Revoked {
         self.changed.then_some(self.stored + STORE_PAUSE)
     }
 
+    /// What is kept is to be written down.
+    pub(super) fn is_to_be_stored(&mut self) {
+        self.changed = true;
+    }
+
+    /// The file's new content, if it has to be written now; none for no file.
+    pub(super) fn store(&mut self, now: i64) -> Option<Option<Vec<u8>>> {
+        self.due().filter(|at| *at <= now)?;
+        (self.changed, self.stored) = (false, now);
+        Some((!self.kept.is_empty()).then(|| self.to_text().into_bytes()))
+    }
+
     fn to_text(&self) -> String {
         let mut text = format!("{HEADER}\n");
         for ((member, kind, id), (threshold, until)) in &self.kept {
@@ -111,7 +100,7 @@ impl Revoked {
     }
 
     /// Takes in what an earlier run kept. Whether every line could be read; the others count all the same.
-    fn read(&mut self, now: i64, bytes: &[u8]) -> bool {
+    pub(super) fn read(&mut self, now: i64, bytes: &[u8]) -> bool {
         let text = String::from_utf8_lossy(bytes);
         let mut lines = text.lines();
         let mut whole = lines.next() == Some(HEADER);
@@ -137,196 +126,12 @@ fn read_line(line: &str) -> Option<(Key, i64, i64)> {
     word().is_none().then_some(entry)
 }
 
-/// Packets of credentials for nodes that would drop them now.
-pub(in super::super) type Later = VecDeque<(i64, Address, NetworkCredentials)>;
-
-impl Network {
-    /// Whether we have anything to do with a member.
-    pub(super) fn has_met(&self, member: Address) -> bool {
-        self.members.contains_key(&member)
-    }
-
-    /// Takes in a revocation: verified first, put into force, and kept.
-    pub(super) fn add_revocation(
-        &mut self,
-        now: i64,
-        revocation: &Revocation,
-        lookup: impl Fn(Address) -> Option<Identity>,
-    ) -> Added {
-        if !matches!(revocation.kind, kind::COM | kind::CAPABILITY | kind::TAG | kind::COO) {
-            return Added::Rejected;
-        }
-        // What would change nothing is not worth looking at its signature.
-        if self.revoked.knows(revocation) {
-            return Added::Redundant;
-        }
-        match revocation.verify(lookup) {
-            Verification::Invalid => return Added::Rejected,
-            Verification::UnknownSigner(signer) => return Added::UnknownSigner(signer),
-            Verification::Valid => {}
-        }
-        let (kind, id, threshold) = (revocation.kind, revocation.credential_id, revocation.threshold);
-        let added = self.offer(now, revocation.target, |record| record.raise_threshold(kind, id, threshold));
-        let window = self.config.as_ref().map_or(LONGEST, |config| 2 * config.credential_window);
-        self.revoked.keep((revocation.target, kind, id), threshold, now + window.clamp(0, LONGEST));
-        self.revoked.changed = true;
-        added
-    }
-}
-
-impl Switch {
-    /// Puts into force what an earlier run kept of a network's revocations; to be called with [`Core::join`]. False when
-    /// the file was damaged: what could be read of it counts all the same.
-    pub(in super::super) fn restore_revocations(&mut self, now: i64, id: NetworkId, bytes: &[u8]) -> bool {
-        let Some(network) = self.networks.get_mut(&id) else { return true };
-        let whole = network.revoked.read(now, bytes);
-        let Network { revoked, members, .. } = network;
-        for (address, member) in members.iter_mut() {
-            revoked.apply(*address, &mut member.record);
-        }
-        whole
-    }
-
-    /// Which run this is, as far as the network's controller is concerned.
-    pub(super) fn run_of(&mut self, link: &mut Link, id: NetworkId) -> u64 {
-        let run = link.rng.random_range(1..=u64::MAX);
-        let Some(network) = self.networks.get_mut(&id) else { return run };
-        if network.revoked.run == 0 {
-            network.revoked.run = run;
-        }
-        network.revoked.run
-    }
-
-    /// Has the files written that have changed, and what had to wait sent.
-    pub(in super::super) fn attend_to_revocations(&mut self, link: &mut Link, now: i64) {
-        for network in self.networks.values_mut() {
-            if network.revoked.due().is_some_and(|at| at <= now) {
-                network.revoked.changed = false;
-                network.revoked.stored = now;
-                let object = Object::Revocations(network.id);
-                let event = if network.revoked.kept.is_empty() {
-                    Event::Delete { object }
-                } else {
-                    Event::Store { object, bytes: network.revoked.to_text().into_bytes() }
-                };
-                link.outbox.events.push_back(event);
-            }
-        }
-        while self.later.front().is_some_and(|(at, ..)| *at <= now)
-            && let Some((_, to, set)) = self.later.pop_front()
-        {
-            self.send_credentials_spaced(link, now, to, set);
-        }
-    }
-
-    /// Sends a packet of credentials to a node that drops one that comes within a second of another.
-    pub(super) fn send_credentials_spaced(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        to: Address,
-        set: NetworkCredentials,
-    ) {
-        let last = link.topology.peers.get(&to).map_or(0, |peer| peer.credentials_sent);
-        if now - last >= CREDENTIALS_SPACING {
-            send_credentials(link, now, to, &set);
-        } else if self.later.len() < MAX_CREDENTIALS_LATER {
-            self.later.push_back((now + CREDENTIALS_SPACING, to, set));
-        }
-    }
-
-    /// Our controller brings a member revocations, and wants to hear that it keeps them.
-    pub(super) fn bring_revocations(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        to: Address,
-        network: NetworkId,
-        number: u64,
-        revocations: &[Revocation],
-    ) {
-        let mut body = vec![FORM];
-        body.extend_from_slice(&network.0.to_be_bytes());
-        body.extend_from_slice(&number.to_be_bytes());
-        let count = u8::try_from(revocations.len()).unwrap_or(u8::MAX);
-        body.push(count);
-        for revocation in revocations.iter().take(usize::from(count)) {
-            revocation.write(&mut body);
-        }
-        let mut packet = link.begin(to, Verb::UserMessage);
-        UserMessage { kind: extension::BRING, body: &body }.write(&mut packet);
-        link.send(now, packet);
-    }
-
-    /// A controller brings us revocations.
-    pub(in super::super) fn revocations_brought(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        incoming: &Incoming<'_>,
-        body: &[u8],
-    ) -> Result<Handled> {
-        let mut reader = Reader::new(body);
-        if reader.u8("form of a message of revocations")? != FORM {
-            return Ok(Handled::Credit);
-        }
-        let id = NetworkId(reader.u64("network of a message of revocations")?);
-        let number = reader.u64("number of a message of revocations")?;
-        let count = reader.u8("count of revocations")?;
-        if id.controller() != incoming.source {
-            return Ok(Handled::Credit);
-        }
-        let lookup = known(&link.topology, &link.secret);
-        let Some(network) = self.networks.get_mut(&id) else { return Ok(Handled::Credit) };
-        for _ in 0..count {
-            let revocation = Revocation::read(&mut reader)?;
-            // The controller itself says so, on a sealed channel: what is known need not be verified again.
-            let fits = revocation.network == id
-                && (network.revoked.knows(&revocation)
-                    || network.add_revocation(now, &revocation, &lookup).is_accepted());
-            if !fits {
-                return Ok(Handled::Credit);
-            }
-        }
-        drop(lookup);
-        let mut answer = vec![FORM];
-        answer.extend_from_slice(&id.0.to_be_bytes());
-        answer.extend_from_slice(&number.to_be_bytes());
-        answer.extend_from_slice(&self.run_of(link, id).to_be_bytes());
-        let mut packet = link.begin(incoming.source, Verb::UserMessage);
-        UserMessage { kind: extension::KEPT, body: &answer }.write(&mut packet);
-        link.reply(now, incoming.via, packet);
-        Ok(Handled::Trust)
-    }
-
-    /// A member says that it keeps what our controller brought.
-    pub(in super::super) fn revocations_kept(
-        &mut self,
-        link: &mut Link,
-        incoming: &Incoming<'_>,
-        body: &[u8],
-    ) -> Result<Handled> {
-        let mut reader = Reader::new(body);
-        if reader.u8("form of an acknowledgement")? != FORM {
-            return Ok(Handled::Credit);
-        }
-        let network = NetworkId(reader.u64("network of an acknowledgement")?);
-        let serial = reader.u64("number of an acknowledgement")?;
-        let run = reader.u64("run of an acknowledgement")?;
-        if link.settings.controller && network.controller() == link.address() {
-            let word = Acknowledgement { network, member: incoming.source, serial, run };
-            link.outbox.events.push_back(Event::Acknowledged(word));
-        }
-        Ok(Handled::Credit)
-    }
-}
-
 #[cfg(feature = "work")]
 impl Revoked {
     /// See `filling`.
     pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
         for number in self.kept.len() as u64..MAX_REVOKED as u64 {
-            self.keep((peer(number), kind::COM, !0), now, now + LONGEST);
+            self.keep((peer(number), protocol::credential::kind::COM, !0), now, now + LONGEST);
         }
     }
 
@@ -339,6 +144,8 @@ impl Revoked {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use protocol::credential::kind;
+    use protocol::credential::membership::Added;
 
     use super::*;
 

@@ -6,9 +6,8 @@ use flowrules::{FlowCache, Rule, Verdict, evaluate::Entry};
 use protocol::Address;
 use protocol::netconf::NetworkConfig;
 
-use super::Network;
-use crate::ground::info::{MemberRules, RuleCounters, RulesInfo};
-use crate::ground::limits::{MAX_COUNTED_CAPABILITIES, MAX_SHOWN_MEMBERS, MAX_TRACE_RATE};
+use crate::ground::info::RuleCounters;
+use crate::ground::limits::{MAX_COUNTED_CAPABILITIES, MAX_TRACE_RATE};
 
 /// A capability as it was last seen, ours or somebody's.
 #[derive(Debug, Default)]
@@ -31,7 +30,7 @@ struct Trace {
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Rules {
+pub(in super::super) struct Rules {
     pub(super) cache: FlowCache,
     base: Vec<u64>,
     capabilities: BTreeMap<u32, Capability>,
@@ -123,45 +122,19 @@ impl Rules {
         Some(std::mem::take(&mut trace.skipped))
     }
 
-    fn counters(&self) -> RuleCounters {
+    /// Traces frames, up to `per_second` a second; 0 for none.
+    pub(in super::super) fn set_trace(&mut self, per_second: u32) {
+        let per_second = per_second.min(MAX_TRACE_RATE);
+        self.trace = (per_second > 0).then_some(Trace { per_second, second: 0, shown: 0, skipped: 0 });
+    }
+
+    /// How often each entry decided.
+    pub(super) fn counters(&self) -> RuleCounters {
         RuleCounters {
             base: self.base.clone(),
             capabilities: self.capabilities.iter().map(|(id, c)| (*id, c.hits.clone())).collect(),
             nothing_matched: self.nothing_matched,
         }
-    }
-}
-
-impl Network {
-    /// See [`Core::rules`](super::super::Core::rules).
-    pub(in super::super) fn rules_info(&self) -> Option<RulesInfo> {
-        let config = self.config.clone()?;
-        let window = config.window();
-        let members = self.members.iter().filter(|(_, m)| !m.record.is_empty()).map(|(address, member)| {
-            let record = &member.record;
-            MemberRules {
-                address: *address,
-                tags: record.tags(window).map(|t| (t.id, t.value)).collect(),
-                capabilities: record.capabilities(window).map(|c| (c.id, c.rules.clone())).collect(),
-            }
-        });
-        Some(RulesInfo {
-            counters: self.rules.counters(),
-            flows: self.rules.cache.statistics(),
-            members: members.take(MAX_SHOWN_MEMBERS).collect(),
-            config,
-        })
-    }
-
-    /// See [`Core::rule_counters`](super::super::Core::rule_counters).
-    pub(in super::super) fn rule_counters(&self) -> RuleCounters {
-        self.rules.counters()
-    }
-
-    /// See [`Core::set_trace`](super::super::Core::set_trace).
-    pub(in super::super) fn set_trace(&mut self, per_second: u32) {
-        let per_second = per_second.min(MAX_TRACE_RATE);
-        self.rules.trace = (per_second > 0).then_some(Trace { per_second, second: 0, shown: 0, skipped: 0 });
     }
 }
 

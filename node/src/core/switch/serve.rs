@@ -2,71 +2,97 @@
 //!
 //! Specification: VL2 controller.
 
-use controller::{Action, Request};
+use controller::{Acknowledgement, Action, Request};
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
-use protocol::verbs::{ConfigRequest, NetworkCredentials, error_code};
-use protocol::{NetworkId, Reader, Result, packet};
+use protocol::verbs::{ConfigRequest, NetworkCredentials, UserMessage, error_code};
+use protocol::{Address, NetworkId, Reader, Result, packet};
 
-use super::Failure;
 use super::Switch;
-use super::membership::{known, send_credentials};
-use crate::link::Link;
-use crate::link::{Handled, Incoming};
+use super::acknowledged::{Brought, Kept};
+use super::credentials::known;
+use super::members::send_credentials;
+use super::proof::{Requesters, Way};
+use crate::ground::event::Event;
+use crate::link::{Incoming, Link, extension};
 
-impl Switch {
+/// What waits for our own controller.
+#[derive(Debug, Default)]
+pub(super) struct OwnController {
+    /// Configuration requests of peers that have not answered anything yet.
+    pub(super) requesters: Requesters,
+}
+
+impl OwnController {
     /// NETWORK_CONFIG_REQUEST: a member wants a configuration of a network of ours.
-    pub(in super::super) fn config_requested(
+    pub(super) fn config_requested(
         &mut self,
         link: &mut Link,
         now: i64,
         incoming: &Incoming<'_>,
-    ) -> Result<Handled> {
+    ) -> Result<()> {
         if !link.settings.controller {
             // Whatever the request says, the answer needs only the network's ID.
             let network = NetworkId(Reader::new(incoming.payload).u64("network of a configuration request")?);
             let code = error_code::UNSUPPORTED_OPERATION;
             link.answer_error(now, incoming, Verb::NetworkConfigRequest, code, network);
-            return Ok(Handled::Credit);
+            return Ok(());
         }
         let asked = ConfigRequest::parse(incoming.payload)?;
-        if asked.network.controller() == link.address()
-            && let Some(peer) = link.topology.peers.get(&incoming.source)
-        {
-            let request = Request {
-                network: asked.network,
-                member: peer.identity.clone(),
-                metadata: asked.metadata.to_vec(),
-                packet_id: incoming.id,
-                from: (incoming.hops == 0).then_some(incoming.via.remote),
-                held: asked.timestamp.map_or(0, |at| i64::try_from(at).unwrap_or(0)),
-            };
-            self.request_arrived(link, now, incoming, request);
+        if asked.network.controller() != link.address() {
+            return Ok(());
         }
-        Ok(Handled::Credit)
+        let Some(peer) = link.topology.peers.get(&incoming.source) else { return Ok(()) };
+        let request = Request {
+            network: asked.network,
+            member: peer.identity.clone(),
+            metadata: asked.metadata.to_vec(),
+            packet_id: incoming.id,
+            from: (incoming.hops == 0).then_some(incoming.via.remote),
+            held: asked.timestamp.map_or(0, |at| i64::try_from(at).unwrap_or(0)),
+        };
+        if peer.answered {
+            link.outbox.events.push_back(Event::ConfigRequest(request));
+        } else if self.requesters.hold(now, Way::of(incoming), request) {
+            let packet = link.begin(incoming.source, Verb::Echo);
+            link.send(now, packet);
+        }
+        Ok(())
     }
 
+    /// A peer answered something that we sent it.
+    pub(super) fn has_answered(&mut self, link: &mut Link, peer: Address) {
+        let Some(known) = link.topology.peers.get_mut(&peer) else { return };
+        if std::mem::replace(&mut known.answered, true) {
+            return;
+        }
+        for request in self.requesters.take(peer) {
+            link.outbox.events.push_back(Event::ConfigRequest(request));
+        }
+    }
+
+    /// A member says that it keeps what was brought.
+    pub(super) fn kept(&self, link: &mut Link, incoming: &Incoming<'_>, body: &[u8]) -> Result<()> {
+        let Some(Kept { network, number, run }) = Kept::read(body)? else { return Ok(()) };
+        if link.settings.controller && network.controller() == link.address() {
+            let word = Acknowledgement { network, member: incoming.source, serial: number, run };
+            link.outbox.events.push_back(Event::Acknowledged(word));
+        }
+        Ok(())
+    }
+}
+
+impl Switch {
     /// Carries out what the controller decided.
     pub(in super::super) fn controller_action(&mut self, link: &mut Link, now: i64, action: Action) {
+        let us = link.address();
         match action {
             Action::Config { member, network, in_re, chunks, dictionary, last } => {
                 if !last {
                     self.directory.authorize(now, network, member);
                 }
-                if member == link.address() {
-                    if let Ok(config) = NetworkConfig::from_dictionary(&dictionary)
-                        && config.network == network
-                    {
-                        if in_re.is_some()
-                            && let Some(network) = self.networks.get_mut(&network)
-                        {
-                            network.requests.answered(now);
-                        }
-                        self.apply_config(link, now, config, Some(dictionary));
-                        if in_re.is_some() {
-                            self.forget_token(link, network);
-                        }
-                    }
+                if member == us {
+                    self.configured_by_ourselves(link, now, network, in_re.is_some(), dictionary);
                     return;
                 }
                 for chunk in chunks {
@@ -82,8 +108,10 @@ impl Switch {
                 }
             }
             Action::Refuse { member, network, in_re, code, detail } => {
-                if member == link.address() {
-                    self.refused_by_ourselves(link, network, code);
+                if member == us {
+                    if let Some(joined) = self.networks.get_mut(&network) {
+                        joined.configuration.refused(link, network, code, &[]);
+                    }
                     return;
                 }
                 link.count_error(code);
@@ -101,45 +129,66 @@ impl Switch {
                 link.send(now, packet);
             }
             Action::Revoke { to, revocation } => {
-                let us = link.address();
                 let network = revocation.network;
                 let set =
                     NetworkCredentials { revocations: vec![revocation], ..NetworkCredentials::default() };
                 for member in to {
                     if member == us {
                         self.revoked_by_ourselves(link, now, &set);
-                    } else {
-                        // A zerotier-one drops it when our own certificate has just gone there.
-                        let pushed =
-                            self.networks.get(&network).is_some_and(|n| n.has_just_pushed(now, member));
-                        send_credentials(link, now, member, &set);
-                        if pushed {
-                            self.send_credentials_spaced(link, now, member, set.clone());
-                        }
+                        continue;
+                    }
+                    // A zerotier-one drops it when our own certificate has just gone there.
+                    let pushed =
+                        self.networks.get(&network).is_some_and(|n| n.members.has_just_pushed(now, member));
+                    send_credentials(link, now, member, &set);
+                    if pushed {
+                        self.spaced.send(link, now, member, set.clone());
                     }
                 }
             }
             Action::Bring { member, network, revocations, ask } => match ask {
-                Some(number) => self.bring_revocations(link, now, member, network, number, &revocations),
+                Some(number) => {
+                    let body = Brought::write(network, number, &revocations);
+                    let mut packet = link.begin(member, Verb::UserMessage);
+                    UserMessage { kind: extension::BRING, body: &body }.write(&mut packet);
+                    link.send(now, packet);
+                }
                 None => {
                     // What a member needs of us to talk to us goes first.
-                    if let Some(network) = self.networks.get_mut(&network).filter(|n| n.has_met(member)) {
+                    if let Some(network) = self.networks.get_mut(&network)
+                        && network.members.get(member).is_some()
+                    {
                         network.push_credentials_if_due(link, now, member);
                     }
                     let set = NetworkCredentials { revocations, ..NetworkCredentials::default() };
-                    self.send_credentials_spaced(link, now, member, set);
+                    self.spaced.send(link, now, member, set);
                 }
             },
         }
     }
 
-    fn refused_by_ourselves(&mut self, link: &mut Link, network: NetworkId, code: u8) {
-        let failure = match code {
-            error_code::ACCESS_DENIED => Failure::AccessDenied,
-            error_code::AUTHENTICATION_REQUIRED => Failure::AuthenticationRequired,
-            _ => Failure::NotFound,
-        };
-        self.fail(link, network, failure);
+    /// A configuration of our own controller for this node.
+    fn configured_by_ourselves(
+        &mut self,
+        link: &mut Link,
+        now: i64,
+        id: NetworkId,
+        asked: bool,
+        dictionary: Vec<u8>,
+    ) {
+        let Some(network) = self.networks.get_mut(&id) else { return };
+        let Ok(config) = NetworkConfig::from_dictionary(&dictionary) else { return };
+        if config.network != id {
+            return;
+        }
+        if asked {
+            network.configuration.answered(now);
+        }
+        network.apply(link, now, config, Some(dictionary));
+        if asked {
+            network.configuration.forget_token(link, id);
+        }
+        self.tell_link(link);
     }
 
     /// A revocation of our own controller for a network this node is a member of, too.

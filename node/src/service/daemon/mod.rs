@@ -326,7 +326,9 @@ impl Daemon {
                 .engine
                 .call(move |core, now| {
                     let joined = core.join_with(now, network, cached.as_deref(), token);
-                    let whole = revoked.is_none_or(|bytes| core.restore_revocations(now, network, &bytes));
+                    let whole = revoked.is_none_or(|bytes| {
+                        core.joined(network).is_none_or(|joined| joined.restore_revocations(now, &bytes))
+                    });
                     (joined, whole)
                 })
                 .await?;

@@ -58,7 +58,14 @@ const ERROR_LABELS: [(u8, &str); 7] = [
 pub async fn text(shared: &Shared) -> Result<String, Stopped> {
     let (status, networks, rules, peers) = shared
         .engine
-        .call(|core, now| (core.status(), core.networks(), core.rule_counters(), core.peers(now)))
+        .call(|core, now| {
+            (
+                core.view().status(),
+                core.view().networks(),
+                core.view().rule_counters(),
+                core.view().peers(now),
+            )
+        })
         .await?;
     let counts = shared.controller.facts().await.map(|facts| facts.counts);
     Ok(page(&status, &networks, &rules, &peers, counts.as_ref()))

@@ -43,8 +43,8 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
     }
     loop {
         let asked = shared.engine.call(move |core, _| {
-            let info = core.networks().into_iter().find(|n| n.network == network);
-            (info, core.status().online, core.address())
+            let info = core.view().networks().into_iter().find(|n| n.network == network);
+            (info, core.view().status().online, core.address())
         });
         let (info, online, own) = match asked.await {
             Ok((Some(info), online, own)) => (info, online, own),

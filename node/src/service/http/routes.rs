@@ -123,7 +123,7 @@ fn is_function_name(text: &str) -> bool {
 }
 
 async fn status(State(shared): Api) -> Response {
-    match shared.engine.call(|core, _| core.status()).await {
+    match shared.engine.call(|core, _| core.view().status()).await {
         Ok(info) => {
             let home = shared.home.root().display().to_string();
             let facts = shared.controller.facts().await.unwrap_or_default();
@@ -138,7 +138,7 @@ async fn status(State(shared): Api) -> Response {
 }
 
 async fn health(State(shared): Api) -> Response {
-    match shared.engine.call(|core, _| core.status().online).await {
+    match shared.engine.call(|core, _| core.view().status().online).await {
         Ok(online) => ok(&render::health(online, Clock::wall())),
         Err(error) => stopped(error),
     }
@@ -160,7 +160,7 @@ fn render_network(shared: &Shared, info: &NetworkInfo, own: Address) -> Value {
 }
 
 async fn networks(State(shared): Api) -> Response {
-    match shared.engine.call(|core, _| (core.networks(), core.address())).await {
+    match shared.engine.call(|core, _| (core.view().networks(), core.address())).await {
         Ok((list, own)) => ok(&list.iter().map(|info| render_network(&shared, info, own)).collect()),
         Err(error) => stopped(error),
     }
@@ -169,7 +169,7 @@ async fn networks(State(shared): Api) -> Response {
 async fn one_network(shared: &Shared, id: NetworkId) -> Response {
     let found = shared
         .engine
-        .call(move |core, _| (core.networks().into_iter().find(|n| n.network == id), core.address()));
+        .call(move |core, _| (core.view().networks().into_iter().find(|n| n.network == id), core.address()));
     match found.await {
         Ok((Some(info), own)) => ok(&render_network(shared, &info, own)),
         Ok((None, _)) => json(StatusCode::NOT_FOUND, &json!({})),
@@ -244,7 +244,7 @@ async fn leave(State(shared): Api, Path(id): Path<String>) -> Response {
 }
 
 async fn peers(State(shared): Api) -> Response {
-    match shared.engine.call(|core, now| core.peers(now)).await {
+    match shared.engine.call(|core, now| core.view().peers(now)).await {
         Ok(list) => ok(&list.iter().map(render::peer).collect()),
         Err(error) => stopped(error),
     }
@@ -252,8 +252,9 @@ async fn peers(State(shared): Api) -> Response {
 
 async fn peer(State(shared): Api, Path(address): Path<String>) -> Response {
     let Some(address) = hex(&address, 10).map(Address::from_u64) else { return nothing().await };
-    let found =
-        shared.engine.call(move |core, now| core.peers(now).into_iter().find(|p| p.address == address));
+    let found = shared
+        .engine
+        .call(move |core, now| core.view().peers(now).into_iter().find(|p| p.address == address));
     match found.await {
         Ok(Some(info)) => ok(&render::peer(&info)),
         Ok(None) => ok(&json!({})),
@@ -264,7 +265,7 @@ async fn peer(State(shared): Api, Path(address): Path<String>) -> Response {
 /// The moons in force. Those that have not come yet are for who asks for them: programs for ZeroTier One know nothing of these.
 async fn moons(State(shared): Api, uri: Uri) -> Response {
     let waiting = super::auth::parameter(&uri, "waiting").is_some_and(|value| value == "true");
-    match shared.engine.call(|core, _| core.moons()).await {
+    match shared.engine.call(|core, _| core.view().moons()).await {
         Ok(list) => {
             let wanted = list.iter().filter(|moon| waiting || moon.world.is_some());
             ok(&wanted
@@ -284,7 +285,7 @@ async fn moons(State(shared): Api, uri: Uri) -> Response {
 async fn one_moon(shared: &Shared, id: u64) -> Result<Option<MoonInfo>, super::super::engine::Stopped> {
     shared
         .engine
-        .call(move |core, _| core.moons().into_iter().find(|m| m.id == id && m.world.is_some()))
+        .call(move |core, _| core.view().moons().into_iter().find(|m| m.id == id && m.world.is_some()))
         .await
 }
 
@@ -313,7 +314,7 @@ async fn orbit(State(shared): Api, Path(id): Path<String>, body: Bytes) -> Respo
     }
     let orbited = shared.engine.call(move |core, now| {
         core.orbit(now, id, Some(seed), None);
-        core.moons().iter().any(|moon| moon.id == id)
+        core.view().moons().iter().any(|moon| moon.id == id)
     });
     match orbited.await {
         Ok(true) => ok(&render::moon(&MoonInfo { id, world: None, seed: Some(seed) })),

@@ -31,7 +31,7 @@ const MEMBERS_ASKED: i64 = 1_000;
 /// `GET /network/<id>/rules`.
 pub(super) async fn rules(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
     let Some(network) = hex(&id, 16).map(NetworkId) else { return nothing().await };
-    match shared.engine.call(move |core, _| (core.rules(network), core.address())).await {
+    match shared.engine.call(move |core, _| (core.view().rules(network), core.address())).await {
         Ok((Some(info), own)) => json(StatusCode::OK, &render_rules(&info, own)),
         Ok((None, _)) => json(StatusCode::NOT_FOUND, &json!({})),
         Err(error) => stopped(error),
@@ -54,7 +54,7 @@ pub(super) async fn trace(
             return failure(StatusCode::BAD_REQUEST, &why);
         }
     };
-    let info = match shared.engine.call(move |core, _| core.rules(network)).await {
+    let info = match shared.engine.call(move |core, _| core.view().rules(network)).await {
         Ok(Some(info)) => info,
         Ok(None) => return json(StatusCode::NOT_FOUND, &json!({})),
         Err(error) => return stopped(error),
@@ -93,7 +93,7 @@ impl Stream {
         if unknown && trace.at - self.asked >= MEMBERS_ASKED {
             self.asked = trace.at;
             let network = self.network;
-            if let Ok(Some(info)) = self.shared.engine.call(move |core, _| core.rules(network)).await {
+            if let Ok(Some(info)) = self.shared.engine.call(move |core, _| core.view().rules(network)).await {
                 self.members = info.members;
             }
         }

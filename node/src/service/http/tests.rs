@@ -205,7 +205,7 @@ async fn a_join_token_is_taken_and_never_shown() {
         let (status, shown) = f.ask("POST", path, good).await;
         assert!(status == 200 && !shown.to_string().contains("secret"), "{good}: {shown}");
     }
-    let has_token = f.shared.engine.call(|core, _| core.networks()[0].has_token).await.unwrap();
+    let has_token = f.shared.engine.call(|core, _| core.view().networks()[0].has_token).await.unwrap();
     assert!(has_token, "joining again without one keeps it");
     for path in ["/network", "/network/8056c2e21c000001/ready", "/status"] {
         assert!(!f.raw(ROOT, "GET", path, "").await.2.contains("secret"), "{path}");
@@ -618,7 +618,7 @@ async fn rules_are_shown_counted_and_traced() {
         frame.extend_from_slice(&Mac::for_member(id, own).0);
         frame.extend_from_slice(&ethertype);
         frame.extend_from_slice(&[0x45; 40]);
-        f.shared.engine.post(move |core, now| core.frame(now, id, &frame)).unwrap();
+        f.shared.engine.post(move |core, now| core.joined(id).unwrap().frame(now, &frame)).unwrap();
     }
     let mut body = response.into_body();
     let mut line = async || -> Value {
@@ -661,7 +661,7 @@ async fn whether_a_network_is_ready_is_told_when_it_changes() {
     f.ask("POST", &path.replace("/controller", ""), "").await;
     let id = NetworkId(u64::from_str_radix(&path["/controller/network/".len()..], 16).unwrap());
     let config = loop {
-        let find = move |core: &mut Core, _| core.networks().into_iter().find(|n| n.network == id);
+        let find = move |core: &mut Core, _| core.view().networks().into_iter().find(|n| n.network == id);
         if let Some(config) = f.shared.engine.call(find).await.unwrap().and_then(|info| info.config) {
             break config;
         }

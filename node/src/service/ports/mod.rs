@@ -132,7 +132,11 @@ impl Ports {
                     let view = state.networks.entry(network).or_default();
                     (view.device, view.offloads) = (name, Some(offloads));
                 }
-                let _ = self.shared.engine.post(move |core, _| core.set_port_error(network, 0));
+                let _ = self.shared.engine.post(move |core, _| {
+                    if let Some(joined) = core.joined(network) {
+                        joined.set_port_error(0);
+                    }
+                });
                 self.sync(network).await;
             }
             Err(problem) => {
@@ -141,7 +145,11 @@ impl Ports {
                     port.problem = Some(problem.clone());
                 }
                 self.show(network, None, Some(problem));
-                let _ = self.shared.engine.post(move |core, _| core.set_port_error(network, CREATION_FAILED));
+                let _ = self.shared.engine.post(move |core, _| {
+                    if let Some(joined) = core.joined(network) {
+                        joined.set_port_error(CREATION_FAILED);
+                    }
+                });
             }
         }
     }
@@ -399,8 +407,11 @@ impl Ports {
         let groups = multicast::groups(table, index, addresses);
         if groups != port.groups {
             port.groups.clone_from(&groups);
-            let _ =
-                self.shared.engine.post(move |core, now| core.set_multicast_groups(now, network, &groups));
+            let _ = self.shared.engine.post(move |core, now| {
+                if let Some(joined) = core.joined(network) {
+                    joined.set_multicast_groups(now, &groups);
+                }
+            });
         }
     }
 }

@@ -1,17 +1,26 @@
 //! What the node tells about itself.
 
-use super::Core;
-use super::switch::Network;
-use crate::ground::info::{
-    Counters, MoonInfo, MtuSource, NetworkInfo, PathInfo, PeerInfo, RuleCounters, RulesInfo, StatusInfo,
-};
-use crate::ground::limits::PATH_EXPIRY;
-use crate::link::path::PathKey;
 use protocol::packet::DEFAULT_MTU;
 use protocol::world::World;
 use protocol::{Address, NetworkId};
 
-impl Core {
+use super::switch::Switch;
+use crate::ground::info::{
+    Counters, MoonInfo, MtuSource, NetworkInfo, PathInfo, PeerInfo, RuleCounters, RulesInfo, StatusInfo,
+};
+use crate::ground::limits::PATH_EXPIRY;
+use crate::link::Link;
+use crate::link::contact::Contacts;
+use crate::link::path::PathKey;
+
+/// A look at a [`Core`](super::Core).
+pub struct View<'a> {
+    pub(super) link: &'a Link,
+    pub(super) contacts: &'a Contacts,
+    pub(super) switch: &'a Switch,
+}
+
+impl<'a> View<'a> {
     /// The node's own state.
     pub fn status(&self) -> StatusInfo {
         StatusInfo {
@@ -25,12 +34,12 @@ impl Core {
     }
 
     /// The planet in force.
-    pub fn planet(&self) -> &World {
+    pub fn planet(&self) -> &'a World {
         &self.link.topology.planet
     }
 
     /// Traffic counters.
-    pub fn counters(&self) -> &Counters {
+    pub fn counters(&self) -> &'a Counters {
         &self.link.counters
     }
 
@@ -87,23 +96,17 @@ impl Core {
 
     /// The networks we joined, by ID.
     pub fn networks(&self) -> Vec<NetworkInfo> {
-        self.switch.networks.values().map(Network::info).collect()
+        self.switch.info()
     }
 
     /// What a network's rules are and what they have done; `None` before there is a configuration.
     pub fn rules(&self, id: NetworkId) -> Option<RulesInfo> {
-        self.switch.networks.get(&id)?.rules_info()
+        self.switch.rules(id)
     }
 
-    /// The counters of [`Core::rules`] alone, of all networks.
+    /// The counters of [`Self::rules`] alone, of all networks.
     pub fn rule_counters(&self) -> Vec<(NetworkId, RuleCounters)> {
-        self.switch.networks.iter().map(|(id, network)| (*id, network.rule_counters())).collect()
-    }
-
-    /// Traces a network's frames: up to `per_second` [`Event::RuleTrace`](crate::ground::event::Event::RuleTrace) a second, at most
-    /// [`MAX_TRACE_RATE`](crate::ground::limits::MAX_TRACE_RATE); 0 for none, which costs nothing. Whether the network is joined.
-    pub fn set_trace(&mut self, id: NetworkId, per_second: u32) -> bool {
-        self.switch.networks.get_mut(&id).map(|network| network.set_trace(per_second)).is_some()
+        self.switch.rule_counters()
     }
 
     /// The moons we orbit or wait for.

@@ -1,0 +1,342 @@
+//! VL1 as a whole: the [`Link`], and what keeps it alive beside what is sent through it.
+//!
+//! | module | subject |
+//! |---|---|
+//! | `arrival` | a datagram's way in: classify, reassemble or forward, authenticate, decompress |
+//! | `verbs` | what the verbs of VL1 do; how somebody becomes a peer |
+//!
+//! Whoever owns an [`Underlay`] hands every datagram to [`Underlay::sort`], what comes out to [`Underlay::open`], and what comes out
+//! of that to its own verbs or to [`Underlay::handle`]; and says by [`Underlay::settle`] what became of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use protocol::packet::Reassembler;
+use protocol::world::{World, WorldKind};
+use protocol::{Address, SecretIdentity};
+use rand::RngExt;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::Link;
+use super::clones::Clones;
+use super::contact::Contacts;
+use super::newcomers::Newcomers;
+use super::path::{PathKey, SocketId};
+use super::peer_cache::{self, Restored};
+use super::queue::Queue;
+use super::relay::Relay;
+use super::replay::ReplayMemory;
+use crate::dataplane::ecn;
+use crate::ground::buckets::Keyed;
+use crate::ground::event::{Event, Object, Settings, Urgency};
+use crate::ground::limits::{
+    INTRODUCE_GATE, MAX_PEERS, PATH_EXPIRY, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS,
+};
+
+/// See the module.
+pub(crate) struct Underlay {
+    pub(crate) link: Link,
+    pub(crate) contacts: Contacts,
+    pub(crate) clones: Clones,
+    pub(super) relay: Relay,
+    pub(super) memory: ReplayMemory,
+    pub(super) newcomers: Newcomers,
+    /// Packets that wait for their sender's identity or credentials.
+    pub(super) parked: Queue,
+    pub(super) reassembler: Reassembler<PathKey>,
+    /// The same for datagrams that came by a path nobody is known on.
+    pub(super) stranger_parts: Reassembler<PathKey>,
+    /// Room for a packet that was compressed.
+    pub(super) inflated: Vec<u8>,
+    /// The frame credited last among datagrams that arrived together: when, by which path, from whom, after how many hops.
+    pub(super) credited: Option<(i64, PathKey, Address, u8)>,
+    /// Peers of an earlier run whose identities have not been checked yet.
+    pub(super) restored: BTreeMap<Address, Restored>,
+    /// When a root's report of a collision was passed on last.
+    pub(super) collision_told: Option<i64>,
+}
+
+impl Underlay {
+    /// In touch with nobody, at time `now`. Gives the key of its gates as well.
+    pub(crate) fn new(
+        identity: SecretIdentity,
+        planet: World,
+        settings: Settings,
+        seed: [u8; 32],
+        now: i64,
+    ) -> (Self, Keyed) {
+        let mut rng = StdRng::from_seed(seed);
+        let hash = Keyed::new(rng.random());
+        let underlay = Self {
+            link: Link::new(identity, planet, settings, rng, hash, now),
+            contacts: Contacts::new(now),
+            clones: Clones::new(hash),
+            relay: Relay::default(),
+            memory: ReplayMemory::default(),
+            newcomers: Newcomers::new(hash),
+            parked: Queue::parking(),
+            reassembler: Reassembler::new(REASSEMBLY_SLOTS).joining_marks(ecn::join),
+            stranger_parts: Reassembler::new(STRANGER_REASSEMBLY_SLOTS).joining_marks(ecn::join),
+            inflated: Vec::new(),
+            credited: None,
+            restored: BTreeMap::new(),
+            collision_told: None,
+        };
+        (underlay, hash)
+    }
+
+    /// Whether packets wait, to be tried again once in a while.
+    pub(crate) fn has_waiting(&self) -> bool {
+        !self.link.sending.is_empty() || !self.parked.is_empty()
+    }
+
+    /// When there is something to do by the clock, but for what waits.
+    pub(crate) fn next_deadline(&self) -> i64 {
+        let next = self.contacts.next_ping.min(self.link.path_mtus.next());
+        self.contacts.knocks.next().into_iter().chain(self.clones.next()).fold(next, i64::min)
+    }
+
+    /// Does what is due, but for the contact check.
+    pub(crate) fn tick(&mut self, now: i64) {
+        self.reserve_counts(now);
+        self.link.measure_paths(now);
+        self.contacts.knock_where_due(&mut self.link, now);
+        self.clones.call_clones(&mut self.link, now);
+    }
+
+    /// Forgets what is too old.
+    pub(crate) fn expire(&mut self, now: i64) {
+        self.link.surfaces.expire(now);
+        self.clones.reflections.expire(now);
+        self.memory.expire_replay_memory(&mut self.link, now);
+        self.link.expected.expire(now);
+        self.newcomers.expire(now);
+        self.relay.pairs.expire(now - INTRODUCE_GATE);
+        self.contacts.forget_silent_peers(&mut self.link, now);
+        let mut used: Vec<PathKey> =
+            self.link.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();
+        used.sort_unstable();
+        self.link.topology.paths.retain(now, PATH_EXPIRY, |key| used.binary_search(key).is_ok());
+        let peers = &self.link.topology.peers;
+        let exists = |peer: Address, path: &PathKey| {
+            peers.get(&peer).is_some_and(|known| known.paths.iter().any(|p| p.key == *path))
+        };
+        self.link.path_mtus.expire(now, exists);
+    }
+
+    /// Tells which sockets exist and under which local address each can be reached. Paths over sockets that are gone are
+    /// forgotten and the roots are greeted at once over the new ones.
+    pub(crate) fn set_local_addresses(&mut self, now: i64, local: Vec<(SocketId, SocketAddr)>) {
+        if local == self.link.local {
+            return;
+        }
+        for peer in self.link.topology.peers.values_mut() {
+            peer.forget_sockets(|s| local.iter().any(|(id, _)| *id == s));
+        }
+        self.link.local = local;
+        self.contacts.greetings = 0;
+        self.contacts.next_ping = now;
+    }
+
+    /// Orbits a moon: `cached` is its definition from our own disk, `seed` a node that will tell it otherwise.
+    pub(crate) fn orbit(&mut self, now: i64, id: u64, seed: Option<Address>, cached: Option<World>) {
+        if let Some(world) = cached.filter(|w| w.id == id && w.kind == WorldKind::Moon) {
+            let accepted = self.link.topology.offer_world(&self.link.secret, now, world, None);
+            self.contacts.store_world(&mut self.link, accepted);
+        }
+        if !self.link.topology.moons.contains_key(&id)
+            && let Some(seed) = seed.filter(|s| !s.is_reserved())
+        {
+            self.link.topology.await_moon(id, seed);
+        }
+        self.contacts.next_ping = now;
+    }
+
+    /// Leaves a moon and forgets its file.
+    pub(crate) fn deorbit(&mut self, now: i64, id: u64) {
+        self.link.topology.forget_moon(&self.link.secret, now, id);
+        self.link.outbox.events.push_back(Event::Delete { object: Object::Moon(id) });
+    }
+
+    /// Puts another planet in force, whoever signed it, greets its roots and gives back the former one.
+    pub(crate) fn replace_planet(&mut self, now: i64, planet: World) -> World {
+        let former = self.link.topology.replace_planet(&self.link.secret, now, planet);
+        self.contacts.greetings = 0;
+        self.contacts.next_ping = now;
+        former
+    }
+
+    /// Takes in a peer's record from an earlier run; it is a peer when its identity has been checked. Its addresses are tried when
+    /// there is something to send to it.
+    pub(crate) fn restore_peer(&mut self, record: &[u8]) -> protocol::Result<()> {
+        let (identity, version, paths) = peer_cache::read(record)?;
+        let address = identity.address;
+        if self.restored.len() < MAX_PEERS && !self.link.topology.peers.contains_key(&address) {
+            let urgency = self.link.urgency_of(address, Urgency::Restored);
+            self.restored.insert(address, Restored { version, paths });
+            self.link.check_identity(identity, urgency);
+        }
+        Ok(())
+    }
+
+    /// Puts the records of all live peers into the outbox.
+    pub(crate) fn save_peers(&mut self, now: i64) {
+        for (address, peer) in &self.link.topology.peers {
+            if peer.is_alive(now) && !self.link.topology.is_upstream(*address) {
+                let object = Object::Peer(*address);
+                self.link.outbox.events.push_back(Event::Store { object, bytes: peer_cache::write(peer) });
+            }
+        }
+    }
+
+    /// Takes in what an earlier run kept as [`Object::Counts`]. Anything else is as good as nothing.
+    pub(crate) fn resume_counting(&mut self, now: i64, kept: &[u8]) {
+        let text = std::str::from_utf8(kept).unwrap_or_default();
+        let Ok(reserved) = text.trim().parse() else { return };
+        self.link.topology.origin.resume(now, reserved);
+        let start = self.link.topology.origin.at(now);
+        for peer in self.link.topology.peers.values_mut() {
+            peer.sent.raise(start);
+        }
+    }
+
+    /// Has it written down, about once an hour, from where the next run must count.
+    fn reserve_counts(&mut self, now: i64) {
+        if let Some(reserved) = self.link.topology.origin.reserve(now) {
+            let (object, bytes) = (Object::Counts, format!("{reserved}\n").into_bytes());
+            self.link.outbox.events.push_back(Event::Store { object, bytes });
+        }
+    }
+}
+
+/// A path to nobody, by number.
+#[cfg(feature = "work")]
+fn nowhere(number: u64) -> PathKey {
+    let ip = std::net::Ipv4Addr::from(0x3200_0000 + (number as u32) * 16);
+    PathKey { socket: SocketId(0), remote: SocketAddr::from((ip, 9_993)) }
+}
+
+#[cfg(feature = "work")]
+impl Underlay {
+    /// See `filling`.
+    pub(crate) fn fill(&mut self, now: i64, nobody: fn(u64) -> Address) {
+        use std::sync::Arc;
+
+        use protocol::Identity;
+        use protocol::packet::SessionKeys;
+
+        use super::peer::{Peer, PeerPath, RemoteVersion};
+        use super::replay::counter::Counter;
+        use crate::ground::limits::MAX_PATHS;
+
+        let us = self.link.secret.identity().address;
+        let keys = Arc::new(SessionKeys::new(&[7; 48]));
+        let peers = &mut self.link.topology.peers;
+        for number in 0..2 * MAX_PEERS as u64 {
+            if peers.len() >= MAX_PEERS {
+                break;
+            }
+            let address = nobody(number);
+            peers.entry(address).or_insert_with(|| {
+                let sent = Counter::new(us, address, 1);
+                let mut peer =
+                    Peer::new(Identity { address, public: [9; 64] }, SessionKeys::new(&[7; 48]), now, sent);
+                peer.keys = Arc::clone(&keys);
+                let heard = now - 10_000 - (number % 100_000).cast_signed();
+                (peer.last_received, peer.since, peer.last_trusted) = (heard, heard, heard);
+                peer.paths = vec![PeerPath { key: nowhere(number), last_received: heard, probed_at: 0 }];
+                peer
+            });
+        }
+        let paths = &mut self.link.topology.paths;
+        for number in 0..2 * MAX_PATHS as u64 {
+            if paths.len() >= MAX_PATHS {
+                break;
+            }
+            let path = paths.entry(nowhere(number));
+            path.last_in = path.last_in.max(now - 10_000);
+        }
+        for number in 0..2 * MAX_PEERS as u64 {
+            if self.link.hints.len() >= MAX_PEERS {
+                break;
+            }
+            self.link.hints.entry(nobody(number)).or_insert_with(|| vec![nowhere(number).remote]);
+        }
+        for number in 0..2 * MAX_PEERS as u64 {
+            if self.restored.len() >= MAX_PEERS {
+                break;
+            }
+            let restored =
+                Restored { version: RemoteVersion::default(), paths: vec![nowhere(number).remote] };
+            self.restored.entry(nobody(4_000_000 + number)).or_insert(restored);
+        }
+        self.link.path_mtus.fill(now, nobody, nowhere);
+        self.link.sending.fill(now, |n| nobody(1_000_000 + n), None);
+        self.parked.fill(now, |n| nobody(1_000_000 + n), Some(nowhere(0)));
+        let rooms = [
+            (&mut self.reassembler, REASSEMBLY_SLOTS),
+            (&mut self.stranger_parts, STRANGER_REASSEMBLY_SLOTS),
+        ];
+        for (room, slots) in rooms {
+            for number in 0..2 * slots as u64 {
+                if room.len() >= slots {
+                    break;
+                }
+                let mut fragment = [0; 100];
+                fragment[..8].copy_from_slice(&number.to_be_bytes());
+                fragment[13..16].copy_from_slice(&[0xff, 0x21, 0]);
+                let _ = room.insert_fragment(now, nowhere(number), &fragment);
+            }
+        }
+        self.link.expected.fill(now, nobody);
+        self.link.surfaces.fill(now, nobody, nowhere);
+        self.relay.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
+        self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
+        self.contacts.knocks.fill(now, nobody, nowhere);
+        self.clones.reflections.fill(now, nobody, nowhere);
+    }
+
+    /// How full each table is; of tables there are several of, each of them.
+    pub(crate) fn sizes(&self) -> Vec<(&'static str, usize)> {
+        let [asked, seen] = self.link.expected.sizes();
+        let [sending, sending_copies] = self.link.sending.sizes();
+        let [parked, _] = self.parked.sizes();
+        let [knocks, by_due] = self.contacts.knocks.sizes();
+        let [waiting, octets, agreements_of, unproven_of, proven_of] = self.newcomers.sizes();
+        let [endpoints, prefixes] = self.link.unproven.sizes();
+        let peers = self.link.topology.peers.values();
+        vec![
+            ("Topology.peers", self.link.topology.peers.len()),
+            ("Topology.moons", self.link.topology.moons.len()),
+            ("Topology.seeds", self.link.topology.seeds.len()),
+            ("Peer.paths", peers.map(|peer| peer.paths.len()).max().unwrap_or(0)),
+            ("Paths.paths", self.link.topology.paths.len()),
+            ("PathMtus.paths", self.link.path_mtus.len()),
+            ("Link.hints", self.link.hints.len()),
+            ("Underlay.restored", self.restored.len()),
+            ("Link.sending", sending),
+            ("Queue.copies", sending_copies),
+            ("Underlay.parked", parked),
+            ("Underlay.reassembler", self.reassembler.len()),
+            ("Underlay.stranger_parts", self.stranger_parts.len()),
+            ("Expected.asked", asked),
+            ("Expected.seen", seen),
+            ("Surfaces.reports", self.link.surfaces.len()),
+            ("Relay.pairs", self.relay.pairs.len()),
+            ("Link.whois", self.link.whois.len()),
+            ("Link.errors", self.link.errors.len()),
+            ("Clones.reflecting", self.clones.reflecting.len()),
+            ("Newcomers.waiting", waiting),
+            ("Newcomers.octets", octets),
+            ("Newcomers.agreements_of", agreements_of),
+            ("Newcomers.unproven_of", unproven_of),
+            ("Newcomers.proven_of", proven_of),
+            ("Unproven.endpoints", endpoints),
+            ("Unproven.prefixes", prefixes),
+            ("Knocks.knocks", knocks),
+            ("Knocks.by_due", by_due),
+            ("Reflections.places", self.clones.reflections.len()),
+        ]
+    }
+}
