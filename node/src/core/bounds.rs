@@ -59,7 +59,7 @@ pub const TABLES: &[Bound] = &[
     ),
     bound(
         "paths of a peer being confirmed",
-        &["Peer.confirmations"],
+        &["PeerGates.confirmations"],
         MAX_PATHS_PER_PEER,
         "1 s",
         "of one peer",
@@ -172,8 +172,8 @@ pub const TABLES: &[Bound] = &[
     bound(
         "rate gates of strangers, of each kind",
         &[
-            "Link.whois",
-            "Link.errors",
+            "Gates.whois",
+            "Gates.errors",
             "Credentials.forgeries",
             "Clones.reflecting",
             "Newcomers.octets",
@@ -196,7 +196,7 @@ pub const TABLES: &[Bound] = &[
     ),
     bound(
         "peers restored from disk, being checked",
-        &["Underlay.restored"],
+        &["Earlier.peers"],
         MAX_PEERS,
         "",
         "only what this node itself wrote",
@@ -245,7 +245,7 @@ pub const TABLES: &[Bound] = &[
     bound("networks", &["Switch.networks"], MAX_NETWORKS, "", "only what the user joins", "refused"),
     bound(
         "members remembered of a network",
-        &["Members.table"],
+        &["Policy.members"],
         MAX_MEMBERS,
         "as long as the peer, or two hours after the last change",
         "none",

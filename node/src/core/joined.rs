@@ -21,7 +21,11 @@ impl Joined<'_> {
 
     /// Tells which multicast groups the operating system listens to on the port, addresses' own groups included.
     pub fn set_multicast_groups(self, now: i64, groups: &[MulticastGroup]) {
-        self.network.listen(self.link, now, groups);
+        let Network { groups: own, policy, .. } = self.network;
+        let new = own.listen(groups);
+        if !new.is_empty() {
+            own.announce_new(policy, self.link, now, &new);
+        }
     }
 
     /// Tells whether the port works: 0, or the error that PORT_ERROR is shown for.
@@ -37,12 +41,12 @@ impl Joined<'_> {
     /// Puts into force what an earlier run kept of the network's revocations; to be called when it has been joined. False when
     /// the file was damaged: what could be read of it counts all the same.
     pub fn restore_revocations(self, now: i64, kept: &[u8]) -> bool {
-        self.network.members.restore_revocations(now, kept)
+        self.network.policy.restore_revocations(now, kept)
     }
 
     /// Traces the network's frames: up to `per_second` [`Event::RuleTrace`](crate::ground::event::Event::RuleTrace) a second, at
     /// most [`MAX_TRACE_RATE`](crate::ground::limits::MAX_TRACE_RATE); 0 for none, which costs nothing.
     pub fn set_trace(self, per_second: u32) {
-        self.network.rules.set_trace(per_second);
+        self.network.policy.rules.set_trace(per_second);
     }
 }

@@ -249,12 +249,13 @@ impl Core {
     /// # Errors
     /// [`protocol::Malformed`] if it is none.
     pub fn restore_peer(&mut self, record: &[u8]) -> Result<()> {
-        self.underlay.restore_peer(record)
+        let Underlay { link, earlier, .. } = &mut self.underlay;
+        earlier.restore(link, record)
     }
 
     /// Puts the records of all live peers into the outbox: the last thing to do before the process ends.
     pub fn save_peers(&mut self, now: i64) {
-        self.underlay.save_peers(now);
+        self.underlay.link.save_peers(now);
     }
 
     /// Takes in what an earlier run kept as [`event::Object::Counts`]. Anything else is as good as nothing.

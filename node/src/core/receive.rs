@@ -103,7 +103,11 @@ impl Core {
 
     fn ok(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
         let ok = OkHeader::parse(incoming.payload)?;
-        let Some(sent_at) = self.underlay.answers(now, incoming, &ok) else { return Ok(Handled::Ignore) };
+        let Some(sent_at) =
+            self.underlay.link.expected.sent_at(now, ok.in_re_id, incoming.source, ok.in_re_verb)
+        else {
+            return Ok(Handled::Ignore);
+        };
         self.switch.has_answered(&mut self.underlay.link, incoming.source);
         let handled = self.underlay.handle_ok(now, incoming, &ok, sent_at)?;
         if let Some(in_re) = Verb::from_byte(ok.in_re_verb) {

@@ -57,6 +57,18 @@ pub struct Counters {
     pub queues: QueueCounters,
 }
 
+impl Counters {
+    /// Counts an ERROR that is sent.
+    pub(crate) fn error_out(&mut self, code: u8) {
+        self.errors_out[usize::from(code & 0x0f)] += 1;
+    }
+
+    /// Counts a packet that is sent, by its verb.
+    pub(crate) fn packet_out(&mut self, verb: u8) {
+        self.packets_out[usize::from(verb & 0x1f)] += 1;
+    }
+}
+
 /// What became of frames and datagrams that waited too long or found no room. Of a super-frame each lost segment counts.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct QueueCounters {

@@ -70,7 +70,7 @@ impl Link {
             return;
         }
         let Some(peer) = self.topology.peers.get_mut(&dest) else { return };
-        if !peer.hints.allow(now, HINT_GATE, 1) {
+        if !peer.gates.hints.allow(now, HINT_GATE, 1) {
             return;
         }
         let learned = cached.iter().filter(|to| self.may_probe(**to));
@@ -160,7 +160,9 @@ impl Link {
     pub(crate) fn confirm(&mut self, now: i64, source: Address, key: PathKey) {
         self.account_for_arrival(now);
         let Some(peer) = self.topology.peers.get_mut(&source) else { return };
-        if peer.allow_confirmation(now, key, CONFIRM_GATE) && self.may_send(now, key, packet::HEADER_LEN) {
+        if peer.gates.allow_confirmation(now, key, CONFIRM_GATE)
+            && self.may_send(now, key, packet::HEADER_LEN)
+        {
             self.ask(now, source, Some(key.socket), key.remote);
         }
     }

@@ -334,7 +334,8 @@ impl Contacts {
     ) -> Result<Handled> {
         const FORGET: u8 = 0x01;
         let pushed = PushDirectPaths::parse(incoming.payload)?;
-        let allowed = link.topology.peers.get_mut(&incoming.source).is_some_and(|peer| peer.allow_push(now));
+        let allowed =
+            link.topology.peers.get_mut(&incoming.source).is_some_and(|peer| peer.gates.allow_push(now));
         if !allowed {
             return Ok(Handled::Credit);
         }

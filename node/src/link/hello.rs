@@ -44,7 +44,7 @@ impl Newcomers {
         answer.push(Verb::Hello as u8);
         answer.extend_from_slice(&packet::id(data).to_be_bytes());
         answer.push(error_code::IDENTITY_COLLISION);
-        link.count_error(error_code::IDENTITY_COLLISION);
+        link.counters.error_out(error_code::IDENTITY_COLLISION);
         keys.armor(&mut answer, Suite::Salsa);
         if link.may_send(now, via, answer.len()) {
             link.put(now, Some(via.socket), via.remote, None, &answer);

@@ -10,7 +10,6 @@ pub(crate) mod clones;
 pub(crate) mod contact;
 pub(crate) mod expected;
 pub mod extension;
-mod frames;
 pub(crate) mod hello;
 mod incoming;
 pub(crate) mod newcomers;
@@ -38,7 +37,7 @@ use rand::rngs::StdRng;
 
 use crate::dataplane::Outbox;
 use crate::ground::buckets::{Buckets, Keyed};
-use crate::ground::event::Settings;
+use crate::ground::event::{Event, Object, Settings};
 use crate::ground::gate::Gate;
 use crate::ground::info::Counters;
 use crate::ground::limits::GATE_BUCKETS;
@@ -52,6 +51,16 @@ use crate::link::unproven::Unproven;
 pub(crate) use arrival::{Opened, Received};
 pub(crate) use incoming::{Handled, Incoming};
 pub(crate) use underlay::Underlay;
+
+/// What keeps us from asking and complaining too often.
+pub(crate) struct Gates {
+    /// WHOIS, by address asked for.
+    pub(crate) whois: Buckets,
+    /// WHOIS of those who claim to have sent something.
+    pub(crate) unknown_sources: Gate,
+    /// ERRORs, by receiver, network and code.
+    pub(crate) errors: Buckets,
+}
 
 /// See the module.
 pub(crate) struct Link {
@@ -69,12 +78,8 @@ pub(crate) struct Link {
     pub(crate) path_mtus: PathMtus,
     /// Packets that wait for a path or an identity.
     pub(crate) sending: Queue,
-    /// Gates for WHOIS, by address asked for.
-    pub(crate) whois: Buckets,
-    /// Gate for WHOIS of those who claim to have sent something.
-    pub(crate) unknown_sources: Gate,
-    /// Gates for ERRORs, by receiver, network and code.
-    pub(crate) errors: Buckets,
+    /// How often we ask and complain.
+    pub(crate) gates: Gates,
     /// What endpoints that have not proven themselves may be sent.
     pub(crate) unproven: Unproven,
     /// Where the datagram being handled came from and how many octets it has, until that has been accounted for.
@@ -117,9 +122,11 @@ impl Link {
             expected: Expected::default(),
             path_mtus: PathMtus::default(),
             sending: Queue::sending(),
-            whois: Buckets::new(GATE_BUCKETS, hash),
-            unknown_sources: Gate::default(),
-            errors: Buckets::new(GATE_BUCKETS, hash),
+            gates: Gates {
+                whois: Buckets::new(GATE_BUCKETS, hash),
+                unknown_sources: Gate::default(),
+                errors: Buckets::new(GATE_BUCKETS, hash),
+            },
             unproven: Unproven::new(hash),
             arrival: None,
             on_link: None,
@@ -137,5 +144,15 @@ impl Link {
     /// Our address.
     pub(crate) fn address(&self) -> Address {
         self.secret.identity().address
+    }
+
+    /// Puts the records of all live peers into the outbox.
+    pub(crate) fn save_peers(&mut self, now: i64) {
+        for (address, peer) in &self.topology.peers {
+            if peer.is_alive(now) && !self.topology.is_upstream(*address) {
+                let object = Object::Peer(*address);
+                self.outbox.events.push_back(Event::Store { object, bytes: peer_cache::write(peer) });
+            }
+        }
     }
 }

@@ -12,8 +12,8 @@
 //!
 //! Specification: VL1 verbs, "ECHO"; packet format, "the 1500-byte receive limit". RFC 8899.
 
+use protocol::Address;
 use protocol::packet::DEFAULT_MTU;
-use protocol::{Address, Result};
 use std::collections::BTreeMap;
 
 use crate::ground::limits::{
@@ -21,11 +21,8 @@ use crate::ground::limits::{
     PATH_MTU_PROBES, PATH_MTU_SEARCH, PATH_MTU_TRIES,
 };
 use crate::ground::work;
-use crate::link::Link;
 use crate::link::extension::{self};
 use crate::link::path::PathKey;
-use crate::link::replay::ReplayMemory;
-use crate::link::{Handled, Incoming};
 
 /// What every path is supposed to take: the payload of a datagram in the smallest packet that IPv6 allows (1280 bytes).
 pub(crate) const FLOOR: usize = 1_232;
@@ -287,7 +284,7 @@ impl PathMtus {
     }
 
     /// A packet of ours was answered by `peer`. Whether it was a probe.
-    fn answered(&mut self, now: i64, peer: Address, id: u64, body: &[u8]) -> bool {
+    pub(crate) fn answered(&mut self, now: i64, peer: Address, id: u64, body: &[u8]) -> bool {
         let first = (peer, PathKey::FIRST);
         let mut paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
         let Some((_, measure)) = paths.find(|(_, measure)| measure.tries.contains(&id)) else { return false };
@@ -298,22 +295,6 @@ impl PathMtus {
         measure.passed(now, kind);
         self.next = self.next.min(measure.due);
         true
-    }
-}
-
-impl ReplayMemory {
-    /// An answer to an ECHO of ours.
-    pub(crate) fn ok_echo(
-        &mut self,
-        link: &mut Link,
-        now: i64,
-        incoming: &Incoming<'_>,
-        id: u64,
-        body: &[u8],
-    ) -> Result<Handled> {
-        let measured = link.path_mtus.answered(now, incoming.source, id, body);
-        self.recognized(link, incoming.source, incoming.chosen, id, body, measured);
-        Ok(Handled::Credit)
     }
 }
 

@@ -73,6 +73,50 @@ pub struct PeerPath {
     pub probed_at: i64,
 }
 
+/// How often a peer may do what, and how often we do for it.
+#[derive(Debug, Default)]
+pub struct PeerGates {
+    /// For WHOIS from it.
+    pub whois: Gate,
+    /// For ECHO from it.
+    pub echo: Gate,
+    /// For introducing it to others.
+    pub introductions: Gate,
+    /// For credentials from it that are not genuine or of no use.
+    pub forgeries: Gate,
+    /// For credentials from it that are known.
+    pub repeats: Gate,
+    /// For telling it our multicast groups again.
+    pub announcements: Gate,
+    /// For trying hints.
+    pub hints: Gate,
+    /// Addresses it pushed: when last, and how many in a row.
+    pushes: (i64, u32),
+    /// Paths of it that were confirmed, and when.
+    confirmations: Vec<(PathKey, i64)>,
+}
+
+impl PeerGates {
+    /// Whether a received push of addresses may be acted upon: a few in a row, then only after a pause.
+    pub fn allow_push(&mut self, now: i64) -> bool {
+        let (last, count) = &mut self.pushes;
+        *count = if now - *last <= PUSH_WINDOW { *count + 1 } else { 0 };
+        *last = now;
+        *count < PUSH_BURST
+    }
+
+    /// Whether a path may be confirmed by HELLO now (once a second each).
+    pub fn allow_confirmation(&mut self, now: i64, key: PathKey, interval: i64) -> bool {
+        self.confirmations.retain(|(_, at)| now - at < interval);
+        if self.confirmations.len() >= MAX_PATHS_PER_PEER || self.confirmations.iter().any(|(k, _)| *k == key)
+        {
+            return false;
+        }
+        self.confirmations.push((key, now));
+        true
+    }
+}
+
 /// A known node.
 #[derive(Debug)]
 pub struct Peer {
@@ -112,24 +156,10 @@ pub struct Peer {
     pub answered: bool,
     /// When credentials were last sent to it.
     pub credentials_sent: i64,
-    /// Gate for WHOIS from it.
-    pub whois: Gate,
-    /// Gate for ECHO from it.
-    pub echo: Gate,
-    /// Gate for introducing it to others.
-    pub introductions: Gate,
-    /// Gate for credentials from it that are not genuine or of no use.
-    pub forgeries: Gate,
-    /// Gate for credentials from it that are known.
-    pub repeats: Gate,
-    /// Gate for telling it our multicast groups again.
-    pub announcements: Gate,
-    /// Gate for trying hints.
-    pub hints: Gate,
+    /// How often it may do what, and how often we do for it.
+    pub gates: PeerGates,
     /// Worlds that go to it as soon as it has a path, in a second answer to this HELLO.
     pub owed_worlds: Option<Box<OwedWorlds>>,
-    pushes: (i64, u32),
-    confirmations: Vec<(PathKey, i64)>,
 }
 
 impl Peer {
@@ -154,16 +184,8 @@ impl Peer {
             since: now,
             answered: false,
             credentials_sent: 0,
-            whois: Gate::default(),
-            echo: Gate::default(),
-            introductions: Gate::default(),
-            forgeries: Gate::default(),
-            repeats: Gate::default(),
-            announcements: Gate::default(),
-            hints: Gate::default(),
             owed_worlds: None,
-            pushes: (0, 0),
-            confirmations: Vec::new(),
+            gates: PeerGates::default(),
         }
     }
 
@@ -185,25 +207,6 @@ impl Peer {
     /// Whether packets of a common network came from it lately.
     pub fn is_trusted(&self, now: i64) -> bool {
         self.last_trusted != 0 && now - self.last_trusted < TRUST
-    }
-
-    /// Whether a received push of addresses may be acted upon: a few in a row, then only after a pause.
-    pub fn allow_push(&mut self, now: i64) -> bool {
-        let (last, count) = &mut self.pushes;
-        *count = if now - *last <= PUSH_WINDOW { *count + 1 } else { 0 };
-        *last = now;
-        *count < PUSH_BURST
-    }
-
-    /// Whether a path may be confirmed by HELLO now (once a second each).
-    pub fn allow_confirmation(&mut self, now: i64, key: PathKey, interval: i64) -> bool {
-        self.confirmations.retain(|(_, at)| now - at < interval);
-        if self.confirmations.len() >= MAX_PATHS_PER_PEER || self.confirmations.iter().any(|(k, _)| *k == key)
-        {
-            return false;
-        }
-        self.confirmations.push((key, now));
-        true
     }
 
     /// The peer's entry for a path.

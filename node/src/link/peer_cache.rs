@@ -4,13 +4,16 @@
 //! Format (specification: VL1 behaviour, "peer cache"): u8 2 · 71-byte public identity · four u16 (protocol version, major,
 //! minor, revision) · u16 number of paths · that many InetAddresses.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use protocol::inet::encode_inet;
 use protocol::reader::Reader;
-use protocol::{Identity, Result};
+use protocol::{Address, Identity, Result};
 
-use crate::ground::limits::MAX_PATHS_PER_PEER;
+use crate::ground::event::Urgency;
+use crate::ground::limits::{MAX_PATHS_PER_PEER, MAX_PEERS};
+use crate::link::Link;
 use crate::link::peer::{Peer, RemoteVersion};
 
 const FORMAT: u8 = 2;
@@ -55,4 +58,62 @@ pub(crate) struct Restored {
     pub(crate) version: RemoteVersion,
     /// Where it was.
     pub(crate) paths: Vec<SocketAddr>,
+}
+
+/// Peers of an earlier run whose identities have not been checked yet.
+#[derive(Default)]
+pub(crate) struct Earlier {
+    peers: BTreeMap<Address, Restored>,
+}
+
+impl Earlier {
+    /// Takes in a peer's record from an earlier run; it is a peer when its identity has been checked. Its addresses are tried when
+    /// there is something to send to it.
+    pub(crate) fn restore(&mut self, link: &mut Link, record: &[u8]) -> Result<()> {
+        let (identity, version, paths) = read(record)?;
+        let address = identity.address;
+        if self.peers.len() < MAX_PEERS && !link.topology.peers.contains_key(&address) {
+            let urgency = link.urgency_of(address, Urgency::Restored);
+            self.peers.insert(address, Restored { version, paths });
+            link.check_identity(identity, urgency);
+        }
+        Ok(())
+    }
+
+    /// An identity has turned out to be genuine: its owner is a peer now, and what was known of it earlier counts.
+    pub(crate) fn welcome(&mut self, link: &mut Link, now: i64, identity: &Identity) {
+        if !link.topology.add_peer(&link.secret, identity, now) {
+            return;
+        }
+        if let Some(restored) = self.peers.remove(&identity.address) {
+            if let Some(peer) = link.topology.peers.get_mut(&identity.address) {
+                peer.version = restored.version;
+            }
+            link.hints.insert(identity.address, restored.paths);
+        }
+    }
+
+    /// An identity has turned out not to be genuine.
+    pub(crate) fn forget(&mut self, address: Address) {
+        self.peers.remove(&address);
+    }
+}
+
+#[cfg(feature = "work")]
+impl Earlier {
+    /// See `filling`.
+    pub(crate) fn fill(&mut self, peer: impl Fn(u64) -> Address, at: impl Fn(u64) -> SocketAddr) {
+        for number in 0..2 * MAX_PEERS as u64 {
+            if self.peers.len() >= MAX_PEERS {
+                break;
+            }
+            let restored = Restored { version: RemoteVersion::default(), paths: vec![at(number)] };
+            self.peers.entry(peer(4_000_000 + number)).or_insert(restored);
+        }
+    }
+
+    /// See `filling`.
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
 }

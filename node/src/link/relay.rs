@@ -99,7 +99,7 @@ impl Relay {
         let Some(source) = known else { return };
         let pair = (x.min(y), x.max(y));
         if self.pairs.get(&pair).is_some_and(|at| now - at < INTRODUCE_GATE)
-            || !source.introductions.allow(now, INTRODUCTION_GATE, INTRODUCTION_BURST)
+            || !source.gates.introductions.allow(now, INTRODUCTION_GATE, INTRODUCTION_BURST)
         {
             return;
         }

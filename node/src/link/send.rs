@@ -6,10 +6,13 @@ use std::net::SocketAddr;
 
 use protocol::packet::{self, DEFAULT_MTU, Split, max_packet};
 use protocol::verb::Verb;
+use protocol::verbs::Frame;
 use protocol::{Address, NetworkId};
 use rand::RngExt;
 
 use super::{Incoming, Link};
+use crate::dataplane::ecn;
+use crate::dataplane::sending::{HEAD, Orders, Parts};
 use crate::ground::limits::{ERROR_GATE, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY};
 use crate::link::path::{PathKey, SocketId};
 use crate::link::path_mtu::FLOOR;
@@ -78,10 +81,6 @@ impl Link {
             self.whois(now, dest);
         }
         self.sending.push(Waiting { since: now, peer: dest, via: None, ecn: 0, open: false, copy, packet });
-        self.count_lost_copies();
-    }
-
-    fn count_lost_copies(&mut self) {
         self.counters.copies.unreachable += self.sending.take_lost_copies();
     }
 
@@ -147,10 +146,10 @@ impl Link {
         code: u8,
         network: NetworkId,
     ) {
-        if !self.errors.allow(&(incoming.source, network, code), now, ERROR_GATE, 1) {
+        if !self.gates.errors.allow(&(incoming.source, network, code), now, ERROR_GATE, 1) {
             return;
         }
-        self.count_error(code);
+        self.counters.error_out(code);
         let mut packet = self.begin(incoming.source, Verb::Error);
         packet.push(in_re as u8);
         packet.extend_from_slice(&incoming.id.to_be_bytes());
@@ -175,7 +174,7 @@ impl Link {
             if wants_reply(verb) {
                 self.expected.insert(now, packet::id(&packet), dest, verb, to);
             }
-            self.count_out(verb);
+            self.counters.packet_out(verb);
             self.put(now, socket, to, None, &packet);
         }
         self.scratch = packet;
@@ -223,7 +222,7 @@ impl Link {
         if wants_reply(verb) {
             self.expected.insert(now, packet::id(packet), dest, verb, key.remote);
         }
-        self.count_out(verb);
+        self.counters.packet_out(verb);
         self.topology.paths.sent(&key, now);
         let (datagrams, counters) = (&mut self.outbox.datagrams, &mut self.counters);
         packet::datagrams(packet, mtu, Split::Halves, |head, data| {
@@ -254,6 +253,91 @@ impl Link {
         if length > max_packet(size) { size.max(DEFAULT_MTU) } else { size }
     }
 
+    /// Sends FRAMEs of a network to a member, by the best path there is; without one they wait. This is the one place where a
+    /// frame's peer, path and datagram size are looked up, once for all that leave together.
+    pub(crate) fn send_frames(
+        &mut self,
+        now: i64,
+        to: Address,
+        network: NetworkId,
+        ethertype: u16,
+        parts: &Parts<'_>,
+    ) {
+        let us = self.address();
+        let direct = |link: &mut Self| {
+            let peer = link.topology.peers.get_mut(&to)?;
+            peer.take_live_path(now, &mut link.topology.paths)
+        };
+        let (key, is_direct) = match direct(self) {
+            Some(key) => (key, true),
+            None => match self.route(now, to).filter(|_| to != us) {
+                Some(key) => (key, false),
+                None => return self.let_frames_wait(now, to, network, ethertype, parts),
+            },
+        };
+        let Some(peer) = self.topology.peers.get_mut(&to) else { return };
+        let physical = self.settings.physical(key.remote.ip());
+        let bits = parts.ecn(ethertype);
+        let length = HEAD + parts.longest();
+        // On the way over somebody else nobody knows what comes after him.
+        let belongs = is_direct || peer.paths.iter().any(|known| known.key == key);
+        let configured = physical.and_then(|physical| physical.datagram_size());
+        let is_measured = configured.is_none() && length > FLOOR && belongs && peer.version.answers_echo();
+        let (measured, takes_ecn) = if is_measured {
+            self.path_mtus.in_use(now, to, &key)
+        } else {
+            (DEFAULT_MTU, bits != ecn::NOT_CAPABLE && self.path_mtus.takes_ecn(to, &key))
+        };
+        let mtu = match configured {
+            Some(size) => size,
+            // A packet has so many fragments at most; rather let IP cut them once more.
+            None if length > packet::max_packet(measured) => measured.max(DEFAULT_MTU),
+            None => measured,
+        };
+        let mut head = [0; HEAD];
+        head[..packet::HEADER_LEN].copy_from_slice(&packet::header(0, to, us, Verb::Frame));
+        head[packet::HEADER_LEN..].copy_from_slice(&Frame::head(network, ethertype));
+        let orders = Orders {
+            head,
+            keys: &peer.keys,
+            suite: peer.suite(self.settings.cipher),
+            trusted: physical.and_then(|physical| physical.trusted_path()),
+            socket: key.socket,
+            remote: key.remote,
+            mtu,
+            ecn: if takes_ecn { bits } else { ecn::NOT_CAPABLE },
+        };
+        let first = if orders.are_numbered() { peer.sent.take(parts.count()) } else { 0 };
+        let amount = match &mut self.outbox.staging {
+            Some(staging) => staging.send(ethertype, &orders, first, parts),
+            None => orders.carry_out(parts, first, &mut self.rng, &mut self.outbox.datagrams),
+        };
+        peer.packets.sent += amount.packets;
+        self.counters.dropped += amount.too_long;
+        self.counters.bytes_out += amount.octets;
+        self.counters.packets_out[Verb::Frame as usize] += amount.packets;
+        if amount.packets > 0 && !is_direct {
+            self.topology.paths.sent(&key, now);
+        }
+    }
+
+    /// Frames for a member that cannot be reached yet.
+    fn let_frames_wait(
+        &mut self,
+        now: i64,
+        to: Address,
+        network: NetworkId,
+        ethertype: u16,
+        parts: &Parts<'_>,
+    ) {
+        for index in 0..parts.count() {
+            let mut packet = self.begin(to, Verb::Frame);
+            Frame { network, ethertype, payload: &[] }.write(&mut packet);
+            parts.write(index, &mut packet);
+            self.send(now, packet);
+        }
+    }
+
     /// Tries again to send what waits for `peer`, or for anybody.
     pub(crate) fn retry_sending(&mut self, now: i64, peer: Option<Address>) {
         for mut waiting in self.sending.take(now, peer) {
@@ -270,16 +354,7 @@ impl Link {
                 self.sending.push(waiting);
             }
         }
-        self.count_lost_copies();
-    }
-
-    /// Counts an ERROR that is sent.
-    pub(crate) fn count_error(&mut self, code: u8) {
-        self.counters.errors_out[usize::from(code & 0x0f)] += 1;
-    }
-
-    fn count_out(&mut self, verb: u8) {
-        self.counters.packets_out[usize::from(verb & 0x1f)] += 1;
+        self.counters.copies.unreachable += self.sending.take_lost_copies();
     }
 
     /// Asks the best root who `address` is, at most twice a second.
@@ -288,7 +363,7 @@ impl Link {
             return;
         }
         let Some((root, _)) = self.topology.best_upstream(now) else { return };
-        if root == address || !self.whois.allow(&address, now, WHOIS_RETRY, 1) {
+        if root == address || !self.gates.whois.allow(&address, now, WHOIS_RETRY, 1) {
             return;
         }
         let mut packet = self.begin(root, Verb::Whois);
@@ -299,7 +374,7 @@ impl Link {
     /// WHOIS for the claimed sender of a packet nobody vouches for; bounded for all of them together, since anyone can forge
     /// senders.
     pub(crate) fn whois_source(&mut self, now: i64, address: Address) {
-        if self.unknown_sources.allow(now, UNKNOWN_SOURCE_GATE, UNKNOWN_SOURCE_BURST) {
+        if self.gates.unknown_sources.allow(now, UNKNOWN_SOURCE_GATE, UNKNOWN_SOURCE_BURST) {
             self.whois(now, address);
         }
     }

@@ -8,7 +8,6 @@
 //! Whoever owns an [`Underlay`] hands every datagram to [`Underlay::sort`], what comes out to [`Underlay::open`], and what comes out
 //! of that to its own verbs or to [`Underlay::handle`]; and says by [`Underlay::settle`] what became of it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use protocol::packet::Reassembler;
@@ -23,16 +22,14 @@ use super::clones::Clones;
 use super::contact::Contacts;
 use super::newcomers::Newcomers;
 use super::path::{PathKey, SocketId};
-use super::peer_cache::{self, Restored};
+use super::peer_cache::Earlier;
 use super::queue::Queue;
 use super::relay::Relay;
 use super::replay::ReplayMemory;
 use crate::dataplane::ecn;
 use crate::ground::buckets::Keyed;
-use crate::ground::event::{Event, Object, Settings, Urgency};
-use crate::ground::limits::{
-    INTRODUCE_GATE, MAX_PEERS, PATH_EXPIRY, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS,
-};
+use crate::ground::event::{Event, Object, Settings};
+use crate::ground::limits::{INTRODUCE_GATE, PATH_EXPIRY, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS};
 
 /// See the module.
 pub(crate) struct Underlay {
@@ -51,8 +48,7 @@ pub(crate) struct Underlay {
     pub(super) inflated: Vec<u8>,
     /// The frame credited last among datagrams that arrived together: when, by which path, from whom, after how many hops.
     pub(super) credited: Option<(i64, PathKey, Address, u8)>,
-    /// Peers of an earlier run whose identities have not been checked yet.
-    pub(super) restored: BTreeMap<Address, Restored>,
+    pub(crate) earlier: Earlier,
     /// When a root's report of a collision was passed on last.
     pub(super) collision_told: Option<i64>,
 }
@@ -80,7 +76,7 @@ impl Underlay {
             stranger_parts: Reassembler::new(STRANGER_REASSEMBLY_SLOTS).joining_marks(ecn::join),
             inflated: Vec::new(),
             credited: None,
-            restored: BTreeMap::new(),
+            earlier: Earlier::default(),
             collision_told: None,
         };
         (underlay, hash)
@@ -167,29 +163,6 @@ impl Underlay {
         former
     }
 
-    /// Takes in a peer's record from an earlier run; it is a peer when its identity has been checked. Its addresses are tried when
-    /// there is something to send to it.
-    pub(crate) fn restore_peer(&mut self, record: &[u8]) -> protocol::Result<()> {
-        let (identity, version, paths) = peer_cache::read(record)?;
-        let address = identity.address;
-        if self.restored.len() < MAX_PEERS && !self.link.topology.peers.contains_key(&address) {
-            let urgency = self.link.urgency_of(address, Urgency::Restored);
-            self.restored.insert(address, Restored { version, paths });
-            self.link.check_identity(identity, urgency);
-        }
-        Ok(())
-    }
-
-    /// Puts the records of all live peers into the outbox.
-    pub(crate) fn save_peers(&mut self, now: i64) {
-        for (address, peer) in &self.link.topology.peers {
-            if peer.is_alive(now) && !self.link.topology.is_upstream(*address) {
-                let object = Object::Peer(*address);
-                self.link.outbox.events.push_back(Event::Store { object, bytes: peer_cache::write(peer) });
-            }
-        }
-    }
-
     /// Takes in what an earlier run kept as [`Object::Counts`]. Anything else is as good as nothing.
     pub(crate) fn resume_counting(&mut self, now: i64, kept: &[u8]) {
         let text = std::str::from_utf8(kept).unwrap_or_default();
@@ -263,14 +236,7 @@ impl Underlay {
             }
             self.link.hints.entry(nobody(number)).or_insert_with(|| vec![nowhere(number).remote]);
         }
-        for number in 0..2 * MAX_PEERS as u64 {
-            if self.restored.len() >= MAX_PEERS {
-                break;
-            }
-            let restored =
-                Restored { version: RemoteVersion::default(), paths: vec![nowhere(number).remote] };
-            self.restored.entry(nobody(4_000_000 + number)).or_insert(restored);
-        }
+        self.earlier.fill(nobody, |number| nowhere(number).remote);
         self.link.path_mtus.fill(now, nobody, nowhere);
         self.link.sending.fill(now, |n| nobody(1_000_000 + n), None);
         self.parked.fill(now, |n| nobody(1_000_000 + n), Some(nowhere(0)));
@@ -314,7 +280,7 @@ impl Underlay {
             ("Paths.paths", self.link.topology.paths.len()),
             ("PathMtus.paths", self.link.path_mtus.len()),
             ("Link.hints", self.link.hints.len()),
-            ("Underlay.restored", self.restored.len()),
+            ("Earlier.peers", self.earlier.len()),
             ("Link.sending", sending),
             ("Queue.copies", sending_copies),
             ("Underlay.parked", parked),
@@ -324,8 +290,8 @@ impl Underlay {
             ("Expected.seen", seen),
             ("Surfaces.reports", self.link.surfaces.len()),
             ("Relay.pairs", self.relay.pairs.len()),
-            ("Link.whois", self.link.whois.len()),
-            ("Link.errors", self.link.errors.len()),
+            ("Gates.whois", self.link.gates.whois.len()),
+            ("Gates.errors", self.link.gates.errors.len()),
             ("Clones.reflecting", self.clones.reflecting.len()),
             ("Newcomers.waiting", waiting),
             ("Newcomers.octets", octets),

@@ -37,11 +37,6 @@ impl Underlay {
         }
     }
 
-    /// The request that an OK answers, if it is one of ours that waits: when that was sent.
-    pub(crate) fn answers(&mut self, now: i64, incoming: &Incoming<'_>, ok: &OkHeader<'_>) -> Option<i64> {
-        self.link.expected.sent_at(now, ok.in_re_id, incoming.source, ok.in_re_verb)
-    }
-
     /// Handles an OK to a request sent at `sent_at`; the answers of VL2 are somebody else's.
     pub(crate) fn handle_ok(
         &mut self,
@@ -64,7 +59,12 @@ impl Underlay {
                 }
                 Ok(Handled::Credit)
             }
-            Some(Verb::Echo) => self.memory.ok_echo(&mut self.link, now, incoming, ok.in_re_id, ok.body),
+            Some(Verb::Echo) => {
+                let (source, id) = (incoming.source, ok.in_re_id);
+                let measured = self.link.path_mtus.answered(now, source, id, ok.body);
+                self.memory.recognized(&mut self.link, source, incoming.chosen, id, ok.body, measured);
+                Ok(Handled::Credit)
+            }
             _ => Ok(Handled::Credit),
         }
     }
@@ -109,7 +109,7 @@ impl Underlay {
         let Some(peer) = self.link.topology.peers.get_mut(&incoming.source) else {
             return Ok(Handled::Ignore);
         };
-        if !am_root && !peer.whois.allow(now, WHOIS_GATE, 1) {
+        if !am_root && !peer.gates.whois.allow(now, WHOIS_GATE, 1) {
             return Ok(Handled::Ignore);
         }
         let mut found = Vec::new();
@@ -135,7 +135,7 @@ impl Underlay {
             return Ok(Handled::Ignore);
         };
         let probe = extension::answer(incoming.payload);
-        if !peer.echo.allow(now, ECHO_GATE, ECHO_BURST)
+        if !peer.gates.echo.allow(now, ECHO_GATE, ECHO_BURST)
             || (probe.is_none() && incoming.payload.len() > MAX_ECHO)
         {
             return Ok(Handled::Ignore);
@@ -255,10 +255,10 @@ impl Underlay {
         let heard = self.newcomers.take(identity);
         if !valid {
             self.link.counters.dropped += 1;
-            self.restored.remove(&identity.address);
+            self.earlier.forget(identity.address);
             return None;
         }
-        self.add_checked(now, identity);
+        self.earlier.welcome(&mut self.link, now, identity);
         if self.link.topology.peers.get(&identity.address).is_none_or(|peer| peer.identity != *identity) {
             return None;
         }
@@ -275,21 +275,8 @@ impl Underlay {
             greeted |= matches!(received, Received::Greeted(_));
             self.link.arrival = None;
         }
-        self.link.whois.forget(&identity.address);
+        self.link.gates.whois.forget(&identity.address);
         self.link.retry_sending(now, Some(identity.address));
         Some(greeted)
-    }
-
-    /// An identity that somebody told us, or that we knew in an earlier run, has turned out to be genuine.
-    fn add_checked(&mut self, now: i64, identity: &Identity) {
-        if !self.link.topology.add_peer(&self.link.secret, identity, now) {
-            return;
-        }
-        if let Some(restored) = self.restored.remove(&identity.address) {
-            if let Some(peer) = self.link.topology.peers.get_mut(&identity.address) {
-                peer.version = restored.version;
-            }
-            self.link.hints.insert(identity.address, restored.paths);
-        }
     }
 }

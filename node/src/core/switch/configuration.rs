@@ -360,18 +360,19 @@ impl Configuration {
         self.failure = Some(failure);
         self.report(link, id);
     }
-}
 
-/// Whether a signed chunk is one of the controller's, and fits into a configuration.
-pub(super) fn is_genuine(link: &mut Link, now: i64, chunk: &ConfigChunk<'_>) -> bool {
-    let controller = chunk.network.controller();
-    let Some(controller) = link.topology.peers.get(&controller) else {
-        link.whois(now, controller);
-        return false;
-    };
-    let (total, offset) = (chunk.total as usize, chunk.offset as usize);
-    let fits = total <= MAX_CONFIG && offset.checked_add(chunk.data.len()).is_some_and(|end| end <= total);
-    fits && chunk.verify(&controller.identity)
+    /// Whether a signed chunk is one of the controller's, and fits into a configuration.
+    pub(super) fn is_genuine(link: &mut Link, now: i64, chunk: &ConfigChunk<'_>) -> bool {
+        let controller = chunk.network.controller();
+        let Some(controller) = link.topology.peers.get(&controller) else {
+            link.whois(now, controller);
+            return false;
+        };
+        let (total, offset) = (chunk.total as usize, chunk.offset as usize);
+        let fits =
+            total <= MAX_CONFIG && offset.checked_add(chunk.data.len()).is_some_and(|end| end <= total);
+        fits && chunk.verify(&controller.identity)
+    }
 }
 
 #[cfg(feature = "work")]

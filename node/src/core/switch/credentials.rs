@@ -9,7 +9,7 @@ use protocol::verbs::NetworkCredentials;
 use protocol::{Address, Identity, NetworkId, Result, SecretIdentity};
 
 use super::Networks;
-use super::members::send_credentials;
+use super::policy::Policy;
 use crate::ground::buckets::{Buckets, Keyed};
 use crate::ground::gate::Gate;
 use crate::ground::limits::{
@@ -88,7 +88,7 @@ impl Credentials {
                             $add(record, item, known)
                         });
                     match added {
-                        Added::UnknownSigner(signer) => return Ok(await_signer(link, now, signer)),
+                        Added::UnknownSigner(signer) => return Ok(Self::await_signer(link, now, signer)),
                         added => trusted |= added.is_accepted() && subject == incoming.source,
                     }
                 }
@@ -108,21 +108,15 @@ impl Credentials {
             }
             let added = match networks.get_mut(&revocation.network) {
                 Some(network) => {
-                    network.add_revocation(now, &revocation, known(&link.topology, &link.secret))
+                    network.policy.add_revocation(now, &revocation, known(&link.topology, &link.secret))
                 }
                 None => Added::Rejected,
             };
             self.charge(link, now, incoming, added);
             match added {
-                Added::UnknownSigner(signer) => return Ok(await_signer(link, now, signer)),
+                Added::UnknownSigner(signer) => return Ok(Self::await_signer(link, now, signer)),
                 Added::New if revocation.fast_propagate() => {
-                    propagate_revocation(
-                        networks,
-                        link,
-                        now,
-                        &revocation,
-                        &[incoming.source, revocation.signer],
-                    );
+                    Self::propagate(networks, link, now, &revocation, &[incoming.source, revocation.signer]);
                 }
                 _ => {}
             }
@@ -137,8 +131,8 @@ impl Credentials {
         let source = Source::of(incoming.via.remote.ip());
         let Some(peer) = link.topology.peers.get(&incoming.source) else { return false };
         let burst = if peer.is_trusted(now) { MEMBER_FORGERY_BURST } else { FORGERY_BURST };
-        peer.repeats.is_open(now, REPEAT_GATE, REPEAT_BURST)
-            && peer.forgeries.is_open(now, FORGERY_GATE, burst)
+        peer.gates.repeats.is_open(now, REPEAT_GATE, REPEAT_BURST)
+            && peer.gates.forgeries.is_open(now, FORGERY_GATE, burst)
             && (peer.is_trusted(now)
                 || if incoming.hops == 0 {
                     self.forgeries.is_open(&source, now, SOURCE_FORGERY_GATE, SOURCE_FORGERY_BURST)
@@ -162,7 +156,7 @@ impl Credentials {
         let added = match networks.get_mut(&id) {
             Some(network) => {
                 let known = known(&link.topology, &link.secret);
-                network.offer(now, subject, |record| add(record, &known))
+                network.policy.offer(now, subject, |record| add(record, &known))
             }
             None => Added::Rejected,
         };
@@ -175,11 +169,11 @@ impl Credentials {
         let Some(peer) = link.topology.peers.get_mut(&incoming.source) else { return };
         match added {
             Added::New => {}
-            Added::Redundant => drop(peer.repeats.allow(now, REPEAT_GATE, REPEAT_BURST)),
+            Added::Redundant => drop(peer.gates.repeats.allow(now, REPEAT_GATE, REPEAT_BURST)),
             // A packet that has waited was charged when it came.
             Added::UnknownSigner(_) if incoming.waited => {}
             Added::Rejected | Added::UnknownSigner(_) => {
-                peer.forgeries.allow(now, FORGERY_GATE, MEMBER_FORGERY_BURST);
+                peer.gates.forgeries.allow(now, FORGERY_GATE, MEMBER_FORGERY_BURST);
                 if !peer.is_trusted(now) && incoming.hops == 0 {
                     let source = Source::of(incoming.via.remote.ip());
                     self.forgeries.allow(&source, now, SOURCE_FORGERY_GATE, SOURCE_FORGERY_BURST);
@@ -189,26 +183,28 @@ impl Credentials {
             }
         }
     }
-}
 
-fn await_signer(link: &mut Link, now: i64, signer: Address) -> Handled {
-    link.whois(now, signer);
-    Handled::Wait
-}
+    fn await_signer(link: &mut Link, now: i64, signer: Address) -> Handled {
+        link.whois(now, signer);
+        Handled::Wait
+    }
 
-/// Passes a revocation on to every member we know. Those who know it already stop there.
-fn propagate_revocation(
-    networks: &Networks,
-    link: &mut Link,
-    now: i64,
-    revocation: &Revocation,
-    except: &[Address],
-) {
-    debug_assert!(revocation.kind <= kind::REVOCATION);
-    let Some(network) = networks.get(&revocation.network) else { return };
-    let set = NetworkCredentials { revocations: vec![revocation.clone()], ..NetworkCredentials::default() };
-    for (member, _) in network.members.iter().filter(|(member, _)| !except.contains(member)) {
-        work::step();
-        send_credentials(link, now, *member, &set);
+    /// Passes a revocation on to every member we know. Those who know it already stop there.
+    fn propagate(
+        networks: &Networks,
+        link: &mut Link,
+        now: i64,
+        revocation: &Revocation,
+        except: &[Address],
+    ) {
+        debug_assert!(revocation.kind <= kind::REVOCATION);
+        let Some(network) = networks.get(&revocation.network) else { return };
+        let set =
+            NetworkCredentials { revocations: vec![revocation.clone()], ..NetworkCredentials::default() };
+        let members = network.policy.members.iter().map(|(member, _)| member);
+        for member in members.filter(|member| !except.contains(member)) {
+            work::step();
+            Policy::send(link, now, *member, &set);
+        }
     }
 }

@@ -12,7 +12,6 @@ use rand::seq::IndexedRandom;
 
 use super::directory::Directory;
 use super::ethernet::{Ethernet, HEADER, IPV6};
-use super::filter::Case;
 use super::multicast::Multicast;
 use super::network::Network;
 use crate::dataplane::segment::{Cut, complete};
@@ -60,7 +59,7 @@ impl Network {
     /// Sends all frames of a super-frame if they can be treated alike: from us to another member, with one verdict for all.
     /// False, and nothing has happened, if not.
     fn burst(&mut self, link: &mut Link, now: i64, octets: &[u8], cut: &Cut<'_>) -> bool {
-        let Some(config) = self.configuration.current.as_deref() else { return false };
+        let Some(config) = self.policy.config() else { return false };
         let Some(frame) = Ethernet::parse(octets, config.mtu) else { return false };
         let ours = self.mac;
         let simple = frame.source == ours && frame.dest != ours && !frame.dest.is_multicast();
@@ -68,18 +67,16 @@ impl Network {
             return false;
         }
         let Some(to) = frame.dest.member(self.id) else { return false };
-        let member = self.members.get(to);
-        let record = member.map(|member| &member.record);
-        let case = Case { direction: Direction::Outbound, them: to, record, frame, no_tee: false };
         let frames = cut.count() as u64;
-        let Some(accepted) = self.rules.verdict_for_all(link, config, &case, frames) else { return false };
+        let verdict = self.policy.verdict_for_all(link, now, to, frame, frames);
+        let Some((accepted, has_ours)) = verdict else { return false };
         if !accepted {
             self.frames.out_dropped += frames;
             return true;
         }
         self.frames.out_accepted += frames;
-        if !member.is_some_and(|member| member.has_ours(&self.configuration, now)) {
-            self.push_credentials_if_due(link, now, to);
+        if !has_ours {
+            self.policy.push_if_due(link, now, to);
         }
         link.send_frames(now, to, self.id, frame.ethertype, &Parts::Cut(cut));
         true
@@ -93,7 +90,7 @@ impl Network {
         now: i64,
         octets: &[u8],
     ) {
-        let Some(config) = self.configuration.current.as_deref() else { return };
+        let Some(config) = self.policy.config() else { return };
         let Some(frame) = Ethernet::parse(octets, config.mtu) else { return };
         let ours = self.mac;
         let bridged = frame.source != ours;
@@ -139,7 +136,7 @@ impl Network {
             return false;
         }
         if bridged && self.groups.use_bridged(now, group) {
-            self.announce_new(link, now, &[group]);
+            self.groups.announce_new(&mut self.policy, link, now, &[group]);
         }
         if !self.filter_out(link, now, Address::NULL, frame, false) {
             return false;
@@ -157,17 +154,13 @@ impl Network {
         frame: Ethernet<'_>,
         bridged: bool,
     ) -> bool {
-        let Some(config) = self.configuration.current.as_deref() else { return false };
-        let member = self.members.get(to);
-        let record = member.map(|member| &member.record);
-        let has_ours = member.is_some_and(|member| member.has_ours(&self.configuration, now));
-        let case = Case { direction: Direction::Outbound, them: to, record, frame, no_tee: false };
-        let verdict = self.rules.verdict(link, now, config, &case);
+        let verdict = self.policy.verdict(link, now, Direction::Outbound, to, frame, false);
+        let Some((verdict, has_ours)) = verdict else { return false };
         if self.carry_out(link, now, &verdict, frame, Direction::Outbound) == Accept::Drop {
             return false;
         }
         if !has_ours {
-            self.push_credentials_if_due(link, now, to);
+            self.policy.push_if_due(link, now, to);
         }
         if bridged {
             self.send_ext_frame(link, now, to, frame);
@@ -193,7 +186,7 @@ impl Network {
     /// Whom a frame for a foreign MAC address goes to: the bridge it was seen behind, else all of them, else a random lot.
     fn choose_bridges(&mut self, link: &mut Link, mac: Mac) -> Vec<Address> {
         let us = link.address();
-        let Some(config) = self.configuration.current.as_deref() else { return Vec::new() };
+        let Some(config) = self.policy.config() else { return Vec::new() };
         if let Some(bridge) = self.bridges.route(mac)
             && bridge != us
             && config.is_active_bridge(bridge)
@@ -237,10 +230,8 @@ impl Network {
         frame: Ethernet<'_>,
         no_tee: bool,
     ) -> bool {
-        let Some(config) = self.configuration.current.as_deref() else { return false };
-        let record = self.members.get(to).map(|member| &member.record);
-        let case = Case { direction: Direction::Outbound, them: to, record, frame, no_tee };
-        let verdict = self.rules.verdict(link, now, config, &case);
+        let verdict = self.policy.verdict(link, now, Direction::Outbound, to, frame, no_tee);
+        let Some((verdict, _)) = verdict else { return false };
         self.carry_out(link, now, &verdict, frame, Direction::Outbound) != Accept::Drop
     }
 
@@ -304,7 +295,7 @@ impl Network {
         flags: u8,
     ) -> Vec<u8> {
         if link.topology.peers.contains_key(&to) {
-            self.push_credentials_if_due(link, now, to);
+            self.policy.push_if_due(link, now, to);
         }
         let mut packet = self.ext_frame(link, to, frame, flags);
         packet::compress(&mut packet, 0);

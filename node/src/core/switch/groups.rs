@@ -5,8 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::NetworkConfig;
+use protocol::verb::Verb;
+use protocol::verbs::MulticastLike;
+use protocol::{Address, NetworkId, packet};
 
-use crate::ground::limits::{ANNOUNCE_REPEATS, BRIDGE_EXPIRY, MAX_OWN_GROUPS};
+use super::policy::Policy;
+use crate::ground::limits::{ANNOUNCE, ANNOUNCE_REPEATS, BRIDGE_EXPIRY, MAX_OWN_GROUPS};
+use crate::link::Link;
+
+/// Announcements in one packet, so that it needs no more fragments than a frame does.
+const LIKES_PER_PACKET: usize = 150;
 
 /// When groups announced a moment ago are announced again.
 #[derive(Debug, Default)]
@@ -40,7 +48,7 @@ impl Repeats {
 
 /// What we are subscribed to, and when that was last announced.
 #[derive(Debug, Default)]
-pub(super) struct Groups {
+pub(in super::super) struct Groups {
     /// What the operating system listens to on the port.
     port: BTreeSet<MulticastGroup>,
     /// What is used behind our own bridge, and when it was last.
@@ -52,13 +60,13 @@ pub(super) struct Groups {
 
 impl Groups {
     /// Everything we are subscribed to: the port's groups, those behind our bridge, and broadcast where it is enabled.
-    pub(super) fn own(&self, config: Option<&NetworkConfig>) -> BTreeSet<MulticastGroup> {
+    pub(super) fn own(&self, config: Option<&NetworkConfig>) -> Vec<MulticastGroup> {
         let mut groups = self.port.clone();
         groups.extend(self.bridged.keys());
         if config.is_some_and(NetworkConfig::broadcast) {
             groups.insert(MulticastGroup::BROADCAST);
         }
-        groups
+        groups.into_iter().collect()
     }
 
     /// Whether we are subscribed to a group.
@@ -69,7 +77,7 @@ impl Groups {
     }
 
     /// The operating system listens to these groups now. Those that are new are given back.
-    pub(super) fn listen(&mut self, groups: &[MulticastGroup]) -> Vec<MulticastGroup> {
+    pub(in super::super) fn listen(&mut self, groups: &[MulticastGroup]) -> Vec<MulticastGroup> {
         let groups: BTreeSet<MulticastGroup> = groups.iter().copied().take(MAX_OWN_GROUPS).collect();
         let new = groups.difference(&self.port).copied().collect();
         self.port = groups;
@@ -87,6 +95,77 @@ impl Groups {
     /// Forgets what has not been used for long.
     pub(super) fn expire(&mut self, now: i64) {
         self.bridged.retain(|_, seen| now - *seen < BRIDGE_EXPIRY);
+    }
+
+    /// Announces groups just joined to everybody, at once and then again a few times.
+    pub(in super::super) fn announce_new(
+        &mut self,
+        policy: &mut Policy,
+        link: &mut Link,
+        now: i64,
+        groups: &[MulticastGroup],
+    ) {
+        self.repeats.start(now);
+        self.announce_to_all(policy, link, now, groups);
+    }
+
+    fn announce_to_all(&self, policy: &mut Policy, link: &mut Link, now: i64, groups: &[MulticastGroup]) {
+        let mut to = policy.directories(link);
+        to.extend(policy.allowed(link, now));
+        for to in to {
+            Self::send(policy.network, link, now, to, groups);
+        }
+    }
+
+    /// Repeats the last announcement if that is due.
+    pub(super) fn repeat_announcement(&mut self, policy: &mut Policy, link: &mut Link, now: i64) {
+        if self.repeats.take(now) {
+            let groups = self.own(policy.config());
+            self.announce_to_all(policy, link, now, &groups);
+        }
+    }
+
+    /// Announces all groups where that is due: to the roots, the controller and anchors, and to every member.
+    pub(super) fn announce_where_due(&mut self, policy: &mut Policy, link: &mut Link, now: i64) {
+        if now - self.last_announced >= ANNOUNCE {
+            self.last_announced = now;
+            let groups = self.own(policy.config());
+            for to in policy.directories(link) {
+                Self::send(policy.network, link, now, to, &groups);
+            }
+        }
+        for to in policy.allowed(link, now) {
+            self.announce_to_member(policy, link, now, to);
+        }
+    }
+
+    /// Announces all our groups to who keeps a directory and may have just started.
+    pub(super) fn announce_to_directory(&self, policy: &Policy, link: &mut Link, now: i64, greeter: Address) {
+        if policy.directories(link).contains(&greeter) {
+            Self::send(policy.network, link, now, greeter, &self.own(policy.config()));
+        }
+    }
+
+    /// Announces all our groups to a member, once a minute.
+    #[inline]
+    pub(super) fn announce_to_member(&self, policy: &mut Policy, link: &mut Link, now: i64, to: Address) {
+        let Some(member) = policy.members.get_mut(&to) else { return };
+        if now - member.last_announced < ANNOUNCE {
+            return;
+        }
+        member.last_announced = now;
+        Self::send(policy.network, link, now, to, &self.own(policy.config()));
+    }
+
+    fn send(network: NetworkId, link: &mut Link, now: i64, to: Address, groups: &[MulticastGroup]) {
+        for chunk in groups.chunks(LIKES_PER_PACKET) {
+            let mut packet = link.begin(to, Verb::MulticastLike);
+            for group in chunk {
+                MulticastLike::write(network, *group, &mut packet);
+            }
+            packet::compress(&mut packet, 0);
+            link.send(now, packet);
+        }
     }
 }
 

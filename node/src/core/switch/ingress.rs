@@ -9,7 +9,6 @@ use protocol::{Address, Mac};
 
 use super::directory::Directory;
 use super::ethernet::Ethernet;
-use super::filter::Case;
 use super::multicast::Multicast;
 use super::network::Network;
 use crate::dataplane::ecn::{self, Arrival};
@@ -98,7 +97,7 @@ impl Network {
         if !self.gate(link, now, from) {
             return self.refuse(link, now, incoming, Verb::MulticastFrame);
         }
-        let Some(config) = self.config() else { return Handled::Credit };
+        let Some(config) = self.policy.config() else { return Handled::Credit };
         if config.multicast_limit == 0 {
             return Handled::Trust;
         }
@@ -143,16 +142,14 @@ impl Network {
 
     /// Whether a frame that came from `from` may enter.
     fn filter_in(&mut self, link: &mut Link, now: i64, from: Address, frame: Ethernet<'_>) -> Accept {
-        let Some(config) = self.configuration.current.as_deref() else { return Accept::Drop };
-        let record = self.members.get(from).map(|member| &member.record);
-        let case = Case { direction: Direction::Inbound, them: from, record, frame, no_tee: false };
-        let verdict = self.rules.verdict(link, now, config, &case);
+        let verdict = self.policy.verdict(link, now, Direction::Inbound, from, frame, false);
+        let Some((verdict, _)) = verdict else { return Accept::Drop };
         self.carry_out(link, now, &verdict, frame, Direction::Inbound)
     }
 
     /// Whether an accepted frame's addresses are possible for its sender and for us.
     fn is_possible(&mut self, us: Address, now: i64, from: Address, frame: &Ethernet<'_>) -> bool {
-        let Some(config) = self.configuration.current.as_deref() else { return false };
+        let Some(config) = self.policy.config() else { return false };
         if frame.source != Mac::for_member(self.id, from) {
             let bridges = config.is_active_bridge(from);
             if bridges {
@@ -170,7 +167,7 @@ impl Network {
     /// Writes an accepted frame into the port and counts it either way. Payloads larger than the network's MTU do not fit. What
     /// the underlay says about congestion goes on to the frame, or drops it if it cannot tell.
     fn deliver(&mut self, link: &mut Link, ecn_bits: u8, frame: Ethernet<'_>, accepted: bool) {
-        let mtu = self.config().map_or(0, |config| usize::from(config.mtu));
+        let mtu = self.policy.config().map_or(0, |config| usize::from(config.mtu));
         let arrival = ecn::arrival(ecn_bits, frame.ethertype, frame.payload);
         if !accepted || frame.payload.len() > mtu || arrival == Arrival::Drop {
             self.frames.in_dropped += 1;

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `network` | one network: its parts, the gate, announcing our groups |
 //! | `configuration` | asking a controller, assembling its answer, the state that comes of it |
-//! | `members`, `revoked` | what is held about other members; what was revoked, on disk too |
+//! | `policy`, `revoked` | who may talk, what is held about members; what was revoked, on disk too |
 //! | `egress`, `ingress` | frames from the port to members, and from members to the port |
 //! | `filter`, `rules` | the network's rules applied to a frame; the flow cache, counters, the trace |
 //! | `multicast`, `directory`, `subscribers` | sending to many; who listens to what; what others tell of it and ask |
@@ -23,9 +23,9 @@ mod ethernet;
 mod filter;
 mod groups;
 mod ingress;
-mod members;
 mod multicast;
 mod network;
+mod policy;
 mod proof;
 mod revoked;
 mod rules;
@@ -41,7 +41,7 @@ use protocol::verbs::{
     self, ConfigChunk, ExtFrame, Frame, MulticastFrame, MulticastGather, OkGather, OkHeader,
     OkMulticastFrame, UserMessage, error_code,
 };
-use protocol::{Address, NetworkId, Result, packet};
+use protocol::{Address, NetworkId, Result};
 use rand::RngExt;
 use zeroize::Zeroizing;
 
@@ -55,6 +55,7 @@ use crate::ground::work;
 use crate::link::{Handled, Incoming, Link, extension};
 use acknowledged::{Brought, Kept};
 pub(super) use configuration::ASSEMBLIES;
+use configuration::Configuration;
 use credentials::{Credentials, known};
 pub(super) use directory::Directory;
 pub(super) use network::Network;
@@ -99,7 +100,7 @@ impl Switch {
     ) -> bool {
         if let Some(network) = self.networks.get_mut(&id) {
             if let Some(token) = token {
-                network.configuration.try_token(now, token);
+                network.policy.configuration.try_token(now, token);
                 self.request_configs(link, now);
             }
             return true;
@@ -138,7 +139,7 @@ impl Switch {
     /// Tells the link what it has to know of the networks above it.
     fn tell_link(&self, link: &mut Link) {
         link.controllers = self.networks.keys().map(|id| id.controller()).collect();
-        let configs = self.networks.values().filter_map(Network::config);
+        let configs = self.networks.values().filter_map(|network| network.policy.config());
         link.virtual_addresses = configs.flat_map(|config| config.addresses.iter().copied()).collect();
     }
 
@@ -160,7 +161,7 @@ impl Switch {
 
     /// What the rules of all networks have done.
     pub(super) fn rule_counters(&self) -> Vec<(NetworkId, RuleCounters)> {
-        self.networks.iter().map(|(id, network)| (*id, network.rule_counters())).collect()
+        self.networks.iter().map(|(id, network)| (*id, network.policy.rules.counters())).collect()
     }
 
     /// Takes in what the port of a network gave, with what the kernel left undone about it.
@@ -179,7 +180,11 @@ impl Switch {
 
     /// Members whom networks want us to stay in contact with.
     pub(super) fn always_contact(&self) -> Vec<Address> {
-        self.networks.values().filter_map(Network::config).flat_map(|c| c.always_contact()).collect()
+        self.networks
+            .values()
+            .filter_map(|network| network.policy.config())
+            .flat_map(|c| c.always_contact())
+            .collect()
     }
 
     /// When there is something to do by the clock.
@@ -190,11 +195,11 @@ impl Switch {
     /// Does what is due: repeated announcements, configuration requests, files to be written, credentials that had to wait.
     pub(super) fn tick(&mut self, link: &mut Link, now: i64) {
         for network in self.networks.values_mut() {
-            network.repeat_announcement(link, now);
+            network.groups.repeat_announcement(&mut network.policy, link, now);
         }
         self.request_configs(link, now);
         for network in self.networks.values_mut() {
-            if let Some(content) = network.members.revoked.store(now) {
+            if let Some(content) = network.policy.revoked.store(now) {
                 let object = Object::Revocations(network.id);
                 link.outbox.events.push_back(match content {
                     Some(bytes) => Event::Store { object, bytes },
@@ -219,8 +224,8 @@ impl Switch {
 
     /// Asks for every network that lacks a configuration now: a root has just become reachable.
     pub(super) fn hurry_requests(&mut self, link: &mut Link, now: i64) {
-        for network in self.networks.values_mut().filter(|network| network.config().is_none()) {
-            network.configuration.hurry(now);
+        for network in self.networks.values_mut().filter(|network| network.policy.config().is_none()) {
+            network.policy.configuration.hurry(now);
         }
         self.request_configs(link, now);
     }
@@ -239,11 +244,11 @@ impl Switch {
     /// directory, and would not find us for a minute.
     pub(super) fn greeted(&self, link: &mut Link, now: i64, greeter: Address) {
         let Some(peer) = link.topology.peers.get_mut(&greeter) else { return };
-        if self.networks.is_empty() || !peer.announcements.allow(now, ANNOUNCE_AGAIN, 1) {
+        if self.networks.is_empty() || !peer.gates.announcements.allow(now, ANNOUNCE_AGAIN, 1) {
             return;
         }
         for network in self.networks.values() {
-            network.announce_to_directory(link, now, greeter);
+            network.groups.announce_to_directory(&network.policy, link, now, greeter);
         }
     }
 
@@ -360,12 +365,12 @@ impl Switch {
             | error_code::ACCESS_DENIED
             | error_code::AUTHENTICATION_REQUIRED => {
                 if let Some(network) = network.filter(|_| id.controller() == incoming.source) {
-                    network.configuration.refused(link, id, error.code, error.body);
+                    network.policy.configuration.refused(link, id, error.code, error.body);
                 }
             }
             error_code::NEED_MEMBERSHIP_CERTIFICATE => {
                 if let Some(network) = network {
-                    network.credentials_wanted(link, now, incoming.source);
+                    network.policy.push_where_wanted(link, now, incoming.source);
                 }
             }
             error_code::UNWANTED_MULTICAST => {
@@ -423,14 +428,15 @@ impl Switch {
         let id = chunk.network;
         let Some(network) = self.networks.get_mut(&id) else { return Ok(None) };
         if chunk.signature.is_some() {
-            if !configuration::is_genuine(link, now, &chunk) {
+            if !Configuration::is_genuine(link, now, &chunk) {
                 return Ok(None);
             }
             if chunk.fast_propagate() {
-                propagate_chunk(network, link, now, incoming, body);
+                network.propagate_chunk(link, now, incoming, body);
             }
         }
-        let Some(arrived) = network.configuration.take_chunk(link, now, incoming, &chunk, in_re)? else {
+        let Some(arrived) = network.policy.configuration.take_chunk(link, now, incoming, &chunk, in_re)?
+        else {
             return Ok(None);
         };
         let changed = match arrived.news {
@@ -439,7 +445,7 @@ impl Switch {
         };
         // One that was pushed says as well that we are in, but may be older than the token.
         if arrived.asked {
-            network.configuration.forget_token(link, id);
+            network.policy.configuration.forget_token(link, id);
         }
         if changed {
             self.tell_link(link);
@@ -474,32 +480,21 @@ impl Switch {
         for revocation in &brought.revocations {
             // The controller itself says so, on a sealed channel: what is known need not be verified again.
             let fits = revocation.network == id
-                && (network.members.revoked.knows(revocation)
+                && (network.policy.revoked.knows(revocation)
                     || network
+                        .policy
                         .add_revocation(now, revocation, known(&link.topology, &link.secret))
                         .is_accepted());
             if !fits {
                 return Ok(Handled::Credit);
             }
         }
-        let run = network.configuration.run(link.rng.random_range(1..=u64::MAX));
+        let run = network.policy.configuration.run(link.rng.random_range(1..=u64::MAX));
         let body = Kept { network: id, number: brought.number, run }.write();
         let mut packet = link.begin(incoming.source, Verb::UserMessage);
         UserMessage { kind: extension::KEPT, body: &body }.write(&mut packet);
         link.reply(now, incoming.via, packet);
         Ok(Handled::Trust)
-    }
-}
-
-/// Passes a chunk of a configuration on to the members we know, who may not hear the controller.
-fn propagate_chunk(network: &Network, link: &mut Link, now: i64, incoming: &Incoming<'_>, body: &[u8]) {
-    let controller = network.id.controller();
-    for (member, _) in network.members.iter().filter(|(m, _)| **m != incoming.source && **m != controller) {
-        work::step();
-        let mut packet = link.begin(*member, Verb::NetworkConfig);
-        packet.extend_from_slice(body);
-        packet::compress(&mut packet, 0);
-        link.send(now, packet);
     }
 }
 

@@ -36,7 +36,7 @@ impl Multicast<'_> {
     pub(super) fn send(self, network: &mut Network, link: &mut Link, directory: &mut Directory, now: i64) {
         let Multicast { group, frame, origin, .. } = self;
         let us = link.address();
-        let Some(config) = network.configuration.current.clone() else { return };
+        let Some(config) = network.policy.configuration.current.clone() else { return };
         if !config.is_active_bridge(us)
             && !config.replicators().any(|r| r == us)
             && let Some((replicator, path)) = nearest_replicator(network, link, now)
@@ -46,7 +46,7 @@ impl Multicast<'_> {
                 source: Some(self.source.unwrap_or(frame.source)),
                 ..self.packet(network)
             };
-            let packet = written(network, link, replicator, &packet);
+            let packet = Self::write(network, link, replicator, &packet);
             link.reply(now, path, packet);
             return;
         }
@@ -61,7 +61,7 @@ impl Multicast<'_> {
         }
         members.shuffle(&mut link.rng);
         if !enough {
-            gather(network, link, directory, now, group, gather_limit);
+            self.gather(network, link, directory, now, gather_limit);
         }
         let bridges: Vec<Address> = config.active_bridges().filter(|b| *b != us).collect();
         let receivers = bridges
@@ -100,9 +100,9 @@ impl Multicast<'_> {
         if !network.filter_out(link, now, to, self.frame, true) {
             return;
         }
-        network.push_credentials_if_due(link, now, to);
+        network.policy.push_if_due(link, now, to);
         let packet = MulticastFrame { gather_limit, ..self.packet(network) };
-        let packet = written(network, link, to, &packet);
+        let packet = Self::write(network, link, to, &packet);
         link.send(now, packet);
     }
 
@@ -118,15 +118,46 @@ impl Multicast<'_> {
             payload: self.frame.payload,
         }
     }
-}
 
-fn written(network: &Network, link: &mut Link, to: Address, said: &MulticastFrame<'_>) -> Vec<u8> {
-    let mut packet = link.begin(to, Verb::MulticastFrame);
-    said.write(&mut packet);
-    if network.config().is_some_and(|config| config.compress_multicast()) {
-        packet::compress(&mut packet, 0);
+    fn write(network: &Network, link: &mut Link, to: Address, said: &MulticastFrame<'_>) -> Vec<u8> {
+        let mut packet = link.begin(to, Verb::MulticastFrame);
+        said.write(&mut packet);
+        if network.policy.config().is_some_and(|config| config.compress_multicast()) {
+            packet::compress(&mut packet, 0);
+        }
+        packet
     }
-    packet
+
+    /// Asks those who keep a directory for subscribers of a group, at most once a minute while some are known.
+    fn gather(&self, network: &Network, link: &mut Link, directory: &mut Directory, now: i64, limit: usize) {
+        let interval = if link.settings.low_bandwidth { 3 * GATHER } else { GATHER };
+        let Some(entry) = directory.group_mut(network.id, self.group) else { return };
+        // With nobody known ask again soon, but not once per frame of a burst.
+        let pause = if entry.is_empty() { interval.min(1_000) } else { interval };
+        if entry.last_gather != 0 && now - entry.last_gather < pause {
+            return;
+        }
+        entry.last_gather = now;
+        let com = network.policy.config().and_then(|config| config.com.clone());
+        let best = link.topology.best_upstream(now).map(|(address, _)| address);
+        let others = network.policy.directories(link);
+        let targets: Vec<Address> = best
+            .into_iter()
+            .chain(others.into_iter().filter(|a| Some(*a) != best && !link.topology.is_upstream(*a)))
+            .take(MAX_GATHER_TARGETS)
+            .collect();
+        for to in targets {
+            let mut packet = link.begin(to, Verb::MulticastGather);
+            MulticastGather {
+                network: network.id,
+                group: self.group,
+                limit: u32::try_from(limit).unwrap_or(u32::MAX),
+                com: com.clone(),
+            }
+            .write(&mut packet);
+            link.send(now, packet);
+        }
+    }
 }
 
 /// The closest designated replicator that can be reached directly.
@@ -142,42 +173,4 @@ fn nearest_replicator(network: &Network, link: &Link, now: i64) -> Option<(Addre
         })
         .min_by_key(|(latency, address, _)| (*latency, *address))
         .map(|(_, address, key)| (address, key))
-}
-
-/// Asks those who keep a directory for subscribers of a group, at most once a minute while some are known.
-fn gather(
-    network: &Network,
-    link: &mut Link,
-    directory: &mut Directory,
-    now: i64,
-    group: MulticastGroup,
-    limit: usize,
-) {
-    let interval = if link.settings.low_bandwidth { 3 * GATHER } else { GATHER };
-    let Some(entry) = directory.group_mut(network.id, group) else { return };
-    // With nobody known ask again soon, but not once per frame of a burst.
-    let pause = if entry.is_empty() { interval.min(1_000) } else { interval };
-    if entry.last_gather != 0 && now - entry.last_gather < pause {
-        return;
-    }
-    entry.last_gather = now;
-    let com = network.config().and_then(|config| config.com.clone());
-    let best = link.topology.best_upstream(now).map(|(address, _)| address);
-    let others = network.directories(link);
-    let targets: Vec<Address> = best
-        .into_iter()
-        .chain(others.into_iter().filter(|a| Some(*a) != best && !link.topology.is_upstream(*a)))
-        .take(MAX_GATHER_TARGETS)
-        .collect();
-    for to in targets {
-        let mut packet = link.begin(to, Verb::MulticastGather);
-        MulticastGather {
-            network: network.id,
-            group,
-            limit: u32::try_from(limit).unwrap_or(u32::MAX),
-            com: com.clone(),
-        }
-        .write(&mut packet);
-        link.send(now, packet);
-    }
 }

@@ -11,7 +11,7 @@ use protocol::{Address, NetworkId, Reader, Result, packet};
 use super::Switch;
 use super::acknowledged::{Brought, Kept};
 use super::credentials::known;
-use super::members::send_credentials;
+use super::policy::Policy;
 use super::proof::{Requesters, Way};
 use crate::ground::event::Event;
 use crate::link::{Incoming, Link, extension};
@@ -110,11 +110,11 @@ impl Switch {
             Action::Refuse { member, network, in_re, code, detail } => {
                 if member == us {
                     if let Some(joined) = self.networks.get_mut(&network) {
-                        joined.configuration.refused(link, network, code, &[]);
+                        joined.policy.configuration.refused(link, network, code, &[]);
                     }
                     return;
                 }
-                link.count_error(code);
+                link.counters.error_out(code);
                 let mut packet = link.begin(member, Verb::Error);
                 packet.push(Verb::NetworkConfigRequest as u8);
                 packet.extend_from_slice(&in_re.to_be_bytes());
@@ -139,8 +139,8 @@ impl Switch {
                     }
                     // A zerotier-one drops it when our own certificate has just gone there.
                     let pushed =
-                        self.networks.get(&network).is_some_and(|n| n.members.has_just_pushed(now, member));
-                    send_credentials(link, now, member, &set);
+                        self.networks.get(&network).is_some_and(|n| n.policy.has_just_pushed(now, member));
+                    Policy::send(link, now, member, &set);
                     if pushed {
                         self.spaced.send(link, now, member, set.clone());
                     }
@@ -156,9 +156,9 @@ impl Switch {
                 None => {
                     // What a member needs of us to talk to us goes first.
                     if let Some(network) = self.networks.get_mut(&network)
-                        && network.members.get(member).is_some()
+                        && network.policy.members.get(&member).is_some()
                     {
-                        network.push_credentials_if_due(link, now, member);
+                        network.policy.push_if_due(link, now, member);
                     }
                     let set = NetworkCredentials { revocations, ..NetworkCredentials::default() };
                     self.spaced.send(link, now, member, set);
@@ -182,11 +182,11 @@ impl Switch {
             return;
         }
         if asked {
-            network.configuration.answered(now);
+            network.policy.configuration.answered(now);
         }
         network.apply(link, now, config, Some(dictionary));
         if asked {
-            network.configuration.forget_token(link, id);
+            network.policy.configuration.forget_token(link, id);
         }
         self.tell_link(link);
     }
@@ -195,7 +195,7 @@ impl Switch {
     fn revoked_by_ourselves(&mut self, link: &mut Link, now: i64, set: &NetworkCredentials) {
         for revocation in &set.revocations {
             if let Some(network) = self.networks.get_mut(&revocation.network) {
-                network.add_revocation(now, revocation, known(&link.topology, &link.secret));
+                network.policy.add_revocation(now, revocation, known(&link.topology, &link.secret));
             }
         }
     }

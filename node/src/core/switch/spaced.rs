@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use protocol::Address;
 use protocol::verbs::NetworkCredentials;
 
-use super::members::send_credentials;
+use super::policy::Policy;
 use crate::ground::limits::{CREDENTIALS_SPACING, MAX_CREDENTIALS_LATER};
 use crate::link::Link;
 
@@ -25,7 +25,7 @@ impl Spaced {
     pub(super) fn send(&mut self, link: &mut Link, now: i64, to: Address, set: NetworkCredentials) {
         let last = link.topology.peers.get(&to).map_or(0, |peer| peer.credentials_sent);
         if now - last >= CREDENTIALS_SPACING {
-            send_credentials(link, now, to, &set);
+            Policy::send(link, now, to, &set);
         } else {
             self.postpone(now, to, set);
         }

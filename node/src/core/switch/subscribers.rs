@@ -77,7 +77,7 @@ impl Directory {
         let known = link.topology.peers.get(&member);
         let is_member = self.is_authorized(now, id, member)
             || known.is_some_and(|peer| {
-                networks.get_mut(&id).is_some_and(|network| network.allows(now, &peer.identity))
+                networks.get_mut(&id).is_some_and(|network| network.policy.allows(now, &peer.identity))
             });
         let source =
             if link.is_proven(now, &via) && known.is_some_and(|p| p.paths.iter().any(|p| p.key == via)) {
@@ -132,8 +132,9 @@ impl Directory {
         if asked.limit == 0 || !self.is_open_to(networks, link, now, id, incoming.source) {
             return;
         }
-        let ours =
-            networks.get(&id).is_some_and(|network| network.groups.has(network.config(), &asked.group));
+        let ours = networks
+            .get(&id)
+            .is_some_and(|network| network.groups.has(network.policy.config(), &asked.group));
         let gathered = self.gathered(link, ours, (id, asked.group), asked.limit as usize, incoming.source);
         if !gathered.members.is_empty() {
             let mut packet = link.begin_ok(incoming, Verb::MulticastGather);
@@ -153,7 +154,7 @@ impl Directory {
         group: MulticastGroup,
         limit: usize,
     ) {
-        let ours = network.groups.has(network.config(), &group);
+        let ours = network.groups.has(network.policy.config(), &group);
         let gathered = self.gathered(link, ours, (network.id, group), limit, incoming.source);
         if !gathered.members.is_empty() {
             let mut answer = link.begin_ok(incoming, Verb::MulticastFrame);
