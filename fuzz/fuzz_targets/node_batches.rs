@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::net::SocketAddr;
 
 use libfuzzer_sys::fuzz_target;
-use node::dataplane::outbox::Datagram;
+use node::dataplane::datagrams::Datagram;
 use node::os::batch::{ReceiveBatch, SendBatch};
 use node::os::udp::UdpSocket;
 

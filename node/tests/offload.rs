@@ -3,6 +3,7 @@
 mod sim;
 
 use node::core::path::SocketId;
+use node::dataplane::slots::PortFrame;
 use node::dataplane::vnet::{Checksum, Gso, Offload, Offloads};
 use protocol::{Mac, NetworkId, checksum};
 use sim::{Weather, World, reaches};
@@ -52,10 +53,12 @@ fn super_frame(world: &World, network: NetworkId) -> (Offload, Vec<u8>) {
 
 /// Sends the super-frame and returns the datagrams it has become.
 fn send(world: &mut World, network: NetworkId) -> Vec<Vec<u8>> {
-    let (offload, mut frame) = super_frame(world, network);
+    let (offload, frame) = super_frame(world, network);
+    let range = 0..frame.len();
+    let mut memory = frame.into_boxed_slice();
     let (now, to) = (world.now, world.hosts[2].inside);
     let core = &mut world.hosts[1].core;
-    core.port_frame(now, network, &offload, &mut frame);
+    core.port_frame(now, network, PortFrame { memory: &mut memory, range, offload });
     let outbox = std::mem::take(core.outbox());
     outbox
         .datagrams

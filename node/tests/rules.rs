@@ -358,7 +358,7 @@ fn copies_leave_last_and_not_too_many_at_once() {
         }
     }
     let batch = &core.outbox().datagrams;
-    let most = node::dataplane::outbox::MAX_COPIES;
+    let most = node::dataplane::datagrams::MAX_COPIES;
     // Beside the frames there may be certificates.
     assert!(batch.segments().len() >= 1_000);
     assert_eq!(batch.copies().len(), most);

@@ -26,6 +26,7 @@ mod receive;
 mod switch;
 pub mod view;
 
+pub use crate::ground::outbox::{Carrier, Outbox};
 pub use crate::ground::{event, info, limits, work};
 pub use crate::link::{extension, path, peer, replay};
 
@@ -36,8 +37,7 @@ use protocol::world::World;
 use protocol::{Address, Identity, NetworkId, Prefix, Result, SecretIdentity};
 use zeroize::Zeroizing;
 
-use crate::dataplane::Outbox;
-use crate::dataplane::vnet::Offload;
+use crate::dataplane::slots::PortFrame;
 use crate::ground::event::{Machine, Settings};
 use crate::ground::info::QueueCounters;
 use crate::ground::limits::{BACKGROUND, HOUSEKEEPING};
@@ -212,10 +212,15 @@ impl Core {
     }
 
     /// Takes in what the port of a network gave, with what the kernel left undone about it: a checksum to be completed, or several
-    /// frames' worth of data to be cut. A frame that is not what `offload` says is dropped.
+    /// frames' worth of data to be cut. A frame that is not what it says is dropped. Its memory may be exchanged for other memory.
     #[inline]
-    pub fn port_frame(&mut self, now: i64, id: NetworkId, offload: &Offload, octets: &mut [u8]) {
-        self.switch.port_frame(&mut self.underlay.link, now, id, offload, octets);
+    pub fn port_frame(&mut self, now: i64, id: NetworkId, frame: PortFrame<'_>) {
+        let PortFrame { memory, range, offload } = frame;
+        let (link, start) = (&mut self.underlay.link, range.start);
+        if let Some(octets) = memory.get_mut(range) {
+            self.switch.port_frame(link, now, id, &offload, octets);
+            link.outbox.take_over(memory, start);
+        }
     }
 
     /// Begins to look out for other machines with our identity; again: the machine turned out to be another (or the identity

@@ -11,8 +11,8 @@ use protocol::packet::SessionKeys;
 use rand::Rng;
 
 use super::coalesce::FrameBatch;
+use super::datagrams::DatagramBatch;
 use super::headers::{ETHERNET, u16_at};
-use super::outbox::DatagramBatch;
 use super::segment::Cutting;
 use super::sending::{Amount, Orders, Parts};
 use super::vnet::Offloads;
@@ -28,8 +28,8 @@ const SMALL: (usize, usize) = (8 << 10, 8);
 #[derive(Debug, Default)]
 pub struct Load {
     bytes: Vec<u8>,
-    /// Buffers of super-frames, and where in them these begin.
-    supers: Vec<(Box<[u8]>, usize)>,
+    /// Memory of super-frames that are done.
+    memory: Vec<Box<[u8]>>,
     orders: Vec<Orders<Arc<SessionKeys>>>,
     outgoing: Vec<Outgoing>,
     incoming: Vec<Incoming>,
@@ -51,8 +51,8 @@ struct Outgoing {
 enum What {
     /// A payload in the common buffer.
     One(Range<usize>),
-    /// That many octets of the next super-frame, cut in this way.
-    Cut(Cutting, usize),
+    /// That many octets of a super-frame, cut in this way; where it lies and begins, once that is ours.
+    Cut(Cutting, usize, Option<(Box<[u8]>, usize)>),
 }
 
 /// A frame on its way to a port, with its Ethernet header in the common buffer.
@@ -64,7 +64,7 @@ struct Incoming {
 }
 
 impl Load {
-    /// Adds frames for a member. The buffer of a super-frame has to be given right afterwards: [`Self::give`].
+    /// Adds frames for a member. The memory of a super-frame is given afterwards: [`Self::give`].
     pub(super) fn send(
         &mut self,
         orders: &Orders<&Arc<SessionKeys>>,
@@ -78,7 +78,7 @@ impl Load {
             }
             let what = match parts {
                 Parts::One(payload) => What::One(self.lay(&[payload])),
-                Parts::Cut(cut) => What::Cut(cut.how(), ETHERNET + cut.body().len()),
+                Parts::Cut(cut) => What::Cut(cut.how(), ETHERNET + cut.body().len(), None),
             };
             self.outgoing.push(Outgoing { orders: self.orders.len() - 1, first, what });
             self.octets_out += amount.octets as usize;
@@ -87,14 +87,17 @@ impl Load {
         amount
     }
 
-    /// Takes over the buffer in which the super-frame that was added last begins at `start`.
-    pub(super) fn give(&mut self, buffer: Box<[u8]>, start: usize) {
-        self.supers.push((buffer, start));
+    /// Takes over the memory in which the frame that was added last, a super-frame, begins at `start`.
+    pub(super) fn give(&mut self, memory: Box<[u8]>, start: usize) {
+        match self.outgoing.last_mut() {
+            Some(Outgoing { what: What::Cut(.., place), .. }) => *place = Some((memory, start)),
+            _ => self.memory.push(memory),
+        }
     }
 
-    /// The buffers of super-frames, when all is done.
-    pub(super) fn supers(&mut self) -> impl Iterator<Item = Box<[u8]>> {
-        self.supers.drain(..).map(|(buffer, _)| buffer)
+    /// The memory of super-frames that are done.
+    pub(super) fn memory(&mut self) -> impl Iterator<Item = Box<[u8]>> {
+        self.memory.drain(..)
     }
 
     /// Adds a frame for a port: its Ethernet header and its payload.
@@ -145,7 +148,6 @@ impl Load {
         datagrams: &mut DatagramBatch,
         mut send: impl FnMut(&DatagramBatch),
     ) {
-        let mut supers = self.supers.iter();
         datagrams.clear();
         for Outgoing { orders, first, what } in &self.outgoing {
             let orders = &self.orders[*orders];
@@ -153,10 +155,9 @@ impl Load {
                 What::One(range) => {
                     orders.carry_out(&Parts::One(&self.bytes[range.clone()]), *first, rng, datagrams);
                 }
-                What::Cut(how, length) => {
-                    // A buffer that was not given has nothing to be cut.
-                    let given = supers.next();
-                    let body = given.and_then(|(buffer, start)| buffer.get(start + ETHERNET..start + length));
+                What::Cut(how, length, place) => {
+                    let lying = place.as_ref();
+                    let body = lying.and_then(|(memory, start)| memory.get(start + ETHERNET..start + length));
                     if let Some(body) = body {
                         orders.carry_out(&Parts::Cut(&how.of(body)), *first, rng, datagrams);
                     }
@@ -185,11 +186,15 @@ impl Load {
         }
     }
 
-    /// Forgets everything; buffers stay allocated, those of super-frames stay where they are.
+    /// Forgets everything; buffers stay allocated.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.orders.clear();
-        self.outgoing.clear();
+        for Outgoing { what, .. } in self.outgoing.drain(..) {
+            if let What::Cut(.., Some((memory, _))) = what {
+                self.memory.push(memory);
+            }
+        }
         self.incoming.clear();
         (self.octets_out, self.octets_in, self.packets) = (0, 0, 0);
     }

@@ -3,12 +3,12 @@
 
 pub mod coalesce;
 pub mod codel;
+pub mod datagrams;
 pub mod ecn;
 pub mod fair_queue;
 pub mod flow;
 mod headers;
 pub mod load;
-pub mod outbox;
 pub mod relief;
 pub mod segment;
 pub mod sending;
@@ -19,4 +19,3 @@ pub(crate) mod testing;
 pub mod vnet;
 
 pub use coalesce::FrameBatch;
-pub use outbox::Outbox;

@@ -8,10 +8,9 @@ use protocol::packet::{self, FRAGMENT_HEADER_LEN, HEADER_LEN, SessionKeys, Split
 use protocol::verbs::frame;
 use rand::{Rng, RngExt};
 
+use super::datagrams::{DatagramBatch, SocketId};
 use super::ecn;
-use super::outbox::DatagramBatch;
 use super::segment::Cut;
-use crate::core::path::SocketId;
 
 /// Octets before the payload of a FRAME: packet header, network, ethertype.
 pub const HEAD: usize = HEADER_LEN + frame::OVERHEAD;

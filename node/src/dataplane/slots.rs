@@ -4,6 +4,8 @@
 //! frames touch no more memory than they need; a large one keeps the room, and another is taken for the next. A [`Frame`] owns
 //! its memory and may be handed to another thread; [`Slots::recycle`] takes it back.
 
+use std::ops::Range;
+
 use protocol::NetworkId;
 
 use super::fair_queue::{Item, Relief};
@@ -14,6 +16,18 @@ use super::vnet::{HEADER, Offload, SUPER_FRAME_ROOM};
 const SMALL: usize = 3_072;
 /// Rooms kept for later, of each kind: as many as can wait at once.
 const MAX_SPARE: usize = 1_024;
+
+/// What a port gave, where it was read: one Ethernet frame, or several in one, with what the kernel left undone about it. Whoever
+/// takes it in may put other memory into the place of this.
+#[derive(Debug)]
+pub struct PortFrame<'a> {
+    /// Where it lies, among other things.
+    pub memory: &'a mut Box<[u8]>,
+    /// Where in it.
+    pub range: Range<usize>,
+    /// What is left undone.
+    pub offload: Offload,
+}
 
 /// One Ethernet frame from a port that waits to be sent.
 #[derive(Debug)]
@@ -38,9 +52,9 @@ impl Frame {
         &mut self.memory[self.start..self.end]
     }
 
-    /// The memory it lies in, and where it begins there. When the frame is done, other memory may be put into its place.
-    pub fn buffer(&mut self) -> (&mut Box<[u8]>, usize) {
-        (&mut self.memory, self.start)
+    /// The frame, to be taken in.
+    pub fn lent(&mut self) -> PortFrame<'_> {
+        PortFrame { memory: &mut self.memory, range: self.start..self.end, offload: self.offload }
     }
 }
 
@@ -90,9 +104,9 @@ impl Slots {
         &mut self.room
     }
 
-    /// The memory behind [`Self::room`], into whose place other memory of that size may be put.
-    pub fn buffer(&mut self) -> &mut Box<[u8]> {
-        &mut self.room
+    /// The frame of that length that was read to [`Self::room`], to be taken in.
+    pub fn lent(&mut self, offload: Offload, length: usize) -> PortFrame<'_> {
+        PortFrame { memory: &mut self.room, range: HEADER..HEADER + length, offload }
     }
 
     /// The frame of that length that was read to [`Self::room`].

@@ -19,7 +19,7 @@ pub struct Staging {
     loads: Vec<Load>,
     leaving: Flows,
     arriving: Flows,
-    /// The lane that waits for the buffer of a super-frame.
+    /// The lane whose latest frame is a super-frame that still lies where it came.
     awaiting: Option<usize>,
     spare: Vec<Box<[u8]>>,
 }
@@ -36,8 +36,8 @@ impl Staging {
         }
     }
 
-    /// Lays frames for a member to those of their flow. Of a super-frame only the description is kept: whoever has its buffer
-    /// gives it right afterwards ([`Self::adopt`]), or it is lost. `first`: see [`Orders::carry_out`].
+    /// Lays frames for a member to those of their flow. Of a super-frame only the description is kept; its memory is taken over as
+    /// soon as nobody looks into it any more ([`Self::take_over`]). `first`: see [`Orders::carry_out`].
     pub fn send(
         &mut self,
         ethertype: u16,
@@ -45,7 +45,6 @@ impl Staging {
         first: u64,
         parts: &Parts<'_>,
     ) -> Amount {
-        self.fill_gap(|| (Box::default(), 0));
         let payload = match parts {
             Parts::One(payload) => payload,
             Parts::Cut(cut) => cut.body(),
@@ -58,19 +57,12 @@ impl Staging {
         amount
     }
 
-    /// If the frame that begins at `start` of this buffer became part of a load, takes the buffer over and puts another one into
+    /// If the frame that begins at `start` of this memory became part of a load, takes the memory over and puts other memory into
     /// its place, of [`SUPER_FRAME_ROOM`] octets.
-    pub fn adopt(&mut self, buffer: &mut Box<[u8]>, start: usize) {
-        if self.awaiting.is_some() {
-            let other = self.spare.pop().unwrap_or_else(|| vec![0; SUPER_FRAME_ROOM].into());
-            self.fill_gap(|| (std::mem::replace(buffer, other), start));
-        }
-    }
-
-    fn fill_gap(&mut self, buffer: impl FnOnce() -> (Box<[u8]>, usize)) {
+    pub fn take_over(&mut self, memory: &mut Box<[u8]>, start: usize) {
         if let Some(lane) = self.awaiting.take() {
-            let (buffer, start) = buffer();
-            self.loads[lane].give(buffer, start);
+            let other = self.spare.pop().unwrap_or_else(|| vec![0; SUPER_FRAME_ROOM].into());
+            self.loads[lane].give(std::mem::replace(memory, other), start);
         }
     }
 
@@ -100,7 +92,7 @@ impl Staging {
     /// Empties a load that is done, and keeps its buffers of super-frames.
     pub fn recycle(&mut self, load: &mut Load) {
         load.clear();
-        for buffer in load.supers() {
+        for buffer in load.memory() {
             if self.spare.len() < MAX_SPARE && buffer.len() == SUPER_FRAME_ROOM {
                 self.spare.push(buffer);
             }

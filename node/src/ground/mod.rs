@@ -5,6 +5,7 @@ pub mod event;
 pub(crate) mod gate;
 pub mod info;
 pub mod limits;
+pub(crate) mod outbox;
 pub(crate) mod sources;
 pub(crate) mod table;
 pub mod work;

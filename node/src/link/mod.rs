@@ -35,12 +35,12 @@ use protocol::world::World;
 use protocol::{Address, Prefix, SecretIdentity};
 use rand::rngs::StdRng;
 
-use crate::dataplane::Outbox;
 use crate::ground::buckets::{Buckets, Keyed};
 use crate::ground::event::{Event, Object, Settings};
 use crate::ground::gate::Gate;
 use crate::ground::info::Counters;
 use crate::ground::limits::GATE_BUCKETS;
+use crate::ground::outbox::Outbox;
 use crate::link::expected::Expected;
 use crate::link::path::{PathKey, SocketId};
 use crate::link::path_mtu::PathMtus;

@@ -3,12 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+pub use crate::dataplane::datagrams::SocketId;
 use crate::ground::limits::{PATH_ALIVE, TRUST};
 use crate::ground::work;
-
-/// Number of a local UDP socket, given by the service. Opaque to the core.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct SocketId(pub u32);
 
 /// What identifies a path.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

@@ -308,10 +308,7 @@ impl Link {
             ecn: if takes_ecn { bits } else { ecn::NOT_CAPABLE },
         };
         let first = if orders.are_numbered() { peer.sent.take(parts.count()) } else { 0 };
-        let amount = match &mut self.outbox.staging {
-            Some(staging) => staging.send(ethertype, &orders, first, parts),
-            None => orders.carry_out(parts, first, &mut self.rng, &mut self.outbox.datagrams),
-        };
+        let amount = self.outbox.send(ethertype, &orders, first, &mut self.rng, parts);
         peer.packets.sent += amount.packets;
         self.counters.dropped += amount.too_long;
         self.counters.bytes_out += amount.octets;

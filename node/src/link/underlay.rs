@@ -199,9 +199,9 @@ impl Underlay {
         use protocol::Identity;
         use protocol::packet::SessionKeys;
 
-        use super::peer::{Peer, PeerPath, RemoteVersion};
+        use super::peer::{Peer, PeerPath};
         use super::replay::counter::Counter;
-        use crate::ground::limits::MAX_PATHS;
+        use crate::ground::limits::{MAX_PATHS, MAX_PEERS};
 
         let us = self.link.secret.identity().address;
         let keys = Arc::new(SessionKeys::new(&[7; 48]));

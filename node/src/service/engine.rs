@@ -28,6 +28,7 @@ use crate::core::path::SocketId;
 use crate::dataplane::codel::Codel;
 use crate::dataplane::staging::Staging;
 use crate::dataplane::vnet::Offloads;
+use crate::ground::outbox::Carrier;
 use crate::os::batch::{ReceiveBatch, SendBatch};
 use crate::os::priority;
 use crate::os::tap::Tap;
@@ -214,7 +215,9 @@ pub fn start(
     lanes: usize,
 ) -> io::Result<(EngineHandle, mpsc::Receiver<EngineEvent>, JoinHandle<()>)> {
     let lanes = if lanes == 0 { None } else { Some(Lanes::start(lanes)?) };
-    core.outbox().staging = lanes.as_ref().map(|lanes| Staging::new(lanes.count(), rand::random()));
+    if let Some(lanes) = &lanes {
+        core.outbox().carrier = Carrier::Lanes(Staging::new(lanes.count(), rand::random()));
+    }
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
     epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
@@ -318,7 +321,7 @@ impl Engine {
                 self.moderation.count(octets.len().div_ceil(size), octets.len());
                 tracing::trace!(%from, octets = octets.len(), size, "datagrams in");
                 self.core.marked_datagrams(now, id, from, octets, size, ecn);
-                if self.core.outbox().frames.octets() >= BURST_IN || self.is_staging_due() {
+                if self.core.outbox().frames.octets() >= BURST_IN || self.core.outbox().is_due() {
                     self.flush();
                 }
             }
@@ -370,13 +373,9 @@ impl Engine {
         self.pass_events();
     }
 
-    fn is_staging_due(&mut self) -> bool {
-        self.core.outbox().staging.as_ref().is_some_and(Staging::is_due)
-    }
-
     /// Gives lanes their loads. What they had no room for counts as dropped.
     fn hand_over(&mut self) {
-        if let (Some(lanes), Some(staging)) = (&mut self.lanes, &mut self.core.outbox().staging) {
+        if let (Some(lanes), Some(staging)) = (&mut self.lanes, self.core.outbox().staging()) {
             let dropped = lanes.hand_over(staging);
             if dropped > 0 {
                 self.core.queues_mut().lane_full += dropped;
@@ -386,7 +385,7 @@ impl Engine {
 
     /// Tells lanes which sockets and ports there are. Afterwards they use no others.
     fn show_doors(&mut self) {
-        if let (Some(lanes), Some(staging)) = (&mut self.lanes, &mut self.core.outbox().staging) {
+        if let (Some(lanes), Some(staging)) = (&mut self.lanes, self.core.outbox().staging()) {
             let ports = self.ports.iter().map(|(network, (_, tap))| (*network, tap.clone())).collect();
             lanes.set_doors(Doors { sockets: self.sockets.clone(), ports }, staging);
         }

@@ -24,8 +24,8 @@ use rand::rngs::StdRng;
 
 use crate::core::path::SocketId;
 use crate::dataplane::FrameBatch;
+use crate::dataplane::datagrams::DatagramBatch;
 use crate::dataplane::load::Load;
-use crate::dataplane::outbox::DatagramBatch;
 use crate::dataplane::staging::Staging;
 use crate::os::batch::SendBatch;
 use crate::os::priority;

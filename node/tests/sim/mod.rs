@@ -12,7 +12,7 @@ use node::core::event::{CloneSeen, Event, Object, Settings};
 use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
-use node::dataplane::outbox::Segment;
+use node::dataplane::datagrams::Segment;
 use protocol::world::{Root, World as Planet, WorldKey, WorldKind};
 use protocol::{Address, MulticastGroup, NetworkId, SecretIdentity, derive};
 use rand::rngs::StdRng;

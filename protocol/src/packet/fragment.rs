@@ -73,7 +73,12 @@ pub fn cut_in_place(
     split: Split,
     mut emit: impl FnMut(Range<usize>),
 ) -> usize {
-    let pieces = pieces(buffer.len().saturating_sub(start), mtu, split);
+    let length = buffer.len().saturating_sub(start);
+    if length <= mtu {
+        emit(start..buffer.len());
+        return 1;
+    }
+    let pieces = pieces(length, mtu, split);
     let total = pieces.len();
     if total > MAX_FRAGMENTS {
         buffer.truncate(start);
@@ -180,6 +185,8 @@ pub struct Reassembler<K> {
     slots: Vec<Option<Slot<K>>>,
     /// The slot that is claimed next.
     hand: usize,
+    /// Slots that are occupied.
+    occupied: usize,
     spare: Vec<Vec<u8>>,
     mark: u8,
     join_marks: fn(u8, u8) -> u8,
@@ -194,6 +201,7 @@ impl<K: Eq + Copy> Reassembler<K> {
             ids: vec![0; capacity],
             slots: core::iter::repeat_with(|| None).take(capacity).collect(),
             hand: 0,
+            occupied: 0,
             spare: Vec::new(),
             mark: 0,
             join_marks: u8::max,
@@ -221,13 +229,13 @@ impl<K: Eq + Copy> Reassembler<K> {
     /// How many packets are under way (expired ones included until their slot is used again).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slots.iter().flatten().count()
+        self.occupied
     }
 
     /// Whether no packet is under way.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slots.iter().all(Option::is_none)
+        self.occupied == 0
     }
 
     /// Takes the head of a fragmented packet (a whole datagram with the fragmented flag set) and returns the packet
@@ -270,6 +278,9 @@ impl<K: Eq + Copy> Reassembler<K> {
         let latest = (self.hand + self.ids.len() - 1) % self.ids.len();
         let found = if self.ids[latest] == id && occupant(&latest) {
             Some(latest)
+        } else if self.occupied == 0 {
+            // Nothing got lost lately, which is the rule: nothing to search.
+            None
         } else {
             let known = self.ids.iter().enumerate().filter(|(_, known)| **known == id);
             known.map(|(at, _)| at).find(occupant)
@@ -285,6 +296,7 @@ impl<K: Eq + Copy> Reassembler<K> {
         self.free(at);
         let packet = self.spare.pop().unwrap_or_default();
         self.ids[at] = id;
+        self.occupied += 1;
         self.slots[at] = Some(Slot {
             source,
             since: now,
@@ -301,6 +313,7 @@ impl<K: Eq + Copy> Reassembler<K> {
     /// Empties a slot and keeps its buffers.
     fn free(&mut self, at: usize) {
         if let Some(slot) = self.slots[at].take() {
+            self.occupied -= 1;
             for early in slot.early {
                 self.recycle(early.data);
             }
@@ -347,6 +360,7 @@ impl<K: Eq + Copy> Reassembler<K> {
         let packet = core::mem::take(&mut slot.packet);
         self.mark = slot.mark;
         self.slots[at] = None;
+        self.occupied -= 1;
         Some(packet)
     }
 }

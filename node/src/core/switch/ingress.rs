@@ -181,11 +181,7 @@ impl Network {
             ecn::set(ethertype, &mut marked, bits);
             payload = &marked;
         }
-        let (takes, addresses) = (self.takes, (dest.0, source.0));
-        match &mut link.outbox.staging {
-            Some(staging) => staging.deliver(self.id, takes, addresses, ethertype, payload),
-            None => link.outbox.frames.push_joining(self.id, takes, dest.0, source.0, ethertype, payload),
-        }
+        link.outbox.deliver(self.id, self.takes, (dest.0, source.0), ethertype, payload);
     }
 
     /// Tells a sender that we need its certificate, once; the packet waits for it.

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use socket2::SockAddr;
 
 use super::{BATCH, Control, empty_header};
-use crate::dataplane::outbox::Datagram;
+use crate::dataplane::datagrams::Datagram;
 use crate::os::udp::UdpSocket;
 
 /// Datagrams the kernel cuts one message into at most; newer ones allow 128.

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::dataplane::outbox::Datagram;
+use crate::dataplane::datagrams::Datagram;
 use crate::os::testing::{in_namespace, ip};
 use crate::os::udp::UdpSocket;
 

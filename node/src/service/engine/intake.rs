@@ -17,7 +17,7 @@ use crate::dataplane::codel::Params;
 use crate::dataplane::fair_queue::{FairQueue, Limits};
 use crate::dataplane::flow::Flows;
 use crate::dataplane::slots::{Frame, Slots};
-use crate::dataplane::vnet::{HEADER, Offload};
+use crate::dataplane::vnet::Offload;
 
 /// Bytes of an Ethernet header: destination, source, ethertype.
 const ETHERNET: usize = 14;
@@ -126,10 +126,7 @@ impl Engine {
             self.moderation.count(1, length);
             if straight {
                 self.intake.notice(length);
-                self.core.port_frame(now, network, &offload, self.intake.slots.frame(length));
-                if let Some(staging) = &mut self.core.outbox().staging {
-                    staging.adopt(self.intake.slots.buffer(), HEADER);
-                }
+                self.core.port_frame(now, network, self.intake.slots.lent(offload, length));
                 if self.is_burst() {
                     self.flush();
                     straight = false;
@@ -143,7 +140,7 @@ impl Engine {
 
     /// Whether what is to be sent should go before more is read.
     fn is_burst(&mut self) -> bool {
-        self.core.outbox().datagrams.buffer().len() >= BURST_OUT || self.is_staging_due()
+        self.core.outbox().is_burst(BURST_OUT)
     }
 
     fn read_frame(&mut self, network: NetworkId) -> Read {
@@ -173,17 +170,10 @@ impl Engine {
         let micros = self.intake.micros();
         let Intake { slots, queue, .. } = &mut self.intake;
         while let Some(mut frame) = queue.pop(micros, |dropped| slots.recycle(dropped)) {
-            let (network, offload) = (frame.network, frame.offload);
             self.moderation.count(0, frame.bytes().len());
-            self.core.port_frame(now, network, &offload, frame.bytes_mut());
-            let mut due = false;
-            if let Some(staging) = &mut self.core.outbox().staging {
-                let (buffer, start) = frame.buffer();
-                staging.adopt(buffer, start);
-                due = staging.is_due();
-            }
+            self.core.port_frame(now, frame.network, frame.lent());
             slots.recycle(frame);
-            if due || self.core.outbox().datagrams.buffer().len() >= BURST_OUT {
+            if self.core.outbox().is_burst(BURST_OUT) {
                 break;
             }
         }

@@ -101,7 +101,7 @@ fn order_inside_a_flow_is_kept() {
                 let (unfinished, offload) = shape.unfinished(whole, 200, true);
                 staging.send(0x0800, &orders, 0, &Parts::Cut(&Cut::new(&offload, &unfinished).unwrap()));
                 let mut buffer = [&[0; 3], &unfinished[..]].concat().into_boxed_slice();
-                staging.adopt(&mut buffer, 3);
+                staging.take_over(&mut buffer, 3);
                 assert!(buffer.len() > unfinished.len(), "another buffer");
             }
             // Sometimes few are handed over, sometimes many.

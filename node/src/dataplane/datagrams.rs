@@ -1,20 +1,16 @@
-//! What the core wants done to the outside world, collected in reusable buffers.
-//!
-//! Datagrams and Ethernet frames are laid end to end in one contiguous buffer each, with a small descriptor per item, so that
-//! a burst leaves in one `sendmmsg` and nothing is allocated per packet once the buffers have grown to their working size.
+//! Datagrams that are to leave, laid end to end in one contiguous buffer with a small descriptor for each, so that a burst leaves in
+//! one `sendmmsg` and nothing is allocated per packet once the buffers have grown to their working size.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::ops::Range;
 
 use protocol::packet::{Split, cut_in_place};
 
-use super::coalesce::FrameBatch;
-use super::staging::Staging;
-use crate::core::event::Event;
-use crate::core::path::SocketId;
+/// Number of a local UDP socket, given by the service. Opaque to whoever sends.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct SocketId(pub u32);
 
-/// One datagram in [`Outbox::datagrams`].
+/// One datagram of a [`DatagramBatch`].
 #[derive(Clone, Debug)]
 pub struct Segment {
     /// Its bytes in the buffer.
@@ -161,17 +157,4 @@ impl DatagramBatch {
         self.copies.clear();
         self.whole.clear();
     }
-}
-
-/// Everything the core has produced since it was last drained.
-#[derive(Debug, Default)]
-pub struct Outbox {
-    /// UDP datagrams to send.
-    pub datagrams: DatagramBatch,
-    /// Ethernet frames to write into virtual ports.
-    pub frames: FrameBatch,
-    /// With lanes: frames of both directions for them, in place of most datagrams and frames above. What is above goes first.
-    pub staging: Option<Staging>,
-    /// Everything else, in order.
-    pub events: VecDeque<Event>,
 }
