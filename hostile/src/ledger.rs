@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 /// Answers to a small datagram may be larger than it, up to this many octets and three times its length.
 pub const SMALL: usize = 96;
 /// Octets that may go to an endpoint because a root, or a member of a common network, told that a peer can be found there: six
-/// knocks, each a HELLO, and the datagram that opens the way. The protocol has no other way to traverse NATs.
+/// candidates, each a HELLO, and the datagram that opens the way. The protocol has no other way to traverse NATs.
 pub const TOLD: usize = 6 * 200 + 4;
 
 /// What came from one endpoint, or prefix, and what went there.

@@ -3,7 +3,7 @@
 mod sim;
 
 use node::core::path::SocketId;
-use node::dataplane::slots::PortFrame;
+use node::dataplane::frame_pool::PortFrame;
 use node::dataplane::vnet::{Checksum, Gso, Offload, Offloads};
 use protocol::{Mac, NetworkId, checksum};
 use sim::{Weather, World, reaches};

@@ -10,7 +10,7 @@ use protocol::packet::MAX_PACKET;
 
 use super::switch;
 use crate::ground::limits::*;
-use crate::link::{clones, punch, topology, unproven};
+use crate::link::{candidates, clones, topology, unproven};
 
 /// What somebody else can make the node remember.
 pub struct Bound {
@@ -203,9 +203,9 @@ pub const TABLES: &[Bound] = &[
         "not restored",
     ),
     bound(
-        "told addresses being knocked at",
-        &["Knocks.knocks", "Knocks.by_due"],
-        punch::MAX_KNOCKS,
+        "candidates told by others, being probed",
+        &["Candidates.candidates", "Candidates.by_due"],
+        candidates::MAX_CANDIDATES,
         "six times each in 21 s",
         "16 of one peer",
         "not tried",

@@ -37,7 +37,7 @@ use protocol::world::World;
 use protocol::{Address, Identity, NetworkId, Prefix, Result, SecretIdentity};
 use zeroize::Zeroizing;
 
-use crate::dataplane::slots::PortFrame;
+use crate::dataplane::frame_pool::PortFrame;
 use crate::ground::event::{Machine, Settings};
 use crate::ground::info::QueueCounters;
 use crate::ground::limits::{BACKGROUND, HOUSEKEEPING};

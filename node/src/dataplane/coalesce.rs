@@ -10,12 +10,12 @@ use std::ops::Range;
 
 use protocol::{NetworkId, checksum};
 
+use super::congestion;
 use super::ecn;
 use super::headers::{
     ETHERNET, Headers, IPV4, IPV6, IPV6_HEADER, TCP, TCP_CHECKSUM, UDP_CHECKSUM, locate, put_u16, u16_at,
     u32_at,
 };
-use super::relief;
 use super::vnet::{Checksum, Gso, Offload, Offloads};
 
 /// Flows whose super-frame may grow at the same time.
@@ -86,7 +86,7 @@ struct Open {
 
 /// How streams were told to slow down; every number only grows.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Relieved {
+pub struct Signalled {
     /// Frames and super-frames that were marked.
     pub marked: u64,
     /// Frames that were dropped.
@@ -113,8 +113,8 @@ pub struct FrameBatch {
     items: Vec<Item>,
     open: Vec<Open>,
     /// A bulk stream is to be told to slow down.
-    relieve: bool,
-    relieved: Relieved,
+    signal_congestion: bool,
+    signalled: Signalled,
 }
 
 /// A frame that could be joined with others, looked at.
@@ -143,13 +143,13 @@ impl FrameBatch {
 
     /// The next bulk TCP stream of this batch is told to slow down: by a mark (RFC 3168) if it takes marks, else by the loss of
     /// one frame. Of a port with offloads a stream is bulk that brings several segments in one batch.
-    pub fn relieve(&mut self) {
-        self.relieve = true;
+    pub fn signal_congestion(&mut self) {
+        self.signal_congestion = true;
     }
 
-    /// What became of [`Self::relieve`].
-    pub fn relieved(&self) -> Relieved {
-        self.relieved
+    /// What became of [`Self::signal_congestion`].
+    pub fn signalled(&self) -> Signalled {
+        self.signalled
     }
 
     /// Appends one frame for a port that takes what `takes` says: if possible it becomes part of a super-frame.
@@ -164,8 +164,10 @@ impl FrameBatch {
     ) {
         let headers = if takes.checksum { locate(ethertype, payload) } else { None };
         let Some(headers) = headers else {
-            if self.relieve && locate(ethertype, payload).is_some_and(|headers| is_bulk(&headers, payload)) {
-                self.push_relieved(network, dest, source, ethertype, payload);
+            if self.signal_congestion
+                && locate(ethertype, payload).is_some_and(|headers| is_bulk(&headers, payload))
+            {
+                self.push_signalled(network, dest, source, ethertype, payload);
                 return;
             }
             // Whose order it must keep is unknown.
@@ -175,7 +177,7 @@ impl FrameBatch {
         let candidate = examine(headers, payload, takes);
         let flow = self.find(network, &candidate, (dest, source), payload);
         if let Some(flow) = flow {
-            if self.relieve && self.relieve_flow(flow, payload) {
+            if self.signal_congestion && self.signal_flow(flow, payload) {
                 return;
             }
             if candidate.good && self.join(flow, &candidate, payload) {
@@ -215,22 +217,22 @@ impl FrameBatch {
     }
 
     /// Tells the stream of an open super-frame to slow down if it is a bulk stream. True: this segment of it is dropped.
-    fn relieve_flow(&mut self, flow: usize, packet: &[u8]) -> bool {
+    fn signal_flow(&mut self, flow: usize, packet: &[u8]) -> bool {
         let open = &self.open[flow];
         if open.segments < BULK_SEGMENTS || !is_bulk(&open.headers, packet) {
             return false;
         }
-        self.relieve = false;
+        self.signal_congestion = false;
         let marked =
             takes_marks(if open.headers.v6 { IPV6 } else { IPV4 }, &self.bytes(open.item)[ETHERNET..]);
         let open = &mut self.open[flow];
         open.marked = marked;
-        *(if open.marked { &mut self.relieved.marked } else { &mut self.relieved.dropped }) += 1;
+        *(if open.marked { &mut self.signalled.marked } else { &mut self.signalled.dropped }) += 1;
         !open.marked
     }
 
     /// Marks a frame of a bulk stream, or drops it.
-    fn push_relieved(
+    fn push_signalled(
         &mut self,
         network: NetworkId,
         dest: [u8; 6],
@@ -238,13 +240,13 @@ impl FrameBatch {
         ethertype: u16,
         payload: &[u8],
     ) {
-        self.relieve = false;
+        self.signal_congestion = false;
         if takes_marks(ethertype, payload) {
             let item = self.append(network, dest, source, ethertype, payload, Offload::PLAIN);
-            relief::mark(self.bytes_mut(item));
-            self.relieved.marked += 1;
+            congestion::mark(self.bytes_mut(item));
+            self.signalled.marked += 1;
         } else {
-            self.relieved.dropped += 1;
+            self.signalled.dropped += 1;
         }
     }
 
@@ -390,7 +392,7 @@ impl FrameBatch {
     /// Makes the headers of a super-frame say what it has become. A frame that stayed alone is left as it is.
     fn finish(&mut self, open: &Open) {
         if open.marked {
-            relief::mark(self.bytes_mut(open.item));
+            congestion::mark(self.bytes_mut(open.item));
         }
         if open.segments < 2 {
             return;
@@ -472,7 +474,7 @@ impl FrameBatch {
         self.buffer.clear();
         self.items.clear();
         self.open.clear();
-        self.relieve = false;
+        self.signal_congestion = false;
         for mut own in self.own.drain(..) {
             if self.spare.len() < MAX_SPARE {
                 own.clear();

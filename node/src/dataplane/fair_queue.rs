@@ -33,12 +33,12 @@ pub trait Item {
     fn octets(&self) -> usize;
 
     /// Its sender is to slow down: it is marked, or loses as little as possible.
-    fn relieve(&mut self) -> Relief;
+    fn signal_congestion(&mut self) -> CongestionSignal;
 }
 
 /// How a sender was told to slow down.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Relief {
+pub enum CongestionSignal {
     /// The item bears a mark and has lost nothing.
     Marked,
     /// The item has lost a part.
@@ -178,16 +178,16 @@ impl<T: Item> FairQueue<T> {
             if !flow.codel.judge(&self.limits.codel, now, now.saturating_sub(since), little) {
                 return Some(item);
             }
-            match item.relieve() {
-                Relief::Marked => {
+            match item.signal_congestion() {
+                CongestionSignal::Marked => {
                     self.losses.marked += 1;
                     return Some(item);
                 }
-                Relief::Shortened => {
+                CongestionSignal::Shortened => {
                     self.losses.late += 1;
                     return Some(item);
                 }
-                Relief::Drop => {
+                CongestionSignal::Drop => {
                     self.losses.late += 1;
                     drop(item);
                 }

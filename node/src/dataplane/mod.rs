@@ -3,17 +3,17 @@
 
 pub mod coalesce;
 pub mod codel;
+pub mod congestion;
 pub mod datagrams;
 pub mod ecn;
 pub mod fair_queue;
 pub mod flow;
+pub mod frame_pool;
 mod headers;
-pub mod load;
-pub mod relief;
+pub mod lane_batch;
+pub mod lane_queues;
 pub mod segment;
 pub mod sending;
-pub mod slots;
-pub mod staging;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod vnet;

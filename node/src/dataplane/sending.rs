@@ -1,5 +1,5 @@
 //! Carrying out what the core decided about frames for one member: cutting, checksums, protecting, fragments. Everything that
-//! costs time by the octet happens here, and nothing is looked up: whoever has the [`Orders`] and the octets can do it.
+//! costs time by the octet happens here, and nothing is looked up: whoever has the [`SendPlan`] and the octets can do it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub const HEAD: usize = HEADER_LEN + frame::OVERHEAD;
 
 /// How FRAMEs for one member of one network leave. `K` is a reference to the keys, or a share in them to take along.
 #[derive(Clone, Debug)]
-pub struct Orders<K> {
+pub struct SendPlan<K> {
     /// What every packet begins with; the packet ID is still missing.
     pub head: [u8; HEAD],
     /// The keys of sender and receiver.
@@ -99,7 +99,7 @@ impl Parts<'_> {
     }
 }
 
-impl<K: AsRef<SessionKeys>> Orders<K> {
+impl<K: AsRef<SessionKeys>> SendPlan<K> {
     /// What [`Self::carry_out`] will send.
     pub fn amount(&self, parts: &Parts<'_>) -> Amount {
         let longest = packet::max_packet(self.mtu);
@@ -161,15 +161,15 @@ impl<K: AsRef<SessionKeys>> Orders<K> {
     }
 }
 
-impl Orders<&Arc<SessionKeys>> {
+impl SendPlan<&Arc<SessionKeys>> {
     /// The same to take along.
-    pub fn kept(&self) -> Orders<Arc<SessionKeys>> {
+    pub fn kept(&self) -> SendPlan<Arc<SessionKeys>> {
         let Self { head, keys, suite, trusted, socket, remote, mtu, ecn } = *self;
-        Orders { head, keys: keys.clone(), suite, trusted, socket, remote, mtu, ecn }
+        SendPlan { head, keys: keys.clone(), suite, trusted, socket, remote, mtu, ecn }
     }
 
     /// Whether `kept` says the same.
-    pub fn is(&self, kept: &Orders<Arc<SessionKeys>>) -> bool {
+    pub fn is(&self, kept: &SendPlan<Arc<SessionKeys>>) -> bool {
         self.head == kept.head
             && Arc::ptr_eq(self.keys, &kept.keys)
             && (self.suite, self.trusted) == (kept.suite, kept.trusted)
@@ -196,7 +196,7 @@ mod tests {
         ) {
             let keys = Arc::new(SessionKeys::new(&[7; 48]));
             let suite = if clear { Suite::Clear } else { Suite::AesGmacSiv };
-            let orders = Orders {
+            let orders = SendPlan {
                 head: [3; HEAD], keys: &keys, suite, trusted: None, socket: SocketId(1),
                 remote: "192.0.2.1:9993".parse().unwrap(), mtu, ecn: 0,
             };
@@ -233,8 +233,16 @@ mod tests {
         let keys = Arc::new(SessionKeys::new(&[7; 48]));
         let remote = "[2001:db8::1]:9993".parse().unwrap();
         let (suite, socket) = (Suite::Salsa, SocketId(0));
-        let orders =
-            Orders { head: [0; HEAD], keys: &keys, suite, trusted: None, socket, remote, mtu: 1400, ecn: 0 };
+        let orders = SendPlan {
+            head: [0; HEAD],
+            keys: &keys,
+            suite,
+            trusted: None,
+            socket,
+            remote,
+            mtu: 1400,
+            ecn: 0,
+        };
         let payload = vec![1; packet::max_packet(1400) - HEAD + 1];
         let mut datagrams = DatagramBatch::default();
         let amount =

@@ -13,8 +13,8 @@ use rand::Rng;
 use super::event::Event;
 use crate::dataplane::coalesce::FrameBatch;
 use crate::dataplane::datagrams::DatagramBatch;
-use crate::dataplane::sending::{Amount, Orders, Parts};
-use crate::dataplane::staging::Staging;
+use crate::dataplane::lane_queues::LaneQueues;
+use crate::dataplane::sending::{Amount, Parts, SendPlan};
 use crate::dataplane::vnet::Offloads;
 
 /// Who carries out what was decided about frames.
@@ -24,7 +24,7 @@ pub enum Carrier {
     #[default]
     Inline,
     /// Lanes, when they are handed it.
-    Lanes(Staging),
+    Lanes(LaneQueues),
 }
 
 /// Everything the core has produced since it was last drained.
@@ -41,19 +41,19 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Sends frames for a member. `first` and `rng`: see [`Orders::carry_out`].
+    /// Sends frames for a member. `first` and `rng`: see [`SendPlan::carry_out`].
     #[inline]
     pub(crate) fn send(
         &mut self,
         ethertype: u16,
-        orders: &Orders<&Arc<SessionKeys>>,
+        orders: &SendPlan<&Arc<SessionKeys>>,
         first: u64,
         rng: &mut impl Rng,
         parts: &Parts<'_>,
     ) -> Amount {
         match &mut self.carrier {
             Carrier::Inline => orders.carry_out(parts, first, rng, &mut self.datagrams),
-            Carrier::Lanes(staging) => staging.send(ethertype, orders, first, parts),
+            Carrier::Lanes(queues) => queues.send(ethertype, orders, first, parts),
         }
     }
 
@@ -69,23 +69,23 @@ impl Outbox {
     ) {
         match &mut self.carrier {
             Carrier::Inline => self.frames.push_joining(network, takes, dest, source, ethertype, payload),
-            Carrier::Lanes(staging) => staging.deliver(network, takes, (dest, source), ethertype, payload),
+            Carrier::Lanes(queues) => queues.deliver(network, takes, (dest, source), ethertype, payload),
         }
     }
 
     /// Takes over the memory of a super-frame that lanes are to cut, and puts other memory into its place.
     #[inline]
     pub(crate) fn take_over(&mut self, memory: &mut Box<[u8]>, start: usize) {
-        if let Carrier::Lanes(staging) = &mut self.carrier {
-            staging.take_over(memory, start);
+        if let Carrier::Lanes(queues) = &mut self.carrier {
+            queues.take_over(memory, start);
         }
     }
 
     /// What lanes are to be handed.
-    pub fn staging(&mut self) -> Option<&mut Staging> {
+    pub fn queues(&mut self) -> Option<&mut LaneQueues> {
         match &mut self.carrier {
             Carrier::Inline => None,
-            Carrier::Lanes(staging) => Some(staging),
+            Carrier::Lanes(queues) => Some(queues),
         }
     }
 
@@ -96,6 +96,6 @@ impl Outbox {
 
     /// Whether some lane should not wait for more.
     pub fn is_due(&self) -> bool {
-        matches!(&self.carrier, Carrier::Lanes(staging) if staging.is_due())
+        matches!(&self.carrier, Carrier::Lanes(queues) if queues.is_due())
     }
 }

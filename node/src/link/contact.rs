@@ -21,8 +21,8 @@ use crate::ground::limits::{
     PROBE_ANSWER, PUSH_DIRECT, PUSH_PER_SCOPE, PUSH_RELAYED,
 };
 use crate::link::Link;
+use crate::link::candidates::Candidates;
 use crate::link::path::PathKey;
-use crate::link::punch::Knocks;
 use crate::link::{Handled, Incoming};
 
 /// Time-to-live of the datagram that opens our NAT: it passes the NAT and dies before it reaches the other one.
@@ -41,7 +41,7 @@ pub(crate) struct Contacts {
     /// When the next contact check is due.
     pub(crate) next_ping: i64,
     /// Endpoints that are tried again and again.
-    pub(crate) knocks: Knocks,
+    pub(crate) candidates: Candidates,
 }
 
 impl Contacts {
@@ -53,7 +53,7 @@ impl Contacts {
             accepted: false,
             greetings: 0,
             next_ping: now,
-            knocks: Knocks::default(),
+            candidates: Candidates::default(),
         }
     }
 
@@ -301,7 +301,7 @@ impl Contacts {
         }
     }
 
-    /// A root tells us where a peer can be found: open our NAT towards it and knock.
+    /// A root tells us where a peer can be found: open our NAT towards it and probe that address.
     pub(crate) fn rendezvous(
         &mut self,
         link: &mut Link,
@@ -319,13 +319,13 @@ impl Contacts {
                 let junk: [u8; 4] = link.rng.random();
                 link.put(now, Some(incoming.via.socket), endpoint, Some(PUNCH_TTL), &junk);
             }
-            // An introduction may come before we have been told who that is; then later knocks help.
-            self.knock(link, now, peer, Some(incoming.via.socket), endpoint, true);
+            // An introduction may come before we have been told who that is; then later candidates help.
+            self.probe_candidate(link, now, peer, Some(incoming.via.socket), endpoint, true);
         }
         Ok(Handled::Credit)
     }
 
-    /// A peer tells us its addresses: knock at each.
+    /// A peer tells us its addresses: probe each.
     pub(crate) fn pushed_paths(
         &mut self,
         link: &mut Link,
@@ -360,7 +360,7 @@ impl Contacts {
             let count = tried.entry((scope(endpoint.ip()), endpoint.is_ipv4())).or_default();
             if *count < PUSH_PER_SCOPE {
                 *count += 1;
-                self.knock(link, now, incoming.source, None, endpoint, fellow);
+                self.probe_candidate(link, now, incoming.source, None, endpoint, fellow);
             }
         }
         Ok(Handled::Credit)

@@ -6,6 +6,7 @@
 
 mod arrival;
 mod ask;
+pub(crate) mod candidates;
 pub(crate) mod clones;
 pub(crate) mod contact;
 pub(crate) mod expected;
@@ -17,7 +18,6 @@ pub mod path;
 pub(crate) mod path_mtu;
 pub mod peer;
 pub(crate) mod peer_cache;
-pub(crate) mod punch;
 pub(crate) mod queue;
 pub(crate) mod relay;
 pub mod replay;

@@ -12,7 +12,7 @@ use rand::RngExt;
 
 use super::{Incoming, Link};
 use crate::dataplane::ecn;
-use crate::dataplane::sending::{HEAD, Orders, Parts};
+use crate::dataplane::sending::{HEAD, Parts, SendPlan};
 use crate::ground::limits::{ERROR_GATE, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY};
 use crate::link::path::{PathKey, SocketId};
 use crate::link::path_mtu::FLOOR;
@@ -297,7 +297,7 @@ impl Link {
         let mut head = [0; HEAD];
         head[..packet::HEADER_LEN].copy_from_slice(&packet::header(0, to, us, Verb::Frame));
         head[packet::HEADER_LEN..].copy_from_slice(&Frame::head(network, ethertype));
-        let orders = Orders {
+        let orders = SendPlan {
             head,
             keys: &peer.keys,
             suite: peer.suite(self.settings.cipher),

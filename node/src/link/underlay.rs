@@ -90,14 +90,14 @@ impl Underlay {
     /// When there is something to do by the clock, but for what waits.
     pub(crate) fn next_deadline(&self) -> i64 {
         let next = self.contacts.next_ping.min(self.link.path_mtus.next());
-        self.contacts.knocks.next().into_iter().chain(self.clones.next()).fold(next, i64::min)
+        self.contacts.candidates.next().into_iter().chain(self.clones.next()).fold(next, i64::min)
     }
 
     /// Does what is due, but for the contact check.
     pub(crate) fn tick(&mut self, now: i64) {
         self.reserve_counts(now);
         self.link.measure_paths(now);
-        self.contacts.knock_where_due(&mut self.link, now);
+        self.contacts.probe_candidates(&mut self.link, now);
         self.clones.call_clones(&mut self.link, now);
     }
 
@@ -259,7 +259,7 @@ impl Underlay {
         self.link.surfaces.fill(now, nobody, nowhere);
         self.relay.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
         self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
-        self.contacts.knocks.fill(now, nobody, nowhere);
+        self.contacts.candidates.fill(now, nobody, nowhere);
         self.clones.reflections.fill(now, nobody, nowhere);
     }
 
@@ -268,7 +268,7 @@ impl Underlay {
         let [asked, seen] = self.link.expected.sizes();
         let [sending, sending_copies] = self.link.sending.sizes();
         let [parked, _] = self.parked.sizes();
-        let [knocks, by_due] = self.contacts.knocks.sizes();
+        let [candidates, by_due] = self.contacts.candidates.sizes();
         let [waiting, octets, agreements_of, unproven_of, proven_of] = self.newcomers.sizes();
         let [endpoints, prefixes] = self.link.unproven.sizes();
         let peers = self.link.topology.peers.values();
@@ -300,8 +300,8 @@ impl Underlay {
             ("Newcomers.proven_of", proven_of),
             ("Unproven.endpoints", endpoints),
             ("Unproven.prefixes", prefixes),
-            ("Knocks.knocks", knocks),
-            ("Knocks.by_due", by_due),
+            ("Candidates.candidates", candidates),
+            ("Candidates.by_due", by_due),
             ("Reflections.places", self.clones.reflections.len()),
         ]
     }

@@ -21,12 +21,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
 use super::identities::IdentityChecks;
-use super::lanes::{Doors, Lanes};
+use super::lanes::{Endpoints, Lanes};
 use crate::core::Core;
 use crate::core::event::Event;
 use crate::core::path::SocketId;
 use crate::dataplane::codel::Codel;
-use crate::dataplane::staging::Staging;
+use crate::dataplane::lane_queues::LaneQueues;
 use crate::dataplane::vnet::Offloads;
 use crate::ground::outbox::Carrier;
 use crate::os::batch::{ReceiveBatch, SendBatch};
@@ -216,7 +216,7 @@ pub fn start(
 ) -> io::Result<(EngineHandle, mpsc::Receiver<EngineEvent>, JoinHandle<()>)> {
     let lanes = if lanes == 0 { None } else { Some(Lanes::start(lanes)?) };
     if let Some(lanes) = &lanes {
-        core.outbox().carrier = Carrier::Lanes(Staging::new(lanes.count(), rand::random()));
+        core.outbox().carrier = Carrier::Lanes(LaneQueues::new(lanes.count(), rand::random()));
     }
     let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
     let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?);
@@ -327,9 +327,9 @@ impl Engine {
             }
             self.flush();
             if std::mem::take(&mut self.told) {
-                let relieved = self.core.outbox().frames.relieved();
+                let signalled = self.core.outbox().frames.signalled();
                 let counters = self.core.queues_mut();
-                (counters.in_marked, counters.in_late) = (relieved.marked, relieved.dropped);
+                (counters.in_marked, counters.in_late) = (signalled.marked, signalled.dropped);
             }
             if self.receive.drained() || taken >= SOCKET_BYTES {
                 return;
@@ -346,7 +346,7 @@ impl Engine {
         } else if let Some(waited) = self.receive.waited() {
             let now = self.intake.micros();
             if self.waits.entry(id).or_default().judge(&intake::CODEL, now, waited, false) {
-                self.core.outbox().frames.relieve();
+                self.core.outbox().frames.signal_congestion();
                 self.told = true;
             }
         }
@@ -373,10 +373,10 @@ impl Engine {
         self.pass_events();
     }
 
-    /// Gives lanes their loads. What they had no room for counts as dropped.
+    /// Gives lanes their batches. What they had no room for counts as dropped.
     fn hand_over(&mut self) {
-        if let (Some(lanes), Some(staging)) = (&mut self.lanes, self.core.outbox().staging()) {
-            let dropped = lanes.hand_over(staging);
+        if let (Some(lanes), Some(queues)) = (&mut self.lanes, self.core.outbox().queues()) {
+            let dropped = lanes.hand_over(queues);
             if dropped > 0 {
                 self.core.queues_mut().lane_full += dropped;
             }
@@ -384,10 +384,10 @@ impl Engine {
     }
 
     /// Tells lanes which sockets and ports there are. Afterwards they use no others.
-    fn show_doors(&mut self) {
-        if let (Some(lanes), Some(staging)) = (&mut self.lanes, self.core.outbox().staging()) {
+    fn show_endpoints(&mut self) {
+        if let (Some(lanes), Some(queues)) = (&mut self.lanes, self.core.outbox().queues()) {
             let ports = self.ports.iter().map(|(network, (_, tap))| (*network, tap.clone())).collect();
-            lanes.set_doors(Doors { sockets: self.sockets.clone(), ports }, staging);
+            lanes.set_endpoints(Endpoints { sockets: self.sockets.clone(), ports }, queues);
         }
     }
 
@@ -539,7 +539,7 @@ impl Engine {
                 Err(error) => tracing::warn!(local = %socket.local(), %error, "the socket cannot be polled"),
             }
         }
-        self.show_doors();
+        self.show_endpoints();
         let now = self.clock.now();
         let local = self.sockets.iter().map(|(id, socket)| (*id, socket.local())).collect();
         self.core.set_local_addresses(now, local);
@@ -554,14 +554,14 @@ impl Engine {
             joined.set_port_offloads(tap.offloads());
         }
         self.ports.insert(network, (self.next_port, Arc::new(tap)));
-        self.show_doors();
+        self.show_endpoints();
         Ok(())
     }
 
     fn remove_port(&mut self, network: NetworkId) {
         if let Some((_, tap)) = self.ports.remove(&network) {
             let _ = self.epoll.delete(&*tap);
-            self.show_doors();
+            self.show_endpoints();
             if let Some(joined) = self.core.joined(network) {
                 joined.set_port_offloads(Offloads::default());
             }

@@ -263,7 +263,7 @@ fn told(takes: Offloads, shape: &Shape) -> (FrameBatch, Vec<Vec<u8>>) {
     let mut sent = Vec::new();
     for number in 0..20 {
         if number == 10 {
-            batch.relieve();
+            batch.signal_congestion();
             put(&mut batch, takes, &sparse.next(1_000, ACK));
         }
         sent.push(bulk.next(1_000, ACK));
@@ -277,7 +277,7 @@ fn a_bulk_stream_loses_one_segment_and_a_sparse_one_none() {
     for (v6, takes) in [(false, ALL), (true, ALL)] {
         let shape = Shape { v6, ports: (0xe0e0, 1), ..Shape::default() };
         let (mut batch, mut sent) = told(takes, &shape);
-        assert_eq!(batch.relieved(), Relieved { marked: 0, dropped: 1 });
+        assert_eq!(batch.signalled(), Signalled { marked: 0, dropped: 1 });
         sent.remove(10);
         let got = cut_again(&mut batch);
         assert_eq!(of_flow(&got, 0xe0e0), of_flow(&sent, 0xe0e0));
@@ -290,7 +290,7 @@ fn a_stream_that_takes_marks_is_marked_and_loses_nothing() {
     for v6 in [false, true] {
         let shape = Shape { v6, tos: 2, ports: (0xe0e0, 1), ..Shape::default() };
         let (mut batch, sent) = told(ALL, &shape);
-        assert_eq!(batch.relieved(), Relieved { marked: 1, dropped: 0 });
+        assert_eq!(batch.signalled(), Signalled { marked: 1, dropped: 0 });
         let mut tos = Vec::new();
         for delivery in batch.deliveries().filter(|d| d.offload.gso != Gso::None) {
             tos.push(if v6 { delivery.frame[15] >> 4 } else { delivery.frame[15] });
@@ -306,24 +306,24 @@ fn a_stream_that_takes_marks_is_marked_and_loses_nothing() {
 fn a_port_without_offloads_loses_one_frame_of_bulk_data() {
     let shape = Shape { ports: (0xe0e0, 1), ..Shape::default() };
     let (mut batch, _) = told(Offloads::default(), &shape);
-    assert_eq!((batch.relieved(), batch.iter().count()), (Relieved { marked: 0, dropped: 1 }, 20));
+    assert_eq!((batch.signalled(), batch.iter().count()), (Signalled { marked: 0, dropped: 1 }, 20));
     let (mut batch, _) = told(Offloads::default(), &Shape { tos: 1, ..shape });
-    assert_eq!(batch.iter().count() as u64 + batch.relieved().dropped, 21);
+    assert_eq!(batch.iter().count() as u64 + batch.signalled().dropped, 21);
     let mut batch = FrameBatch::default();
-    batch.relieve();
+    batch.signal_congestion();
     for shape in [Shape { udp: true, ..Shape::default() }, Shape { flags: ACK | FIN, ..Shape::default() }] {
         put(&mut batch, Offloads::default(), &shape.frame(&[0; 1_000]));
     }
     put(&mut batch, Offloads::default(), &Shape::default().frame(&[0; 100]));
-    assert_eq!((batch.relieved(), batch.iter().count()), (Relieved::default(), 3));
+    assert_eq!((batch.signalled(), batch.iter().count()), (Signalled::default(), 3));
 }
 
 #[test]
 fn nobody_is_told_later() {
     let mut batch = burst(&Shape::default(), &[1_000; 3]);
-    batch.relieve();
+    batch.signal_congestion();
     batch.clear();
     let mut flow = Flow { shape: Shape::default(), fixed_id: false, sent: 0 };
     (0..20).for_each(|_| put(&mut batch, ALL, &flow.next(1_000, ACK)));
-    assert_eq!(batch.relieved(), Relieved::default());
+    assert_eq!(batch.signalled(), Signalled::default());
 }

@@ -10,7 +10,7 @@ struct Thing {
     flow: u64,
     number: usize,
     octets: usize,
-    relief: Relief,
+    congestion: CongestionSignal,
 }
 
 impl Item for Thing {
@@ -18,11 +18,11 @@ impl Item for Thing {
         self.octets
     }
 
-    fn relieve(&mut self) -> Relief {
-        if self.relief == Relief::Shortened {
+    fn signal_congestion(&mut self) -> CongestionSignal {
+        if self.congestion == CongestionSignal::Shortened {
             self.octets /= 2;
         }
-        self.relief
+        self.congestion
     }
 }
 
@@ -30,7 +30,7 @@ const LIMITS: Limits =
     Limits { octets: 20_000, items: 30, quantum: 2_000, codel: Params { target: 500, interval: 5_000 } };
 
 fn thing(flow: u64, number: usize, octets: usize) -> Thing {
-    Thing { flow, number, octets, relief: Relief::Drop }
+    Thing { flow, number, octets, congestion: CongestionSignal::Drop }
 }
 
 fn queue() -> FairQueue<Thing> {
@@ -92,26 +92,28 @@ fn the_fattest_flow_loses_from_its_front() {
 
 #[test]
 fn a_standing_queue_is_told_and_a_sparse_flow_beside_it_is_not() {
-    for (relief, shorter) in [(Relief::Drop, 0), (Relief::Shortened, 1), (Relief::Marked, 0)] {
+    for (congestion, shorter) in
+        [(CongestionSignal::Drop, 0), (CongestionSignal::Shortened, 1), (CongestionSignal::Marked, 0)]
+    {
         let mut queue = queue();
         let mut dropped = Vec::new();
         let mut sent = Vec::new();
         // Eight items stand for ever; each waits 800 µs.
         for number in 0..8 {
-            queue.push(0, 1, Thing { relief, ..thing(1, number, 1_000) }, |_| panic!("there is room"));
+            queue.push(0, 1, Thing { congestion, ..thing(1, number, 1_000) }, |_| panic!("there is room"));
         }
         for number in 8..1_000 {
             let now = number as u64 * 100;
-            queue.push(now, 1, Thing { relief, ..thing(1, number, 1_000) }, |_| panic!("there is room"));
+            queue.push(now, 1, Thing { congestion, ..thing(1, number, 1_000) }, |_| panic!("there is room"));
             queue.push(now, 2, thing(2, number, 60), |_| panic!("there is room"));
             sent.extend((0..2).filter_map(|_| queue.pop(now, |item| dropped.push(item))));
         }
         let losses = queue.losses();
-        let told = if relief == Relief::Marked { losses.marked } else { losses.late };
+        let told = if congestion == CongestionSignal::Marked { losses.marked } else { losses.late };
         // Three that are dropped make the wait short again.
         assert!(told > 2, "{losses:?}");
         assert!(dropped.iter().all(|item| item.flow == 1));
-        assert_eq!(dropped.len() as u64, if relief == Relief::Drop { told } else { 0 });
+        assert_eq!(dropped.len() as u64, if congestion == CongestionSignal::Drop { told } else { 0 });
         let short = sent.iter().filter(|item| item.flow == 1 && item.octets < 1_000).count() as u64;
         assert_eq!(short, shorter * told);
         let sparse = sent.iter().filter(|item| item.flow == 2).count();
@@ -129,10 +131,10 @@ proptest! {
         let mut queue = queue();
         let (mut now, mut gone, mut out) = (0, Vec::new(), Vec::new());
         let mut pushed = Vec::new();
-        for (number, (flow, octets, later, pops, relief)) in steps.into_iter().enumerate() {
+        for (number, (flow, octets, later, pops, congestion)) in steps.into_iter().enumerate() {
             now += later;
-            let relief = [Relief::Drop, Relief::Shortened, Relief::Marked][relief];
-            let item = Thing { relief, ..thing(flow, number, octets) };
+            let congestion = [CongestionSignal::Drop, CongestionSignal::Shortened, CongestionSignal::Marked][congestion];
+            let item = Thing { congestion, ..thing(flow, number, octets) };
             pushed.push((flow, number));
             queue.push(now, flow, item, |item| gone.push((item.flow, item.number)));
             prop_assert!(queue.len() <= LIMITS.items);
@@ -216,7 +218,8 @@ impl Line {
             self.acknowledge(now);
             while (self.outstanding + SUPER_FRAME) as f64 <= self.window.max(SUPER_FRAME as f64) {
                 self.outstanding += SUPER_FRAME;
-                self.before.push_back(Thing { relief: Relief::Shortened, ..thing(1, 0, SUPER_FRAME) });
+                self.before
+                    .push_back(Thing { congestion: CongestionSignal::Shortened, ..thing(1, 0, SUPER_FRAME) });
             }
             if now % 1_000 == 0 {
                 self.standing.push(queue.octets() + self.before.iter().map(|t| t.octets).sum::<usize>());

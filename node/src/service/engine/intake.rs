@@ -16,7 +16,7 @@ use super::{BURST_OUT, Engine, EngineEvent};
 use crate::dataplane::codel::Params;
 use crate::dataplane::fair_queue::{FairQueue, Limits};
 use crate::dataplane::flow::Flows;
-use crate::dataplane::slots::{Frame, Slots};
+use crate::dataplane::frame_pool::{Frame, FramePool};
 use crate::dataplane::vnet::Offload;
 
 /// Bytes of an Ethernet header: destination, source, ethertype.
@@ -36,7 +36,7 @@ const LIMITS: Limits = Limits { octets: 1 << 20, items: 1_000, quantum: BURST_OU
 
 /// Frames that wait to be sent.
 pub(super) struct Intake {
-    slots: Slots,
+    slots: FramePool,
     queue: FairQueue<Frame>,
     flows: Flows,
     started: Instant,
@@ -45,7 +45,7 @@ pub(super) struct Intake {
 impl Default for Intake {
     fn default() -> Self {
         Self {
-            slots: Slots::default(),
+            slots: FramePool::default(),
             queue: FairQueue::new(LIMITS),
             flows: Flows::new(rand::random()),
             started: Instant::now(),

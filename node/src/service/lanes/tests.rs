@@ -8,7 +8,7 @@ use protocol::packet::{SessionKeys, Suite};
 
 use super::*;
 use crate::dataplane::segment::Cut;
-use crate::dataplane::sending::{HEAD, Orders, Parts};
+use crate::dataplane::sending::{HEAD, Parts, SendPlan};
 use crate::dataplane::testing::Shape;
 use crate::os::batch::ReceiveBatch;
 
@@ -26,12 +26,12 @@ fn socket() -> Arc<UdpSocket> {
     Arc::new(UdpSocket::bind("127.0.0.1:0".parse().unwrap(), None).unwrap())
 }
 
-fn doors(socket: &Arc<UdpSocket>) -> Doors {
-    Doors { sockets: BTreeMap::from([(SOCKET, socket.clone())]), ports: BTreeMap::new() }
+fn endpoints(socket: &Arc<UdpSocket>) -> Endpoints {
+    Endpoints { sockets: BTreeMap::from([(SOCKET, socket.clone())]), ports: BTreeMap::new() }
 }
 
-fn orders(keys: &Arc<SessionKeys>, remote: SocketAddr) -> Orders<&Arc<SessionKeys>> {
-    Orders {
+fn orders(keys: &Arc<SessionKeys>, remote: SocketAddr) -> SendPlan<&Arc<SessionKeys>> {
+    SendPlan {
         head: [0; HEAD],
         keys,
         suite: Suite::AesGmacSiv,
@@ -71,9 +71,9 @@ fn order_inside_a_flow_is_kept() {
     const ROUNDS: u32 = 150;
     let (here, there) = (socket(), socket());
     let keys = Arc::new(SessionKeys::new(&[5; 48]));
-    let mut staging = Staging::new(3, 99);
+    let mut queues = LaneQueues::new(3, 99);
     let mut lanes = lanes(3);
-    lanes.set_doors(doors(&here), &mut staging);
+    lanes.set_endpoints(endpoints(&here), &mut queues);
     let orders = orders(&keys, there.local());
     let mut numbers = [0u32; FLOWS as usize];
     let mut sent = 0;
@@ -96,20 +96,20 @@ fn order_inside_a_flow_is_kept() {
             let whole = shape.frame(&data);
             sent += count;
             if count == 1 {
-                staging.send(0x0800, &orders, 0, &Parts::One(&whole[14..]));
+                queues.send(0x0800, &orders, 0, &Parts::One(&whole[14..]));
             } else {
                 let (unfinished, offload) = shape.unfinished(whole, 200, true);
-                staging.send(0x0800, &orders, 0, &Parts::Cut(&Cut::new(&offload, &unfinished).unwrap()));
+                queues.send(0x0800, &orders, 0, &Parts::Cut(&Cut::new(&offload, &unfinished).unwrap()));
                 let mut buffer = [&[0; 3], &unfinished[..]].concat().into_boxed_slice();
-                staging.take_over(&mut buffer, 3);
+                queues.take_over(&mut buffer, 3);
                 assert!(buffer.len() > unfinished.len(), "another buffer");
             }
             // Sometimes few are handed over, sometimes many.
             if round % 7 != 0 && (round + u32::from(flow)) % 5 == 0 {
-                assert_eq!(lanes.hand_over(&mut staging), 0);
+                assert_eq!(lanes.hand_over(&mut queues), 0);
             }
         }
-        assert_eq!(lanes.hand_over(&mut staging), 0);
+        assert_eq!(lanes.hand_over(&mut queues), 0);
     }
     assert!(sent > 0);
     receiver.join().unwrap();
@@ -119,24 +119,24 @@ fn order_inside_a_flow_is_kept() {
 fn what_was_replaced_is_let_go() {
     let (first, second, there) = (socket(), socket(), socket());
     let keys = Arc::new(SessionKeys::new(&[5; 48]));
-    let mut staging = Staging::new(2, 1);
+    let mut queues = LaneQueues::new(2, 1);
     let mut lanes = lanes(2);
     let payload = Shape::default().frame(&[1; 100]);
-    let send = |lanes: &mut Lanes, staging: &mut Staging| {
+    let send = |lanes: &mut Lanes, queues: &mut LaneQueues| {
         for _ in 0..50 {
-            staging.send(0x0800, &orders(&keys, there.local()), 0, &Parts::One(&payload[14..]));
+            queues.send(0x0800, &orders(&keys, there.local()), 0, &Parts::One(&payload[14..]));
         }
-        lanes.hand_over(staging)
+        lanes.hand_over(queues)
     };
-    lanes.set_doors(doors(&first), &mut staging);
-    assert_eq!(send(&mut lanes, &mut staging), 0);
-    lanes.set_doors(doors(&second), &mut staging);
+    lanes.set_endpoints(endpoints(&first), &mut queues);
+    assert_eq!(send(&mut lanes, &mut queues), 0);
+    lanes.set_endpoints(endpoints(&second), &mut queues);
     assert_eq!(Arc::strong_count(&first), 1, "nobody holds the old socket");
-    assert_eq!(send(&mut lanes, &mut staging), 0);
-    lanes.set_doors(Doors::default(), &mut staging);
+    assert_eq!(send(&mut lanes, &mut queues), 0);
+    lanes.set_endpoints(Endpoints::default(), &mut queues);
     assert_eq!(Arc::strong_count(&second), 1);
     // Without a socket frames go nowhere, and nothing breaks.
-    assert_eq!(send(&mut lanes, &mut staging), 0);
+    assert_eq!(send(&mut lanes, &mut queues), 0);
     drop(lanes);
     assert_eq!(Arc::strong_count(&keys), 1, "no lane keeps keys");
 }
@@ -145,15 +145,15 @@ fn what_was_replaced_is_let_go() {
 fn ends_with_work_under_way() {
     let (here, there) = (socket(), socket());
     let keys = Arc::new(SessionKeys::new(&[5; 48]));
-    let mut staging = Staging::new(1, 1);
+    let mut queues = LaneQueues::new(1, 1);
     let mut lanes = lanes(1);
-    lanes.set_doors(doors(&here), &mut staging);
+    lanes.set_endpoints(endpoints(&here), &mut queues);
     let payload = Shape::default().frame(&[1; 1300]);
-    for _ in 0..LOADS {
+    for _ in 0..BATCHES {
         for _ in 0..60 {
-            staging.send(0x0800, &orders(&keys, there.local()), 0, &Parts::One(&payload[14..]));
+            queues.send(0x0800, &orders(&keys, there.local()), 0, &Parts::One(&payload[14..]));
         }
-        lanes.hand_over(&mut staging);
+        lanes.hand_over(&mut queues);
     }
     let begun = Instant::now();
     drop(lanes);

@@ -2,14 +2,14 @@
 //!
 //! Every frame is read into the largest room there is. A small one is then copied out of it, so that a thousand waiting small
 //! frames touch no more memory than they need; a large one keeps the room, and another is taken for the next. A [`Frame`] owns
-//! its memory and may be handed to another thread; [`Slots::recycle`] takes it back.
+//! its memory and may be handed to another thread; [`FramePool::recycle`] takes it back.
 
 use std::ops::Range;
 
 use protocol::NetworkId;
 
-use super::fair_queue::{Item, Relief};
-use super::relief;
+use super::congestion;
+use super::fair_queue::{CongestionSignal, Item};
 use super::vnet::{HEADER, Offload, SUPER_FRAME_ROOM};
 
 /// What is copied: an ordinary frame of a network with the usual MTU of 2800 and its headers.
@@ -63,31 +63,31 @@ impl Item for Frame {
         self.end - self.start
     }
 
-    fn relieve(&mut self) -> Relief {
-        if relief::mark(self.bytes_mut()) {
-            return Relief::Marked;
+    fn signal_congestion(&mut self) -> CongestionSignal {
+        if congestion::mark(self.bytes_mut()) {
+            return CongestionSignal::Marked;
         }
         let offload = self.offload;
-        match relief::drop_first(&offload, self.bytes_mut()) {
+        match congestion::drop_first(&offload, self.bytes_mut()) {
             Some(start) => {
                 self.start += start;
-                Relief::Shortened
+                CongestionSignal::Shortened
             }
-            None => Relief::Drop,
+            None => CongestionSignal::Drop,
         }
     }
 }
 
 /// The memory.
 #[derive(Debug)]
-pub struct Slots {
+pub struct FramePool {
     /// Where the next frame is read to.
     room: Box<[u8]>,
     small: Vec<Box<[u8]>>,
     large: Vec<Box<[u8]>>,
 }
 
-impl Default for Slots {
+impl Default for FramePool {
     fn default() -> Self {
         Self { room: memory(SUPER_FRAME_ROOM), small: Vec::new(), large: Vec::new() }
     }
@@ -98,7 +98,7 @@ fn memory(octets: usize) -> Box<[u8]> {
     vec![0; octets].into_boxed_slice()
 }
 
-impl Slots {
+impl FramePool {
     /// Where a frame is to be read to: [`SUPER_FRAME_ROOM`] octets, the frame behind the first [`HEADER`] of them.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.room
@@ -142,14 +142,14 @@ mod tests {
     use super::super::vnet::{Checksum, Gso};
     use super::*;
 
-    fn kept(slots: &mut Slots, bytes: &[u8], offload: Offload) -> Frame {
+    fn kept(slots: &mut FramePool, bytes: &[u8], offload: Offload) -> Frame {
         slots.frame(bytes.len()).copy_from_slice(bytes);
         slots.keep(NetworkId(1), offload, bytes.len())
     }
 
     #[test]
     fn memory_is_used_again_and_holds_what_was_read() {
-        let mut slots = Slots::default();
+        let mut slots = FramePool::default();
         for length in [0, 60, SMALL, SMALL + 1, 65_550] {
             let bytes: Vec<u8> = (0..length).map(|i| i as u8).collect();
             let one = kept(&mut slots, &bytes, Offload::PLAIN);
@@ -163,20 +163,20 @@ mod tests {
 
     #[test]
     fn a_sender_that_understands_marks_loses_nothing_and_a_super_frame_one_segment() {
-        let mut slots = Slots::default();
+        let mut slots = FramePool::default();
         let mut tell = |tos, length| {
             let shape = Shape { tos, ..Shape::default() };
             let (frame, offload) = shape.unfinished(shape.frame(&vec![1; length]), 1_000, false);
             let mut frame = kept(&mut slots, &frame, offload);
-            (frame.relieve(), frame)
+            (frame.signal_congestion(), frame)
         };
-        let (relief, frame) = tell(2, 5_000);
-        assert_eq!((relief, frame.bytes()[15]), (Relief::Marked, 3));
+        let (congestion, frame) = tell(2, 5_000);
+        assert_eq!((congestion, frame.bytes()[15]), (CongestionSignal::Marked, 3));
         assert_eq!(check(frame.bytes()).unwrap().data, vec![1; 5_000]);
-        let (relief, frame) = tell(0, 5_000);
-        assert_eq!((relief, frame.octets()), (Relief::Shortened, 4_066));
+        let (congestion, frame) = tell(0, 5_000);
+        assert_eq!((congestion, frame.octets()), (CongestionSignal::Shortened, 4_066));
         assert_eq!(frame.offload.gso, Gso::Tcp4 { size: 1_000, ecn: false });
         assert_eq!(frame.offload.checksum, Checksum::Whole);
-        assert_eq!(tell(0, 1_000).0, Relief::Drop);
+        assert_eq!(tell(0, 1_000).0, CongestionSignal::Drop);
     }
 }

@@ -6,8 +6,8 @@ use protocol::NetworkId;
 use protocol::packet::SessionKeys;
 
 use super::flow::{Flows, share};
-use super::load::Load;
-use super::sending::{Amount, Orders, Parts};
+use super::lane_batch::LaneBatch;
+use super::sending::{Amount, Parts, SendPlan};
 use super::vnet::{Offloads, SUPER_FRAME_ROOM};
 
 /// Buffers of super-frames kept for later.
@@ -15,8 +15,8 @@ const MAX_SPARE: usize = 64;
 
 /// A load for each lane, growing.
 #[derive(Debug)]
-pub struct Staging {
-    loads: Vec<Load>,
+pub struct LaneQueues {
+    batches: Vec<LaneBatch>,
     leaving: Flows,
     arriving: Flows,
     /// The lane whose latest frame is a super-frame that still lies where it came.
@@ -24,11 +24,11 @@ pub struct Staging {
     spare: Vec<Box<[u8]>>,
 }
 
-impl Staging {
+impl LaneQueues {
     /// For that many lanes, at least one. `key`: see [`Flows::new`].
     pub fn new(lanes: usize, key: u64) -> Self {
         Self {
-            loads: (0..lanes.max(1)).map(|_| Load::default()).collect(),
+            batches: (0..lanes.max(1)).map(|_| LaneBatch::default()).collect(),
             leaving: Flows::new(key),
             arriving: Flows::new(key),
             awaiting: None,
@@ -37,11 +37,11 @@ impl Staging {
     }
 
     /// Lays frames for a member to those of their flow. Of a super-frame only the description is kept; its memory is taken over as
-    /// soon as nobody looks into it any more ([`Self::take_over`]). `first`: see [`Orders::carry_out`].
+    /// soon as nobody looks into it any more ([`Self::take_over`]). `first`: see [`SendPlan::carry_out`].
     pub fn send(
         &mut self,
         ethertype: u16,
-        orders: &Orders<&Arc<SessionKeys>>,
+        orders: &SendPlan<&Arc<SessionKeys>>,
         first: u64,
         parts: &Parts<'_>,
     ) -> Amount {
@@ -49,8 +49,8 @@ impl Staging {
             Parts::One(payload) => payload,
             Parts::Cut(cut) => cut.body(),
         };
-        let lane = share(self.leaving.of(ethertype, payload), self.loads.len());
-        let amount = self.loads[lane].send(orders, first, parts);
+        let lane = share(self.leaving.of(ethertype, payload), self.batches.len());
+        let amount = self.batches[lane].send(orders, first, parts);
         if amount.packets > 0 && matches!(parts, Parts::Cut(_)) {
             self.awaiting = Some(lane);
         }
@@ -62,7 +62,7 @@ impl Staging {
     pub fn take_over(&mut self, memory: &mut Box<[u8]>, start: usize) {
         if let Some(lane) = self.awaiting.take() {
             let other = self.spare.pop().unwrap_or_else(|| vec![0; SUPER_FRAME_ROOM].into());
-            self.loads[lane].give(std::mem::replace(memory, other), start);
+            self.batches[lane].give(std::mem::replace(memory, other), start);
         }
     }
 
@@ -75,22 +75,22 @@ impl Staging {
         ethertype: u16,
         payload: &[u8],
     ) {
-        let lane = share(self.arriving.of(ethertype, payload), self.loads.len());
-        self.loads[lane].deliver(network, takes, [&dest, &source, &ethertype.to_be_bytes()], payload);
+        let lane = share(self.arriving.of(ethertype, payload), self.batches.len());
+        self.batches[lane].deliver(network, takes, [&dest, &source, &ethertype.to_be_bytes()], payload);
     }
 
     /// Whether some lane should not wait for more.
     pub fn is_due(&self) -> bool {
-        self.loads.iter().any(Load::is_enough)
+        self.batches.iter().any(LaneBatch::is_enough)
     }
 
     /// The load of each lane, to be taken away.
-    pub fn loads(&mut self) -> &mut [Load] {
-        &mut self.loads
+    pub fn batches(&mut self) -> &mut [LaneBatch] {
+        &mut self.batches
     }
 
     /// Empties a load that is done, and keeps its buffers of super-frames.
-    pub fn recycle(&mut self, load: &mut Load) {
+    pub fn recycle(&mut self, load: &mut LaneBatch) {
         load.clear();
         for buffer in load.memory() {
             if self.spare.len() < MAX_SPARE && buffer.len() == SUPER_FRAME_ROOM {

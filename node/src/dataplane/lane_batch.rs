@@ -1,7 +1,7 @@
 //! What a lane is to do: frames of its flows, decided about by the core, in both directions.
 //!
 //! Frames on their way out are small ones, one behind the other in a common buffer, and super-frames, whose buffers change hands
-//! without being copied. What every frame needs besides its octets ([`Orders`]) is kept once for neighbours that share it.
+//! without being copied. What every frame needs besides its octets ([`SendPlan`]) is kept once for neighbours that share it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::coalesce::FrameBatch;
 use super::datagrams::DatagramBatch;
 use super::headers::{ETHERNET, u16_at};
 use super::segment::Cutting;
-use super::sending::{Amount, Orders, Parts};
+use super::sending::{Amount, Parts, SendPlan};
 use super::vnet::Offloads;
 
 /// Octets of a load that is worth handing over at once: outgoing ones, about a super-frame …
@@ -26,11 +26,11 @@ const SMALL: (usize, usize) = (8 << 10, 8);
 
 /// Frames for one lane. The buffers are used again and again.
 #[derive(Debug, Default)]
-pub struct Load {
+pub struct LaneBatch {
     bytes: Vec<u8>,
     /// Memory of super-frames that are done.
     memory: Vec<Box<[u8]>>,
-    orders: Vec<Orders<Arc<SessionKeys>>>,
+    orders: Vec<SendPlan<Arc<SessionKeys>>>,
     outgoing: Vec<Outgoing>,
     incoming: Vec<Incoming>,
     octets_out: usize,
@@ -63,11 +63,11 @@ struct Incoming {
     range: Range<usize>,
 }
 
-impl Load {
+impl LaneBatch {
     /// Adds frames for a member. The memory of a super-frame is given afterwards: [`Self::give`].
     pub(super) fn send(
         &mut self,
-        orders: &Orders<&Arc<SessionKeys>>,
+        orders: &SendPlan<&Arc<SessionKeys>>,
         first: u64,
         parts: &Parts<'_>,
     ) -> Amount {
