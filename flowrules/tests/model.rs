@@ -293,6 +293,15 @@ fn some_capabilities(d: &mut Dice) -> Capabilities {
     (0..d.below(3) as u32).map(|id| (id * 7, rules(d, 12))).collect()
 }
 
+/// As any, but often with what most networks begin with.
+fn base_rules(d: &mut Dice) -> Vec<Rule> {
+    let mut base = rules(d, 40);
+    if d.one_in(8) {
+        base.insert(0, Rule::new(Kind::Accept));
+    }
+    base
+}
+
 fn case(number: u64, total: &mut FlowStatistics) {
     let d = &mut Dice(number.wrapping_mul(0xd134_2543_de82_ef95));
     // Long enough for the cache not to be passed by, with lists that end early and late.
@@ -364,7 +373,7 @@ fn case(number: u64, total: &mut FlowStatistics) {
                 cache.clear();
             }
             3 => {
-                (base, own) = (rules(d, 40), some_capabilities(d));
+                (base, own) = (base_rules(d), some_capabilities(d));
                 cache = FlowCache::new(&base, lists(&own).map(|(_, rules)| rules));
             }
             _ => {}

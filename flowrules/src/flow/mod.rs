@@ -110,6 +110,8 @@ pub struct FlowCache {
     randoms: Vec<(usize, u32)>,
     /// Whether some entry draws a random number.
     draws: bool,
+    /// The base rules begin by accepting everything, as those of most networks do: there is nothing to look at.
+    accepts_all: bool,
     /// Entries of the base rules and of all capabilities seen.
     entries: usize,
     /// The node and the outcome of unknown matches that what is remembered holds for.
@@ -147,6 +149,7 @@ impl FlowCache {
             reads,
             randoms: randoms.take(MAX_RANDOMS).collect(),
             draws,
+            accepts_all: base.first() == Some(&Rule::new(Kind::Accept)),
             entries,
             holds_for: (0, false),
             table: Table::new(),
@@ -190,7 +193,7 @@ impl FlowCache {
     /// Counts `frames` more that got the verdict of [`Self::filter`] without being asked about, because
     /// [`Self::is_uniform`].
     pub fn repeated(&mut self, frames: u64) {
-        if self.entries < WORTHWHILE {
+        if self.accepts_all || self.entries < WORTHWHILE {
             self.statistics.bypassed += frames;
         } else {
             self.statistics.hits += frames;
@@ -212,6 +215,12 @@ impl FlowCache {
         ctx: &mut Context<'_>,
         no_tee: bool,
     ) -> Verdict {
+        if self.accepts_all {
+            self.statistics.bypassed += 1;
+            let by = Some(Entry { capability: None, index: 0 });
+            let (copies, priority) = (Copies::default(), 0);
+            return Verdict { accept: Accept::Accept, redirect: None, copies, priority, by };
+        }
         if self.entries < WORTHWHILE || self.reads.too_much {
             self.statistics.bypassed += 1;
             return filter(base, capabilities, ctx, no_tee);
