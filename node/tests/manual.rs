@@ -118,6 +118,23 @@ fn what_the_architecture_names_is_there() {
     assert!(named > 40, "only {named} items and modules are named");
 }
 
+/// A frame's ways: at most fifteen files each, none twice, and every one of them is there.
+#[test]
+fn a_frame_passes_few_files_and_each_once() {
+    let page = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    for way in ["out", "in"] {
+        let table = page.split(&format!("| {way} | file | what |")).nth(1).unwrap();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let files: Vec<&str> = rows.map(|line| line.split('|').nth(2).unwrap().trim()).collect();
+        assert!((10..=15).contains(&files.len()), "{way}: {} files", files.len());
+        let distinct: std::collections::BTreeSet<_> = files.iter().collect();
+        assert_eq!(distinct.len(), files.len(), "{way}: a file is entered twice");
+        for file in files {
+            assert!(root().join(file).is_file(), "{way}: there is no {file}");
+        }
+    }
+}
+
 /// The list of files that hold unsafe code is that of the code; tests and the folder of vector instructions apart.
 #[test]
 fn the_architecture_names_every_file_with_unsafe_code() {

@@ -23,6 +23,8 @@ pub(crate) mod relay;
 pub mod replay;
 mod send;
 pub(crate) mod surface;
+#[cfg(test)]
+pub(crate) mod tests;
 pub(crate) mod topology;
 mod underlay;
 pub(crate) mod unproven;

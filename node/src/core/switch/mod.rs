@@ -32,6 +32,8 @@ mod rules;
 mod serve;
 mod spaced;
 mod subscribers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 
