@@ -9,7 +9,7 @@ use node::core::bounds::{NOT_TABLES, TABLES, table_of_bounds};
 use syn::{Fields, GenericArgument, Item, PathArguments, ReturnType, Type};
 
 /// What can hold any number of things.
-const COLLECTIONS: [&str; 22] = [
+const COLLECTIONS: [&str; 24] = [
     "Vec",
     "VecDeque",
     "BTreeMap",
@@ -30,7 +30,9 @@ const COLLECTIONS: [&str; 22] = [
     "FlowCache",
     "Membership",
     "Outbox",
-    "Queue",
+    "SendQueue",
+    "Parking",
+    "Room",
     "Table",
     "Buckets",
 ];

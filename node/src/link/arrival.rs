@@ -5,14 +5,14 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::{Deref, DerefMut};
 
-use protocol::packet::{self, Datagram, Reassembler};
+use protocol::packet::{self, Authentic, Datagram, Reassembler, Sealed};
 use protocol::verb::Verb;
 use protocol::verbs::OkHeader;
 use protocol::{Address, Result};
 
 use super::path::{PathKey, SocketId};
-use super::queue::Waiting;
-use super::replay::Judged;
+use super::queue::{Parked, State};
+use super::replay::{Judged, TRUSTED};
 use super::underlay::Underlay;
 use super::{Handled, Incoming};
 
@@ -55,23 +55,23 @@ pub(crate) struct Manner {
 }
 
 /// A whole packet addressed to us, as it came.
-pub(crate) struct Sealed<'d> {
+pub(crate) struct Arrived<'d> {
     pub(crate) manner: Manner,
-    octets: Octets<'d>,
+    packet: Sealed<Octets<'d>>,
 }
 
-/// An authentic packet, in clear. Only [`Underlay::open`] makes one, and what waited for something after it.
+/// An authentic packet, in clear.
 pub(crate) struct Opened<'d> {
     pub(crate) manner: Manner,
     pub(super) judged: Judged,
-    pub(super) octets: Octets<'d>,
+    pub(super) packet: Authentic<Octets<'d>>,
 }
 
 impl Opened<'_> {
     /// Its verb; `None` for one that nobody knows.
     #[inline]
     pub(crate) fn verb(&self) -> Option<Verb> {
-        Verb::from_byte(packet::verb_byte(&self.octets) & packet::VERB_MASK)
+        self.packet.verb()
     }
 }
 
@@ -109,7 +109,7 @@ impl Underlay {
         ecn: u8,
         rest: &mut &'d mut [u8],
         size: usize,
-    ) -> Option<Sealed<'d>> {
+    ) -> Option<Arrived<'d>> {
         let length = if size == 0 { rest.len() } else { size.min(rest.len()) };
         let joined = if length < rest.len() && self.begins_here(&rest[..length]) {
             packet::join_in_place(rest, length)
@@ -124,7 +124,8 @@ impl Underlay {
             Some((whole, _)) => (Octets::Lent(&mut these[..whole]), ecn),
             None => self.sort_one(now, via, ecn, these)?,
         };
-        Some(Sealed { manner: Manner { via, ecn, since: None }, octets })
+        let packet = Sealed::new(octets).ok()?;
+        Some(Arrived { manner: Manner { via, ecn, since: None }, packet })
     }
 
     /// Whether a datagram is the head of a fragmented packet for us.
@@ -179,77 +180,73 @@ impl Underlay {
         Some((Octets::Own(whole), room.mark()))
     }
 
-    /// Authenticates and decrypts a packet: whatever its verb is, it becomes authentic here or, a HELLO, in [`Self::hear_hello`].
+    /// Authenticates and decrypts a packet.
     #[inline]
-    pub(crate) fn open<'d>(&mut self, now: i64, sealed: Sealed<'d>) -> Received<'d> {
-        let Sealed { manner, mut octets } = sealed;
-        let via = manner.via;
-        let source = packet::source(&octets);
-        let suite = packet::suite(&octets);
-        let verb = packet::verb_byte(&octets) & packet::VERB_MASK;
-        if suite == 0 && verb == Verb::Hello as u8 {
-            return self.hear_hello(now, via, &mut octets, false);
+    pub(crate) fn open<'d>(&mut self, now: i64, arrived: Arrived<'d>) -> Received<'d> {
+        let Arrived { manner, packet } = arrived;
+        if packet.is_clear_hello() {
+            return self.hear_clear_hello(now, manner.via, packet);
         }
+        let source = packet.source();
         let Some(peer) = self.link.topology.peers.get_mut(&source) else {
-            self.hear_stranger(now, manner, source, octets);
+            self.hear_stranger(now, manner, packet);
             return Received::Nothing;
         };
-        let opened = match suite {
-            // Clear text is for HELLO and the two bonding verbs alone; everything else has to be encrypted.
-            0 if verb != Verb::QosMeasurement as u8 && verb != Verb::PathNegotiationRequest as u8 => None,
-            2 => {
-                let id = packet::trusted_path_id(&octets);
-                let trusted = id.is_some() && id == self.link.settings.trusted_path(via.remote.ip());
-                trusted.then_some(packet::Opened { chosen: None })
-            }
-            _ => peer.keys.open(&mut octets),
+        let opened = match packet.suite() {
+            TRUSTED => packet.open_trusted(self.link.settings.trusted_path(manner.via.remote.ip())),
+            _ => packet.open(&peer.keys),
         };
-        *(if opened.is_some() { &mut peer.packets.received } else { &mut peer.packets.refused }) += 1;
-        let judged =
-            opened.and_then(|o| self.memory.judge_packet(&mut self.link, now, via, &octets, suite, o.chosen));
-        match judged {
-            Some(judged) => self.unpack(now, Opened { manner, judged, octets }),
-            None => {
-                self.link.counters.dropped += 1;
-                self.recycle(octets);
-                Received::Nothing
+        let packet = match opened {
+            Ok(packet) => packet,
+            Err(packet) => {
+                peer.packets.refused += 1;
+                return self.drop_it(packet.into_octets());
             }
+        };
+        peer.packets.received += 1;
+        match self.memory.judge_packet(&mut self.link, now, manner.via, &packet) {
+            Some(judged) => self.unpack(now, Opened { manner, judged, packet }),
+            None => self.drop_it(packet.into_octets()),
         }
     }
 
+    #[cold]
+    fn drop_it<'d>(&mut self, octets: Octets<'_>) -> Received<'d> {
+        self.link.counters.dropped += 1;
+        self.recycle(octets);
+        Received::Nothing
+    }
+
     /// A packet of somebody who is no peer.
-    fn hear_stranger(&mut self, now: i64, manner: Manner, source: Address, octets: Octets<'_>) {
-        let via = manner.via;
-        if source.is_reserved() || self.newcomers.newcomer_answers(&mut self.link, now, via, &octets) {
+    fn hear_stranger(&mut self, now: i64, manner: Manner, packet: Sealed<Octets<'_>>) {
+        let (source, via) = (packet.source(), manner.via);
+        if source.is_reserved() || self.newcomers.newcomer_answers(&mut self.link, now, via, packet.octets())
+        {
             return;
         }
         if !self.newcomers.expects(source, via) {
             self.link.whois_source(now, source);
         }
-        self.park(now, manner, false, octets);
+        if let Ok(packet) = Sealed::new(packet.octets().to_vec()) {
+            self.park(now, manner, State::Sealed(packet));
+        }
+        self.recycle(packet.into_octets());
     }
 
     /// Counts an authentic packet, and decompresses it.
     #[inline]
     fn unpack<'d>(&mut self, now: i64, mut opened: Opened<'d>) -> Received<'d> {
-        let byte = packet::verb_byte(&opened.octets);
-        let verb = byte & packet::VERB_MASK;
-        self.link.counters.packets_in[usize::from(verb)] += 1;
-        if byte & packet::VERB_COMPRESSED != 0 {
-            let mut inflated = std::mem::take(&mut self.inflated);
-            inflated.clear();
-            inflated.extend_from_slice(&opened.octets);
-            let whole = packet::decompress(&mut inflated).is_ok();
-            let packed = std::mem::replace(&mut opened.octets, Octets::Own(inflated));
-            self.recycle(packed);
-            if !whole {
-                self.link.counters.dropped += 1;
-                self.recycle(opened.octets);
-                return Received::Nothing;
-            }
+        self.link.counters.packets_in[usize::from(opened.packet.verb_number())] += 1;
+        if opened.packet.is_compressed() {
+            let inflated = opened.packet.inflate(std::mem::take(&mut self.inflated));
+            self.recycle(opened.packet.into_octets());
+            opened.packet = match inflated {
+                Ok(packet) => packet.map(Octets::Own),
+                Err(memory) => return self.drop_it(Octets::Own(memory)),
+            };
         }
-        if verb == Verb::Hello as u8 {
-            return self.hear_hello(now, opened.manner.via, &mut opened.octets, true);
+        if opened.verb() == Some(Verb::Hello) {
+            return self.hear_sealed_hello(now, opened.manner.via, opened.packet, true);
         }
         Received::Opened(opened)
     }
@@ -257,11 +254,11 @@ impl Underlay {
     /// A packet has been handled: what room of ours it took can be used again.
     #[inline]
     pub(crate) fn done(&mut self, opened: Opened<'_>) {
-        self.recycle(opened.octets);
+        self.recycle(opened.packet.into_octets());
     }
 
     #[inline]
-    fn recycle(&mut self, octets: Octets<'_>) {
+    pub(super) fn recycle(&mut self, octets: Octets<'_>) {
         match octets {
             Octets::Lent(_) => {}
             Octets::Own(buffer) if self.inflated.capacity() == 0 => self.inflated = buffer,
@@ -272,19 +269,18 @@ impl Underlay {
     /// What a handler of a verb has to know of a packet.
     #[inline]
     pub(crate) fn incoming<'a>(&self, now: i64, opened: &'a Opened<'_>) -> Incoming<'a> {
-        let Opened { manner: Manner { via, ecn, since }, judged, octets } = opened;
-        let (source, payload) = (packet::source(octets), &octets[packet::HEADER_LEN..]);
-        let is_answer = packet::verb_byte(octets) & packet::VERB_MASK == Verb::Ok as u8;
+        let Opened { manner: Manner { via, ecn, since }, judged, packet } = opened;
+        let (source, payload) = (packet.source(), packet.payload());
         let proves = judged.fresh
-            && is_answer
+            && packet.verb_number() == Verb::Ok as u8
             && OkHeader::parse(payload)
                 .is_ok_and(|ok| self.link.expected.was_asked_at(now, ok.in_re_id, source, via.remote));
         Incoming {
             via: *via,
             ecn: *ecn,
             source,
-            id: packet::id(octets),
-            hops: packet::hops(octets),
+            id: packet.id(),
+            hops: packet.hops(),
             fresh: judged.fresh,
             proves,
             waited: since.is_some(),
@@ -328,38 +324,35 @@ impl Underlay {
 
     /// Lets a packet wait for its sender's credentials.
     pub(crate) fn let_wait(&mut self, now: i64, opened: Opened<'_>) {
-        self.park(now, opened.manner, true, opened.octets);
+        let packet = opened.packet.map(|octets| match octets {
+            Octets::Own(octets) => octets,
+            Octets::Lent(octets) => octets.to_vec(),
+        });
+        self.park(now, opened.manner, State::Opened(packet));
     }
 
-    /// Lets a packet wait for its sender's identity or credentials.
-    fn park(&mut self, now: i64, manner: Manner, open: bool, octets: Octets<'_>) {
-        let Manner { via, ecn, since } = manner;
-        self.parked.push(Waiting {
-            since: since.unwrap_or(now),
-            peer: packet::source(&octets),
-            via: Some(via),
-            ecn,
-            open,
-            copy: false,
-            packet: octets.to_vec(),
-        });
-        self.recycle(octets);
+    fn park(&mut self, now: i64, manner: Manner, state: State) {
+        let since = manner.since.unwrap_or(now);
+        self.parked.push(since, Parked { manner: Manner { since: Some(since), ..manner }, state });
     }
 
     /// What waits for the identity or credentials of `peer`, or of anybody: to be tried again.
-    pub(crate) fn take_parked(&mut self, now: i64, peer: Option<Address>) -> Vec<Waiting> {
+    pub(crate) fn take_parked(&mut self, now: i64, peer: Option<Address>) -> Vec<Parked> {
         self.parked.take(now, peer)
     }
 
     /// Opens a packet that has waited.
-    pub(crate) fn open_again(&mut self, now: i64, waiting: Waiting) -> Received<'static> {
-        let Some(via) = waiting.via else { return Received::Nothing };
-        let manner = Manner { via, ecn: waiting.ecn, since: Some(waiting.since) };
-        let octets = Octets::Own(waiting.packet);
-        if waiting.open {
-            self.unpack(now, Opened { manner, judged: Judged::default(), octets })
-        } else {
-            self.open(now, Sealed { manner, octets })
+    pub(crate) fn open_again(&mut self, now: i64, parked: Parked) -> Received<'static> {
+        let manner = parked.manner;
+        match parked.state {
+            State::Sealed(packet) => match Sealed::new(Octets::Own(packet.into_octets())) {
+                Ok(packet) => self.open(now, Arrived { manner, packet }),
+                Err(_) => Received::Nothing,
+            },
+            State::Opened(packet) => {
+                let packet = packet.map(Octets::Own);
+                self.unpack(now, Opened { manner, judged: Judged::default(), packet })
+            }
         }
     }
 }

@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use protocol::inet::{encode_inet, usable_for_paths};
-use protocol::packet::{self, SessionKeys, Suite};
+use protocol::packet::{self, Sealed, SessionKeys, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::UserMessage;
 use protocol::{Address, Reader, Result};
@@ -367,11 +367,12 @@ impl Clones {
         if packet::dest(data) != Address::from_bytes(OURSELVES) {
             return;
         }
-        if !watch.opened.allow(now, OPEN_GATE, OPEN_BURST) || !watch.keys.dearmor(data) {
+        if !watch.opened.allow(now, OPEN_GATE, OPEN_BURST) {
             return;
         }
-        let Some(payload) = data.get(packet::HEADER_LEN..) else { return };
-        let Ok(UserMessage { kind: KIND, body }) = UserMessage::parse(payload) else { return };
+        let Ok(packet) = Sealed::new(data) else { return };
+        let Ok(packet) = packet.open(&watch.keys) else { return };
+        let Ok(UserMessage { kind: KIND, body }) = UserMessage::parse(packet.payload()) else { return };
         let Ok(message) = Message::parse(body) else { return };
         if message.mark == watch.mark || (message.heard != [0; 16] && message.heard != watch.mark) {
             return;

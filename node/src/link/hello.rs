@@ -5,7 +5,7 @@
 
 use std::net::SocketAddr;
 
-use protocol::packet::{self, Suite};
+use protocol::packet::{Sealed, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::{Hello, MoonEntry, OkHello, error_code};
 use protocol::{Address, Result};
@@ -13,6 +13,7 @@ use protocol::{Address, Result};
 use crate::ground::event::Event;
 use crate::ground::event::Object;
 use crate::link::Link;
+use crate::link::arrival::Octets;
 use crate::link::contact::Contacts;
 use crate::link::newcomers::Newcomers;
 use crate::link::path::PathKey;
@@ -36,13 +37,13 @@ impl Newcomers {
         link: &mut Link,
         now: i64,
         via: PathKey,
-        data: &mut [u8],
+        packet: Sealed<Octets<'_>>,
         hello: &Hello,
     ) -> Option<()> {
-        let keys = self.agree_with_newcomer(link, now, via, data, hello)?;
+        let (keys, opened) = self.agree_with_newcomer(link, now, via, packet, hello)?;
         let mut answer = link.begin(hello.identity.address, Verb::Error);
         answer.push(Verb::Hello as u8);
-        answer.extend_from_slice(&packet::id(data).to_be_bytes());
+        answer.extend_from_slice(&opened.id().to_be_bytes());
         answer.push(error_code::IDENTITY_COLLISION);
         link.counters.error_out(error_code::IDENTITY_COLLISION);
         keys.armor(&mut answer, Suite::Salsa);

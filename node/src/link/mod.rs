@@ -46,7 +46,7 @@ use crate::ground::outbox::Outbox;
 use crate::link::expected::Expected;
 use crate::link::path::{PathKey, SocketId};
 use crate::link::path_mtu::PathMtus;
-use crate::link::queue::Queue;
+use crate::link::queue::SendQueue;
 use crate::link::surface::Surfaces;
 use crate::link::topology::Topology;
 use crate::link::unproven::Unproven;
@@ -79,7 +79,7 @@ pub(crate) struct Link {
     /// How large a datagram each path takes.
     pub(crate) path_mtus: PathMtus,
     /// Packets that wait for a path or an identity.
-    pub(crate) sending: Queue,
+    pub(crate) sending: SendQueue,
     /// How often we ask and complain.
     pub(crate) gates: Gates,
     /// What endpoints that have not proven themselves may be sent.
@@ -123,7 +123,7 @@ impl Link {
             settings,
             expected: Expected::default(),
             path_mtus: PathMtus::default(),
-            sending: Queue::sending(),
+            sending: SendQueue::default(),
             gates: Gates {
                 whois: Buckets::new(GATE_BUCKETS, hash),
                 unknown_sources: Gate::default(),

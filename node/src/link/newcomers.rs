@@ -16,7 +16,7 @@
 
 use std::net::IpAddr;
 
-use protocol::packet::{self, SessionKeys};
+use protocol::packet::{self, Authentic, Sealed, SessionKeys};
 use protocol::verb::Verb;
 use protocol::verbs::{Hello, OkHeader};
 use protocol::{Address, Identity};
@@ -33,6 +33,7 @@ use crate::ground::limits::{
 use crate::ground::sources::Source;
 use crate::ground::table::Table;
 use crate::link::Link;
+use crate::link::arrival::Octets;
 use crate::link::path::PathKey;
 
 /// Octets that count as one event of the first gate.
@@ -57,7 +58,7 @@ pub(crate) struct Newcomer {
     keys: SessionKeys,
     pub(crate) stage: Stage,
     /// Its HELLO, authentic.
-    pub(crate) hello: Vec<u8>,
+    pub(crate) hello: Authentic<Vec<u8>>,
 }
 
 /// The gates, and those between them.
@@ -141,19 +142,20 @@ impl Newcomers {
         link: &mut Link,
         now: i64,
         via: PathKey,
-        data: &mut [u8],
+        packet: Sealed<Octets<'_>>,
         hello: &Hello,
-    ) -> Option<SessionKeys> {
+    ) -> Option<(SessionKeys, Authentic<Vec<u8>>)> {
         let source = Source::of(via.remote.ip());
         let newcomers = self;
-        if !newcomers.admits(now, source, data.len())
+        if !newcomers.admits(now, source, packet.octets().len())
             || !newcomers.agreements_of.allow(&source, now, AGREEMENT_SOURCE_GATE, AGREEMENT_SOURCE_BURST)
             || !newcomers.agreements.allow(now, AGREEMENT_GATE, AGREEMENT_BURST)
         {
             return None;
         }
         let keys = SessionKeys::new(&*link.secret.agree(&hello.identity)?);
-        keys.dearmor(data).then_some(keys)
+        let packet = packet.open(&keys).ok()?;
+        Some((keys, packet.map(|octets| octets.to_vec())))
     }
 
     /// A HELLO of somebody we do not know.
@@ -162,11 +164,11 @@ impl Newcomers {
         link: &mut Link,
         now: i64,
         via: PathKey,
-        data: &mut [u8],
+        packet: Sealed<Octets<'_>>,
         hello: &Hello,
     ) -> Option<()> {
         let address = hello.identity.address;
-        if data.len() > MAX_KEPT || address.is_reserved() {
+        if packet.octets().len() > MAX_KEPT || address.is_reserved() {
             return None;
         }
         let key = (address, via);
@@ -174,14 +176,14 @@ impl Newcomers {
             // It repeats itself. What was agreed once need not be agreed again.
             return self.hear_again(link, now, key);
         }
-        let keys = self.agree_with_newcomer(link, now, via, data, hello)?;
+        let (keys, opened) = self.agree_with_newcomer(link, now, via, packet, hello)?;
         let identity = hello.identity.clone();
         let stage = if self.may_check(now, via.remote.ip(), false) {
             Stage::Checked { proven: false }
         } else {
             Stage::Asked { id: link.rng.random(), at: NEVER }
         };
-        let newcomer = Newcomer { identity: identity.clone(), keys, stage, hello: data.to_vec() };
+        let newcomer = Newcomer { identity: identity.clone(), keys, stage, hello: opened };
         self.waiting.insert(now, Source::of(via.remote.ip()), key, newcomer);
         match stage {
             Stage::Checked { .. } => link.check_identity(identity, Urgency::Newcomer),
@@ -230,11 +232,13 @@ impl Newcomers {
             return false;
         }
         // A copy, because what is no answer has to wait as it came.
-        let mut opened = data.to_vec();
-        let answers = newcomer.keys.dearmor(&mut opened)
-            && packet::verb_byte(&opened) & packet::VERB_MASK == Verb::Ok as u8
-            && OkHeader::parse(&opened[packet::HEADER_LEN..])
-                .is_ok_and(|ok| ok.in_re_verb == Verb::Hello as u8 && ok.in_re_id == id);
+        let copy = Sealed::new(data.to_vec()).ok();
+        let opened = copy.and_then(|packet| packet.open(&newcomer.keys).ok());
+        let answers = opened.is_some_and(|packet| {
+            packet.verb() == Some(Verb::Ok)
+                && OkHeader::parse(packet.payload())
+                    .is_ok_and(|ok| ok.in_re_verb == Verb::Hello as u8 && ok.in_re_id == id)
+        });
         let identity = newcomer.identity.clone();
         if answers && self.may_check(now, via.remote.ip(), true) {
             if let Some(newcomer) = self.waiting.get_mut(&key) {
@@ -251,11 +255,15 @@ impl Newcomers {
     /// See `filling`.
     pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
         let keys = SessionKeys::new(&[7; 48]);
+        let mut octets = Vec::new();
+        packet::start(&mut octets, 1, peer(0), peer(1), Verb::Hello);
+        keys.armor(&mut octets, protocol::packet::Suite::Clear);
+        let Some(hello) = Sealed::new(octets).ok().and_then(|sealed| sealed.open(&keys).ok()) else { return };
         self.waiting.fill(now, |number| {
             let (address, via) = (peer(number), via(number));
             let stage = Stage::Asked { id: number, at: now };
             let identity = Identity { address, public: [9; 64] };
-            let newcomer = Newcomer { identity, keys: keys.clone(), stage, hello: Vec::new() };
+            let newcomer = Newcomer { identity, keys: keys.clone(), stage, hello: hello.clone() };
             (Source::of(via.remote.ip()), (address, via), newcomer)
         });
     }

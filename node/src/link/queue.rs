@@ -4,73 +4,108 @@
 //! Specification: VL1 behaviour, "sending by address, queues, WHOIS".
 
 use protocol::Address;
+use protocol::packet::{Authentic, Sealed};
 
 use crate::ground::limits::{
     MAX_PARKED, MAX_PARKED_PER_PEER, MAX_SEND_QUEUE, MAX_SEND_QUEUE_PER_PEER, MAX_WAITING_COPIES,
     MAX_WAITING_COPIES_PER_PEER, QUEUE_LIFETIME,
 };
 use crate::ground::table::Table;
+use crate::link::arrival::Manner;
 use crate::link::path::PathKey;
 
-/// A waiting packet.
+/// A packet on its way out that waits.
 #[derive(Debug)]
-pub(crate) struct Waiting {
+pub(crate) struct Outgoing {
     /// When it began to wait.
     pub(crate) since: i64,
-    /// Whom it waits for: destination of an outgoing packet, source of an incoming one.
-    pub(crate) peer: Address,
-    /// Where an incoming packet came from; of an outgoing one, where its request came from, if it waits until that or another path
-    /// has proven itself.
+    /// For whom it is.
+    pub(crate) to: Address,
+    /// Where the request came from that it answers, if it waits until that or another path has proven itself.
     pub(crate) via: Option<PathKey>,
-    /// ECN bits of the datagrams an incoming packet came in.
-    pub(crate) ecn: u8,
-    /// Whether an incoming packet is already authenticated and decrypted.
-    pub(crate) open: bool,
-    /// Whether an outgoing packet is a copy made by rules, which never takes the place of anything else.
+    /// Whether it is a copy made by rules, which never takes the place of anything else.
     pub(crate) copy: bool,
-    /// The packet.
+    /// The packet, in clear.
     pub(crate) packet: Vec<u8>,
 }
 
-/// A bounded waiting room, in which each peer has a share: who has most packets waiting makes room by the oldest of them. Copies have
-/// a small room of their own, from which nothing is pushed out.
+/// A packet on its way in that waits.
+pub(crate) struct Parked {
+    /// How it came.
+    pub(crate) manner: Manner,
+    /// The packet.
+    pub(crate) state: State,
+}
+
+/// What a packet waits for, and what it is until then.
+pub(crate) enum State {
+    /// For its sender's identity.
+    Sealed(Sealed<Vec<u8>>),
+    /// For its sender's credentials.
+    Opened(Authentic<Vec<u8>>),
+}
+
+impl Parked {
+    fn source(&self) -> Address {
+        match &self.state {
+            State::Sealed(packet) => packet.source(),
+            State::Opened(packet) => packet.source(),
+        }
+    }
+}
+
+/// A bounded waiting room, in which each peer has a share: who has most packets waiting makes room by the oldest of them.
 #[derive(Debug)]
-pub(crate) struct Queue {
-    waiting: Table<u64, Address, Waiting>,
-    copies: Table<u64, Address, Waiting>,
+struct Room<T> {
+    waiting: Table<u64, Address, T>,
+}
+
+impl<T> Room<T> {
+    fn new(capacity: usize, per_peer: usize) -> Self {
+        Self { waiting: Table::new(capacity, per_peer) }
+    }
+
+    /// Takes out what waits for `peer` (or for anybody), with the serials.
+    fn take(&mut self, peer: Option<Address>) -> Vec<(u64, T)> {
+        let keys: Vec<u64> = match peer {
+            Some(peer) => self.waiting.of_share(peer).collect(),
+            None => self.waiting.keys().copied().collect(),
+        };
+        keys.into_iter().filter_map(|key| Some((key, self.waiting.remove(&key)?))).collect()
+    }
+}
+
+/// Packets on their way out, for their destination's identity or path. Copies have a small room of their own, from which nothing is
+/// pushed out.
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    packets: Room<Outgoing>,
+    copies: Room<Outgoing>,
     /// Counts all that ever waited, so that they leave in the order in which they came.
     serial: u64,
     /// Copies that waited in vain since somebody last asked.
     lost_copies: u64,
 }
 
-impl Queue {
-    /// For outgoing packets.
-    pub(crate) fn sending() -> Self {
-        Self::new(MAX_SEND_QUEUE, MAX_SEND_QUEUE_PER_PEER)
-    }
-
-    /// For incoming packets.
-    pub(crate) fn parking() -> Self {
-        Self::new(MAX_PARKED, MAX_PARKED_PER_PEER)
-    }
-
-    fn new(capacity: usize, per_peer: usize) -> Self {
+impl Default for SendQueue {
+    fn default() -> Self {
         Self {
-            waiting: Table::new(capacity, per_peer),
-            copies: Table::new(MAX_WAITING_COPIES, MAX_WAITING_COPIES_PER_PEER),
+            packets: Room::new(MAX_SEND_QUEUE, MAX_SEND_QUEUE_PER_PEER),
+            copies: Room::new(MAX_WAITING_COPIES, MAX_WAITING_COPIES_PER_PEER),
             serial: 0,
             lost_copies: 0,
         }
     }
+}
 
+impl SendQueue {
     /// Lets a packet wait. A copy that finds no free place is lost.
-    pub(crate) fn push(&mut self, item: Waiting) {
+    pub(crate) fn push(&mut self, item: Outgoing) {
         self.serial += 1;
         if !item.copy {
-            self.waiting.insert(item.since, item.peer, self.serial, item);
-        } else if self.has_room_for_copy(item.peer) {
-            self.copies.insert(item.since, item.peer, self.serial, item);
+            self.packets.waiting.insert(item.since, item.to, self.serial, item);
+        } else if self.has_room_for_copy(item.to) {
+            self.copies.waiting.insert(item.since, item.to, self.serial, item);
         } else {
             self.lost_copies += 1;
         }
@@ -78,7 +113,8 @@ impl Queue {
 
     /// Whether a copy for `peer` could wait now.
     pub(crate) fn has_room_for_copy(&self, peer: Address) -> bool {
-        self.copies.len() < MAX_WAITING_COPIES && self.copies.share_len(peer) < MAX_WAITING_COPIES_PER_PEER
+        let copies = &self.copies.waiting;
+        copies.len() < MAX_WAITING_COPIES && copies.share_len(peer) < MAX_WAITING_COPIES_PER_PEER
     }
 
     /// How many copies have waited in vain since the last call.
@@ -87,43 +123,69 @@ impl Queue {
     }
 
     /// Takes out what waits for `peer` (or for anybody) and is not too old, in order.
-    pub(crate) fn take(&mut self, now: i64, peer: Option<Address>) -> Vec<Waiting> {
-        let mut taken: Vec<(u64, Waiting)> = Vec::new();
-        for room in [&mut self.waiting, &mut self.copies] {
-            let keys: Vec<u64> = match peer {
-                Some(peer) => room.of_share(peer).collect(),
-                None => room.keys().copied().collect(),
-            };
-            taken.extend(keys.into_iter().filter_map(|key| Some((key, room.remove(&key)?))));
-        }
+    pub(crate) fn take(&mut self, now: i64, peer: Option<Address>) -> Vec<Outgoing> {
+        let mut taken = self.packets.take(peer);
+        taken.extend(self.copies.take(peer));
         taken.sort_unstable_by_key(|(serial, _)| *serial);
-        let fresh = |waiting: &Waiting| now - waiting.since < QUEUE_LIFETIME;
+        let fresh = |waiting: &Outgoing| now - waiting.since < QUEUE_LIFETIME;
         self.lost_copies += taken.iter().filter(|(_, w)| w.copy && !fresh(w)).count() as u64;
         taken.into_iter().map(|(_, waiting)| waiting).filter(fresh).collect()
     }
 
     /// Whether something waits for `peer`.
     pub(crate) fn waits_for(&self, peer: Address) -> bool {
-        self.waiting.share_len(peer) + self.copies.share_len(peer) > 0
+        self.packets.waiting.share_len(peer) + self.copies.waiting.share_len(peer) > 0
     }
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.copies.is_empty()
+        self.packets.waiting.is_empty() && self.copies.waiting.is_empty()
+    }
+}
+
+/// Packets on their way in, for their sender's identity or credentials.
+pub(crate) struct Parking {
+    packets: Room<Parked>,
+    serial: u64,
+}
+
+impl Default for Parking {
+    fn default() -> Self {
+        Self { packets: Room::new(MAX_PARKED, MAX_PARKED_PER_PEER), serial: 0 }
+    }
+}
+
+impl Parking {
+    /// Lets a packet wait, that began to do so at `since`.
+    pub(crate) fn push(&mut self, since: i64, item: Parked) {
+        self.serial += 1;
+        self.packets.waiting.insert(since, item.source(), self.serial, item);
+    }
+
+    /// Takes out what waits for `peer` (or for anybody) and is not too old, in order.
+    pub(crate) fn take(&mut self, now: i64, peer: Option<Address>) -> Vec<Parked> {
+        let mut taken = self.packets.take(peer);
+        taken.sort_unstable_by_key(|(serial, _)| *serial);
+        let fresh = |parked: &Parked| parked.manner.since.is_none_or(|since| now - since < QUEUE_LIFETIME);
+        taken.into_iter().map(|(_, parked)| parked).filter(fresh).collect()
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.packets.waiting.is_empty()
     }
 }
 
 #[cfg(feature = "work")]
-impl Queue {
+impl SendQueue {
     /// See `filling`.
-    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: Option<PathKey>) {
-        let waiting =
-            |peer, copy| Waiting { since: now, peer, via, ecn: 0, open: false, copy, packet: vec![0; 100] };
-        self.waiting.fill(now, |number| {
+    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+        let waiting = |to, copy| Outgoing { since: now, to, via: None, copy, packet: vec![0; 100] };
+        self.packets.waiting.fill(now, |number| {
             let peer = peer(number / 16);
             (peer, !number, waiting(peer, false))
         });
-        self.copies.fill(now, |number| {
+        self.copies.waiting.fill(now, |number| {
             let peer = peer(number / 16);
             (peer, !number, waiting(peer, true))
         });
@@ -131,7 +193,28 @@ impl Queue {
 
     /// See `filling`: packets and copies.
     pub(crate) fn sizes(&self) -> [usize; 2] {
-        [self.waiting.len(), self.copies.len()]
+        [self.packets.waiting.len(), self.copies.waiting.len()]
+    }
+}
+
+#[cfg(feature = "work")]
+impl Parking {
+    /// See `filling`.
+    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: PathKey) {
+        self.packets.waiting.fill(now, |number| {
+            let peer = peer(number / 16);
+            let mut octets = vec![0; 100];
+            octets[13..18].copy_from_slice(&peer.to_bytes());
+            let manner = Manner { via, ecn: 0, since: Some(now) };
+            let state = Sealed::new(octets)
+                .map_or_else(|_| unreachable!("a hundred octets are enough"), State::Sealed);
+            (peer, !number, Parked { manner, state })
+        });
+    }
+
+    /// See `filling`.
+    pub(crate) fn len(&self) -> usize {
+        self.packets.waiting.len()
     }
 }
 
@@ -139,28 +222,32 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn waiting(peer: u64, copy: bool) -> Waiting {
-        Waiting {
-            since: 0,
-            peer: Address::from_u64(peer),
-            via: None,
-            ecn: 0,
-            open: false,
-            copy,
-            packet: Vec::new(),
-        }
+    fn waiting(to: u64, copy: bool) -> Outgoing {
+        Outgoing { since: 0, to: Address::from_u64(to), via: None, copy, packet: Vec::new() }
+    }
+
+    fn parked(from: u64) -> Parked {
+        let mut octets = vec![0; 100];
+        octets[13..18].copy_from_slice(&Address::from_u64(from).to_bytes());
+        let remote = "192.0.2.1:9993".parse().unwrap();
+        let via = PathKey { socket: crate::link::path::SocketId(0), remote };
+        let state = State::Sealed(Sealed::new(octets).ok().unwrap());
+        Parked { manner: Manner { via, ecn: 0, since: Some(0) }, state }
     }
 
     #[test]
     fn copies_take_no_place_from_others() {
-        let mut queue = Queue::sending();
+        let mut queue = SendQueue::default();
         for n in 0..200 {
             queue.push(waiting(1_000 + n % 5, true));
         }
         for n in 0..2 * MAX_SEND_QUEUE as u64 {
             queue.push(waiting(1 + n % 100, false));
         }
-        assert_eq!((queue.copies.len(), queue.waiting.len()), (MAX_WAITING_COPIES, MAX_SEND_QUEUE));
+        assert_eq!(
+            (queue.copies.waiting.len(), queue.packets.waiting.len()),
+            (MAX_WAITING_COPIES, MAX_SEND_QUEUE)
+        );
         assert_eq!(queue.take_lost_copies(), 200 - MAX_WAITING_COPIES as u64);
         assert_eq!(queue.take(1, None).len(), MAX_SEND_QUEUE + MAX_WAITING_COPIES);
         assert!(queue.is_empty());
@@ -168,11 +255,11 @@ mod tests {
 
     #[test]
     fn one_target_of_copies_leaves_room_for_others() {
-        let mut queue = Queue::sending();
+        let mut queue = SendQueue::default();
         for _ in 0..200 {
             queue.push(waiting(1_000, true));
         }
-        assert_eq!(queue.copies.len(), MAX_WAITING_COPIES_PER_PEER);
+        assert_eq!(queue.copies.waiting.len(), MAX_WAITING_COPIES_PER_PEER);
         assert!(queue.has_room_for_copy(Address::from_u64(1_001)));
         queue.push(waiting(1_000, false));
         assert_eq!(queue.take(QUEUE_LIFETIME, None).len(), 0);
@@ -181,17 +268,17 @@ mod tests {
 
     #[test]
     fn a_flood_for_many_does_not_push_out_the_only_packet_of_one() {
-        let mut queue = Queue::parking();
-        queue.push(waiting(7, false));
+        let mut queue = Parking::default();
+        queue.push(0, parked(7));
         for n in 0..10_000 {
-            queue.push(waiting(1_000 + n % 40, false));
+            queue.push(0, parked(1_000 + n % 40));
         }
         assert_eq!(queue.take(0, Some(Address::from_u64(7))).len(), 1);
     }
 
     #[test]
     fn what_waits_leaves_in_order() {
-        let mut queue = Queue::sending();
+        let mut queue = SendQueue::default();
         for (peer, copy) in [(1, false), (2, false), (1, true), (1, false)] {
             queue.push(waiting(peer, copy));
         }

@@ -16,7 +16,7 @@ use crate::dataplane::sending::{HEAD, Parts, SendPlan};
 use crate::ground::limits::{ERROR_GATE, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GATE, WHOIS_RETRY};
 use crate::link::path::{PathKey, SocketId};
 use crate::link::path_mtu::FLOOR;
-use crate::link::queue::Waiting;
+use crate::link::queue::Outgoing;
 
 /// How a packet leaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -80,7 +80,7 @@ impl Link {
         if !self.topology.peers.contains_key(&dest) {
             self.whois(now, dest);
         }
-        self.sending.push(Waiting { since: now, peer: dest, via: None, ecn: 0, open: false, copy, packet });
+        self.sending.push(Outgoing { since: now, to: dest, via: None, copy, packet });
         self.counters.copies.unreachable += self.sending.take_lost_copies();
     }
 
@@ -124,15 +124,8 @@ impl Link {
                 self.emit(now, &mut packet, key, Way::ByAddress);
                 self.scratch = packet;
             } else {
-                self.sending.push(Waiting {
-                    since: now,
-                    peer: dest,
-                    via: Some(via),
-                    ecn: 0,
-                    open: false,
-                    copy: false,
-                    packet,
-                });
+                let via = Some(via);
+                self.sending.push(Outgoing { since: now, to: dest, via, copy: false, packet });
             }
         }
     }
@@ -339,14 +332,13 @@ impl Link {
     pub(crate) fn retry_sending(&mut self, now: i64, peer: Option<Address>) {
         for mut waiting in self.sending.take(now, peer) {
             let is_answer = waiting.via.is_some();
-            let key =
-                if is_answer { self.live_route(now, waiting.peer) } else { self.route(now, waiting.peer) };
+            let key = if is_answer { self.live_route(now, waiting.to) } else { self.route(now, waiting.to) };
             if let Some(key) = key {
                 let way = if waiting.copy { Way::Copy } else { Way::ByAddress };
                 self.emit(now, &mut waiting.packet, key, way);
             } else {
-                if !self.topology.peers.contains_key(&waiting.peer) {
-                    self.whois(now, waiting.peer);
+                if !self.topology.peers.contains_key(&waiting.to) {
+                    self.whois(now, waiting.to);
                 }
                 self.sending.push(waiting);
             }

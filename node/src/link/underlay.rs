@@ -23,7 +23,7 @@ use super::contact::Contacts;
 use super::newcomers::Newcomers;
 use super::path::{PathKey, SocketId};
 use super::peer_cache::Earlier;
-use super::queue::Queue;
+use super::queue::Parking;
 use super::relay::Relay;
 use super::replay::ReplayMemory;
 use crate::dataplane::ecn;
@@ -40,7 +40,7 @@ pub(crate) struct Underlay {
     pub(super) memory: ReplayMemory,
     pub(super) newcomers: Newcomers,
     /// Packets that wait for their sender's identity or credentials.
-    pub(super) parked: Queue,
+    pub(super) parked: Parking,
     pub(super) reassembler: Reassembler<PathKey>,
     /// The same for datagrams that came by a path nobody is known on.
     pub(super) stranger_parts: Reassembler<PathKey>,
@@ -71,7 +71,7 @@ impl Underlay {
             relay: Relay::default(),
             memory: ReplayMemory::default(),
             newcomers: Newcomers::new(hash),
-            parked: Queue::parking(),
+            parked: Parking::default(),
             reassembler: Reassembler::new(REASSEMBLY_SLOTS).joining_marks(ecn::join),
             stranger_parts: Reassembler::new(STRANGER_REASSEMBLY_SLOTS).joining_marks(ecn::join),
             inflated: Vec::new(),
@@ -238,8 +238,8 @@ impl Underlay {
         }
         self.earlier.fill(nobody, |number| nowhere(number).remote);
         self.link.path_mtus.fill(now, nobody, nowhere);
-        self.link.sending.fill(now, |n| nobody(1_000_000 + n), None);
-        self.parked.fill(now, |n| nobody(1_000_000 + n), Some(nowhere(0)));
+        self.link.sending.fill(now, |n| nobody(1_000_000 + n));
+        self.parked.fill(now, |n| nobody(1_000_000 + n), nowhere(0));
         let rooms = [
             (&mut self.reassembler, REASSEMBLY_SLOTS),
             (&mut self.stranger_parts, STRANGER_REASSEMBLY_SLOTS),
@@ -267,7 +267,6 @@ impl Underlay {
     pub(crate) fn sizes(&self) -> Vec<(&'static str, usize)> {
         let [asked, seen] = self.link.expected.sizes();
         let [sending, sending_copies] = self.link.sending.sizes();
-        let [parked, _] = self.parked.sizes();
         let [candidates, by_due] = self.contacts.candidates.sizes();
         let [waiting, octets, agreements_of, unproven_of, proven_of] = self.newcomers.sizes();
         let [endpoints, prefixes] = self.link.unproven.sizes();
@@ -282,8 +281,8 @@ impl Underlay {
             ("Link.hints", self.link.hints.len()),
             ("Earlier.peers", self.earlier.len()),
             ("Link.sending", sending),
-            ("Queue.copies", sending_copies),
-            ("Underlay.parked", parked),
+            ("SendQueue.copies", sending_copies),
+            ("Underlay.parked", self.parked.len()),
             ("Underlay.reassembler", self.reassembler.len()),
             ("Underlay.stranger_parts", self.stranger_parts.len()),
             ("Expected.asked", asked),

@@ -2,12 +2,14 @@
 //!
 //! Specification: VL1 verbs.
 
-use protocol::packet;
+use std::ops::DerefMut;
+
+use protocol::packet::{self, Authentic, Sealed};
 use protocol::verb::Verb;
 use protocol::verbs::{self, Hello, OkHeader, OkWhois, UserMessage, Whois};
 use protocol::{Address, Identity, Result};
 
-use super::arrival::Received;
+use super::arrival::{Octets, Received};
 use super::extension;
 use super::hello::{MIN_PROTOCOL, version_of};
 use super::newcomers::Stage;
@@ -149,80 +151,99 @@ impl Underlay {
         Ok(Handled::Credit)
     }
 
-    /// Handles a HELLO. `authentic` means that it came from a known peer in an encrypting suite.
-    pub(super) fn hear_hello<'d>(
+    /// A HELLO in clear: it shows who its sender is. Of a peer it becomes authentic here, of anybody else when that has been checked.
+    pub(super) fn hear_clear_hello<'d>(
         &mut self,
         now: i64,
         via: PathKey,
-        data: &mut [u8],
-        authentic: bool,
+        packet: Sealed<Octets<'d>>,
     ) -> Received<'d> {
-        self.try_hello(now, via, data, authentic).unwrap_or_else(|| {
+        self.try_clear_hello(now, via, packet).unwrap_or_else(|| {
             self.link.counters.dropped += 1;
             Received::Nothing
         })
     }
 
-    fn try_hello(
+    fn try_clear_hello(
         &mut self,
         now: i64,
         via: PathKey,
-        data: &mut [u8],
-        authentic: bool,
+        packet: Sealed<Octets<'_>>,
     ) -> Option<Received<'static>> {
-        let source = packet::source(data);
-        let payload = &data[packet::HEADER_LEN..];
-        // What follows the identity may be garbage: its owner becomes known by it all the same, but gets no answer.
-        let (hello, whole) = match Hello::parse(payload) {
-            Ok(hello) => (hello, true),
-            Err(_) => (Hello::parse_start(payload).ok()?, false),
-        };
-        if hello.protocol < MIN_PROTOCOL || hello.identity.address != source {
-            return None;
-        }
+        let source = packet.source();
+        let (hello, whole) = shown(&packet.octets()[packet::HEADER_LEN..], source)?;
         match self.link.topology.peers.get_mut(&source) {
-            // Counted already.
-            Some(_) if authentic => {}
             Some(peer) if peer.identity == hello.identity => {
-                if !peer.keys.dearmor(data) {
+                let Ok(mut packet) = packet.open(&peer.keys) else {
                     peer.packets.refused += 1;
                     return None;
-                }
+                };
                 peer.packets.received += 1;
+                let greeted = whole.then(|| self.greet(now, via, &hello, &mut packet, false))?;
+                self.recycle(packet.into_octets());
+                greeted
             }
             Some(_) => {
-                self.newcomers.refuse_collision(&mut self.link, now, via, data, &hello)?;
-                return Some(Received::Nothing);
+                self.newcomers.refuse_collision(&mut self.link, now, via, packet, &hello)?;
+                Some(Received::Nothing)
             }
-            None if authentic => return None,
             // It is heard again when its identity has been checked.
             None => {
-                self.newcomers.hear_newcomer(&mut self.link, now, via, data, &hello)?;
-                return Some(Received::Nothing);
+                self.newcomers.hear_newcomer(&mut self.link, now, via, packet, &hello)?;
+                Some(Received::Nothing)
             }
         }
-        if !whole {
-            return None;
-        }
-        let hops = packet::hops(data);
-        let greeting = self.memory.judge_greeting(&mut self.link, now, via, data, source, hello.timestamp);
+    }
+
+    /// A HELLO that has been found authentic: of a known peer in an encrypting suite, or of one whose identity has just been checked.
+    /// `counted`: see [`Self::greet`].
+    pub(super) fn hear_sealed_hello<'d, O: DerefMut<Target = [u8]>>(
+        &mut self,
+        now: i64,
+        via: PathKey,
+        mut packet: Authentic<O>,
+        counted: bool,
+    ) -> Received<'d> {
+        let heard = match shown(packet.payload(), packet.source()) {
+            Some((hello, true)) if self.link.topology.peers.contains_key(&packet.source()) => {
+                self.greet(now, via, &hello, &mut packet, counted)
+            }
+            _ => None,
+        };
+        heard.unwrap_or_else(|| {
+            self.link.counters.dropped += 1;
+            Received::Nothing
+        })
+    }
+
+    /// Answers an authentic HELLO of a peer. `counted`: it was counted when it was opened.
+    fn greet<O: DerefMut<Target = [u8]>>(
+        &mut self,
+        now: i64,
+        via: PathKey,
+        hello: &Hello,
+        packet: &mut Authentic<O>,
+        counted: bool,
+    ) -> Option<Received<'static>> {
+        let (source, hops, id) = (packet.source(), packet.hops(), packet.id());
+        let greeting = self.memory.judge_greeting(&mut self.link, now, via, packet, hello.timestamp);
         if greeting == Greeting::Replay {
             return None;
         }
-        self.link.counters.packets_in[Verb::Hello as usize] += u64::from(!authentic);
+        self.link.counters.packets_in[Verb::Hello as usize] += u64::from(!counted);
         if let Some(surface) = hello.sent_to.filter(|_| hops == 0 && greeting != Greeting::Old) {
             self.contacts.surface_reported(&mut self.link, now, source, via, surface);
         }
         let mut moons = Vec::new();
         if let Some(at) = hello.masked_tail_at {
             let from = packet::HEADER_LEN + at;
-            self.link.topology.peers.get(&source)?.keys.mask_hello(data, from);
-            moons = Hello::parse_tail(data.get(from..)?).ok()?;
+            let octets = packet.octets_mut();
+            self.link.topology.peers.get(&source)?.keys.mask_hello(octets, from);
+            moons = Hello::parse_tail(octets.get(from..)?).ok()?;
         }
-        let id = packet::id(data);
         if greeting == Greeting::Old {
             self.link.confirm(now, source, via);
-            self.contacts.answer_hello(&mut self.link, now, via, id, &hello, &moons);
+            self.contacts.answer_hello(&mut self.link, now, via, id, hello, &moons);
             return Some(Received::Nothing);
         }
         self.link.path_mtus.distrust(now, source);
@@ -236,12 +257,12 @@ impl Underlay {
             proves: false,
             waited: false,
             chosen: None,
-            payload: &data[packet::HEADER_LEN..],
+            payload: packet.payload(),
         };
         // The question whether it is there goes before the answer, so that the path is known when the sender makes use of the
         // answer.
         self.contacts.credit(&mut self.link, now, &incoming, Some(Verb::Hello), false);
-        self.contacts.answer_hello(&mut self.link, now, via, id, &hello, &moons);
+        self.contacts.answer_hello(&mut self.link, now, via, id, hello, &moons);
         if let Some(peer) = self.link.topology.peers.get_mut(&source) {
             peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
         }
@@ -263,15 +284,15 @@ impl Underlay {
             return None;
         }
         let mut greeted = false;
-        for (via, mut newcomer) in heard {
+        for (via, newcomer) in heard {
             if newcomer.stage == (Stage::Checked { proven: true })
                 && self.link.path_allowed(identity.address, via.remote)
             {
                 self.contacts.learn_path(&mut self.link, now, identity.address, via, false);
             }
             // What its HELLO lets out went to nobody yet, or has come back with its answer.
-            self.link.arrival = Some((via, newcomer.hello.len()));
-            let received = self.hear_hello(now, via, &mut newcomer.hello, true);
+            self.link.arrival = Some((via, newcomer.hello.octets().len()));
+            let received = self.hear_sealed_hello(now, via, newcomer.hello, false);
             greeted |= matches!(received, Received::Greeted(_));
             self.link.arrival = None;
         }
@@ -279,4 +300,14 @@ impl Underlay {
         self.link.retry_sending(now, Some(identity.address));
         Some(greeted)
     }
+}
+
+/// What a HELLO shows of its sender, and whether all of it makes sense. What follows the identity may be garbage: its owner becomes
+/// known by it all the same, but gets no answer.
+fn shown(payload: &[u8], source: Address) -> Option<(Hello, bool)> {
+    let (hello, whole) = match Hello::parse(payload) {
+        Ok(hello) => (hello, true),
+        Err(_) => (Hello::parse_start(payload).ok()?, false),
+    };
+    (hello.protocol >= MIN_PROTOCOL && hello.identity.address == source).then_some((hello, whole))
 }

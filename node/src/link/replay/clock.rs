@@ -4,7 +4,10 @@
 //! it. One that is older than the newest of its sender is answered like any other (a node set back needs the answer), and changes
 //! nothing, until the sender has answered something of ours on that path: then its clock is what others are measured by.
 
-use protocol::{Address, packet};
+use std::ops::DerefMut;
+
+use protocol::Address;
+use protocol::packet::Authentic;
 
 use super::ReplayMemory;
 use super::place_of;
@@ -39,19 +42,18 @@ pub(crate) enum Greeting {
 
 impl ReplayMemory {
     /// Judges an authentic HELLO of a known peer by the clock in it.
-    pub(crate) fn judge_greeting(
+    pub(crate) fn judge_greeting<O: DerefMut<Target = [u8]>>(
         &mut self,
         link: &mut Link,
         now: i64,
         via: PathKey,
-        data: &[u8],
-        source: Address,
+        packet: &Authentic<O>,
         timestamp: u64,
     ) -> Greeting {
-        let Some(peer) = link.topology.peers.get_mut(&source) else { return Greeting::Old };
+        let Some(peer) = link.topology.peers.get_mut(&packet.source()) else { return Greeting::Old };
         let recent = peer.replay.recent.get_or_insert_with(Recent::new);
         // Packets of other suites have been judged before.
-        if packet::suite(data) == super::CLEAR && !recent.enter(now, packet::id(data) ^ place_of(via)) {
+        if packet.suite() == super::CLEAR && !recent.enter(now, packet.id() ^ place_of(via)) {
             return Greeting::Replay;
         }
         let clock = &mut peer.replay.clock;

@@ -28,12 +28,14 @@ mod window;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use protocol::Address;
+use protocol::packet::{self, Authentic};
 use protocol::verb::Verb;
-use protocol::{Address, packet};
 
 use crate::ground::event::Cipher;
 use crate::ground::limits::{MAX_RECENT, MAX_WINDOWS};
 use crate::link::Link;
+use crate::link::arrival::Octets;
 use crate::link::expected::Answer;
 use crate::link::extension::{Abilities, Known};
 use crate::link::path::PathKey;
@@ -150,7 +152,7 @@ impl Replay {
 
 /// Suites, as they are numbered in packets.
 const CLEAR: u8 = 0;
-const TRUSTED: u8 = 2;
+pub(super) const TRUSTED: u8 = 2;
 
 /// A path in one number, to be mixed with a packet ID.
 fn place_of(via: PathKey) -> u64 {
@@ -196,12 +198,11 @@ impl ReplayMemory {
         link: &mut Link,
         now: i64,
         via: PathKey,
-        data: &[u8],
-        suite: u8,
-        chosen: Option<u64>,
+        packet: &Authentic<Octets<'_>>,
     ) -> Option<Judged> {
-        let source = packet::source(data);
-        let verb = packet::verb_byte(data) & packet::VERB_MASK;
+        let (data, suite, chosen) = (packet.octets(), packet.suite(), packet.chosen());
+        let source = packet.source();
+        let verb = packet.verb_number();
         if verb == Verb::Ok as u8 || verb == Verb::Error as u8 {
             return self.judge_answer(link, now, via, data, source, chosen);
         }
