@@ -62,7 +62,7 @@ pub fn look(home: &Home, address: Address, path: &Path) -> (Machine, Belonging) 
         tracing::debug!(path = %path.display(), "no machine ID: a moved home is not noticed, a clone only by its packets");
         return (Machine::default(), Belonging::Unknown);
     };
-    let at_home = match home.bound_machine(address) {
+    let at_home = match home.identity.bound_machine(address) {
         Some(bound) => bound == id,
         None => {
             bind(home, address, id);
@@ -75,7 +75,7 @@ pub fn look(home: &Home, address: Address, path: &Path) -> (Machine, Belonging) 
 
 /// Writes down that the identity belongs to this machine.
 pub fn bind(home: &Home, address: Address, id: [u8; 16]) {
-    if let Err(error) = home.bind_machine(address, id) {
+    if let Err(error) = home.identity.bind_machine(address, id) {
         tracing::warn!(%error, "cannot note which machine this identity belongs to; a copy of this home may take it for its own");
     }
 }

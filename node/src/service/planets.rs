@@ -63,13 +63,13 @@ pub(super) async fn kept_because(shared: &Arc<Shared>) -> Result<(World, Option<
     });
     let (planet, is_root, heard) = asked.await?;
     let home = &shared.home;
-    let kept = if !shared.state().networks.is_empty() || home.has_networks() {
+    let kept = if !shared.state().networks.is_empty() || home.networks.any() {
         Some(Kept::Joined)
-    } else if home.signs_planets() {
+    } else if home.planet.is_signed_here() {
         Some(Kept::Signs)
     } else if is_root {
         Some(Kept::Root)
-    } else if heard || home.root_was_heard() {
+    } else if heard || home.planet.root_was_heard() {
         Some(Kept::Heard)
     } else {
         None

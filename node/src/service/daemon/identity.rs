@@ -20,7 +20,7 @@ impl Daemon {
         match verdict {
             Verdict::Stay => {}
             Verdict::Stop => self.stop_as_clone = true,
-            Verdict::Renew => match self.shared.home.give_up_identity(self.own) {
+            Verdict::Renew => match self.shared.home.identity.give_up(self.own) {
                 Ok(saved) => {
                     tracing::warn!(old = %saved.display(), "starting again with a new identity: have the new address authorized in your networks");
                     self.collided = true;
@@ -46,7 +46,7 @@ impl Daemon {
     /// A root accepted us: from now on nothing but a person replaces this identity.
     pub(super) fn accepted(&mut self) {
         self.new = false;
-        if let Err(error) = self.shared.home.accepted() {
+        if let Err(error) = self.shared.home.identity.accepted() {
             tracing::warn!(%error, "cannot note that a root accepted this identity; correct owner and mode of the home directory");
         }
     }
@@ -55,7 +55,7 @@ impl Daemon {
     pub(super) async fn collided(&mut self, root: Address) {
         let kept = match self.irreplaceable().await {
             Some(kept) => kept,
-            None => match self.shared.home.retire_identity(self.own) {
+            None => match self.shared.home.identity.retire(self.own) {
                 Ok(saved) => {
                     tracing::warn!(%root, old = %saved.display(), "a root says another node owns our new address; starting again with another identity");
                     self.collided = true;
@@ -80,7 +80,7 @@ impl Daemon {
             Some(Kept::Accepted)
         } else if self.shared.state().clones.belonging == Belonging::Moved {
             Some(Kept::Moved)
-        } else if !self.shared.state().networks.is_empty() || self.shared.home.has_networks() {
+        } else if !self.shared.state().networks.is_empty() || self.shared.home.networks.any() {
             Some(Kept::Joined)
         } else if policy == Policy::Warn {
             Some(Kept::Setting)

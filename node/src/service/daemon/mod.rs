@@ -160,7 +160,7 @@ impl Daemon {
         let primary = ports[0];
 
         let identity = home.prepare(contents.identity)?;
-        if let Err(error) = home.note_former_use() {
+        if let Err(error) = home.planet.note_former_use() {
             tracing::warn!(%error, "cannot note that a root was heard; correct owner and mode of the home directory");
         }
         let tokens = Tokens { api: home.token(TOKEN_FILE)?, metrics: home.token(METRICS_TOKEN_FILE)? };
@@ -199,7 +199,7 @@ impl Daemon {
         let (order_sender, orders) = mpsc::channel(ORDER_QUEUE);
         let profile = Profile::choose(conf.typed.settings.profile, Path::new("/"));
         tracing::info!(profile = profile.name(), reason = %profile.reason, "profile");
-        let clones = clones::View { belonging, seen: Vec::new(), former: home.former_addresses() };
+        let clones = clones::View { belonging, seen: Vec::new(), former: home.identity.former_addresses() };
         let state = State { conf, ports, lanes, profile, clones, ..State::default() };
         let shared = Arc::new(Shared::new(home, engine, controller, tokens, order_sender, state));
         let netlink = Netlink::connect().inspect_err(|error| {
@@ -209,7 +209,7 @@ impl Daemon {
         shared.state_mut().netlink.clone_from(&netlink);
         let mut daemon = Daemon {
             own,
-            new: shared.home.is_new(own),
+            new: shared.home.identity.is_new(own),
             ports: Ports::new(shared.clone(), netlink.clone(), own),
             binder: Binder::new(netlink.clone()),
             bypass: Bypass::new(netlink.clone()),
@@ -297,9 +297,9 @@ impl Daemon {
         self.bypass.clear().await;
         self.binder.refresh(&self.shared, self.ports.indices()).await?;
         let shared = self.shared.clone();
-        let peers = shared.home.peers();
-        let moons = shared.home.moons();
-        let awaited = shared.home.awaited_moons();
+        let peers = shared.home.peers.list();
+        let moons = shared.home.moons.list();
+        let awaited = shared.home.moons.awaited();
         // Thousands of records: packets are not to wait for all of them.
         for records in peers.chunks(RESTORED_AT_ONCE).map(<[_]>::to_vec) {
             shared.engine.post(move |core, _| {
@@ -318,10 +318,10 @@ impl Daemon {
                 core.orbit(now, id, Some(seed), None);
             }
         })?;
-        for (network, cached) in shared.home.networks() {
+        for (network, cached) in shared.home.networks.list() {
             self.read_network_settings(network);
-            let token = shared.home.join_token(network);
-            let revoked = shared.home.revocations(network);
+            let token = shared.home.networks.token(network);
+            let revoked = shared.home.networks.revocations(network);
             let (joined, whole) = shared
                 .engine
                 .call(move |core, now| {

@@ -16,7 +16,7 @@ use crate::service::shared::NotSet;
 impl Daemon {
     /// The text of the file with a network's settings; none means the usual ones.
     fn network_settings_text(&self, network: NetworkId) -> io::Result<String> {
-        match fs::read(self.shared.home.network_settings_path(network)) {
+        match fs::read(self.shared.home.networks.settings_path(network)) {
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
             Err(error) => Err(error),
@@ -25,7 +25,7 @@ impl Daemon {
 
     /// Reads a network's settings at the start: what cannot be understood is not allowed.
     pub(super) fn read_network_settings(&mut self, network: NetworkId) {
-        let path = self.shared.home.network_settings_path(network);
+        let path = self.shared.home.networks.settings_path(network);
         self.network_settings_seen.insert(network, stamp(&path));
         let (settings, problem) = match self.network_settings_text(network) {
             Ok(text) => {
@@ -46,7 +46,7 @@ impl Daemon {
 
     /// Says what is wrong with a file, if anything is.
     fn judge(&self, network: NetworkId, found: &Found) -> Option<String> {
-        let path = self.shared.home.network_settings_path(network);
+        let path = self.shared.home.networks.settings_path(network);
         for (line, key) in &found.unknown {
             tracing::warn!(%network, path = %path.display(), line, key, "nobody knows this setting; it does nothing");
         }
@@ -61,7 +61,7 @@ impl Daemon {
         let networks: Vec<_> = self.shared.state().networks.keys().copied().collect();
         self.network_settings_seen.retain(|network, _| networks.contains(network));
         for network in networks {
-            let seen = stamp(&self.shared.home.network_settings_path(network));
+            let seen = stamp(&self.shared.home.networks.settings_path(network));
             if self.network_settings_seen.insert(network, seen) == Some(seen) && !all {
                 continue;
             }
@@ -72,7 +72,7 @@ impl Daemon {
                     (problem.is_none().then_some(found.settings), problem)
                 }
                 Err(error) => {
-                    let path = self.shared.home.network_settings_path(network);
+                    let path = self.shared.home.networks.settings_path(network);
                     let problem = format!("cannot read {} ({error}); correct its mode", path.display());
                     tracing::warn!(%network, "{problem}; the settings stay as they were");
                     (None, Some(problem))
@@ -108,7 +108,7 @@ impl Daemon {
     ) -> Result<Result<bool, NotSet>, Stopped> {
         // First of all, what has to be kept: whoever was told that the network is joined may restart the machine.
         let fresh = !self.shared.state().networks.contains_key(&network);
-        let marked = self.shared.home.is_marked(network);
+        let marked = self.shared.home.networks.is_marked(network);
         let settings = if fresh || !changes.is_empty() {
             match self.keep_settings(network, fresh, changes, token.as_ref()) {
                 Ok(settings) => Some(settings),
@@ -162,7 +162,7 @@ impl Daemon {
         changes: SettingsChange,
         token: Option<&Zeroizing<String>>,
     ) -> Result<NetworkSettings, NotSet> {
-        let path = self.shared.home.network_settings_path(network);
+        let path = self.shared.home.networks.settings_path(network);
         let text = self
             .network_settings_text(network)
             .map_err(|e| NotSet::NotKept(format!("cannot read {}: {e}", path.display())))?;
@@ -190,14 +190,14 @@ impl Daemon {
     ) -> io::Result<()> {
         let home = &self.shared.home;
         let object = Object::Token(network);
-        let before = home.join_token(network);
+        let before = home.networks.token(network);
         if let Some(token) = token {
             home.store(object, token.as_bytes())?;
         }
         let kept = if fresh {
-            home.begin_network(network, settings)
+            home.networks.begin(network, settings)
         } else {
-            home.write_network_settings(network, settings)
+            home.networks.write_settings(network, settings)
         };
         if kept.is_err() && token.is_some() {
             match before.filter(|_| !fresh) {

@@ -24,7 +24,7 @@ impl Daemon {
         let not_kept = |error| {
             NotTaken::NotKept(format!("cannot keep the planet in {}: {error}", home.root().display()))
         };
-        if let Err(error) = home.replace_planet(&planet.to_bytes()) {
+        if let Err(error) = home.planet.replace(&planet.to_bytes()) {
             return Ok(Err(not_kept(error)));
         }
         let taken = planet.clone();
@@ -33,7 +33,7 @@ impl Daemon {
             (!core.heard_root_since(0)).then(|| core.replace_planet(now, taken))
         });
         let Some(former) = replaced.await? else {
-            return Ok(Err(home.restore_planet().map_or_else(not_kept, |()| NotTaken::Kept(Kept::Heard))));
+            return Ok(Err(home.planet.restore().map_or_else(not_kept, |()| NotTaken::Kept(Kept::Heard))));
         };
         tracing::info!(
             from = format!("{:016x}", former.id),
@@ -45,7 +45,7 @@ impl Daemon {
 
     /// A root answered: no token replaces the planet any more. Tried again when it could not be noted.
     pub(super) fn note_root_heard(&mut self) {
-        match self.shared.home.note_root_heard() {
+        match self.shared.home.planet.note_root_heard() {
             Ok(()) => self.root_heard_unsaved = false,
             Err(error) => {
                 if !std::mem::replace(&mut self.root_heard_unsaved, true) {

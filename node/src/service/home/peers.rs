@@ -6,12 +6,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use protocol::Address;
 
+use super::directory::Directory;
 use super::files;
-use super::{Home, PEERS, peer_name};
+
+/// The folder with all of them.
+pub(super) const FOLDER: &str = "peers.d";
 
 /// Files in the folder. A record has 386 octets at most, so these are 8 MB of content, and 80 MB of a file system with blocks of
 /// 4 KiB.
@@ -24,7 +28,7 @@ const EXCESS_AT_ONCE: usize = 8;
 
 /// Which records there are, in the order in which they were written.
 #[derive(Debug)]
-pub(super) struct Index {
+struct Index {
     cap: usize,
     /// A number that grows with each write.
     next: u64,
@@ -66,16 +70,32 @@ impl Index {
     }
 }
 
-impl Home {
+/// The peers' records.
+#[derive(Debug)]
+pub struct PeerFiles {
+    directory: Directory,
+    index: Mutex<Index>,
+}
+
+impl PeerFiles {
+    pub(super) fn new(directory: Directory) -> Self {
+        PeerFiles { directory, index: Mutex::default() }
+    }
+
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The cached peer records, those written last first, and no more than [`MAX_PEER_FILES`]. What is older than 30 days, or
     /// beyond that number, is deleted.
-    pub fn peers(&self) -> Vec<Vec<u8>> {
+    pub fn list(&self) -> Vec<Vec<u8>> {
         let now = SystemTime::now();
         let mut found: Vec<(SystemTime, Address)> = self
-            .list(PEERS, 10, ".peer")
+            .directory
+            .list(FOLDER, 10, ".peer")
             .into_iter()
             .filter_map(|(id, name)| {
-                let path = self.path(PEERS).join(name);
+                let path = self.directory.path(FOLDER).join(name);
                 let written = fs::metadata(&path).and_then(|meta| meta.modified()).ok()?;
                 if now.duration_since(written).is_ok_and(|age| age > LIFE) {
                     files::remove(&path);
@@ -85,7 +105,7 @@ impl Home {
             })
             .collect();
         found.sort_unstable_by(|a, b| b.cmp(a));
-        let mut index = self.peer_files();
+        let mut index = self.index();
         let cap = index.cap;
         let mut excess: Vec<Address> =
             found.drain(found.len().min(cap)..).map(|(_, address)| address).collect();
@@ -94,88 +114,97 @@ impl Home {
             index.write(*address);
         }
         for address in excess.split_off(excess.len().saturating_sub(EXCESS_AT_START)) {
-            files::remove(&self.path(peer_name(address)));
+            self.directory.remove(name(address));
         }
         index.excess = excess;
         drop(index);
-        found.into_iter().filter_map(|(_, address)| self.read(peer_name(address)).ok().flatten()).collect()
+        found
+            .into_iter()
+            .filter_map(|(_, address)| self.directory.read(name(address)).ok().flatten())
+            .collect()
     }
 
     /// Keeps a record. The oldest one goes when there are too many.
-    pub(super) fn store_peer(&self, address: Address, bytes: &[u8]) -> io::Result<()> {
-        let gone = self.peer_files().write(address);
+    pub(super) fn store(&self, address: Address, bytes: &[u8]) -> io::Result<()> {
+        let gone = self.index().write(address);
         for old in gone {
-            files::remove(&self.path(peer_name(old)));
+            self.directory.remove(name(old));
         }
-        files::write_atomically(&self.path(peer_name(address)), bytes, 0o666, files::Durability::Cache)
+        let path = self.directory.path(name(address));
+        fs::create_dir_all(self.directory.path(FOLDER))?;
+        files::write_atomically(&path, bytes, 0o666, files::Durability::Cache)
     }
 
     /// A record is deleted.
-    pub(super) fn forget_peer(&self, address: Address) {
-        self.peer_files().forget(address);
+    pub(super) fn delete(&self, address: Address) {
+        self.index().forget(address);
+        self.directory.remove(name(address));
     }
+}
+
+pub(super) fn name(address: Address) -> String {
+    format!("{FOLDER}/{address}.peer")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::event::Object;
 
     fn address(number: u64) -> Address {
         Address::from_u64(0x10_0000_0000 + number)
     }
 
-    fn kept(home: &Home) -> Vec<u64> {
+    fn kept(peers: &PeerFiles) -> Vec<u64> {
         let mut found: Vec<u64> =
-            home.list(PEERS, 10, ".peer").into_iter().map(|(id, _)| id & 0xffff_ffff).collect();
+            peers.directory.list(FOLDER, 10, ".peer").into_iter().map(|(id, _)| id & 0xffff_ffff).collect();
         found.sort_unstable();
         found
     }
 
-    fn home(folder: &tempfile::TempDir, cap: usize) -> Home {
-        let home = Home::claim(folder.path()).unwrap();
-        home.peer_files().cap = cap;
-        home
+    fn peers(folder: &tempfile::TempDir, cap: usize) -> PeerFiles {
+        let peers = PeerFiles::new(Directory::new(folder.path()));
+        peers.index().cap = cap;
+        peers
     }
 
     #[test]
     fn the_oldest_record_goes_while_running() {
         let folder = tempfile::tempdir().unwrap();
-        let home = home(&folder, 3);
+        let peers = peers(&folder, 3);
         for number in 1..=3 {
-            home.store(Object::Peer(address(number)), b"x").unwrap();
+            peers.store(address(number), b"x").unwrap();
         }
-        home.store(Object::Peer(address(1)), b"x").unwrap();
-        home.store(Object::Peer(address(4)), b"x").unwrap();
-        assert_eq!(kept(&home), [1, 3, 4], "1 was written again, so 2 was the oldest");
-        home.delete(Object::Peer(address(3)));
-        home.store(Object::Peer(address(5)), b"x").unwrap();
-        assert_eq!(kept(&home), [1, 4, 5], "a deleted one makes room");
+        peers.store(address(1), b"x").unwrap();
+        peers.store(address(4), b"x").unwrap();
+        assert_eq!(kept(&peers), [1, 3, 4], "1 was written again, so 2 was the oldest");
+        peers.delete(address(3));
+        peers.store(address(5), b"x").unwrap();
+        assert_eq!(kept(&peers), [1, 4, 5], "a deleted one makes room");
         for number in 0..10_000 {
-            home.store(Object::Peer(address(number)), b"x").unwrap();
+            peers.store(address(number), b"x").unwrap();
         }
-        assert_eq!(kept(&home), [9_997, 9_998, 9_999]);
-        let index = home.peer_files();
+        assert_eq!(kept(&peers), [9_997, 9_998, 9_999]);
+        let index = peers.index();
         assert!(index.written.len() == 3 && index.by_age.len() == 3 && index.excess.is_empty());
     }
 
     #[test]
     fn the_newest_are_loaded_first_and_the_rest_goes() {
         let folder = tempfile::tempdir().unwrap();
-        let home = home(&folder, 4);
+        let peers = peers(&folder, 4);
         let now = SystemTime::now();
-        fs::create_dir(home.path(PEERS)).unwrap();
+        fs::create_dir(peers.directory.path(FOLDER)).unwrap();
         for number in 0..10_u64 {
-            let path = home.path(peer_name(address(number)));
+            let path = peers.directory.path(name(address(number)));
             fs::write(&path, [number as u8]).unwrap();
             // Seven, and everything below it, is older the smaller it is.
             let age = Duration::from_secs(if number == 0 { 31 * 24 * 3600 } else { 100 - number });
             fs::File::options().write(true).open(&path).unwrap().set_modified(now - age).unwrap();
         }
-        assert_eq!(home.peers(), [[9], [8], [7], [6]]);
-        assert_eq!(kept(&home), [6, 7, 8, 9]);
-        home.store(Object::Peer(address(20)), b"x").unwrap();
-        assert_eq!(kept(&home), [7, 8, 9, 20]);
+        assert_eq!(peers.list(), [[9], [8], [7], [6]]);
+        assert_eq!(kept(&peers), [6, 7, 8, 9]);
+        peers.store(address(20), b"x").unwrap();
+        assert_eq!(kept(&peers), [7, 8, 9, 20]);
     }
 
     #[test]
@@ -190,12 +219,12 @@ mod tests {
     #[test]
     fn a_record_that_is_written_again_is_a_new_one() {
         let folder = tempfile::tempdir().unwrap();
-        let home = home(&folder, 4);
-        let path = home.path(peer_name(address(1)));
-        home.store(Object::Peer(address(1)), b"x").unwrap();
+        let peers = peers(&folder, 4);
+        let path = peers.directory.path(name(address(1)));
+        peers.store(address(1), b"x").unwrap();
         let long_ago = SystemTime::now() - Duration::from_secs(29 * 24 * 3600);
         fs::File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
-        home.store(Object::Peer(address(1)), b"x").unwrap();
+        peers.store(address(1), b"x").unwrap();
         assert!(fs::metadata(&path).unwrap().modified().unwrap() > long_ago + LIFE / 2);
     }
 }

@@ -2,6 +2,11 @@ use std::os::unix::fs::PermissionsExt;
 
 use proptest::prelude::*;
 
+use protocol::netconf::NetworkConfig;
+use protocol::NetworkId;
+
+use super::directory::hex_name;
+use super::networks::device_in_map;
 use super::*;
 
 fn mode(path: &Path) -> u32 {
@@ -163,15 +168,15 @@ fn networks_are_named_by_their_files() {
     {
         fs::write(networks.join(odd), "").unwrap();
     }
-    let found = home.networks();
+    let found = home.networks.list();
     let ids: Vec<_> = found.iter().map(|(id, _)| id.0 & 0xff).collect();
     assert_eq!(ids, [0x5d, 1, 2, 3]);
     assert_eq!(found[0].1.as_deref(), Some(config.to_dictionary().as_bytes()));
     assert!(found[1..].iter().all(|(_, cached)| cached.is_none()));
-    fs::write(home.network_settings_path(good), "allowManaged=1\n").unwrap();
+    fs::write(home.networks.settings_path(good), "allowManaged=1\n").unwrap();
     home.delete(Object::Network(good));
-    assert_eq!(home.networks().len(), 3);
-    assert!(!home.network_settings_path(good).exists());
+    assert_eq!(home.networks.list().len(), 3);
+    assert!(!home.networks.settings_path(good).exists());
 }
 
 #[test]
@@ -180,21 +185,21 @@ fn a_join_token_is_kept_for_this_node_only() {
     let (home, _) = start(folder.path()).unwrap();
     let network = NetworkId(0x8056_c2e2_1c00_0001);
     let path = home.object_path(Object::Token(network));
-    assert_eq!(home.join_token(network), None);
+    assert_eq!(home.networks.token(network), None);
     home.store(Object::Network(network), b"\n").unwrap();
     home.store(Object::Token(network), b"ztt_x").unwrap();
     home.store(Object::Revocations(network), b"revoked").unwrap();
-    assert_eq!(home.revocations(network).as_deref(), Some(&b"revoked"[..]));
+    assert_eq!(home.networks.revocations(network).as_deref(), Some(&b"revoked"[..]));
     assert_eq!(mode(&path), 0o600);
-    assert_eq!(home.join_token(network).unwrap().as_str(), "ztt_x");
-    assert_eq!(home.networks().len(), 1, "it is no network of its own");
+    assert_eq!(home.networks.token(network).unwrap().as_str(), "ztt_x");
+    assert_eq!(home.networks.list().len(), 1, "it is no network of its own");
     for damaged in [&b""[..], b"a b", b"a\n", b"\xff", &[b'x'; 257]] {
         fs::write(&path, damaged).unwrap();
-        assert_eq!(home.join_token(network), None);
+        assert_eq!(home.networks.token(network), None);
     }
     home.delete(Object::Network(network));
     assert!(!path.exists(), "it goes with the network");
-    assert_eq!(home.revocations(network), None, "and so do its revocations");
+    assert_eq!(home.networks.revocations(network), None, "and so do its revocations");
 }
 
 #[test]
@@ -258,7 +263,7 @@ fn what_a_link_leads_to_is_replaced() {
     assert!(is_link(&conf));
     let local = format!("networks.d/{network}.local.conf");
     symlink(etc.join("settings"), root.join(&local)).unwrap();
-    home.write_network_settings(network, "allowManaged=0\n").unwrap();
+    home.networks.write_settings(network, "allowManaged=0\n").unwrap();
     assert!(is_link(&local) && etc.join("settings").is_file());
 
     // What cannot be replaced there is not replaced here either.
@@ -269,7 +274,7 @@ fn what_a_link_leads_to_is_replaced() {
     assert!(write_atomically(&root.join("round"), b"x", 0o600, Durability::Cache).is_err());
     // Leaving takes the link away, and nothing else.
     home.delete(Object::Network(network));
-    assert!(!home.is_marked(network) && etc.join("network.conf").is_file());
+    assert!(!home.networks.is_marked(network) && etc.join("network.conf").is_file());
     let left: Vec<_> = picture(&etc).into_iter().map(|(path, _)| path).collect();
     assert_eq!(left.len(), 3 + 1, "no temporary file is left: {left:?}");
 }

@@ -309,7 +309,7 @@ async fn orbit(State(shared): Api, Path(id): Path<String>, body: Bytes) -> Respo
     let seed = body.get("seed").and_then(Value::as_str).and_then(|s| hex(s, 10)).filter(|s| *s != 0);
     let Some(seed) = seed.map(Address::from_u64) else { return ok(&json!({})) };
     // Before anything else: whoever was told that it is orbited may restart the machine.
-    if let Err(error) = shared.home.await_moon(id, seed) {
+    if let Err(error) = shared.home.moons.expect(id, seed) {
         return failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot keep the moon's seed: {error}"));
     }
     let orbited = shared.engine.call(move |core, now| {

@@ -175,7 +175,7 @@ impl Ports {
     }
 
     fn free_name(&self, network: NetworkId) -> Option<String> {
-        let mapped = self.shared.home.mapped_device(network);
+        let mapped = self.shared.home.networks.mapped_device(network);
         let derived = (0..NAME_TRIALS).map(|trial| interface_name(network, trial));
         mapped.into_iter().chain(derived).find(|name| !tap::exists(name))
     }
