@@ -1,21 +1,42 @@
-//! Joining and leaving networks, and what the user lets them do here.
+//! What the home says of joined networks, and what the user lets them do here.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
+use std::sync::Arc;
 
 use protocol::NetworkId;
 use zeroize::Zeroizing;
 
-use super::Daemon;
-use super::settings::stamp;
+use super::settings::{Stamp, stamp};
 use crate::core::event::Object;
-use crate::service::engine::Stopped;
 use crate::service::network_settings::{Found, NetworkSettings, SettingsChange};
-use crate::service::shared::NotSet;
+use crate::service::shared::{NotSet, Shared};
 
-impl Daemon {
+/// A network that may be joined now.
+pub(super) struct Prepared {
+    /// It was not joined before.
+    pub(super) fresh: bool,
+    /// The home said before that it is joined.
+    marked: bool,
+    /// It was joined before, and has other settings now.
+    pub(super) changed: bool,
+}
+
+/// The files of joined networks.
+pub(super) struct NetworkTable {
+    shared: Arc<Shared>,
+    /// The files with settings as they were read or written last.
+    seen: BTreeMap<NetworkId, Option<Stamp>>,
+}
+
+impl NetworkTable {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        NetworkTable { shared, seen: BTreeMap::new() }
+    }
+
     /// The text of the file with a network's settings; none means the usual ones.
-    fn network_settings_text(&self, network: NetworkId) -> io::Result<String> {
+    fn text(&self, network: NetworkId) -> io::Result<String> {
         match fs::read(self.shared.home.networks.settings_path(network)) {
             Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -24,10 +45,10 @@ impl Daemon {
     }
 
     /// Reads a network's settings at the start: what cannot be understood is not allowed.
-    pub(super) fn read_network_settings(&mut self, network: NetworkId) {
+    pub(super) fn read(&mut self, network: NetworkId) {
         let path = self.shared.home.networks.settings_path(network);
-        self.network_settings_seen.insert(network, stamp(&path));
-        let (settings, problem) = match self.network_settings_text(network) {
+        self.seen.insert(network, stamp(&path));
+        let (settings, problem) = match self.text(network) {
             Ok(text) => {
                 let found = NetworkSettings::read(&text);
                 (found.settings.clone(), self.judge(network, &found))
@@ -56,16 +77,17 @@ impl Daemon {
     }
 
     /// Reads the networks' settings again: all, or those whose file is another one than last time. A bad file changes
-    /// nothing.
-    pub(super) async fn reload_networks(&mut self, all: bool) {
+    /// nothing. Returns those that have other settings now.
+    pub(super) fn read_again(&mut self, all: bool) -> Vec<NetworkId> {
+        let mut changed = Vec::new();
         let networks: Vec<_> = self.shared.state().networks.keys().copied().collect();
-        self.network_settings_seen.retain(|network, _| networks.contains(network));
+        self.seen.retain(|network, _| networks.contains(network));
         for network in networks {
             let seen = stamp(&self.shared.home.networks.settings_path(network));
-            if self.network_settings_seen.insert(network, seen) == Some(seen) && !all {
+            if self.seen.insert(network, seen) == Some(seen) && !all {
                 continue;
             }
-            let (settings, problem) = match self.network_settings_text(network) {
+            let (settings, problem) = match self.text(network) {
                 Ok(text) => {
                     let found = NetworkSettings::read(&text);
                     let problem = self.judge(network, &found);
@@ -81,71 +103,72 @@ impl Daemon {
             if let Some(view) = self.shared.state_mut().networks.get_mut(&network) {
                 view.settings_problem = problem;
             }
-            if let Some(settings) = settings {
-                self.use_network_settings(network, settings).await;
+            if settings.is_some_and(|settings| self.put_in_force(network, settings)) {
+                changed.push(network);
             }
         }
+        changed
     }
 
-    async fn use_network_settings(&mut self, network: NetworkId, settings: NetworkSettings) {
-        {
-            let mut state = self.shared.state_mut();
-            let view = state.networks.entry(network).or_default();
-            if view.settings == settings {
-                return;
-            }
-            tracing::info!(%network, settings = settings.write_into("").trim_end().replace('\n', " "), "settings");
-            view.settings = settings;
+    /// Whether these are other settings.
+    fn put_in_force(&self, network: NetworkId, settings: NetworkSettings) -> bool {
+        let mut state = self.shared.state_mut();
+        let view = state.networks.entry(network).or_default();
+        if view.settings == settings {
+            return false;
         }
-        self.ports.settings_changed(network).await;
+        tracing::info!(%network, settings = settings.write_into("").trim_end().replace('\n', " "), "settings");
+        view.settings = settings;
+        true
     }
 
-    pub(super) async fn join(
+    /// Writes down that a network is to be joined, or a change of a joined one, and puts it in force: whoever is told that the
+    /// network is joined may restart the machine.
+    ///
+    /// # Errors
+    /// Something is not right or cannot be written: nothing was changed.
+    pub(super) fn prepare(
         &mut self,
         network: NetworkId,
         changes: SettingsChange,
-        token: Option<Zeroizing<String>>,
-    ) -> Result<Result<bool, NotSet>, Stopped> {
-        // First of all, what has to be kept: whoever was told that the network is joined may restart the machine.
+        token: Option<&Zeroizing<String>>,
+    ) -> Result<Prepared, NotSet> {
         let fresh = !self.shared.state().networks.contains_key(&network);
         let marked = self.shared.home.networks.is_marked(network);
-        let settings = if fresh || !changes.is_empty() {
-            match self.keep_settings(network, fresh, changes, token.as_ref()) {
-                Ok(settings) => Some(settings),
-                Err(error) => return Ok(Err(error)),
-            }
-        } else {
-            if let Some(token) = &token
-                && let Err(error) = self.shared.home.store(Object::Token(network), token.as_bytes())
-            {
-                return Ok(Err(self.not_kept(network, &error)));
-            }
-            None
-        };
-        if let Some(settings) = settings {
+        let mut changed = false;
+        if fresh || !changes.is_empty() {
+            let settings = self.keep_settings(network, fresh, changes, token)?;
             if fresh {
                 self.shared.state_mut().networks.entry(network).or_default().settings = settings;
             } else {
                 if let Some(view) = self.shared.state_mut().networks.get_mut(&network) {
                     view.settings_problem = None;
                 }
-                self.use_network_settings(network, settings).await;
+                changed = self.put_in_force(network, settings);
             }
+        } else if let Some(token) = token {
+            let stored = self.shared.home.store(Object::Token(network), token.as_bytes());
+            stored.map_err(|error| self.not_kept(network, &error))?;
         }
-        let joined =
-            self.shared.engine.call(move |core, now| core.join_with(now, network, None, token)).await?;
-        if !joined {
-            self.shared.state_mut().networks.remove(&network);
-            self.shared.home.delete(if marked { Object::Token(network) } else { Object::Network(network) });
-            return Ok(Ok(false));
-        }
-        self.settle().await?;
-        if fresh {
-            tracing::info!(%network, "joined");
-        }
-        self.try_way_again().await;
-        self.ports.sync(network).await;
-        Ok(Ok(true))
+        Ok(Prepared { fresh, marked, changed })
+    }
+
+    /// The core has no room for the network: takes back what [`Self::prepare`] did.
+    pub(super) fn take_back(&mut self, network: NetworkId, prepared: &Prepared) {
+        self.shared.state_mut().networks.remove(&network);
+        let object = if prepared.marked { Object::Token(network) } else { Object::Network(network) };
+        self.shared.home.delete(object);
+    }
+
+    /// Takes away what would bring a network back at the next start.
+    ///
+    /// # Errors
+    /// It is still there, for people.
+    pub(super) fn unmark(&self, network: NetworkId) -> Result<(), String> {
+        self.shared.home.unmark(Object::Network(network)).map_err(|error| {
+            let path = self.shared.home.object_path(Object::Network(network));
+            format!("cannot remove {}: {error}", path.display())
+        })
     }
 
     fn not_kept(&self, network: NetworkId, error: &io::Error) -> NotSet {
@@ -164,7 +187,7 @@ impl Daemon {
     ) -> Result<NetworkSettings, NotSet> {
         let path = self.shared.home.networks.settings_path(network);
         let text = self
-            .network_settings_text(network)
+            .text(network)
             .map_err(|e| NotSet::NotKept(format!("cannot read {}: {e}", path.display())))?;
         let found = NetworkSettings::read(&text);
         if let Some(complaint) = found.complaint() {
@@ -177,7 +200,7 @@ impl Daemon {
         changes.apply(&mut settings);
         self.keep_join(network, fresh, &settings.write_into(&text), token)
             .map_err(|error| self.not_kept(network, &error))?;
-        self.network_settings_seen.insert(network, stamp(&path));
+        self.seen.insert(network, stamp(&path));
         Ok(settings)
     }
 
@@ -207,18 +230,5 @@ impl Daemon {
             }
         }
         kept
-    }
-
-    pub(super) async fn leave(&mut self, network: NetworkId) -> Result<Result<bool, String>, Stopped> {
-        if let Err(error) = self.shared.home.unmark(Object::Network(network)) {
-            let path = self.shared.home.object_path(Object::Network(network));
-            return Ok(Err(format!("cannot remove {}: {error}", path.display())));
-        }
-        let left = self.shared.engine.call(move |core, _| core.leave(network)).await?;
-        self.settle().await?;
-        if left {
-            tracing::info!(%network, "left");
-        }
-        Ok(Ok(left))
     }
 }

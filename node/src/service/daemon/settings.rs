@@ -1,72 +1,76 @@
 //! The settings file while the daemon runs: changed by people through the API, or by hand.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Map, Value};
 
-use super::Daemon;
 use crate::service::args::DEFAULT_PORT;
 use crate::service::clouds::Profile;
 use crate::service::engine::Stopped;
 use crate::service::home::{CONTROLLER_FOLDER, SETTINGS_FILE, StartError};
 use crate::service::local_conf::LocalConf;
-use crate::service::shared::NotSet;
+use crate::service::shared::{NotSet, Shared};
 
-impl Daemon {
-    pub(super) async fn change_settings(
-        &mut self,
-        changes: &Map<String, Value>,
-    ) -> Result<Result<(), NotSet>, Stopped> {
-        let path = self.shared.home.path(SETTINGS_FILE);
-        let merged = self.shared.state().conf.merged(changes, &path);
-        let (conf, text) = match merged {
-            Ok(merged) => merged,
-            Err(error) => return Ok(Err(NotSet::Wrong(error.to_string()))),
-        };
-        if let Err(error) = self.shared.home.write_settings(&text) {
-            return Ok(Err(NotSet::NotKept(format!("cannot write {}: {error}", path.display()))));
-        }
-        self.settings_seen = stamp(&path);
-        self.use_settings(conf).await?;
-        Ok(Ok(()))
+/// The settings file.
+pub(super) struct SettingsFile {
+    shared: Arc<Shared>,
+    path: PathBuf,
+    /// The file as it was read or written last.
+    seen: Option<Stamp>,
+}
+
+impl SettingsFile {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        let path = shared.home.path(SETTINGS_FILE);
+        SettingsFile { seen: stamp(&path), path, shared }
     }
 
-    /// Reads the settings file again; a bad one changes nothing.
-    pub(super) async fn reload(&mut self) -> Result<(), Stopped> {
-        let path = self.shared.home.path(SETTINGS_FILE);
-        self.settings_seen = stamp(&path);
-        let text = match fs::read_to_string(&path) {
+    /// Writes changes into the file. Returns what has to be put in force.
+    ///
+    /// # Errors
+    /// They are not right, or cannot be written: nothing was changed.
+    pub(super) fn merge(&mut self, changes: &Map<String, Value>) -> Result<LocalConf, NotSet> {
+        let merged = self.shared.state().conf.merged(changes, &self.path);
+        let (conf, text) = merged.map_err(|error| NotSet::Wrong(error.to_string()))?;
+        self.shared
+            .home
+            .write_settings(&text)
+            .map_err(|error| NotSet::NotKept(format!("cannot write {}: {error}", self.path.display())))?;
+        self.seen = stamp(&self.path);
+        Ok(conf)
+    }
+
+    /// Whether somebody changed the file.
+    pub(super) fn has_changed(&self) -> bool {
+        stamp(&self.path) != self.seen
+    }
+
+    /// Reads the file again. Returns what has to be put in force; a bad file is told of and changes nothing.
+    pub(super) fn read_again(&mut self) -> Option<LocalConf> {
+        self.seen = stamp(&self.path);
+        let text = match fs::read_to_string(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
             other => other,
         };
+        let place = self.path.display();
         let conf = text
             .map_err(|e| {
-                StartError::new(
-                    format!("cannot read it ({e})"),
-                    path.display().to_string(),
-                    "correct its mode",
-                )
+                StartError::new(format!("cannot read it ({e})"), place.to_string(), "correct its mode")
             })
-            .and_then(|text| LocalConf::parse(&text, &path));
-        match conf {
-            Ok(conf) => {
-                tracing::info!(path = %path.display(), "settings read again");
-                self.use_settings(conf).await?;
-                self.tell_of_names();
-                Ok(())
-            }
-            Err(error) => {
-                tracing::warn!("the settings stay as they were: {error}");
-                Ok(())
-            }
+            .and_then(|text| LocalConf::parse(&text, &self.path));
+        match &conf {
+            Ok(_) => tracing::info!(path = %place, "settings read again"),
+            Err(error) => tracing::warn!("the settings stay as they were: {error}"),
         }
+        conf.ok()
     }
 
-    pub(super) async fn use_settings(&mut self, conf: LocalConf) -> Result<(), Stopped> {
+    /// Puts settings in force, as far as this daemon's own state and the core go.
+    pub(super) fn put_in_force(&self, conf: LocalConf) -> Result<(), Stopped> {
         let core_settings = conf.core_settings();
-        let exposed = !conf.typed.settings.allow_management_from.is_empty();
         let at_start = {
             let state = self.shared.state();
             changes_at_start(&state.conf, &conf, state.ports[0])
@@ -79,14 +83,7 @@ impl Daemon {
             let mut state = self.shared.state_mut();
             (state.conf, state.profile) = (conf, profile);
         }
-        self.shared.engine.post(move |core, _| core.set_settings(core_settings))?;
-        if let Some(server) = &mut self.server
-            && let Err(error) = server.listen_tcp(exposed).await
-        {
-            tracing::warn!(%error, "the control API cannot listen on TCP; the Unix socket still works");
-        }
-        self.listen_for_scrapers();
-        self.binder.refresh(&self.shared, self.ports.indices()).await
+        self.shared.engine.post(move |core, _| core.set_settings(core_settings))
     }
 }
 

@@ -2,8 +2,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use proptest::prelude::*;
 
-use protocol::netconf::NetworkConfig;
 use protocol::NetworkId;
+use protocol::netconf::NetworkConfig;
 
 use super::directory::hex_name;
 use super::networks::device_in_map;
