@@ -6,7 +6,7 @@ mod sim;
 use controller::Action;
 use node::core::event::Event;
 use node::core::info::{CopyCounters, NetworkStatus};
-use protocol::credential::{Revocation, kind};
+use protocol::credential::{Credential, Revocation, kind};
 use protocol::{Mac, NetworkId};
 use sim::{START, Weather, World, identity, reaches};
 
@@ -225,18 +225,16 @@ fn a_tag_given_or_revoked_takes_effect_on_a_remembered_flow() {
     assert!(shown.iter().any(|m| m.address == world.address(1) && m.tags == [(1, 5)]), "{shown:?}");
 
     let secret = identity(0);
-    let mut revocation = Revocation {
+    let revocation = Revocation {
         id: 77,
         network,
         credential_id: 1,
         threshold: world.now,
         flags: 0,
         target: world.address(1),
-        signer: world.address(0),
         kind: kind::TAG,
-        signature: [0; 96],
     };
-    revocation.sign(&secret);
+    let revocation = revocation.sign(&secret);
     let (now, to) = (world.now, vec![world.address(2)]);
     world.hosts[0].core.controller_action(now, Action::Revoke { to, revocation });
     world.http("GET", &path, "");

@@ -3,11 +3,16 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the emulator")]
 
+mod nat;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use controller::{Controller, MemoryStore};
+#[allow(unused_imports, reason = "not every test file puts hosts behind NATs")]
+pub use nat::Nat;
+use nat::Router;
 use node::core::event::{CloneSeen, Event, Object, Settings};
 use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
@@ -25,19 +30,6 @@ const SOCKET: SocketId = SocketId(0);
 /// The port everybody uses inside.
 const PORT: u16 = 9993;
 
-/// How a NAT maps and filters.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Nat {
-    /// One mapping for all destinations; lets anybody in.
-    FullCone,
-    /// One mapping; lets in addresses that were sent to.
-    Restricted,
-    /// One mapping; lets in endpoints that were sent to.
-    PortRestricted,
-    /// A mapping per destination; lets in endpoints that were sent to.
-    Symmetric,
-}
-
 /// How the network behaves between any two public addresses.
 #[derive(Clone, Copy, Debug)]
 pub struct Weather {
@@ -45,18 +37,6 @@ pub struct Weather {
     pub latency: (i64, i64),
     /// Datagrams lost, per thousand.
     pub loss: u32,
-}
-
-struct NatBox {
-    kind: Nat,
-    public: Ipv4Addr,
-    next_port: u16,
-    /// (inside endpoint, destination for symmetric NATs) → public port.
-    out: BTreeMap<(SocketAddr, Option<SocketAddr>), u16>,
-    /// Public port → inside endpoint.
-    back: BTreeMap<u16, SocketAddr>,
-    /// Endpoints each public port has sent to.
-    sent: BTreeSet<(u16, SocketAddr)>,
 }
 
 /// One host with its node.
@@ -120,7 +100,7 @@ pub struct World {
     pub largest: BTreeMap<(usize, usize), usize>,
     /// What arrived, if it is recorded: at which host, from where.
     pub recorded: Option<Vec<(usize, SocketAddr, Vec<u8>)>>,
-    nats: Vec<NatBox>,
+    nats: Vec<Router>,
     flying: BinaryHeap<InFlight>,
     deadlines: BTreeSet<(i64, usize)>,
     rng: StdRng,
@@ -187,14 +167,7 @@ impl World {
     pub fn add_nat(&mut self, kind: Nat) -> usize {
         let n = self.nats.len() as u32;
         let public = Ipv4Addr::from(u32::from(Ipv4Addr::new(100, 70, 0, 1)) + n * 256);
-        self.nats.push(NatBox {
-            kind,
-            public,
-            next_port: 20_000,
-            out: BTreeMap::new(),
-            back: BTreeMap::new(),
-            sent: BTreeSet::new(),
-        });
+        self.nats.push(Router::new(kind, public));
         self.nats.len() - 1
     }
 
@@ -357,10 +330,7 @@ impl World {
 
     /// Forgets a NAT's mappings: its hosts get other outside ports.
     pub fn forget_mappings(&mut self, nat: usize) {
-        let nat = &mut self.nats[nat];
-        nat.out.clear();
-        nat.back.clear();
-        nat.sent.clear();
+        self.nats[nat].forget();
     }
 
     /// Sends an Ethernet frame from the port of one host.
@@ -515,17 +485,7 @@ impl World {
         let private = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 192);
         let from = match nat.filter(|_| !private(to.ip())) {
             None => inside,
-            Some(nat) => {
-                let nat = &mut self.nats[nat];
-                let key = (inside, (nat.kind == Nat::Symmetric).then_some(to));
-                let port = *nat.out.entry(key).or_insert_with(|| {
-                    nat.next_port += 1;
-                    nat.next_port
-                });
-                nat.back.insert(port, inside);
-                nat.sent.insert((port, to));
-                SocketAddr::new(IpAddr::V4(nat.public), port)
-            }
+            Some(nat) => self.nats[nat].leave(inside, to),
         };
         if dies || self.rng.random_range(0..1000) < self.weather.loss {
             return;
@@ -552,29 +512,15 @@ impl World {
         let at_nat = self.nats.iter().position(|n| IpAddr::V4(n.public) == to.ip());
         let (inside, nat) = match at_nat {
             Some(index) => {
-                let nat = &self.nats[index];
-                let Some(inside) = nat.back.get(&to.port()) else { return };
-                let allowed = match nat.kind {
-                    Nat::FullCone => true,
-                    Nat::Restricted => {
-                        nat.sent.iter().any(|(port, e)| *port == to.port() && e.ip() == from.ip())
-                    }
-                    Nat::PortRestricted | Nat::Symmetric => nat.sent.contains(&(to.port(), from)),
-                };
-                if !allowed {
-                    return;
-                }
-                (*inside, Some(index))
+                let Some(inside) = self.nats[index].enter(from, to.port()) else { return };
+                (inside, Some(index))
             }
             None => (to, realm),
         };
         let Some(host) = self.hosts.iter().position(|h| h.inside == inside && h.nat == nat) else { return };
         let sender = self.hosts.iter().position(|h| match h.nat {
             None => h.inside == from,
-            Some(n) => {
-                self.nats[n].back.get(&from.port()) == Some(&h.inside)
-                    && IpAddr::V4(self.nats[n].public) == from.ip()
-            }
+            Some(n) => self.nats[n].is_seen_as(h.inside, from),
         });
         if let Some(sender) = sender
             && self.cut.contains(&(sender.min(host), sender.max(host)))
