@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
-use protocol::credential::Revocation;
+use protocol::credential::{Revocation, Signed};
 use protocol::metadata::RequestMetadata;
 use protocol::verbs::config_chunk;
 use protocol::{Address, Identity, NetworkId, SecretIdentity};
@@ -93,7 +93,7 @@ pub enum Action {
         /// Everybody online in the network.
         to: Vec<Address>,
         /// What is revoked.
-        revocation: Revocation,
+        revocation: Signed<Revocation>,
     },
     /// Revocations that a member may have missed.
     Bring {
@@ -102,7 +102,7 @@ pub enum Action {
         /// Of which network.
         network: NetworkId,
         /// What is revoked; as many as one packet holds. Nobody passes them on.
-        revocations: Vec<Revocation>,
+        revocations: Vec<Signed<Revocation>>,
         /// The number that a node which acknowledges gives back; `None` for one that cannot, which gets them in a
         /// NETWORK_CREDENTIALS packet.
         ask: Option<u64>,

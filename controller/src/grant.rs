@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 
 use flowrules::{Rule, rule::Kind};
-use protocol::credential::{Capability, Com, Coo, Tag};
+use protocol::credential::{Capability, Com, Coo, Credential, HeldCapability, Signed, Tag};
 use protocol::inet::Prefix;
 use protocol::netconf::{self, NetworkConfig, Specialist, Sso};
 use protocol::{Address, Identity, SecretIdentity, derive};
@@ -81,13 +81,9 @@ pub(crate) fn build(
     }
     if !config.addresses.is_empty() {
         let things = config.addresses.iter().map(|prefix| prefix.ip.into());
-        let mut coo = Coo::new(id, now, COO_ID, address, things);
-        coo.sign(signer);
-        config.coos.push(coo);
+        config.coos.push(Coo::new(id, now, COO_ID, address, things).sign(signer));
     }
-    let mut com = Com::new(now, network.window(), id, identity);
-    com.sign(signer);
-    config.com = Some(com);
+    config.com = Some(Com::new(now, network.window(), id, identity).sign(signer));
     config
 }
 
@@ -124,7 +120,12 @@ fn dns(network: &Network) -> netconf::Dns {
     }
 }
 
-fn capabilities(now: i64, signer: &SecretIdentity, network: &Network, member: &Member) -> Vec<Capability> {
+fn capabilities(
+    now: i64,
+    signer: &SecretIdentity,
+    network: &Network,
+    member: &Member,
+) -> Vec<HeldCapability> {
     // Both sides ascend by ID.
     network
         .capabilities
@@ -132,15 +133,13 @@ fn capabilities(now: i64, signer: &SecretIdentity, network: &Network, member: &M
         .filter(|defined| member.capabilities.contains(&defined.id))
         .take(netconf::MAX_CAPABILITIES)
         .map(|defined| {
-            let mut capability =
-                Capability::new(network.id, now, defined.id, 1, defined.rules.rules().to_vec());
-            capability.hand_over(signer, member.address);
-            capability
+            Capability::new(network.id, now, defined.id, 1, defined.rules.rules().to_vec())
+                .hand_to(signer, member.address)
         })
         .collect()
 }
 
-fn tags(now: i64, signer: &SecretIdentity, network: &Network, member: &mut Member) -> Vec<Tag> {
+fn tags(now: i64, signer: &SecretIdentity, network: &Network, member: &mut Member) -> Vec<Signed<Tag>> {
     for defined in &network.tags {
         if let Some(default) = defined.default {
             member.tags.entry(defined.id).or_insert(default);
@@ -150,11 +149,7 @@ fn tags(now: i64, signer: &SecretIdentity, network: &Network, member: &mut Membe
         .tags
         .iter()
         .take(netconf::MAX_TAGS)
-        .map(|(id, value)| {
-            let mut tag = Tag::new(network.id, now, *id, *value, member.address);
-            tag.sign(signer);
-            tag
-        })
+        .map(|(id, value)| Tag::new(network.id, now, *id, *value, member.address).sign(signer))
         .collect()
 }
 

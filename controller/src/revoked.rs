@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::credential::{Revocation, kind};
+use protocol::credential::{Credential, Revocation, Signed, kind};
 use protocol::{Address, NetworkId, SecretIdentity};
 use serde_json::{Map, Value, json};
 
@@ -39,7 +39,7 @@ pub(crate) struct Revoked {
     window: i64,
     pub(crate) serial: u64,
     /// Signed for those who missed it: nobody passes that on.
-    repeat: Option<Revocation>,
+    repeat: Option<Signed<Revocation>>,
 }
 
 impl Revoked {
@@ -133,7 +133,7 @@ impl Standing {
         serial: u64,
         network: NetworkId,
         signer: &SecretIdentity,
-    ) -> Option<(Vec<Revocation>, u64)> {
+    ) -> Option<(Vec<Signed<Revocation>>, u64)> {
         let next = self.by_serial.range(serial.saturating_add(1)..).take(PER_MESSAGE);
         let next: Vec<(u64, Address)> = next.map(|(serial, member)| (*serial, *member)).collect();
         self.signed(&next, network, signer)
@@ -145,7 +145,7 @@ impl Standing {
         serial: u64,
         network: NetworkId,
         signer: &SecretIdentity,
-    ) -> Option<(Vec<Revocation>, u64)> {
+    ) -> Option<(Vec<Signed<Revocation>>, u64)> {
         let next = self.by_serial.range(..serial).rev().take(PER_MESSAGE);
         let next: Vec<(u64, Address)> = next.map(|(serial, member)| (*serial, *member)).collect();
         self.signed(&next, network, signer)
@@ -156,7 +156,7 @@ impl Standing {
         list: &[(u64, Address)],
         network: NetworkId,
         signer: &SecretIdentity,
-    ) -> Option<(Vec<Revocation>, u64)> {
+    ) -> Option<(Vec<Signed<Revocation>>, u64)> {
         let last = list.last()?.0;
         let revocations = list.iter().filter_map(|(serial, member)| {
             let revoked = self.by_member.get_mut(member)?;
@@ -176,20 +176,8 @@ pub(crate) fn sign(
     threshold: i64,
     id: u32,
     flags: u64,
-) -> Revocation {
-    let mut revocation = Revocation {
-        id,
-        network,
-        credential_id: 0,
-        threshold,
-        flags,
-        target,
-        signer: signer.identity().address,
-        kind: kind::COM,
-        signature: [0; 96],
-    };
-    revocation.sign(signer);
-    revocation
+) -> Signed<Revocation> {
+    Revocation { id, network, credential_id: 0, threshold, flags, target, kind: kind::COM }.sign(signer)
 }
 
 /// What a controller leaves to the one that takes its place over a restored backup: word that is out stays true.

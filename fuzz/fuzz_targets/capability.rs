@@ -2,12 +2,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use protocol::Reader;
-use protocol::credential::{Capability, Verification};
+use protocol::credential::{HeldCapability, Verification};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(object) = Capability::read(&mut Reader::new(data)) else { return };
+    let Ok(object) = HeldCapability::read(&mut Reader::new(data)) else { return };
     let mut written = Vec::new();
     object.write(&mut written);
-    assert_eq!(Capability::read(&mut Reader::new(&written)).as_ref(), Ok(&object));
+    assert_eq!(HeldCapability::read(&mut Reader::new(&written)).as_ref(), Ok(&object));
     assert_ne!(object.verify(|_| None), Verification::Valid);
 });

@@ -2,12 +2,12 @@
 
 use libfuzzer_sys::fuzz_target;
 use protocol::Reader;
-use protocol::credential::{Revocation, Verification};
+use protocol::credential::{Revocation, Signed, Verification};
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(object) = Revocation::read(&mut Reader::new(data)) else { return };
+    let Ok(object) = Signed::<Revocation>::read(&mut Reader::new(data)) else { return };
     let mut written = Vec::new();
     object.write(&mut written);
-    assert_eq!(Revocation::read(&mut Reader::new(&written)).as_ref(), Ok(&object));
+    assert_eq!(Signed::<Revocation>::read(&mut Reader::new(&written)).as_ref(), Ok(&object));
     assert_ne!(object.verify(|_| None), Verification::Valid);
 });

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use protocol::credential::{Capability, Com, Coo, Revocation, Tag, kind};
+use protocol::credential::{
+    Capability, Com, Coo, Credential, HeldCapability, Revocation, Signature, Signed, Tag, kind,
+};
 use protocol::metadata::{ANNOUNCED_VERSION, PROTOCOL_VERSION, RequestMetadata};
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
@@ -12,7 +14,7 @@ use protocol::verbs::{
     Rendezvous, UserMessage, Whois, config_chunk, error_code,
 };
 use protocol::world::{WorldKey, WorldKind};
-use protocol::{Address, Identity, Mac, MulticastGroup, NetworkId, SecretIdentity, World};
+use protocol::{Address, Identity, Mac, MulticastGroup, NetworkId, Reader, SecretIdentity, World};
 
 use crate::cast::{self, ACTORS, Actor};
 use crate::choices::Choices;
@@ -109,7 +111,7 @@ impl Facts<'_> {
     }
 
     /// The certificate that the actor has, or one it made up.
-    pub fn com(&self, choices: &mut Choices<'_>) -> Com {
+    pub fn com(&self, choices: &mut Choices<'_>) -> Signed<Com> {
         let own = self.actor.secret().identity();
         match (self.actor, choices.below(4)) {
             (Actor::Member, 0..3) => member_com(self.now, self.network, own, self.authority),
@@ -117,9 +119,7 @@ impl Facts<'_> {
             _ => {
                 let subject = self.identity(choices);
                 let (time, network) = (self.time(choices), self.network(choices));
-                let mut com = Com::new(time, choices.u64(), network, &subject);
-                com.sign(self.signer(choices));
-                com
+                Com::new(time, choices.u64(), network, &subject).sign(self.signer(choices))
             }
         }
     }
@@ -140,10 +140,35 @@ impl Facts<'_> {
 pub const REVOKED: i64 = crate::scene::START - 1_000;
 
 /// A certificate by a controller.
-pub fn member_com(time: i64, network: NetworkId, member: &Identity, controller: &SecretIdentity) -> Com {
-    let mut com = Com::new(time, 7_200_000, network, member);
-    com.sign(controller);
-    com
+pub fn member_com(
+    time: i64,
+    network: NetworkId,
+    member: &Identity,
+    controller: &SecretIdentity,
+) -> Signed<Com> {
+    Com::new(time, 7_200_000, network, member).sign(controller)
+}
+
+/// A credential with a signature that may be anybody's.
+pub fn claimed<T: Credential>(credential: &T, signer: Address, signature: &Signature) -> Signed<T> {
+    let mut octets = Vec::new();
+    credential.write_fields(signer, &mut octets);
+    T::write_signature(signer, signature, &mut octets);
+    Signed::read(&mut Reader::new(&octets)).expect("the form in which credentials arrive")
+}
+
+/// A capability passed on by its holder, or by somebody who is not; as it was when its chain is full.
+fn passed_on(held: HeldCapability, giver: &SecretIdentity, to: Address) -> HeldCapability {
+    let mut octets = Vec::new();
+    held.write(&mut octets);
+    // The end of the chain, and the length of additional fields.
+    octets.truncate(octets.len() - 7);
+    octets.extend_from_slice(&to.to_bytes());
+    octets.extend_from_slice(&giver.address().to_bytes());
+    octets.extend_from_slice(&[1, 0, 96]);
+    octets.extend_from_slice(&giver.sign(&held.message()));
+    octets.extend_from_slice(&[0; 7]);
+    HeldCapability::read(&mut Reader::new(&octets)).unwrap_or(held)
 }
 
 /// Any endpoint somebody may speak of.
@@ -282,50 +307,51 @@ fn credentials(facts: &Facts<'_>, choices: &mut Choices<'_>) -> NetworkCredentia
                     threshold: facts.time(choices),
                     flags: choices.byte().into(),
                     target: facts.address(choices),
-                    signer: Address::NULL,
                     kind: choices.of(&[kind::COM, kind::TAG, kind::CAPABILITY, kind::COO, 0, 99]),
-                    signature: [0; 96],
                 };
+                let (mut signer, mut signature) = (Address::NULL, [0; 96]);
                 if choices.chance(160) {
-                    revocation.sign(facts.signer(choices));
+                    let signed = revocation.clone().sign(facts.signer(choices));
+                    (signer, signature) = (signed.signer(), *signed.signature());
                 }
                 if choices.chance(96) {
                     // As if the controller had signed.
-                    revocation.signer = revocation.network.controller();
+                    signer = revocation.network.controller();
                 }
                 for _ in 0..=choices.below(4) {
                     revocation.id = revocation.id.wrapping_add(1);
-                    set.revocations.push(revocation.clone());
+                    set.revocations.push(claimed(&revocation, signer, &signature));
                 }
             }
             2 => {
-                let mut tag = Tag::new(
+                let tag = Tag::new(
                     facts.network(choices),
                     facts.time(choices),
                     choices.byte().into(),
                     choices.u32(),
                     facts.address(choices),
                 );
-                tag.sign(facts.signer(choices));
-                set.tags.push(tag);
+                set.tags.push(tag.sign(facts.signer(choices)));
             }
             3 => {
                 let (network, time) = (facts.network(choices), facts.time(choices));
-                let mut capability =
+                let capability =
                     Capability::new(network, time, choices.byte().into(), choices.byte(), Vec::new());
-                for _ in 0..=choices.below(3) {
+                let further = choices.below(3);
+                let to = facts.address(choices);
+                let mut held = capability.hand_to(facts.signer(choices), to);
+                for _ in 0..further {
                     let to = facts.address(choices);
-                    capability.hand_over(facts.signer(choices), to);
+                    held = passed_on(held, facts.signer(choices), to);
                 }
-                set.capabilities.push(capability);
+                set.capabilities.push(held);
             }
             4 => {
                 let (network, time) = (facts.network(choices), facts.time(choices));
                 let to = facts.address(choices);
                 let thing = Ipv4Addr::from(choices.u32()).into();
-                let mut coo = Coo::new(network, time, choices.byte().into(), to, [thing]);
-                coo.sign(facts.signer(choices));
-                set.coos.push(coo);
+                let coo = Coo::new(network, time, choices.byte().into(), to, [thing]);
+                set.coos.push(coo.sign(facts.signer(choices)));
             }
             _ => set.coms.push(facts.com(choices)),
         }

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::OnceLock;
 
+use protocol::inet::encode_inet;
+use protocol::metadata::{ANNOUNCED_VERSION, PROTOCOL_VERSION};
 use protocol::packet::SessionKeys;
 use protocol::world::{Root, World, WorldKey, WorldKind};
 use protocol::{Address, Identity, NetworkId, SecretIdentity};
@@ -155,4 +157,19 @@ pub fn moon(number: usize, endpoint: SocketAddr) -> World {
     let identity = secret(number).identity().clone();
     let root = Root { identity, endpoints: vec![endpoint] };
     World::new_signed(WorldKind::Moon, MOON, 1, &world_key(), vec![root])
+}
+
+/// The record of a peer as a node keeps it on disk. Format: node's `peer_cache`.
+pub(crate) fn record(number: usize, at: Option<SocketAddr>) -> Vec<u8> {
+    let mut bytes = vec![2];
+    secret(number).identity().write(&mut bytes);
+    let (major, minor, revision) = ANNOUNCED_VERSION;
+    for field in [u16::from(PROTOCOL_VERSION), major.into(), minor.into(), revision] {
+        bytes.extend_from_slice(&field.to_be_bytes());
+    }
+    bytes.extend_from_slice(&u16::from(at.is_some()).to_be_bytes());
+    if at.is_some() {
+        encode_inet(&mut bytes, at);
+    }
+    bytes
 }

@@ -14,10 +14,13 @@ pub mod cast;
 pub mod choices;
 pub mod ledger;
 pub mod live;
+pub mod promise;
 pub mod scene;
 pub mod step;
+pub mod tape;
 
-pub use scene::{PROMISES, Promise, ROLES, Role, Scene, Violation};
+pub use promise::{PROMISES, Promise, Violation};
+pub use scene::{ROLES, Role, Scene};
 
 use choices::Choices;
 

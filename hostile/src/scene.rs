@@ -13,9 +13,7 @@ use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
 use protocol::credential::revocation::FAST_PROPAGATE;
-use protocol::credential::{Revocation, kind};
-use protocol::inet::encode_inet;
-use protocol::metadata::{ANNOUNCED_VERSION, PROTOCOL_VERSION};
+use protocol::credential::{Credential, Revocation, kind};
 use protocol::netconf::NetworkConfig;
 use protocol::packet;
 use protocol::{Address, Mac, NetworkId};
@@ -23,6 +21,8 @@ use protocol::{Address, Mac, NetworkId};
 use crate::body::{REVOKED, member_com};
 use crate::cast::{self, Actor, CONTROLLER, FRIEND, NODE, OTHER_FRIEND, ROOT};
 use crate::ledger::Ledger;
+use crate::promise::{Promise, Violation};
+use crate::tape::Tape;
 
 /// When the virtual clock starts, ms since the Unix epoch.
 pub const START: i64 = 1_700_000_000_000;
@@ -30,8 +30,6 @@ pub const START: i64 = 1_700_000_000_000;
 pub const SOCKET: SocketId = SocketId(0);
 /// Datagrams that one step may cause, all nodes together.
 const MAX_COMMOTION: usize = 20_000;
-/// Datagrams kept to be sent again.
-const RECORDED: usize = 64;
 /// Friends hear of each other at least this often, ms: else they would rightly forget each other.
 const CHAT: i64 = 20_000;
 /// A node that moved is reached again within this time, ms.
@@ -52,51 +50,6 @@ pub enum Role {
 
 /// All roles.
 pub const ROLES: [Role; 4] = [Role::Member, Role::Controller, Role::Root, Role::Relay];
-
-/// Which promise was broken.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Promise {
-    /// No more goes to an endpoint that has proved nothing than came from it.
-    Amplification,
-    /// Nobody who is not authorized gets a frame through.
-    Authorization,
-    /// No frame gets through twice.
-    Once,
-    /// Frames of friends flow, in both directions.
-    Service,
-    /// A friend that moved is found again, whatever is sent from where it was.
-    Path,
-    /// The identity stays.
-    Identity,
-    /// No network is taken for denied or gone without its controller's word.
-    Status,
-    /// What one datagram causes comes to an end.
-    End,
-    /// Tables stay within their caps.
-    Caps,
-}
-
-/// All promises.
-pub const PROMISES: [Promise; 9] = [
-    Promise::Amplification,
-    Promise::Authorization,
-    Promise::Once,
-    Promise::Service,
-    Promise::Path,
-    Promise::Identity,
-    Promise::Status,
-    Promise::End,
-    Promise::Caps,
-];
-
-/// A broken promise.
-#[derive(Clone, Debug)]
-pub struct Violation {
-    /// Which.
-    pub promise: Promise,
-    /// What was seen.
-    pub what: String,
-}
 
 struct Host {
     number: usize,
@@ -134,32 +87,13 @@ pub struct Scene {
     proven: BTreeSet<SocketAddr>,
     /// When an endpoint was last told of.
     told: BTreeMap<SocketAddr, i64>,
-    /// What the node under attack received from honest ones, and from where.
-    recorded: VecDeque<(SocketAddr, Vec<u8>)>,
-    /// What the controller sent it while it was not yet let in.
-    refusals: Vec<(SocketAddr, Vec<u8>)>,
-    /// What it sent to hostile endpoints.
-    heard: BTreeMap<SocketAddr, VecDeque<Vec<u8>>>,
+    /// What came by, for whoever wants to send it again.
+    pub tape: Tape,
     /// Payloads that may come out of its port, and how often.
     expected: BTreeMap<Vec<u8>, u32>,
     came_out: BTreeSet<Vec<u8>>,
     serial: u64,
     moves: u8,
-}
-
-/// The record of a peer as a node keeps it on disk. Format: node's `peer_cache`.
-fn record(number: usize, at: Option<SocketAddr>) -> Vec<u8> {
-    let mut bytes = vec![2];
-    cast::secret(number).identity().write(&mut bytes);
-    let (major, minor, revision) = ANNOUNCED_VERSION;
-    for field in [u16::from(PROTOCOL_VERSION), major.into(), minor.into(), revision] {
-        bytes.extend_from_slice(&field.to_be_bytes());
-    }
-    bytes.extend_from_slice(&u16::from(at.is_some()).to_be_bytes());
-    if at.is_some() {
-        encode_inet(&mut bytes, at);
-    }
-    bytes
 }
 
 impl Scene {
@@ -189,9 +123,7 @@ impl Scene {
             ledger: Ledger::default(),
             proven: [Actor::Root.endpoint(0), Actor::MoonRoot.endpoint(0)].into(),
             told: BTreeMap::new(),
-            recorded: VecDeque::new(),
-            refusals: Vec::new(),
-            heard: BTreeMap::new(),
+            tape: Tape::default(),
             expected: BTreeMap::new(),
             came_out: BTreeSet::new(),
             serial: 0,
@@ -217,11 +149,11 @@ impl Scene {
         let mut core = Core::new(config, self.now);
         core.set_local_addresses(self.now, vec![(SOCKET, at)]);
         for other in numbers.iter().filter(|other| **other != number) {
-            core.restore_peer(&record(*other, Some(cast::home(*other)))).expect("a record");
+            core.restore_peer(&cast::record(*other, Some(cast::home(*other)))).expect("a record");
         }
         if self.hosts.len() == self.victim {
             for actor in [Actor::Stranger, Actor::Member, Actor::Former, Actor::Controller] {
-                core.restore_peer(&record(actor.number(), None)).expect("a record");
+                core.restore_peer(&cast::record(actor.number(), None)).expect("a record");
             }
         }
         let controller = (number == CONTROLLER).then(|| {
@@ -311,7 +243,7 @@ impl Scene {
         // Whoever joins is refused at first, and somebody on the path has recorded that.
         self.pass(2_000);
         let from = cast::home(CONTROLLER);
-        self.refusals = self.recorded.iter().filter(|(at, _)| *at == from).cloned().collect();
+        self.tape.keep_refusals(from);
         self.authorize();
         let ready = (0..30).any(|_| {
             self.pass(500);
@@ -319,18 +251,16 @@ impl Scene {
             tried == (true, true)
         });
         assert!(ready, "the honest nodes do not get along: {:?}", self.role);
-        let mut revocation = Revocation {
+        let revocation = Revocation {
             id: 1,
             network,
             credential_id: 0,
             threshold: REVOKED,
             flags: FAST_PROPAGATE,
             target: Actor::Former.address(),
-            signer: Address::NULL,
             kind: kind::COM,
-            signature: [0; 96],
         };
-        revocation.sign(cast::secret(CONTROLLER));
+        let revocation = revocation.sign(cast::secret(CONTROLLER));
         let to = self.hosts.iter().filter(|h| h.number != ROOT).map(|h| h.core.address()).collect();
         let controller = self.host(CONTROLLER);
         self.hosts[controller].core.controller_action(self.now, Action::Revoke { to, revocation });
@@ -411,34 +341,11 @@ impl Scene {
         self.ledger.told(endpoint, octets);
     }
 
-    /// The last datagram that the node sent to this endpoint.
-    pub fn last_heard(&self, endpoint: SocketAddr) -> Option<&[u8]> {
-        self.heard.get(&endpoint)?.back().map(|data| &data[..])
-    }
-
-    /// A datagram recorded earlier and where it came from; `back` counts from the latest.
-    pub fn recorded(&self, back: usize) -> Option<(SocketAddr, Vec<u8>)> {
-        let count = self.recorded.len();
-        (count > 0).then(|| self.recorded[count - 1 - back % count].clone())
-    }
-
-    /// Something that the controller said while the node was not let in yet, if it said anything.
-    pub fn refusal(&self, number: usize) -> Option<(SocketAddr, Vec<u8>)> {
-        (!self.refusals.is_empty()).then(|| self.refusals[number % self.refusals.len()].clone())
-    }
-
     /// A hostile datagram reaches the node under attack, and everything that follows from it happens.
     pub fn attack(&mut self, from: SocketAddr, data: &[u8]) {
-        self.record(from, data);
+        self.tape.record(from, data);
         self.flying.push_back(Flight { from, to: self.victim_endpoint(), data: data.to_vec() });
         self.settle();
-    }
-
-    fn record(&mut self, from: SocketAddr, data: &[u8]) {
-        if self.recorded.len() >= RECORDED {
-            self.recorded.pop_front();
-        }
-        self.recorded.push_back((from, data.to_vec()));
     }
 
     /// Time passes; friends say something now and then.
@@ -534,7 +441,7 @@ impl Scene {
         let friend = self.host(FRIEND);
         self.exchange();
         let old = self.hosts[friend].at;
-        let packet = self.recorded.iter().rev().find(|(from, _)| *from == old).map(|(_, data)| data.clone());
+        let packet = self.tape.last_from(old);
         self.moves += 1;
         let mut new = cast::home(FRIEND);
         new.set_port(new.port() + u16::from(self.moves));
@@ -586,16 +493,12 @@ impl Scene {
         let Flight { from, to, mut data } = flight;
         let Some(index) = self.hosts.iter().position(|h| h.at == to) else {
             // Nobody's, or a hostile one's.
-            let heard = self.heard.entry(to).or_default();
-            if heard.len() >= 8 {
-                heard.pop_front();
-            }
-            heard.push_back(data);
+            self.tape.hear(to, data);
             return;
         };
         if index == self.victim {
             if self.proven.contains(&from) {
-                self.record(from, &data);
+                self.tape.record(from, &data);
             } else {
                 self.ledger.came(from, data.len());
             }

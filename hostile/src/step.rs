@@ -58,7 +58,7 @@ fn place(scene: &Scene, actor: Actor, choices: &mut Choices<'_>) -> SocketAddr {
 
 /// What the actor knows.
 fn facts(scene: &mut Scene, actor: Actor) -> Facts<'static> {
-    let heard = scene.last_heard(actor.endpoint(0)).filter(|data| data.len() >= HEADER_LEN);
+    let heard = scene.tape.last_heard(actor.endpoint(0)).filter(|data| data.len() >= HEADER_LEN);
     let heard = heard.map_or(0, packet::id);
     Facts {
         now: scene.now,
@@ -233,7 +233,7 @@ fn greet(scene: &mut Scene, choices: &mut Choices<'_>) {
 fn replay(scene: &mut Scene, choices: &mut Choices<'_>) {
     let early = choices.chance(64);
     let number = choices.below(64);
-    let found = if early { scene.refusal(number) } else { scene.recorded(number) };
+    let found = if early { scene.tape.refusal(number) } else { scene.tape.recorded(number) };
     let Some((from, data)) = found else { return };
     let actor = choices.of(&ACTORS);
     let from = if choices.chance(128) { place(scene, actor, choices) } else { from };
@@ -247,7 +247,7 @@ fn replay(scene: &mut Scene, choices: &mut Choices<'_>) {
 fn answer(scene: &mut Scene, choices: &mut Choices<'_>) {
     let actor = choices.of(&ACTORS);
     let endpoint = actor.endpoint(choices.below(4) & choices.below(4));
-    let Some(data) = scene.last_heard(endpoint) else { return };
+    let Some(data) = scene.tape.last_heard(endpoint) else { return };
     let mut heard = data.to_vec();
     let keys = cast::keys(actor.number(), scene.victim());
     if heard.len() < HEADER_LEN || packet::dest(&heard) != actor.address() || !keys.dearmor(&mut heard) {

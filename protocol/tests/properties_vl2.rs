@@ -12,7 +12,9 @@ use protocol::credential::capability::Custody;
 use protocol::credential::com::Qualifier;
 use protocol::credential::coo::{MAX_THINGS, Thing};
 use protocol::credential::membership::{self, Added, Window};
-use protocol::credential::{Capability, Com, Coo, Membership, Revocation, Signature, Tag, kind};
+use protocol::credential::{
+    Capability, Com, Coo, Credential, HeldCapability, Membership, Revocation, Signature, Signed, Tag, kind,
+};
 use protocol::derive::{interface_name, rfc4193, six_plane};
 use protocol::dictionary::Dictionary;
 use protocol::inet::Prefix;
@@ -80,47 +82,54 @@ fn rules(most: usize) -> impl Strategy<Value = Vec<Rule>> {
     vec((any::<bool>(), any::<bool>(), kind).prop_map(|(not, or, kind)| Rule { not, or, kind }), 0..most)
 }
 
-fn com() -> impl Strategy<Value = Com> {
+/// What somebody claims was signed, made as it arrives.
+fn claimed<T: Credential>(credential: &T, signer: Address, signature: &Signature) -> Signed<T> {
+    let mut octets = Vec::new();
+    credential.write_fields(signer, &mut octets);
+    T::write_signature(signer, signature, &mut octets);
+    Signed::read(&mut Reader::new(&octets)).unwrap()
+}
+
+/// A capability that is said to have come this way, made as it arrives.
+fn held(capability: &Capability, custody: &[Custody]) -> HeldCapability {
+    // The signed message is the object without the entries, between eight octets on each side.
+    let message = capability.message();
+    let mut octets = message[8..message.len() - 10].to_vec();
+    for Custody { to, from, signature } in custody {
+        octets.extend_from_slice(&[&to.to_bytes()[..], &from.to_bytes(), &[1, 0, 96], signature].concat());
+    }
+    octets.extend_from_slice(&[0; 7]);
+    HeldCapability::read(&mut Reader::new(&octets)).unwrap()
+}
+
+fn com() -> impl Strategy<Value = Signed<Com>> {
     let qualifier = any::<(u64, u64, u64)>();
     (vec(qualifier, 0..=8), address(), signature()).prop_map(|(qualifiers, signer, signature)| {
         let mut qualifiers: Vec<_> =
             qualifiers.into_iter().map(|(id, value, max_delta)| Qualifier { id, value, max_delta }).collect();
         qualifiers.sort_by_key(|qualifier| qualifier.id);
-        Com { qualifiers, signer, signature: if signer.is_null() { [0; 96] } else { signature } }
+        claimed(&Com { qualifiers }, signer, &signature)
     })
 }
 
-fn tag() -> impl Strategy<Value = Tag> {
+fn tag() -> impl Strategy<Value = Signed<Tag>> {
     (network(), any::<i64>(), any::<(u32, u32)>(), address(), address(), signature()).prop_map(
-        |(network, timestamp, (id, value), issued_to, signer, signature)| Tag {
-            network,
-            timestamp,
-            id,
-            value,
-            issued_to,
-            signer,
-            signature,
+        |(network, timestamp, (id, value), issued_to, signer, signature)| {
+            claimed(&Tag { network, timestamp, id, value, issued_to }, signer, &signature)
         },
     )
 }
 
-fn coo() -> impl Strategy<Value = Coo> {
+fn coo() -> impl Strategy<Value = Signed<Coo>> {
     let things = vec(any::<(u8, [u8; 16])>().prop_map(|(kind, value)| Thing { kind, value }), 0..=MAX_THINGS);
     (network(), any::<(i64, u64, u32)>(), things, address(), address(), signature()).prop_map(
-        |(network, (timestamp, flags, id), things, issued_to, signer, signature)| Coo {
-            network,
-            timestamp,
-            flags,
-            id,
-            things,
-            issued_to,
-            signer,
-            signature,
+        |(network, (timestamp, flags, id), things, issued_to, signer, signature)| {
+            claimed(&Coo { network, timestamp, flags, id, things, issued_to }, signer, &signature)
         },
     )
 }
 
-fn capability() -> impl Strategy<Value = Capability> {
+fn capability() -> impl Strategy<Value = HeldCapability> {
     let custody = (1u64..1 << 40, address(), signature()).prop_map(|(to, from, signature)| Custody {
         to: Address::from_u64(to),
         from,
@@ -129,23 +138,16 @@ fn capability() -> impl Strategy<Value = Capability> {
     (network(), any::<i64>(), any::<u32>(), rules(64), 1u8..=7, vec(custody, 0..=7)).prop_map(
         |(network, timestamp, id, rules, max_custody_chain, mut custody)| {
             custody.truncate(max_custody_chain.into());
-            Capability { network, timestamp, id, rules, max_custody_chain, custody }
+            held(&Capability { network, timestamp, id, rules, max_custody_chain }, &custody)
         },
     )
 }
 
-fn revocation() -> impl Strategy<Value = Revocation> {
+fn revocation() -> impl Strategy<Value = Signed<Revocation>> {
     (any::<(u32, u32, i64, u64, u8)>(), network(), address(), address(), signature()).prop_map(
-        |((id, credential_id, threshold, flags, kind), network, target, signer, signature)| Revocation {
-            id,
-            network,
-            credential_id,
-            threshold,
-            flags,
-            target,
-            signer,
-            kind,
-            signature,
+        |((id, credential_id, threshold, flags, kind), network, target, signer, signature)| {
+            let revocation = Revocation { id, network, credential_id, threshold, flags, target, kind };
+            claimed(&revocation, signer, &signature)
         },
     )
 }
@@ -268,11 +270,11 @@ proptest! {
     fn credentials_round_trip(
         com in com(), tag in tag(), coo in coo(), capability in capability(), revocation in revocation(),
     ) {
-        round_trip(&com, Com::write, Com::read);
-        round_trip(&tag, Tag::write, Tag::read);
-        round_trip(&coo, Coo::write, Coo::read);
-        round_trip(&capability, Capability::write, Capability::read);
-        round_trip(&revocation, Revocation::write, Revocation::read);
+        round_trip(&com, Signed::write, Signed::read);
+        round_trip(&tag, Signed::write, Signed::read);
+        round_trip(&coo, Signed::write, Signed::read);
+        round_trip(&capability, HeldCapability::write, HeldCapability::read);
+        round_trip(&revocation, Signed::write, Signed::read);
     }
 
     #[test]
@@ -412,11 +414,11 @@ proptest! {
 
     #[test]
     fn no_input_makes_a_parser_panic(input in bytes(400)) {
-        let _ = Com::read(&mut Reader::new(&input));
-        let _ = Tag::read(&mut Reader::new(&input));
-        let _ = Coo::read(&mut Reader::new(&input));
-        let _ = Capability::read(&mut Reader::new(&input));
-        let _ = Revocation::read(&mut Reader::new(&input));
+        let _ = Signed::<Com>::read(&mut Reader::new(&input));
+        let _ = Signed::<Tag>::read(&mut Reader::new(&input));
+        let _ = Signed::<Coo>::read(&mut Reader::new(&input));
+        let _ = HeldCapability::read(&mut Reader::new(&input));
+        let _ = Signed::<Revocation>::read(&mut Reader::new(&input));
         let _ = NetworkCredentials::parse(&input);
         let _ = ConfigChunk::parse(&input);
         let _ = ConfigRequest::parse(&input);
@@ -493,14 +495,14 @@ fn known(controller: &SecretIdentity) -> impl Fn(Address) -> Option<Identity> + 
 
 #[test]
 fn a_certificate_with_too_many_things_is_malformed() {
-    let coo =
-        Coo::new(NetworkId(1), 2, 3, Address::NULL, [Thing { kind: 2, value: [1; 16] }; MAX_THINGS + 5]);
+    let things = [Thing { kind: 2, value: [1; 16] }; MAX_THINGS + 5];
+    let coo = Coo::new(NetworkId(1), 2, 3, Address::NULL, things).sign(&controller());
     assert_eq!(coo.things.len(), MAX_THINGS);
-    let mut bytes = written(&coo, Coo::write);
+    let mut bytes = written(&coo, Signed::write);
     let count = 8 + 8 + 8 + 4;
     bytes[count + 1] += 1;
     bytes.splice(count + 2..count + 2, [2; 17]);
-    let refused = Coo::read(&mut Reader::new(&bytes)).unwrap_err();
+    let refused = Signed::<Coo>::read(&mut Reader::new(&bytes)).unwrap_err();
     assert_eq!(refused.at, count);
 }
 
@@ -527,18 +529,19 @@ fn a_chunk_that_does_not_fit_into_its_dictionary_is_malformed() {
 #[test]
 fn a_configuration_beyond_the_limits_is_cut() {
     let member = Address::from_u64(5);
-    let tag = Tag::new(NetworkId(9), 1, 1, 2, member);
-    let coo = Coo::new(NetworkId(9), 1, 1, member, []);
-    let capability = Capability::new(NetworkId(9), 1, 1, 1, Vec::new());
+    let secret = controller();
+    let tag = Tag::new(NetworkId(9), 1, 1, 2, member).sign(&secret);
+    let coo = Coo::new(NetworkId(9), 1, 1, member, []).sign(&secret);
+    let capability = Capability::new(NetworkId(9), 1, 1, 1, Vec::new()).hand_to(&secret, member);
     let route = Route { target: "10.0.0.0/8".parse().unwrap(), via: None, flags: 0, metric: 0 };
     let blob = |one: Vec<u8>, times: usize| one.repeat(times);
     let mut d = Dictionary::new();
     d.push_hex("v", 7);
     d.push_hex("nwid", 9);
     d.push_address("id", member);
-    d.push_bytes("TAG", &blob(written(&tag, Tag::write), 200));
-    d.push_bytes("COO", &blob(written(&coo, Coo::write), 9));
-    d.push_bytes("CAP", &blob(written(&capability, Capability::write), 200));
+    d.push_bytes("TAG", &blob(written(&tag, Signed::write), 200));
+    d.push_bytes("COO", &blob(written(&coo, Signed::write), 9));
+    d.push_bytes("CAP", &blob(written(&capability, HeldCapability::write), 200));
     d.push_bytes("S", &[1; 8 * 300]);
     d.push_bytes("R", &[1, 0].repeat(2000));
     d.push_bytes("RT", &blob([&[4, 10, 0, 0, 0, 0, 8][..], &[0; 5]].concat(), 200));
@@ -561,11 +564,7 @@ fn a_membership_record_is_bounded_and_keeps_the_freshest() {
     let network = its_network();
     let member = Address::from_u64(5);
     let mut record = Membership::new();
-    let tag = |id: u32, timestamp: i64| {
-        let mut tag = Tag::new(network, timestamp, id, id, member);
-        tag.sign(&secret);
-        tag
-    };
+    let tag = |id: u32, timestamp: i64| Tag::new(network, timestamp, id, id, member).sign(&secret);
     for id in 0..membership::MAX_TAGS as u32 {
         assert_eq!(record.add_tag(tag(id, 1000 + i64::from(id)), known(&secret)), Added::New);
     }
@@ -575,43 +574,26 @@ fn a_membership_record_is_bounded_and_keeps_the_freshest() {
     assert_eq!(record.tag(0, window), None, "the stalest made room");
     assert_eq!(record.tag(1, window), Some(1));
     assert_eq!(record.tag(901, window), Some(901));
-    record.remove_stale(Window { timestamp: 5000, max_delta: 10 });
-    assert_eq!(record.tag(1, window), None);
-    assert_eq!(record.tag(901, window), Some(901));
+    let window = Window { timestamp: 5000, max_delta: 10 };
+    assert_eq!((record.tag(1, window), record.tag(901, window)), (None, Some(901)));
 }
 
 #[test]
 fn thresholds_are_bounded_and_the_highest_stay() {
-    let secret = controller();
     let mut record = Membership::new();
-    let revocation = |credential_id: u32, threshold: i64| {
-        let mut revocation = Revocation {
-            id: 1,
-            network: its_network(),
-            credential_id,
-            threshold,
-            flags: 0,
-            target: Address::from_u64(5),
-            signer: Address::NULL,
-            kind: kind::TAG,
-            signature: [0; 96],
-        };
-        revocation.sign(&secret);
-        revocation
-    };
+    let mut raise = |id: u32, threshold: i64| record.raise_threshold(kind::TAG, id, threshold);
     for id in 0..membership::MAX_THRESHOLDS as u32 {
-        assert_eq!(record.add_revocation(&revocation(id, 10 + i64::from(id)), known(&secret)), Added::New);
+        assert_eq!(raise(id, 10 + i64::from(id)), Added::New);
     }
-    assert_eq!(record.add_revocation(&revocation(9999, 9), known(&secret)), Added::Rejected);
-    assert_eq!(record.add_revocation(&revocation(9999, 5000), known(&secret)), Added::New);
-    assert_eq!(record.add_revocation(&revocation(9999, 5000), known(&secret)), Added::Redundant);
+    assert_eq!(raise(9999, 9), Added::Rejected);
+    assert_eq!(raise(9999, 5000), Added::New);
+    assert_eq!(raise(9999, 5000), Added::Redundant);
 }
 
 #[test]
 fn a_credential_of_an_unknown_signer_waits() {
     let secret = controller();
-    let mut tag = Tag::new(its_network(), 1, 1, 1, Address::from_u64(5));
-    tag.sign(&secret);
+    let tag = Tag::new(its_network(), 1, 1, 1, Address::from_u64(5)).sign(&secret);
     let mut record = Membership::new();
     assert_eq!(record.add_tag(tag.clone(), |_| None), Added::UnknownSigner(secret.address()));
     assert_eq!(record.add_tag(tag, known(&secret)), Added::New);
@@ -622,27 +604,12 @@ fn revoking_a_tag_does_not_cut_off_the_member() {
     let secret = controller();
     let network = its_network();
     let member = secret.identity();
-    let mut com = Com::new(1000, 500, network, member);
-    com.sign(&secret);
+    let com = Com::new(1000, 500, network, member).sign(&secret);
     let mut record = Membership::new();
     assert_eq!(record.add_com(com.clone(), known(&secret)), Added::New);
     assert!(record.agrees(&com, member));
-    let mut revocation = Revocation {
-        id: 1,
-        network,
-        credential_id: 7,
-        threshold: 2000,
-        flags: 1,
-        target: member.address,
-        signer: Address::NULL,
-        kind: kind::TAG,
-        signature: [0; 96],
-    };
-    revocation.sign(&secret);
-    assert_eq!(record.add_revocation(&revocation, known(&secret)), Added::New);
+    assert_eq!(record.raise_threshold(kind::TAG, 7, 2000), Added::New);
     assert!(record.agrees(&com, member));
-    revocation.kind = kind::COM;
-    revocation.sign(&secret);
-    assert_eq!(record.add_revocation(&revocation, known(&secret)), Added::New);
+    assert_eq!(record.raise_threshold(kind::COM, 0, 2000), Added::New);
     assert!(!record.agrees(&com, member));
 }

@@ -93,21 +93,21 @@ fn check(what: &str, config: &NetworkConfig, expected: &Value) {
             assert_eq!(hex(&flowrules::encode(&config.rules)), text(expected, "rules_binary"), "{what}");
         }
     }
-    use protocol::credential::{Capability, Com, Coo, Tag};
+    use protocol::credential::{HeldCapability, Signed};
     assert_eq!(
-        written(&config.capabilities, Capability::write),
+        written(&config.capabilities, HeldCapability::write),
         serialized(&expected["capabilities"]),
         "{what}"
     );
-    assert_eq!(written(&config.tags, Tag::write), serialized(&expected["tags"]), "{what}");
+    assert_eq!(written(&config.tags, Signed::write), serialized(&expected["tags"]), "{what}");
     assert_eq!(
-        written(&config.coos, Coo::write),
+        written(&config.coos, Signed::write),
         serialized(&expected["certificates_of_ownership"]),
         "{what}"
     );
     let com = config.com.as_slice();
     let expected_com = expected["com"]["serialized"].as_str().map(str::to_owned);
-    assert_eq!(written(com, Com::write).pop(), expected_com, "{what}");
+    assert_eq!(written(com, Signed::write).pop(), expected_com, "{what}");
 
     let dns = &expected["dns"];
     assert_eq!(config.dns.domain, text(dns, "domain"), "{what}");

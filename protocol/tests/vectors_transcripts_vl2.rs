@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::HashMap;
 
-use protocol::credential::{Capability, Com, Coo, Revocation, Tag};
+use protocol::credential::{Com, HeldCapability, Signed};
 use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::NetworkConfig;
 use protocol::packet::compress::decompress;
@@ -47,7 +47,7 @@ fn check_group(what: &str, fields: &Value, group: MulticastGroup) {
     assert_eq!(u64::from(group.adi), id(fields, "group_adi"), "{what}");
 }
 
-fn check_com(what: &str, fields: &Value, com: Option<&Com>) {
+fn check_com(what: &str, fields: &Value, com: Option<&Signed<Com>>) {
     let made = com.map(|com| {
         let mut out = Vec::new();
         com.write(&mut out);
@@ -169,11 +169,11 @@ fn check_fields(
         }
         Verb::NetworkCredentials => {
             let set = NetworkCredentials::parse(payload).unwrap();
-            assert_eq!(written(&set.coms, Com::write), fields["coms"], "{what}");
-            assert_eq!(written(&set.capabilities, Capability::write), fields["capabilities"], "{what}");
-            assert_eq!(written(&set.tags, Tag::write), fields["tags"], "{what}");
-            assert_eq!(written(&set.revocations, Revocation::write), fields["revocations"], "{what}");
-            assert_eq!(written(&set.coos, Coo::write), fields["certificates_of_ownership"], "{what}");
+            assert_eq!(written(&set.coms, Signed::write), fields["coms"], "{what}");
+            assert_eq!(written(&set.capabilities, HeldCapability::write), fields["capabilities"], "{what}");
+            assert_eq!(written(&set.tags, Signed::write), fields["tags"], "{what}");
+            assert_eq!(written(&set.revocations, Signed::write), fields["revocations"], "{what}");
+            assert_eq!(written(&set.coos, Signed::write), fields["certificates_of_ownership"], "{what}");
             same(what, payload, |out| set.write(out));
             assert_eq!(set.packets(payload.len()), [payload], "{what}");
         }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use clap::ValueEnum;
+use hostile::body::claimed;
 use hostile::cast::{self, Actor};
 use hostile::live::Attacker;
 use protocol::credential::{Revocation, kind};
@@ -182,17 +183,16 @@ impl Generator {
                 for _ in 0..2 {
                     let mut signature = [0; 96];
                     signature[..8].copy_from_slice(&self.random.next().to_be_bytes());
-                    set.revocations.push(Revocation {
+                    let revocation = Revocation {
                         id: self.random.next() as u32,
                         network: self.network,
                         credential_id: 0,
                         threshold: now,
                         flags: 0,
                         target: Address::from_u64(self.random.next() & 0x7f_ffff_ffff | 1),
-                        signer: self.network.controller(),
                         kind: kind::COM,
-                        signature,
-                    });
+                    };
+                    set.revocations.push(claimed(&revocation, self.network.controller(), &signature));
                 }
                 set.write(&mut body);
                 (self.own, self.stranger.packet(Verb::NetworkCredentials, &body))

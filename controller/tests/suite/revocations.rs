@@ -2,7 +2,7 @@
 
 use controller::{Acknowledgement, Action, SqliteStore, store};
 use protocol::Address;
-use protocol::credential::{Revocation, Verification};
+use protocol::credential::{Revocation, Signed, Verification};
 use serde_json::json;
 
 use crate::common::{CONTROLLER, Fixture, NETWORK, member, member_path};
@@ -42,7 +42,7 @@ fn put_out(f: &mut Fixture, who: u64) -> Vec<Action> {
 /// What was brought to whom: address, whether an answer is wanted, whose revocations.
 fn brought(actions: &[Action]) -> Vec<(u64, Option<u64>, Vec<u64>)> {
     let signer = protocol::SecretIdentity::parse(CONTROLLER).unwrap().identity().clone();
-    let good = |r: &Revocation| {
+    let good = |r: &Signed<Revocation>| {
         assert_eq!(r.verify(|_| Some(signer.clone())), Verification::Valid);
         assert!(!r.fast_propagate(), "nobody passes repeats on");
         r.target.to_u64()

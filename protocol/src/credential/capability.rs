@@ -4,9 +4,14 @@
 //! entry to (5), from (5), signature block (1 + 2 + 96) · five zeros · length of additional fields u16. Every entry's
 //! signature covers the same message, which holds no entry. Specification: VL2 credentials, capability.
 
+use std::ops::Deref;
+
 use flowrules::{MAX_CAPABILITY_RULES, Rule, decode_one, encode};
 
-use super::{Signature, Verification, marked, read_signature, skip_additional, write_signature};
+use super::signed::{
+    marked, read_signature_block, skip_additional, verify, write_no_additional, write_signature_block,
+};
+use super::{Signature, Verification};
 use crate::identity::{Identity, SecretIdentity};
 use crate::{Address, NetworkId, Reader, Result};
 
@@ -24,7 +29,7 @@ pub struct Custody {
     pub signature: Signature,
 }
 
-/// A capability.
+/// What a controller gives; nobody holds it yet.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Capability {
     /// The network it is of.
@@ -37,8 +42,6 @@ pub struct Capability {
     pub rules: Vec<Rule>,
     /// How often it may be handed over, 1..=[`MAX_CUSTODY_CHAIN`].
     pub max_custody_chain: u8,
-    /// The hand-overs, the first one from the controller; at most `max_custody_chain`.
-    pub custody: Vec<Custody>,
 }
 
 impl Capability {
@@ -53,26 +56,18 @@ impl Capability {
     ) -> Self {
         rules.truncate(MAX_CAPABILITY_RULES);
         let max_custody_chain = max_custody_chain.clamp(1, MAX_CUSTODY_CHAIN);
-        Self { network, timestamp, id, rules, max_custody_chain, custody: Vec::new() }
+        Self { network, timestamp, id, rules, max_custody_chain }
     }
 
-    /// The present holder, null if there is none.
+    /// Hands it over to its first holder, signed by the controller.
     #[must_use]
-    pub fn issued_to(&self) -> Address {
-        self.custody.last().map_or(Address::NULL, |entry| entry.to)
+    pub fn hand_to(self, controller: &SecretIdentity, to: Address) -> HeldCapability {
+        let signature = controller.sign(&self.message());
+        let custody = vec![Custody { to, from: controller.identity().address, signature }];
+        HeldCapability { capability: self, custody }
     }
 
-    /// Hands over to `to`, signed by `from`. False, and nothing done, when the chain is full.
-    pub fn hand_over(&mut self, from: &SecretIdentity, to: Address) -> bool {
-        if self.custody.len() >= usize::from(self.max_custody_chain) {
-            return false;
-        }
-        let signature = from.sign(&self.sign_data());
-        self.custody.push(Custody { to, from: from.identity().address, signature });
-        true
-    }
-
-    fn write_head(&self, out: &mut Vec<u8>) {
+    fn write_fields(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.network.0.to_be_bytes());
         out.extend_from_slice(&self.timestamp.to_be_bytes());
         out.extend_from_slice(&self.id.to_be_bytes());
@@ -82,45 +77,7 @@ impl Capability {
         out.push(self.max_custody_chain);
     }
 
-    /// The signed message.
-    #[must_use]
-    pub fn sign_data(&self) -> Vec<u8> {
-        marked(|out| {
-            self.write_head(out);
-            out.extend_from_slice(&[0, 0]);
-        })
-    }
-
-    /// Whether the chain begins at the controller of the network, each link signed by the holder before it.
-    pub fn verify(&self, lookup: impl Fn(Address) -> Option<Identity>) -> Verification {
-        let length = self.max_custody_chain;
-        if !(1..=MAX_CUSTODY_CHAIN).contains(&length)
-            || self.custody.is_empty()
-            || self.custody.len() > length.into()
-        {
-            return Verification::Invalid;
-        }
-        let message = self.sign_data();
-        let mut holder = self.network.controller();
-        for entry in &self.custody {
-            if entry.to.is_null() || entry.from != holder || entry.from.is_null() {
-                return Verification::Invalid;
-            }
-            match lookup(entry.from) {
-                None => return Verification::UnknownSigner(entry.from),
-                Some(giver) if !giver.verify(&message, &entry.signature) => return Verification::Invalid,
-                Some(_) => holder = entry.to,
-            }
-        }
-        Verification::Valid
-    }
-
-    /// Reads the wire form.
-    ///
-    /// # Errors
-    /// [`crate::Malformed`]: more than [`MAX_CAPABILITY_RULES`] rules, a chain length out of range, more entries than it
-    /// allows, a malformed rule or signature, or too short.
-    pub fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    fn read_fields(reader: &mut Reader<'_>) -> Result<Self> {
         let network = NetworkId(reader.u64("capability network")?);
         let timestamp = reader.u64("capability timestamp")? as i64;
         let id = reader.u32("capability id")?;
@@ -140,6 +97,70 @@ impl Capability {
         if !(1..=MAX_CUSTODY_CHAIN).contains(&max_custody_chain) {
             return Err(refused);
         }
+        Ok(Self { network, timestamp, id, rules, max_custody_chain })
+    }
+
+    /// What every signature covers.
+    #[must_use]
+    pub fn message(&self) -> Vec<u8> {
+        marked(|out| self.write_fields(out))
+    }
+}
+
+/// A capability with the signatures by which it came to its holder; those still have to be checked when it came from somebody.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HeldCapability {
+    capability: Capability,
+    custody: Vec<Custody>,
+}
+
+impl Deref for HeldCapability {
+    type Target = Capability;
+
+    fn deref(&self) -> &Capability {
+        &self.capability
+    }
+}
+
+impl HeldCapability {
+    /// The present holder, null if there is none.
+    #[must_use]
+    pub fn issued_to(&self) -> Address {
+        self.custody.last().map_or(Address::NULL, |entry| entry.to)
+    }
+
+    /// The hand-overs, the first one from the controller; at most `max_custody_chain`.
+    #[must_use]
+    pub fn custody(&self) -> &[Custody] {
+        &self.custody
+    }
+
+    /// Whether the chain begins at the controller of the network, each link signed by the holder before it.
+    pub fn verify(&self, lookup: impl Fn(Address) -> Option<Identity>) -> Verification {
+        if self.custody.is_empty() {
+            return Verification::Invalid;
+        }
+        let message = self.message();
+        let mut holder = self.network.controller();
+        for entry in &self.custody {
+            if entry.to.is_null() {
+                return Verification::Invalid;
+            }
+            match verify(holder, entry.from, &entry.signature, || &message, &lookup) {
+                Verification::Valid => holder = entry.to,
+                failed => return failed,
+            }
+        }
+        Verification::Valid
+    }
+
+    /// Reads the wire form.
+    ///
+    /// # Errors
+    /// [`crate::Malformed`]: more than [`MAX_CAPABILITY_RULES`] rules, a chain length out of range, more entries than it
+    /// allows, a malformed rule or signature, or too short.
+    pub fn read(reader: &mut Reader<'_>) -> Result<Self> {
+        let capability = Capability::read_fields(reader)?;
         let mut custody = Vec::new();
         loop {
             let refused = reader.fail("custody chain");
@@ -147,25 +168,25 @@ impl Capability {
             if to.is_null() {
                 break;
             }
-            if custody.len() >= usize::from(max_custody_chain) {
+            if custody.len() >= usize::from(capability.max_custody_chain) {
                 return Err(refused);
             }
             let from = reader.address("custody chain")?;
-            custody.push(Custody { to, from, signature: read_signature(reader)? });
+            custody.push(Custody { to, from, signature: read_signature_block(reader)? });
         }
         skip_additional(reader)?;
-        Ok(Self { network, timestamp, id, rules, max_custody_chain, custody })
+        Ok(Self { capability, custody })
     }
 
     /// Appends the wire form.
     pub fn write(&self, out: &mut Vec<u8>) {
-        self.write_head(out);
+        self.capability.write_fields(out);
         for entry in &self.custody {
             out.extend_from_slice(&entry.to.to_bytes());
             out.extend_from_slice(&entry.from.to_bytes());
-            write_signature(out, &entry.signature);
+            write_signature_block(out, &entry.signature);
         }
         out.extend_from_slice(&Address::NULL.to_bytes());
-        out.extend_from_slice(&[0, 0]);
+        write_no_additional(out);
     }
 }

@@ -4,8 +4,8 @@
 //! signer is not null. The signed message is the qualifiers alone. Specification: VL2 credentials, certificate of
 //! membership.
 
-use super::{Signature, Verification};
-use crate::identity::{Identity, SecretIdentity};
+use super::{Credential, Signature};
+use crate::identity::Identity;
 use crate::{Address, NetworkId, Reader, Result};
 
 /// Most qualifiers a certificate may carry.
@@ -36,14 +36,10 @@ pub struct Qualifier {
 pub struct Com {
     /// At most [`MAX_QUALIFIERS`], ids not descending.
     pub qualifiers: Vec<Qualifier>,
-    /// Who signed, null if nobody.
-    pub signer: Address,
-    /// All zero if unsigned.
-    pub signature: Signature,
 }
 
 impl Com {
-    /// An unsigned certificate for `member`. `max_delta` is in ms like `timestamp`.
+    /// A certificate for `member`, still to be signed. `max_delta` is in ms like `timestamp`.
     #[must_use]
     pub fn new(timestamp: i64, max_delta: u64, network: NetworkId, member: &Identity) -> Self {
         let mut qualifiers = vec![
@@ -54,7 +50,7 @@ impl Com {
         for (id, value) in IDENTITY_HASH.into_iter().zip(hash_words(member)) {
             qualifiers.push(Qualifier { id, value, max_delta: u64::MAX });
         }
-        Self { qualifiers, signer: Address::NULL, signature: [0; 96] }
+        Self { qualifiers }
     }
 
     /// Time of issue, ms; 0 if missing.
@@ -100,33 +96,28 @@ impl Com {
         IDENTITY_HASH.into_iter().zip(hash_words(identity)).all(|(id, word)| their_value(id) == Some(word))
     }
 
-    /// The signed message: the qualifiers, 24 bytes each.
-    #[must_use]
-    pub fn sign_data(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(24 * self.qualifiers.len());
-        self.write_qualifiers(&mut out);
-        out
-    }
-
-    /// Signs as the controller.
-    pub fn sign(&mut self, controller: &SecretIdentity) {
-        self.signer = controller.identity().address;
-        self.signature = controller.sign(&self.sign_data());
-    }
-
-    /// Whether the controller of the certificate's network signed it.
-    pub fn verify(&self, lookup: impl FnOnce(Address) -> Option<Identity>) -> Verification {
-        if self.qualifiers.len() > MAX_QUALIFIERS {
-            return Verification::Invalid;
+    fn write_qualifiers(&self, out: &mut Vec<u8>) {
+        for q in &self.qualifiers {
+            out.extend_from_slice(&q.id.to_be_bytes());
+            out.extend_from_slice(&q.value.to_be_bytes());
+            out.extend_from_slice(&q.max_delta.to_be_bytes());
         }
-        super::verify(self.network(), self.signer, &self.signature, || self.sign_data(), lookup)
+    }
+}
+
+impl Credential for Com {
+    fn network(&self) -> NetworkId {
+        self.network()
     }
 
-    /// Reads the wire form.
-    ///
-    /// # Errors
-    /// [`crate::Malformed`]: another version, more than [`MAX_QUALIFIERS`], descending ids, or too short.
-    pub fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    fn write_fields(&self, signer: Address, out: &mut Vec<u8>) {
+        out.push(1);
+        out.extend_from_slice(&(self.qualifiers.len() as u16).to_be_bytes());
+        self.write_qualifiers(out);
+        out.extend_from_slice(&signer.to_bytes());
+    }
+
+    fn read_fields(reader: &mut Reader<'_>) -> Result<(Self, Address)> {
         let refused = reader.fail("certificate of membership version");
         if reader.u8("certificate of membership version")? != 1 {
             return Err(refused);
@@ -149,28 +140,24 @@ impl Com {
             }
             qualifiers.push(qualifier);
         }
-        let signer = reader.address("signer")?;
-        let signature = if signer.is_null() { [0; 96] } else { reader.array("signature")? };
-        Ok(Self { qualifiers, signer, signature })
+        Ok((Self { qualifiers }, reader.address("signer")?))
     }
 
-    /// Appends the wire form.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.push(1);
-        out.extend_from_slice(&(self.qualifiers.len() as u16).to_be_bytes());
-        self.write_qualifiers(out);
-        out.extend_from_slice(&self.signer.to_bytes());
-        if !self.signer.is_null() {
-            out.extend_from_slice(&self.signature);
+    /// The qualifiers, 24 bytes each, and nothing else.
+    fn message(&self, _signer: Address) -> Vec<u8> {
+        let mut out = Vec::with_capacity(24 * self.qualifiers.len());
+        self.write_qualifiers(&mut out);
+        out
+    }
+
+    fn write_signature(signer: Address, signature: &Signature, out: &mut Vec<u8>) {
+        if !signer.is_null() {
+            out.extend_from_slice(signature);
         }
     }
 
-    fn write_qualifiers(&self, out: &mut Vec<u8>) {
-        for q in &self.qualifiers {
-            out.extend_from_slice(&q.id.to_be_bytes());
-            out.extend_from_slice(&q.value.to_be_bytes());
-            out.extend_from_slice(&q.max_delta.to_be_bytes());
-        }
+    fn read_signature(signer: Address, reader: &mut Reader<'_>) -> Result<Signature> {
+        if signer.is_null() { Ok([0; 96]) } else { reader.array("signature") }
     }
 }
 

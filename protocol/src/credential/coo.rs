@@ -6,8 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::{Signature, Verification, marked, read_signature, skip_additional, write_signature};
-use crate::identity::{Identity, SecretIdentity};
+use super::Credential;
 use crate::{Address, Mac, NetworkId, Reader, Result};
 
 /// Most things one certificate may list.
@@ -80,14 +79,10 @@ pub struct Coo {
     pub things: Vec<Thing>,
     /// The owner.
     pub issued_to: Address,
-    /// Who signed, null if nobody.
-    pub signer: Address,
-    /// All zero if unsigned.
-    pub signature: Signature,
 }
 
 impl Coo {
-    /// An unsigned certificate; things beyond the first [`MAX_THINGS`] are left out.
+    /// A certificate, still to be signed; things beyond the first [`MAX_THINGS`] are left out.
     #[must_use]
     pub fn new(
         network: NetworkId,
@@ -103,8 +98,6 @@ impl Coo {
             id,
             things: things.into_iter().take(MAX_THINGS).collect(),
             issued_to,
-            signer: Address::NULL,
-            signature: [0; 96],
         }
     }
 
@@ -126,8 +119,14 @@ impl Coo {
     fn owns(&self, kind: u8, bytes: &[u8]) -> bool {
         self.things.iter().any(|thing| thing.is(kind, bytes))
     }
+}
 
-    fn write_head(&self, out: &mut Vec<u8>) {
+impl Credential for Coo {
+    fn network(&self) -> NetworkId {
+        self.network
+    }
+
+    fn write_fields(&self, signer: Address, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.network.0.to_be_bytes());
         out.extend_from_slice(&self.timestamp.to_be_bytes());
         out.extend_from_slice(&self.flags.to_be_bytes());
@@ -139,34 +138,10 @@ impl Coo {
             out.extend_from_slice(&thing.value);
         }
         out.extend_from_slice(&self.issued_to.to_bytes());
-        out.extend_from_slice(&self.signer.to_bytes());
+        out.extend_from_slice(&signer.to_bytes());
     }
 
-    /// The signed message.
-    #[must_use]
-    pub fn sign_data(&self) -> Vec<u8> {
-        marked(|out| {
-            self.write_head(out);
-            out.extend_from_slice(&[0, 0]);
-        })
-    }
-
-    /// Signs as the controller.
-    pub fn sign(&mut self, controller: &SecretIdentity) {
-        self.signer = controller.identity().address;
-        self.signature = controller.sign(&self.sign_data());
-    }
-
-    /// Whether the controller of the network signed.
-    pub fn verify(&self, lookup: impl FnOnce(Address) -> Option<Identity>) -> Verification {
-        super::verify(self.network, self.signer, &self.signature, || self.sign_data(), lookup)
-    }
-
-    /// Reads the wire form.
-    ///
-    /// # Errors
-    /// [`crate::Malformed`]: more than [`MAX_THINGS`] things, a signature of wrong length, or too short.
-    pub fn read(reader: &mut Reader<'_>) -> Result<Self> {
+    fn read_fields(reader: &mut Reader<'_>) -> Result<(Self, Address)> {
         let network = NetworkId(reader.u64("ownership network")?);
         let timestamp = reader.u64("ownership timestamp")? as i64;
         let flags = reader.u64("ownership flags")?;
@@ -180,24 +155,8 @@ impl Coo {
         for _ in 0..count {
             things.push(Thing { kind: reader.u8("owned thing")?, value: reader.array("owned thing")? });
         }
-        let coo = Self {
-            network,
-            timestamp,
-            flags,
-            id,
-            things,
-            issued_to: reader.address("owner")?,
-            signer: reader.address("signer")?,
-            signature: read_signature(reader)?,
-        };
-        skip_additional(reader)?;
-        Ok(coo)
-    }
-
-    /// Appends the wire form.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        self.write_head(out);
-        write_signature(out, &self.signature);
-        out.extend_from_slice(&[0, 0]);
+        let issued_to = reader.address("owner")?;
+        let signer = reader.address("signer")?;
+        Ok((Self { network, timestamp, flags, id, things, issued_to }, signer))
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Capability, Com, Coo, Revocation, Tag, Verification, kind};
+use super::{Com, Coo, HeldCapability, Signed, Tag, Verification, kind};
 use crate::identity::Identity;
 use crate::{Address, Mac};
 
@@ -60,13 +60,13 @@ impl Window {
 /// The record about one member of one network.
 #[derive(Clone, Debug, Default)]
 pub struct Membership {
-    com: Option<Com>,
+    com: Option<Signed<Com>>,
     com_threshold: i64,
     /// By kind and id of the credential.
     thresholds: BTreeMap<(u8, u32), i64>,
-    tags: BTreeMap<u32, Tag>,
-    capabilities: BTreeMap<u32, Capability>,
-    coos: BTreeMap<u32, Coo>,
+    tags: BTreeMap<u32, Signed<Tag>>,
+    capabilities: BTreeMap<u32, HeldCapability>,
+    coos: BTreeMap<u32, Signed<Coo>>,
 }
 
 /// What tags, capabilities and certificates of ownership have in common.
@@ -94,9 +94,9 @@ macro_rules! numbered {
     };
 }
 
-numbered!(Tag, kind::TAG);
-numbered!(Capability, kind::CAPABILITY);
-numbered!(Coo, kind::COO);
+numbered!(Signed<Tag>, kind::TAG);
+numbered!(HeldCapability, kind::CAPABILITY);
+numbered!(Signed<Coo>, kind::COO);
 
 fn add_numbered<T: Numbered>(
     stored: &mut BTreeMap<u32, T>,
@@ -145,7 +145,7 @@ impl Membership {
 
     /// The latest certificate of membership, also if it has been revoked since.
     #[must_use]
-    pub fn com(&self) -> Option<&Com> {
+    pub fn com(&self) -> Option<&Signed<Com>> {
         self.com.as_ref()
     }
 
@@ -158,7 +158,7 @@ impl Membership {
     }
 
     /// Offers a certificate of membership.
-    pub fn add_com(&mut self, com: Com, lookup: impl Fn(Address) -> Option<Identity>) -> Added {
+    pub fn add_com(&mut self, com: Signed<Com>, lookup: impl Fn(Address) -> Option<Identity>) -> Added {
         if com.timestamp() <= self.com_threshold {
             return Added::Rejected;
         }
@@ -181,41 +181,27 @@ impl Membership {
     }
 
     /// Offers a tag.
-    pub fn add_tag(&mut self, tag: Tag, lookup: impl Fn(Address) -> Option<Identity>) -> Added {
+    pub fn add_tag(&mut self, tag: Signed<Tag>, lookup: impl Fn(Address) -> Option<Identity>) -> Added {
         add_numbered(&mut self.tags, MAX_TAGS, &self.thresholds, tag, &lookup)
     }
 
     /// Offers a capability.
     pub fn add_capability(
         &mut self,
-        capability: Capability,
+        capability: HeldCapability,
         lookup: impl Fn(Address) -> Option<Identity>,
     ) -> Added {
         add_numbered(&mut self.capabilities, MAX_CAPABILITIES, &self.thresholds, capability, &lookup)
     }
 
     /// Offers a certificate of ownership.
-    pub fn add_coo(&mut self, coo: Coo, lookup: impl Fn(Address) -> Option<Identity>) -> Added {
+    pub fn add_coo(&mut self, coo: Signed<Coo>, lookup: impl Fn(Address) -> Option<Identity>) -> Added {
         add_numbered(&mut self.coos, MAX_COOS, &self.thresholds, coo, &lookup)
     }
 
-    /// Offers a revocation. Unlike in the reference implementation, revoking a tag, capability or certificate of ownership
-    /// does not cut off the member itself.
-    pub fn add_revocation(
-        &mut self,
-        revocation: &Revocation,
-        lookup: impl Fn(Address) -> Option<Identity>,
-    ) -> Added {
-        match revocation.verify(lookup) {
-            Verification::Invalid => return Added::Rejected,
-            Verification::UnknownSigner(signer) => return Added::UnknownSigner(signer),
-            Verification::Valid => {}
-        }
-        self.raise_threshold(revocation.kind, revocation.credential_id, revocation.threshold)
-    }
-
     /// Notes that credentials of a kind with this timestamp or an earlier one are void, by a revocation that was verified
-    /// already, now or in an earlier run.
+    /// already, now or in an earlier run. Unlike in the reference implementation, revoking a tag, capability or certificate of
+    /// ownership does not cut off the member itself.
     pub fn raise_threshold(&mut self, kind: u8, id: u32, raised: i64) -> Added {
         let threshold = match kind {
             kind::COM => &mut self.com_threshold,
@@ -253,17 +239,17 @@ impl Membership {
     }
 
     /// The tags that may be used, by ascending id.
-    pub fn tags(&self, window: Window) -> impl Iterator<Item = &Tag> {
+    pub fn tags(&self, window: Window) -> impl Iterator<Item = &Signed<Tag>> {
         self.tags.values().filter(move |t| self.usable(*t, window))
     }
 
     /// The capabilities that may be used, by ascending id.
-    pub fn capabilities(&self, window: Window) -> impl Iterator<Item = &Capability> {
+    pub fn capabilities(&self, window: Window) -> impl Iterator<Item = &HeldCapability> {
         self.capabilities.values().filter(move |c| self.usable(*c, window))
     }
 
     /// The certificates of ownership that may be used.
-    pub fn coos(&self, window: Window) -> impl Iterator<Item = &Coo> {
+    pub fn coos(&self, window: Window) -> impl Iterator<Item = &Signed<Coo>> {
         self.coos.values().filter(move |c| self.usable(*c, window))
     }
 
@@ -285,13 +271,5 @@ impl Membership {
                 .thresholds
                 .get(&(T::KIND, credential.id()))
                 .is_none_or(|threshold| *threshold < credential.timestamp())
-    }
-
-    /// Forgets tags, capabilities and certificates of ownership that are too old to be used. Revocations stay.
-    pub fn remove_stale(&mut self, window: Window) {
-        let current = |timestamp: i64| timestamp >= window.timestamp || window.contains(timestamp);
-        self.tags.retain(|_, c| current(c.timestamp));
-        self.capabilities.retain(|_, c| current(c.timestamp));
-        self.coos.retain(|_, c| current(c.timestamp));
     }
 }

@@ -5,7 +5,7 @@ use super::{
     DEFAULT_MTU, MAX_CAPABILITIES, MAX_COOS, MAX_MTU, MAX_NAME, MAX_RULE_LINES, MAX_TAGS, MIN_MTU,
     NetworkConfig, RuleLines, Sso,
 };
-use crate::credential::{Capability, Com, Coo, Tag};
+use crate::credential::{Com, HeldCapability, Signed};
 use crate::dictionary::Dictionary;
 use crate::metadata::{MIN_NETWORK_CONFIG_VERSION, NETWORK_CONFIG_VERSION};
 use crate::{Malformed, NetworkId, Reader, Result};
@@ -42,9 +42,9 @@ impl NetworkConfig {
             present.write(&mut com);
         }
         blob("C", com);
-        blob("CAP", concatenated(&self.capabilities, MAX_CAPABILITIES, Capability::write));
-        blob("TAG", concatenated(&self.tags, MAX_TAGS, Tag::write));
-        blob("COO", concatenated(&self.coos, MAX_COOS, Coo::write));
+        blob("CAP", concatenated(&self.capabilities, MAX_CAPABILITIES, HeldCapability::write));
+        blob("TAG", concatenated(&self.tags, MAX_TAGS, Signed::write));
+        blob("COO", concatenated(&self.coos, MAX_COOS, Signed::write));
         blob("S", blobs::write_specialists(&self.specialists));
         blob("RT", blobs::write_routes(&self.routes));
         blob("I", blobs::write_addresses(&self.addresses));
@@ -89,18 +89,19 @@ impl NetworkConfig {
         config.mtu = d.get_hex("mtu", DEFAULT_MTU.into()).clamp(MIN_MTU.into(), MAX_MTU.into()) as u16;
 
         if let Some(blob) = d.get("C") {
-            config.com = Some(Com::read(&mut Reader::new(&blob))?).filter(|com| !com.qualifiers.is_empty());
+            config.com = Some(Signed::read(&mut Reader::new(&blob))?)
+                .filter(|com: &Signed<Com>| !com.qualifiers.is_empty());
         }
         if let Some(blob) = d.get("CAP") {
-            config.capabilities = blobs::read_list(&blob, MAX_CAPABILITIES, true, Capability::read)?;
+            config.capabilities = blobs::read_list(&blob, MAX_CAPABILITIES, true, HeldCapability::read)?;
             config.capabilities.sort_by_key(|capability| capability.id);
         }
         if let Some(blob) = d.get("TAG") {
-            config.tags = blobs::read_list(&blob, MAX_TAGS, true, Tag::read)?;
+            config.tags = blobs::read_list(&blob, MAX_TAGS, true, Signed::read)?;
             config.tags.sort_by_key(|tag| tag.id);
         }
         if let Some(blob) = d.get("COO") {
-            config.coos = blobs::read_list(&blob, MAX_COOS, false, Coo::read)?;
+            config.coos = blobs::read_list(&blob, MAX_COOS, false, Signed::read)?;
         }
         if let Some(blob) = d.get("S") {
             config.specialists = blobs::read_specialists(&blob);

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use flowrules::Rule;
 
 use crate::credential::membership::Window;
-use crate::credential::{Capability, Com, Coo, Tag};
+use crate::credential::{Com, Coo, HeldCapability, Signed, Tag};
 use crate::inet::Prefix;
 use crate::{Address, NetworkId};
 
@@ -118,13 +118,13 @@ pub struct NetworkConfig {
     /// [`MIN_MTU`]..=[`MAX_MTU`].
     pub mtu: u16,
     /// The member's certificate of membership.
-    pub com: Option<Com>,
+    pub com: Option<Signed<Com>>,
     /// The member's capabilities, by ascending id.
-    pub capabilities: Vec<Capability>,
+    pub capabilities: Vec<HeldCapability>,
     /// The member's tags, by ascending id.
-    pub tags: Vec<Tag>,
+    pub tags: Vec<Signed<Tag>>,
     /// The member's certificates of ownership.
-    pub coos: Vec<Coo>,
+    pub coos: Vec<Signed<Coo>>,
     /// Members with roles.
     pub specialists: Vec<Specialist>,
     /// Routes.

@@ -3,7 +3,7 @@
 //! Payload: network u64 · flags u8 · certificate of membership if flag 0x01 · destination MAC · source MAC · ethertype u16 ·
 //! Ethernet payload. Specification: VL2 frames, EXT_FRAME.
 
-use crate::credential::Com;
+use crate::credential::{Com, Signed};
 use crate::{Mac, NetworkId, Reader, Result};
 
 /// Bytes before the Ethernet payload, without a certificate.
@@ -34,7 +34,7 @@ pub struct ExtFrame<'a> {
     /// Flags as received; when writing, [`FLAG_COM`] follows `com`.
     pub flags: u8,
     /// The sender's certificate of membership (deprecated).
-    pub com: Option<Com>,
+    pub com: Option<Signed<Com>>,
     /// Destination MAC.
     pub dest: Mac,
     /// Source MAC.
@@ -54,7 +54,7 @@ impl<'a> ExtFrame<'a> {
         let mut reader = Reader::new(payload);
         let network = NetworkId(reader.u64("network ID")?);
         let flags = reader.u8("flags")?;
-        let com = if flags & FLAG_COM != 0 { Some(Com::read(&mut reader)?) } else { None };
+        let com = if flags & FLAG_COM != 0 { Some(Signed::read(&mut reader)?) } else { None };
         Ok(Self {
             network,
             flags,

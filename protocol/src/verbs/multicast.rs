@@ -1,7 +1,7 @@
 //! MULTICAST_LIKE, MULTICAST_GATHER and MULTICAST_FRAME, and the OKs of the latter two. Specification: VL2 frames,
 //! multicast.
 
-use crate::credential::Com;
+use crate::credential::{Com, Signed};
 use crate::multicast_group::MulticastGroup;
 use crate::{Address, Mac, NetworkId, Reader, Result};
 
@@ -58,7 +58,7 @@ pub struct MulticastGather {
     /// How many members are wanted.
     pub limit: u32,
     /// The sender's certificate of membership, so that who is not a member of the network may answer.
-    pub com: Option<Com>,
+    pub com: Option<Signed<Com>>,
 }
 
 impl MulticastGather {
@@ -74,7 +74,7 @@ impl MulticastGather {
             network,
             group: MulticastGroup::read(&mut reader)?,
             limit: reader.u32("gather limit")?,
-            com: if flags & FLAG_COM != 0 { Some(Com::read(&mut reader)?) } else { None },
+            com: if flags & FLAG_COM != 0 { Some(Signed::read(&mut reader)?) } else { None },
         })
     }
 
@@ -162,7 +162,7 @@ pub struct MulticastFrame<'a> {
     /// Whether the receiver is asked to replicate it to the other members.
     pub replicate: bool,
     /// The sender's certificate of membership (deprecated).
-    pub com: Option<Com>,
+    pub com: Option<Signed<Com>>,
     /// How many members of the group the sender would like to be told in an OK; absent or 0 = none.
     pub gather_limit: Option<u32>,
     /// Source MAC unless it is the one derived from the sender.
@@ -184,7 +184,7 @@ impl<'a> MulticastFrame<'a> {
         let mut reader = Reader::new(payload);
         let network = NetworkId(reader.u64("network ID")?);
         let flags = reader.u8("flags")?;
-        let com = if flags & FLAG_COM != 0 { Some(Com::read(&mut reader)?) } else { None };
+        let com = if flags & FLAG_COM != 0 { Some(Signed::read(&mut reader)?) } else { None };
         let gather_limit =
             if flags & FLAG_GATHER != 0 { Some(reader.u32("implicit gather limit")?) } else { None };
         let source = if flags & FLAG_SOURCE != 0 { Some(Mac(reader.array("source MAC")?)) } else { None };
@@ -234,7 +234,7 @@ pub struct OkMulticastFrame {
     /// The group.
     pub group: MulticastGroup,
     /// The sender's certificate of membership (deprecated).
-    pub com: Option<Com>,
+    pub com: Option<Signed<Com>>,
     /// Who is in the group.
     pub gathered: Option<Gathered>,
 }
@@ -249,7 +249,7 @@ impl OkMulticastFrame {
         let network = NetworkId(reader.u64("network ID")?);
         let group = MulticastGroup::read(&mut reader)?;
         let flags = reader.u8("flags")?;
-        let com = if flags & FLAG_COM != 0 { Some(Com::read(&mut reader)?) } else { None };
+        let com = if flags & FLAG_COM != 0 { Some(Signed::read(&mut reader)?) } else { None };
         let gathered = if flags & FLAG_GATHER != 0 { Some(Gathered::read(&mut reader)?) } else { None };
         Ok(Self { network, group, com, gathered })
     }

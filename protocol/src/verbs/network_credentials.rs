@@ -4,22 +4,22 @@
 //! capabilities, tags, revocations, certificates of ownership. It may end after any section. Specification: VL2
 //! credentials, NETWORK_CREDENTIALS.
 
-use crate::credential::{Capability, Com, Coo, Revocation, Tag};
+use crate::credential::{Com, Coo, HeldCapability, Revocation, Signed, Tag};
 use crate::{Reader, Result};
 
 /// A set of credentials.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkCredentials {
     /// Certificates of membership.
-    pub coms: Vec<Com>,
+    pub coms: Vec<Signed<Com>>,
     /// Capabilities.
-    pub capabilities: Vec<Capability>,
+    pub capabilities: Vec<HeldCapability>,
     /// Tags.
-    pub tags: Vec<Tag>,
+    pub tags: Vec<Signed<Tag>>,
     /// Revocations.
-    pub revocations: Vec<Revocation>,
+    pub revocations: Vec<Signed<Revocation>>,
     /// Certificates of ownership.
-    pub coos: Vec<Coo>,
+    pub coos: Vec<Signed<Coo>>,
 }
 
 impl NetworkCredentials {
@@ -41,17 +41,17 @@ impl NetworkCredentials {
         let mut reader = Reader::new(payload);
         let mut coms = Vec::new();
         while reader.rest().first().is_some_and(|first| *first != 0) {
-            coms.push(Com::read(&mut reader)?);
+            coms.push(Signed::read(&mut reader)?);
         }
         if !reader.is_empty() {
             reader.u8("end of certificates of membership")?;
         }
         Ok(Self {
             coms,
-            capabilities: section(&mut reader, Capability::read)?,
-            tags: section(&mut reader, Tag::read)?,
-            revocations: section(&mut reader, Revocation::read)?,
-            coos: section(&mut reader, Coo::read)?,
+            capabilities: section(&mut reader, HeldCapability::read)?,
+            tags: section(&mut reader, Signed::read)?,
+            revocations: section(&mut reader, Signed::read)?,
+            coos: section(&mut reader, Signed::read)?,
         })
     }
 
@@ -61,10 +61,10 @@ impl NetworkCredentials {
             com.write(out);
         }
         out.push(0);
-        write_section(&self.capabilities, Capability::write, out);
-        write_section(&self.tags, Tag::write, out);
-        write_section(&self.revocations, Revocation::write, out);
-        write_section(&self.coos, Coo::write, out);
+        write_section(&self.capabilities, HeldCapability::write, out);
+        write_section(&self.tags, Signed::write, out);
+        write_section(&self.revocations, Signed::write, out);
+        write_section(&self.coos, Signed::write, out);
     }
 
     /// The payloads of as many packets as it takes when none may be longer than `most` bytes. An object that does not fit

@@ -8,7 +8,7 @@
 //! | `ztnodeRV` | form u8 = 1 · network u64 · number u64 · count u8 · revocations as in NETWORK_CREDENTIALS |
 //! | `ztnodeRA` | form u8 = 1 · network u64 · number u64 · run u64 |
 
-use protocol::credential::Revocation;
+use protocol::credential::{Revocation, Signed};
 use protocol::{NetworkId, Reader, Result};
 
 /// Form of both messages.
@@ -19,12 +19,12 @@ pub(super) struct Brought {
     pub(super) network: NetworkId,
     /// Which of its messages to us this is.
     pub(super) number: u64,
-    pub(super) revocations: Vec<Revocation>,
+    pub(super) revocations: Vec<Signed<Revocation>>,
 }
 
 impl Brought {
     /// The body of the message; of more than 255 revocations the first.
-    pub(super) fn write(network: NetworkId, number: u64, revocations: &[Revocation]) -> Vec<u8> {
+    pub(super) fn write(network: NetworkId, number: u64, revocations: &[Signed<Revocation>]) -> Vec<u8> {
         let mut body = vec![FORM];
         body.extend_from_slice(&network.0.to_be_bytes());
         body.extend_from_slice(&number.to_be_bytes());
@@ -45,7 +45,7 @@ impl Brought {
         let network = NetworkId(reader.u64("network of a message of revocations")?);
         let number = reader.u64("number of a message of revocations")?;
         let count = reader.u8("count of revocations")?;
-        let revocations = (0..count).map(|_| Revocation::read(&mut reader)).collect::<Result<_>>()?;
+        let revocations = (0..count).map(|_| Signed::read(&mut reader)).collect::<Result<_>>()?;
         Ok(Some(Self { network, number, revocations }))
     }
 }

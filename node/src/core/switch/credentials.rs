@@ -4,7 +4,7 @@
 //! Specification: VL2 credentials.
 
 use protocol::credential::membership::Added;
-use protocol::credential::{Capability, Com, Coo, Membership, Revocation, Tag, kind};
+use protocol::credential::{Com, Coo, HeldCapability, Membership, Revocation, Signed, Tag, kind};
 use protocol::verbs::NetworkCredentials;
 use protocol::{Address, Identity, NetworkId, Result, SecretIdentity};
 
@@ -55,7 +55,7 @@ impl Credentials {
         now: i64,
         incoming: &Incoming<'_>,
         id: NetworkId,
-        com: Com,
+        com: Signed<Com>,
     ) {
         if com.network() == id && self.may_offer(link, now, incoming) {
             let subject = com.issued_to();
@@ -94,11 +94,11 @@ impl Credentials {
                 }
             };
         }
-        offer!(set.coms, Com::network, Com::issued_to, Membership::add_com);
+        offer!(set.coms, |c: &Com| c.network(), |c: &Com| c.issued_to(), Membership::add_com);
         offer!(
             set.capabilities,
-            |c: &Capability| c.network,
-            Capability::issued_to,
+            |c: &HeldCapability| c.network,
+            HeldCapability::issued_to,
             Membership::add_capability
         );
         offer!(set.tags, |t: &Tag| t.network, |t: &Tag| t.issued_to, Membership::add_tag);
@@ -116,7 +116,13 @@ impl Credentials {
             match added {
                 Added::UnknownSigner(signer) => return Ok(Self::await_signer(link, now, signer)),
                 Added::New if revocation.fast_propagate() => {
-                    Self::propagate(networks, link, now, &revocation, &[incoming.source, revocation.signer]);
+                    Self::propagate(
+                        networks,
+                        link,
+                        now,
+                        &revocation,
+                        &[incoming.source, revocation.signer()],
+                    );
                 }
                 _ => {}
             }
@@ -194,7 +200,7 @@ impl Credentials {
         networks: &Networks,
         link: &mut Link,
         now: i64,
-        revocation: &Revocation,
+        revocation: &Signed<Revocation>,
         except: &[Address],
     ) {
         debug_assert!(revocation.kind <= kind::REVOCATION);

@@ -37,6 +37,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+use protocol::credential::{Com, Signed};
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
 use protocol::verbs::{
@@ -408,7 +409,7 @@ impl Switch {
         now: i64,
         incoming: &Incoming<'_>,
         id: NetworkId,
-        com: Option<&protocol::credential::Com>,
+        com: Option<&Signed<Com>>,
     ) {
         if let Some(com) = com
             && self.networks.contains_key(&id)

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use flowrules::evaluate::{Direction, Verdict};
 use protocol::credential::membership::Added;
-use protocol::credential::{Membership, Revocation, Verification, kind};
+use protocol::credential::{Membership, Revocation, Signed, Verification, kind};
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
 use protocol::verbs::NetworkCredentials;
@@ -294,7 +294,7 @@ impl Policy {
     pub(super) fn add_revocation(
         &mut self,
         now: i64,
-        revocation: &Revocation,
+        revocation: &Signed<Revocation>,
         lookup: impl Fn(Address) -> Option<Identity>,
     ) -> Added {
         if !matches!(revocation.kind, kind::COM | kind::CAPABILITY | kind::TAG | kind::COO) {
