@@ -1,6 +1,6 @@
 //! A list of flow rules as it is stored and as it is enforced.
 
-use flowrules::Rule;
+use flowrules::{Kind, Rule};
 use serde_json::{Value, json};
 
 use crate::coerce;
@@ -25,7 +25,7 @@ impl RuleList {
     /// The list of a fresh network: accept everything.
     #[must_use]
     pub fn accept_all() -> Self {
-        Self::from_stored(&[json!({"not": false, "or": false, "type": "ACTION_ACCEPT"})])
+        Self::from_stored(&[json!({"not": false, "or": false, "type": Kind::Accept.name()})])
     }
 
     /// Rules as found in a stored record: kept as they are, entries that are no rule are not enforced.

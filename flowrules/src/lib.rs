@@ -23,7 +23,9 @@ pub mod evaluate;
 pub mod explain;
 pub mod flow;
 pub mod json;
+mod kind;
 pub mod language;
+mod layout;
 pub mod lint;
 pub mod rule;
 

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::blocks::{Node, Tree, Word};
 use super::definitions::Definitions;
@@ -12,6 +12,7 @@ use super::error::SourceError;
 use super::numbers::number;
 use super::{MAX_ENTRIES, MAX_EXPANSION, MAX_INCLUDE_DEPTH, MAX_INCLUDES, Place, Section, hints};
 use crate::json::from_json;
+use crate::kind::{Row, Syntax, action_row};
 use crate::lint::Finding;
 
 /// Most findings of one program; more would not be read.
@@ -159,25 +160,22 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
                 _ => None,
             };
             let statement = Statement { action: word, scope };
-            let result = match lower.as_str() {
-                "include" => {
+            let row = action_row(&lower).filter(|row| row.syntax != Syntax::Reserved);
+            let result = match row {
+                Some(row) => {
+                    at += usize::from(block.is_some());
+                    match row.syntax {
+                        Syntax::Copy => self.copy(row, block, statement, section),
+                        Syntax::Redirect => self.redirect(row, block, statement, section),
+                        _ => self.plain(row, block, statement, section),
+                    }
+                }
+                None if lower == "include" => {
                     let target = program.get(at);
                     at += 1;
                     self.include(word, target, scope, section)
                 }
-                "drop" | "accept" | "break" => {
-                    at += usize::from(block.is_some());
-                    self.plain(&lower, block, statement, section)
-                }
-                "tee" | "watch" => {
-                    at += usize::from(block.is_some());
-                    self.copy(&lower, block, statement, section)
-                }
-                "redirect" => {
-                    at += usize::from(block.is_some());
-                    self.redirect(block, statement, section)
-                }
-                _ => {
+                None => {
                     let names = self.definitions.macros.keys().map(String::as_str);
                     Err(SourceError::at(word, "Unrecognized action or directive in rule set.")
                         .hint(hints::action(word.text, previous, names)))
@@ -194,27 +192,23 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
 
     fn plain(
         &mut self,
-        action: &str,
+        row: &Row,
         block: Option<&'a [Node<'a>]>,
         statement: Statement<'_, 'a>,
         section: &mut Section,
     ) -> Result<(), SourceError> {
         self.matches(block.unwrap_or(&[]), statement, section)?;
-        let name = match action {
-            "drop" => "ACTION_DROP",
-            "accept" => "ACTION_ACCEPT",
-            _ => "ACTION_BREAK",
-        };
-        self.push(section, json!({ "type": name }), statement.action, statement)
+        self.push(section, Value::Object(row.object([])), statement.action, statement)
     }
 
     fn copy(
         &mut self,
-        action: &str,
+        row: &Row,
         block: Option<&'a [Node<'a>]>,
         statement: Statement<'_, 'a>,
         section: &mut Section,
     ) -> Result<(), SourceError> {
+        let action = row.word;
         let Some((length, rest)) = block.and_then(<[_]>::split_first) else {
             let message =
                 "The tee and watch actions require two paremters (max length or 0 for all, target).";
@@ -249,13 +243,14 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
         self.check_address(&address, statement);
         self.charge(&address, address.text)?;
         self.matches(matches, statement, section)?;
-        let name = if action == "tee" { "ACTION_TEE" } else { "ACTION_WATCH" };
-        let value = json!({ "type": name, "address": address.text, "length": bytes });
-        self.push(section, value, statement.action, statement)
+        // Flags are left to the controllers.
+        let fields = [Some(address.text.into()), None, Some(bytes.into())];
+        self.push(section, Value::Object(row.object(fields)), statement.action, statement)
     }
 
     fn redirect(
         &mut self,
+        row: &Row,
         block: Option<&'a [Node<'a>]>,
         statement: Statement<'_, 'a>,
         section: &mut Section,
@@ -275,8 +270,8 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
         self.check_address(&address, statement);
         self.charge(&address, address.text)?;
         self.matches(matches, statement, section)?;
-        let value = json!({ "type": "ACTION_REDIRECT", "address": address.text });
-        self.push(section, value, statement.action, statement)
+        let fields = [Some(address.text.into())];
+        self.push(section, Value::Object(row.object(fields)), statement.action, statement)
     }
 
     fn check_length(&mut self, word: &Word<'_>, bytes: i64, statement: Statement<'_, '_>) {

@@ -3,6 +3,7 @@
 //! Specification: flow rules, rule language, lexical structure.
 
 use super::{Place, names};
+use crate::kind::{Syntax, action_row};
 
 /// A position as the reference compiler counts: lines from 1, columns from 0 on the first line and from 1 on later
 /// ones, in UTF-16 units; a comment that ends with CRLF counts as two lines.
@@ -206,7 +207,7 @@ pub(super) fn tree<'a>(words: &[Word<'a>], lenient: bool) -> Tree<'a> {
 
 /// Whether an action can do without operands.
 pub(super) fn is_bare(text: &str) -> bool {
-    matches!(text, "drop" | "accept" | "break")
+    action_row(text).is_some_and(|row| row.syntax == Syntax::Plain)
 }
 
 /// Whether the next word that is more than a `;` can only be the beginning of a statement or definition, or, for
@@ -216,7 +217,7 @@ fn begins_statement(next: Option<&Word<'_>>, inside: bool) -> bool {
         None => inside,
         Some(word) => {
             let text = word.text.to_lowercase();
-            names::ACTIONS.contains(&text.as_str())
+            action_row(&text).is_some()
                 || matches!(text.as_str(), "include" | "macro" | "tag" | "cap")
                 || inside && matches!(text.as_str(), "id" | "default")
         }

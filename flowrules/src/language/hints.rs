@@ -1,6 +1,7 @@
 //! What to say beyond the message of an error.
 
-use super::names::{self, ACTIONS, CHARACTERISTICS, ETHERTYPES, IP_PROTOCOLS, MATCHES, lookup};
+use super::names::{self, CHARACTERISTICS, ETHERTYPES, IP_PROTOCOLS, lookup};
+use crate::kind::{Syntax, action_row, action_words, match_row, match_words};
 
 /// Words of other languages for what this one has.
 const OTHER_WORDS: [(&str, &str); 30] = [
@@ -76,8 +77,8 @@ pub(super) fn action<'a>(
 ) -> String {
     let lower = word.to_lowercase();
     let before = previous.unwrap_or("");
-    if lower == "priority" {
-        return "no compiler makes anything of `priority`: leave the statement out".into();
+    if is_reserved_action(&lower) {
+        return format!("no compiler makes anything of `{lower}`: leave the statement out");
     }
     if word.chars().all(|c| c == ';') {
         return "one `;` ends a statement; remove the others".into();
@@ -88,9 +89,9 @@ pub(super) fn action<'a>(
     if let Some((first, _)) = word.split_once(';') {
         return format!("a blank or line feed is needed after a `;`: `{first}; …`");
     }
-    if lookup(&MATCHES, &lower).is_some() || matches!(lower.as_str(), "not" | "and" | "or") {
+    if match_row(&lower).is_some() || matches!(lower.as_str(), "not" | "and" | "or") {
         let action = before.to_lowercase();
-        if ACTIONS.contains(&action.as_str()) && action != before {
+        if action_row(&action).is_some() && action != before {
             return format!(
                 "`{before}` in capitals is complete by itself; with matches it is written `{action}`"
             );
@@ -118,10 +119,15 @@ pub(super) fn action<'a>(
         return "the macro's name and its arguments are one word, without blanks: `include name(a,b)`".into();
     }
     let known =
-        ACTIONS.into_iter().filter(|action| *action != "priority").chain(["include", "macro", "tag", "cap"]);
+        action_words().filter(|word| !is_reserved_action(word)).chain(["include", "macro", "tag", "cap"]);
     suggest(&lower, known).unwrap_or_else(|| {
         "a statement begins with `drop`, `accept`, `break`, `tee`, `watch`, `redirect` or `include`".into()
     })
+}
+
+/// Whether no compiler makes anything of this action.
+fn is_reserved_action(word: &str) -> bool {
+    action_row(word).is_some_and(|row| row.syntax == Syntax::Reserved)
 }
 
 const COMMENT: &str = "a comment is a `#` with a blank (or nothing) before it, up to the end of the line";
@@ -134,7 +140,7 @@ fn is_comment(word: &str) -> bool {
 /// A word where a match was expected; `bare` if it comes right after an action that needs nothing behind it.
 pub(super) fn unknown_match(word: &str, action: &str, bare: bool) -> String {
     let lower = word.to_lowercase();
-    if ACTIONS.contains(&lower.as_str()) || matches!(lower.as_str(), "include" | "macro" | "tag" | "cap") {
+    if action_row(&lower).is_some() || matches!(lower.as_str(), "include" | "macro" | "tag" | "cap") {
         return if bare {
             let capital = action.to_uppercase();
             format!(
@@ -170,9 +176,9 @@ pub(super) fn unknown_match(word: &str, action: &str, bare: bool) -> String {
     if lower.starts_with('$') {
         return "parameters can stand only for arguments of matches".into();
     }
-    let known = MATCHES.into_iter().map(|(name, _)| name).chain(["and", "or", "not"]);
+    let known = match_words().chain(["and", "or", "not"]);
     suggest(&lower, known).unwrap_or_else(|| {
-        let known: Vec<&str> = MATCHES.iter().map(|(name, _)| *name).collect();
+        let known: Vec<&str> = match_words().collect();
         format!("a match begins with one of: {}", known.join(" "))
     })
 }
@@ -324,15 +330,15 @@ mod tests {
 
     #[test]
     fn close_words_are_suggested() {
-        assert_eq!(closest("etherytpe", MATCHES.into_iter().map(|(name, _)| name)), Some("ethertype"));
-        assert_eq!(closest("dprot", MATCHES.into_iter().map(|(name, _)| name)), Some("dport"));
-        assert_eq!(closest("zzzz", MATCHES.into_iter().map(|(name, _)| name)), None);
-        assert_eq!(suggest("permit", ACTIONS.into_iter()).unwrap(), "did you mean `accept`?");
+        assert_eq!(closest("etherytpe", match_words()), Some("ethertype"));
+        assert_eq!(closest("dprot", match_words()), Some("dport"));
+        assert_eq!(closest("zzzz", match_words()), None);
+        assert_eq!(suggest("permit", action_words()).unwrap(), "did you mean `accept`?");
     }
 
     #[test]
     fn every_match_has_a_usage() {
-        for (name, _) in MATCHES {
+        for name in match_words() {
             assert!(usage(name).starts_with(&format!("`{name} ")), "{name}");
         }
     }

@@ -2,21 +2,22 @@
 //!
 //! Specification: flow rules, rule language, matches; errors.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Section;
 use super::actions::{Compiler, Statement};
 use super::blocks::{Node, Word, is_bare};
 use super::error::SourceError;
 use super::hints;
-use super::names::{self, CHARACTERISTICS, ETHERTYPES, IP_PROTOCOLS, MATCHES, lookup};
+use super::names::{self, CHARACTERISTICS, ETHERTYPES, IP_PROTOCOLS, lookup};
 use super::numbers::{NOTHING, contains_ipv4, contains_ipv6, is_clean, number, probability, range};
+use crate::kind::{Row, Syntax, match_row, row_like};
 
 /// The greatest number of a field of 32 bits, and of all numbers the reference does not check further.
 const MOST: i64 = 0xffff_ffff;
 
-/// The `type` of an entry and its fields.
-type Fields = (&'static str, Vec<(&'static str, Value)>);
+/// The row of an entry, and the values of its fields.
+type Fields = (&'static Row, Vec<Value>);
 
 /// An argument of a match: its word, and what it says after parameters are replaced.
 #[derive(Clone, Copy)]
@@ -54,19 +55,18 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
                 // The reference finds these in its table of matches, without arguments or effect.
                 inherited if names::is_inherited(inherited) => (not, or) = (false, false),
                 _ => {
-                    let Some(count) = lookup(&MATCHES, &keyword) else {
+                    let Some(row) = match_row(&keyword) else {
                         let action = statement.action.text;
                         return Err(SourceError::at(word, format!("Unrecognized match type \"{keyword}\"."))
                             .hint(hints::unknown_match(word.text, action, first && is_bare(action))));
                     };
-                    let arguments = self.arguments(&keyword, block, at, count, statement)?;
-                    at += count;
-                    let (name, fields) = self.match_fields(&keyword, &arguments, statement)?;
-                    let mut value = json!({ "type": name, "not": not, "or": or });
-                    if let Value::Object(value) = &mut value {
-                        value.extend(fields.into_iter().map(|(key, field)| (key.to_owned(), field)));
-                    }
-                    self.push(section, value, word, statement)?;
+                    let arguments = self.arguments(row, block, at, statement)?;
+                    at += row.syntax.arguments();
+                    let (row, fields) = self.match_fields(row, &arguments, statement)?;
+                    let mut object = row.object(fields.into_iter().map(Some));
+                    object.insert("not".to_owned(), not.into());
+                    object.insert("or".to_owned(), or.into());
+                    self.push(section, Value::Object(object), word, statement)?;
                     (not, or) = (false, false);
                 }
             }
@@ -77,10 +77,9 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
     /// The arguments of the match before `at`.
     fn arguments(
         &mut self,
-        keyword: &str,
+        row: &Row,
         block: &[Node<'a>],
         at: usize,
-        count: usize,
         statement: Statement<'_, 'a>,
     ) -> Result<[Argument<'a>; 2], SourceError> {
         let previous = |at: usize| {
@@ -88,16 +87,16 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
             node.and_then(|node| self.tree.first_word(node)).unwrap_or(*statement.action)
         };
         let mut found: Vec<Argument<'a>> = Vec::with_capacity(2);
-        for at in at..at + count {
+        for at in at..at + row.syntax.arguments() {
             let Some(node) = block.get(at) else {
                 return Err(SourceError::at(&previous(at), "Missing argument(s) to match.")
-                    .hint(format!("the match is {}", hints::usage(keyword))));
+                    .hint(format!("the match is {}", hints::usage(row.word))));
             };
             let word = node.word().filter(|word| !names::is_reserved(word.text));
             let Some(word) = word else {
                 let message = "Missing argument(s) to match (invalid argument or argument is reserved word).";
                 let argument = self.tree.first_word(node);
-                let hint = hints::reserved_argument(keyword, node.word().map(|word| word.text));
+                let hint = hints::reserved_argument(row.word, node.word().map(|word| word.text));
                 let mut error = SourceError::at(&previous(at), message).hint(hint);
                 // The position is that of the word before, as in the reference; what is wrong is the argument.
                 error.span = argument.map_or(error.span, |word| word.span());
@@ -124,115 +123,73 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
 
     fn match_fields(
         &mut self,
-        keyword: &str,
+        row: &'static Row,
         arguments: &[Argument<'a>; 2],
         statement: Statement<'_, 'a>,
     ) -> Result<Fields, SourceError> {
         let [first, second] = arguments;
-        let text = first.text;
-        Ok(match keyword {
-            "ztsrc" => ("MATCH_SOURCE_ZEROTIER_ADDRESS", vec![("zt", address(first)?)]),
-            "ztdest" => ("MATCH_DEST_ZEROTIER_ADDRESS", vec![("zt", address(first)?)]),
-            "vlan" => {
-                ("MATCH_VLAN_ID", vec![("vlanId", self.value(keyword, first, None, 0xffff, statement)?)])
-            }
-            "vlanpcp" => {
-                ("MATCH_VLAN_PCP", vec![("vlanPcp", self.value(keyword, first, None, 0xff, statement)?)])
-            }
-            "vlandei" => {
-                ("MATCH_VLAN_DEI", vec![("vlanDei", self.value(keyword, first, None, 0xff, statement)?)])
-            }
-            "ethertype" => {
+        let (word, text) = (row.word, first.text);
+        let usage = || format!("the match is {}", hints::usage(word));
+        let fields = match row.syntax {
+            Syntax::Address => vec![address(first)?],
+            Syntax::Number(most) => vec![self.value(word, first, None, most, statement)?],
+            Syntax::Ethertype => {
                 let named = lookup(&ETHERTYPES, text).map(i64::from);
-                (
-                    "MATCH_ETHERTYPE",
-                    vec![("etherType", self.value(keyword, first, named, 0xffff, statement)?)],
-                )
+                vec![self.value(word, first, named, u16::MAX, statement)?]
             }
-            "ipprotocol" => {
+            Syntax::Protocol => {
                 let named = lookup(&IP_PROTOCOLS, text).map(i64::from);
-                (
-                    "MATCH_IP_PROTOCOL",
-                    vec![("ipProtocol", self.value(keyword, first, named, 0xff, statement)?)],
-                )
+                vec![self.value(word, first, named, u8::MAX.into(), statement)?]
             }
-            "macsrc" => ("MATCH_MAC_SOURCE", vec![("mac", mac(first)?)]),
-            "macdest" => ("MATCH_MAC_DEST", vec![("mac", mac(first)?)]),
-            "ipsrc" | "ipdest" => {
-                let name = match (keyword, ip_family(first)?) {
-                    ("ipsrc", 6) => "MATCH_IPV6_SOURCE",
-                    ("ipsrc", _) => "MATCH_IPV4_SOURCE",
-                    (_, 6) => "MATCH_IPV6_DEST",
-                    _ => "MATCH_IPV4_DEST",
-                };
+            Syntax::Mac => vec![mac(first)?],
+            Syntax::Ipv4 | Syntax::Ipv6 => {
+                let syntax = ip_family(first)?;
                 self.check_ip(first, statement);
-                (name, vec![("ip", text.into())])
+                return Ok((row_like(row, syntax).unwrap_or(row), vec![text.into()]));
             }
-            "iptos" => {
+            Syntax::Tos => {
                 let mask = number(text);
                 if !(0..=0xff).contains(&mask) {
-                    return Err(first
-                        .error("Invalid mask.")
-                        .hint(format!("the match is {}", hints::usage(keyword))));
+                    return Err(first.error("Invalid mask.").hint(usage()));
                 }
-                let (start, end) = range(second.text, 0xff).ok_or_else(|| {
-                    second
-                        .error("Invalid value range.")
-                        .hint(format!("the match is {}", hints::usage(keyword)))
-                })?;
+                let (start, end) = range(second.text, 0xff)
+                    .ok_or_else(|| second.error("Invalid value range.").hint(usage()))?;
                 self.check_number(first, mask, statement);
                 self.check_range(second, statement);
-                ("MATCH_IP_TOS", vec![("mask", mask.into()), ("start", start.into()), ("end", end.into())])
+                vec![mask.into(), start.into(), end.into()]
             }
-            "icmp" => {
+            Syntax::Icmp => {
                 let (kind, code) = (number(text), number(second.text));
                 if !(0..=0xff).contains(&kind) {
                     return Err(first
                         .error("Missing or invalid ICMP type.")
-                        .hint(format!("types have no names here: {}", hints::usage(keyword))));
+                        .hint(format!("types have no names here: {}", hints::usage(word))));
                 }
                 if code > 0xff {
-                    return Err(second
-                        .error("Invalid ICMP code (use -1 for none).")
-                        .hint(format!("the match is {}", hints::usage(keyword))));
+                    return Err(second.error("Invalid ICMP code (use -1 for none).").hint(usage()));
                 }
                 self.check_number(first, kind, statement);
                 if second.text != "-1" && !is_clean(second.text) {
                     self.check_number(second, code, statement);
                 }
-                let code = if code < 0 { Value::Null } else { code.into() };
-                ("MATCH_ICMP", vec![("icmpType", kind.into()), ("icmpCode", code)])
+                vec![kind.into(), if code < 0 { Value::Null } else { code.into() }]
             }
-            "sport" | "dport" | "framesize" => {
-                let (start, end) = range(text, 0xffff).ok_or_else(|| {
-                    first
-                        .error("Invalid numeric range.")
-                        .hint(format!("the match is {}", hints::usage(keyword)))
-                })?;
+            Syntax::Range => {
+                let (start, end) =
+                    range(text, 0xffff).ok_or_else(|| first.error("Invalid numeric range.").hint(usage()))?;
                 self.check_range(first, statement);
-                let name = match keyword {
-                    "sport" => "MATCH_IP_SOURCE_PORT_RANGE",
-                    "dport" => "MATCH_IP_DEST_PORT_RANGE",
-                    _ => "MATCH_FRAME_SIZE_RANGE",
-                };
-                (name, vec![("start", start.into()), ("end", end.into())])
+                vec![start.into(), end.into()]
             }
-            "chr" => ("MATCH_CHARACTERISTICS", vec![("mask", self.characteristics(first, statement)?)]),
-            "random" => ("MATCH_RANDOM", vec![("probability", probability(text).into())]),
-            _ => {
+            Syntax::Bits => vec![self.characteristics(first, statement)?],
+            Syntax::Fraction => vec![probability(text).into()],
+            Syntax::Tag => {
                 let (id, value) = self.tag(first, second, statement)?;
-                let name = match keyword {
-                    "tand" => "MATCH_TAGS_BITWISE_AND",
-                    "tor" => "MATCH_TAGS_BITWISE_OR",
-                    "txor" => "MATCH_TAGS_BITWISE_XOR",
-                    "tdiff" => "MATCH_TAGS_DIFFERENCE",
-                    "teq" => "MATCH_TAGS_EQUAL",
-                    "tseq" => "MATCH_TAG_SENDER",
-                    _ => "MATCH_TAG_RECEIVER",
-                };
-                (name, vec![("id", id.into()), ("value", value.into())])
+                vec![id.into(), value.into()]
             }
-        })
+            // No match is written so.
+            Syntax::None | Syntax::Plain | Syntax::Copy | Syntax::Redirect | Syntax::Reserved => Vec::new(),
+        };
+        Ok((row, fields))
     }
 
     /// A number with its name or in digits. Members keep only the bits of `width`.
@@ -241,7 +198,7 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
         keyword: &str,
         argument: &Argument<'a>,
         named: Option<i64>,
-        width: i64,
+        width: u16,
         statement: Statement<'_, 'a>,
     ) -> Result<Value, SourceError> {
         let value = named.unwrap_or_else(|| number(argument.text));
@@ -251,6 +208,7 @@ impl<'a, 'd: 'a> Compiler<'a, 'd> {
         if named.is_none() {
             self.check_number(argument, value, statement);
         }
+        let width = i64::from(width);
         if value > width {
             self.find(
                 statement.place(&argument.word),
@@ -425,8 +383,8 @@ fn mac(argument: &Argument<'_>) -> Result<Value, SourceError> {
     Ok(pairs.join(":").into())
 }
 
-/// 4 or 6.
-fn ip_family(argument: &Argument<'_>) -> Result<u8, SourceError> {
+/// That of IPv4 or that of IPv6.
+fn ip_family(argument: &Argument<'_>) -> Result<Syntax, SourceError> {
     let text = argument.text;
     let Some(at) = text.find('/').filter(|at| *at > 0) else {
         let bits = if text.contains(':') { 128 } else { 32 };
@@ -438,9 +396,9 @@ fn ip_family(argument: &Argument<'_>) -> Result<u8, SourceError> {
     };
     let address = &text[..at];
     if contains_ipv6(address) {
-        Ok(6)
+        Ok(Syntax::Ipv6)
     } else if contains_ipv4(address) {
-        Ok(4)
+        Ok(Syntax::Ipv4)
     } else {
         Err(argument
             .error("Invalid IP address (not valid IPv4 or IPv6).")

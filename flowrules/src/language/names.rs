@@ -3,38 +3,7 @@
 //! Specification: flow rules, rule language, document structure (reserved words) and matches (names).
 
 pub(crate) use super::letters::is_name_character;
-
-/// Words that begin an action.
-pub(super) const ACTIONS: [&str; 7] = ["drop", "accept", "tee", "watch", "redirect", "break", "priority"];
-
-/// Matches with the number of their arguments.
-pub(super) const MATCHES: [(&str, usize); 25] = [
-    ("ztsrc", 1),
-    ("ztdest", 1),
-    ("vlan", 1),
-    ("vlanpcp", 1),
-    ("vlandei", 1),
-    ("ethertype", 1),
-    ("macsrc", 1),
-    ("macdest", 1),
-    ("ipsrc", 1),
-    ("ipdest", 1),
-    ("iptos", 2),
-    ("ipprotocol", 1),
-    ("icmp", 2),
-    ("sport", 1),
-    ("dport", 1),
-    ("chr", 1),
-    ("framesize", 1),
-    ("random", 1),
-    ("tand", 2),
-    ("tor", 2),
-    ("txor", 2),
-    ("tdiff", 2),
-    ("teq", 2),
-    ("tseq", 2),
-    ("treq", 2),
-];
+use crate::kind::{action_row, match_row};
 
 /// Reserved words that are neither definitions, actions nor matches.
 const OTHER_RESERVED: [&str; 15] = [
@@ -105,12 +74,12 @@ pub(crate) fn lookup<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
 
 /// Whether a word (exact, so lower case) opens a block.
 pub(crate) fn opens_block(word: &str) -> bool {
-    matches!(word, "macro" | "tag" | "cap") || ACTIONS.contains(&word) || is_inherited(word)
+    matches!(word, "macro" | "tag" | "cap") || action_row(word).is_some() || is_inherited(word)
 }
 
 /// Whether a word (exact, so lower case) cannot be an argument of a match, nor the name of a definition.
 pub(crate) fn is_reserved(word: &str) -> bool {
-    opens_block(word) || lookup(&MATCHES, word).is_some() || OTHER_RESERVED.contains(&word)
+    opens_block(word) || match_row(word).is_some() || OTHER_RESERVED.contains(&word)
 }
 
 /// Names that every table of the reference has without being asked: what all objects of its implementation language
