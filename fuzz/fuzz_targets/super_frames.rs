@@ -15,9 +15,9 @@ mod ecn;
 #[path = "../../node/src/dataplane/headers.rs"]
 #[allow(dead_code)]
 mod headers;
-#[path = "../../node/src/dataplane/relief.rs"]
+#[path = "../../node/src/dataplane/congestion.rs"]
 #[allow(dead_code)]
-mod relief;
+mod congestion;
 #[path = "../../node/src/dataplane/segment.rs"]
 #[allow(dead_code)]
 mod segment;
@@ -44,8 +44,8 @@ fn outbound(data: &[u8]) {
     }
     let mut frame = frame.to_vec();
     let _ = complete(offload.checksum, &mut frame);
-    relief::mark(&mut frame);
-    if let Some(start) = relief::drop_first(&offload, &mut frame) {
+    congestion::mark(&mut frame);
+    if let Some(start) = congestion::drop_first(&offload, &mut frame) {
         assert!(start < frame.len());
     }
 }

@@ -38,11 +38,11 @@ use protocol::{Address, Identity, NetworkId, Prefix, Result, SecretIdentity};
 use zeroize::Zeroizing;
 
 use crate::dataplane::frame_pool::PortFrame;
-use crate::ground::event::{Machine, Settings};
+use crate::ground::event::{Event, Machine, Object, Settings};
 use crate::ground::info::QueueCounters;
 use crate::ground::limits::{BACKGROUND, HOUSEKEEPING};
-use crate::link::Underlay;
 use crate::link::path::SocketId;
+use crate::link::{Link, Underlay};
 use joined::Joined;
 use switch::Switch;
 use view::View;
@@ -260,12 +260,16 @@ impl Core {
 
     /// Puts the records of all live peers into the outbox: the last thing to do before the process ends.
     pub fn save_peers(&mut self, now: i64) {
-        self.underlay.link.save_peers(now);
+        let Link { topology, outbox, .. } = &mut self.underlay.link;
+        outbox.events.extend(topology.records(now).map(|(address, bytes)| {
+            let object = Object::Peer(address);
+            Event::Store { object, bytes }
+        }));
     }
 
     /// Takes in what an earlier run kept as [`event::Object::Counts`]. Anything else is as good as nothing.
     pub fn resume_counting(&mut self, now: i64, kept: &[u8]) {
-        self.underlay.resume_counting(now, kept);
+        self.underlay.link.topology.resume_counting(now, kept);
     }
 
     /// A root may have begun to answer: networks without a configuration ask at once.

@@ -54,7 +54,7 @@ impl Core {
 
     /// Tries again to handle what waits for the identity or credentials of `peer`, or of anybody.
     pub(super) fn retry_parked(&mut self, now: i64, peer: Option<Address>) {
-        for waiting in self.underlay.take_parked(now, peer) {
+        for waiting in self.underlay.parked.take(now, peer) {
             let received = self.underlay.open_again(now, waiting);
             self.receive(now, received);
         }

@@ -336,11 +336,6 @@ impl Underlay {
         self.parked.push(since, Parked { manner: Manner { since: Some(since), ..manner }, state });
     }
 
-    /// What waits for the identity or credentials of `peer`, or of anybody: to be tried again.
-    pub(crate) fn take_parked(&mut self, now: i64, peer: Option<Address>) -> Vec<Parked> {
-        self.parked.take(now, peer)
-    }
-
     /// Opens a packet that has waited.
     pub(crate) fn open_again(&mut self, now: i64, parked: Parked) -> Received<'static> {
         let manner = parked.manner;

@@ -38,7 +38,7 @@ use protocol::{Address, Prefix, SecretIdentity};
 use rand::rngs::StdRng;
 
 use crate::ground::buckets::{Buckets, Keyed};
-use crate::ground::event::{Event, Object, Settings};
+use crate::ground::event::Settings;
 use crate::ground::gate::Gate;
 use crate::ground::info::Counters;
 use crate::ground::limits::GATE_BUCKETS;
@@ -146,15 +146,5 @@ impl Link {
     /// Our address.
     pub(crate) fn address(&self) -> Address {
         self.secret.identity().address
-    }
-
-    /// Puts the records of all live peers into the outbox.
-    pub(crate) fn save_peers(&mut self, now: i64) {
-        for (address, peer) in &self.topology.peers {
-            if peer.is_alive(now) && !self.topology.is_upstream(*address) {
-                let object = Object::Peer(*address);
-                self.outbox.events.push_back(Event::Store { object, bytes: peer_cache::write(peer) });
-            }
-        }
     }
 }

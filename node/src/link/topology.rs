@@ -14,6 +14,7 @@ use crate::ground::limits::{MAX_PATHS, MAX_PEERS, PATH_ALIVE, PATH_EXPIRY, PEER_
 use crate::ground::work;
 use crate::link::path::{PathKey, Paths};
 use crate::link::peer::Peer;
+use crate::link::peer_cache;
 use crate::link::replay::counter::{Counter, Origin};
 
 /// Moons orbited or awaited at once.
@@ -256,6 +257,24 @@ impl Topology {
         self.seeds.remove(&id);
         self.moons.remove(&id);
         self.recompute_upstreams(secret, now);
+    }
+
+    /// Takes in what an earlier run kept of the numbers of its packets. Anything else is as good as nothing.
+    pub(crate) fn resume_counting(&mut self, now: i64, kept: &[u8]) {
+        let text = std::str::from_utf8(kept).unwrap_or_default();
+        let Ok(reserved) = text.trim().parse() else { return };
+        self.origin.resume(now, reserved);
+        let start = self.origin.at(now);
+        for peer in self.peers.values_mut() {
+            peer.sent.raise(start);
+        }
+    }
+
+    /// The records of all live peers, for the next run.
+    pub(crate) fn records(&self, now: i64) -> impl Iterator<Item = (Address, Vec<u8>)> {
+        let live =
+            move |(address, peer): &(&Address, &Peer)| peer.is_alive(now) && !self.is_upstream(**address);
+        self.peers.iter().filter(live).map(|(address, peer)| (*address, peer_cache::write(peer)))
     }
 
     fn recompute_upstreams(&mut self, secret: &SecretIdentity, now: i64) {

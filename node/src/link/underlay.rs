@@ -40,7 +40,7 @@ pub(crate) struct Underlay {
     pub(super) memory: ReplayMemory,
     pub(super) newcomers: Newcomers,
     /// Packets that wait for their sender's identity or credentials.
-    pub(super) parked: Parking,
+    pub(crate) parked: Parking,
     pub(super) reassembler: Reassembler<PathKey>,
     /// The same for datagrams that came by a path nobody is known on.
     pub(super) stranger_parts: Reassembler<PathKey>,
@@ -95,7 +95,11 @@ impl Underlay {
 
     /// Does what is due, but for the contact check.
     pub(crate) fn tick(&mut self, now: i64) {
-        self.reserve_counts(now);
+        // About once an hour: from where the next run must count.
+        if let Some(reserved) = self.link.topology.origin.reserve(now) {
+            let (object, bytes) = (Object::Counts, format!("{reserved}\n").into_bytes());
+            self.link.outbox.events.push_back(Event::Store { object, bytes });
+        }
         self.link.measure_paths(now);
         self.contacts.probe_candidates(&mut self.link, now);
         self.clones.call_clones(&mut self.link, now);
@@ -161,25 +165,6 @@ impl Underlay {
         self.contacts.greetings = 0;
         self.contacts.next_ping = now;
         former
-    }
-
-    /// Takes in what an earlier run kept as [`Object::Counts`]. Anything else is as good as nothing.
-    pub(crate) fn resume_counting(&mut self, now: i64, kept: &[u8]) {
-        let text = std::str::from_utf8(kept).unwrap_or_default();
-        let Ok(reserved) = text.trim().parse() else { return };
-        self.link.topology.origin.resume(now, reserved);
-        let start = self.link.topology.origin.at(now);
-        for peer in self.link.topology.peers.values_mut() {
-            peer.sent.raise(start);
-        }
-    }
-
-    /// Has it written down, about once an hour, from where the next run must count.
-    fn reserve_counts(&mut self, now: i64) {
-        if let Some(reserved) = self.link.topology.origin.reserve(now) {
-            let (object, bytes) = (Object::Counts, format!("{reserved}\n").into_bytes());
-            self.link.outbox.events.push_back(Event::Store { object, bytes });
-        }
     }
 }
 
