@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 2
 AUDIT_SECONDS ?= 10
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
-.PHONY: help root lab lab-shell lab-down requirements packages repo test-packages test-reproducible test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions floods install
+.PHONY: help root lab lab-shell lab-down requirements packages repo test-packages test-reproducible test-long test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions floods install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
@@ -78,6 +78,11 @@ deny: ## Dependencies: licences, bans, sources, advisories (cargo-deny, installe
 
 fuzz: ## A short run of every fuzz target (FUZZ_SECONDS each)
 	@fuzz/run.sh $(FUZZ_SECONDS)
+
+# What the long forms need, all together.
+test-long: LAB_PACKAGES += xz-utils
+test-long: root requirements ## What takes too long for `make test` (hours, as root): LONG="interop packages" picks, ZEROTIER_ONE=… for interop
+	@CARGO='$(CARGO)' .ci/long $(LONG)
 
 audit: LAB_PACKAGES += xz-utils
 audit: root requirements ## Sanitizers: longer fuzzing, os/ and dataplane (address), engine and lanes (thread); cargo-deny (as root, AUDIT_SECONDS a target)

@@ -529,5 +529,4 @@ fn takes_marks(ethertype: u16, packet: &[u8]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "coalesce/tests.rs"]
 mod tests;

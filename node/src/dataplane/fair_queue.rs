@@ -237,5 +237,4 @@ impl<T: Item> FairQueue<T> {
 }
 
 #[cfg(test)]
-#[path = "fair_queue/tests.rs"]
 mod tests;

@@ -292,5 +292,4 @@ impl Worker {
 }
 
 #[cfg(test)]
-#[path = "lanes/tests.rs"]
 mod tests;
