@@ -176,13 +176,12 @@ impl Work<'_> {
     /// Whether something may be put there now, or was too often already.
     fn may(&mut self, item: Item) -> bool {
         match self.port.damper.ask(item, self.now) {
-            Verdict::Go { again } => {
-                if again {
-                    tracing::info!(port = %self.port.name(), "{}", item.change());
-                }
+            Verdict::Put => true,
+            Verdict::PutBack => {
+                tracing::info!(port = %self.port.name(), "{}", item.change());
                 true
             }
-            Verdict::Wait { until, .. } => {
+            Verdict::Wait(until) => {
                 let due = self.port.due.map_or(until, |due| due.min(until));
                 self.port.due = Some(due);
                 if self.first.is_ok() {

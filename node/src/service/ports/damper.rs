@@ -55,24 +55,31 @@ impl Item {
 /// What the damper says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Verdict {
-    /// Put it there; `again`: it was there not long ago.
-    Go {
-        /// Whether this is the first time after a while that it has to be put back.
-        again: bool,
-    },
-    /// Not before then. `new`: this is said for the first time.
-    Wait {
-        /// When to try again.
-        until: Instant,
-        /// Whether people have not been told.
-        new: bool,
-    },
+    /// Put it there.
+    Put,
+    /// The same, for the first time after a while that it has to be put back.
+    PutBack,
+    /// Not before then.
+    Wait(Instant),
 }
 
-#[derive(Debug, Default)]
-struct Record {
-    times: Vec<Instant>,
-    tired: bool,
+/// How often something was put there.
+#[derive(Debug)]
+enum Record {
+    /// At these times, lately.
+    Patient(Vec<Instant>),
+    /// Too often; the last time then.
+    Tired(Instant),
+}
+
+impl Record {
+    fn is_quiet(&self, now: Instant) -> bool {
+        let last = match self {
+            Record::Patient(times) => times.last(),
+            Record::Tired(last) => Some(last),
+        };
+        last.is_none_or(|last| now - *last >= QUIET)
+    }
 }
 
 /// See the module.
@@ -82,36 +89,34 @@ pub(super) struct Damper(BTreeMap<Item, Record>);
 impl Damper {
     /// Whether to put something there now; if so, that counts.
     pub(super) fn ask(&mut self, item: Item, now: Instant) -> Verdict {
-        let quiet = |record: &Record| record.times.last().is_none_or(|last| now - *last >= QUIET);
         if self.0.len() >= MAX_ITEMS {
-            self.0.retain(|_, record| !quiet(record));
+            self.0.retain(|_, record| !record.is_quiet(now));
         }
         if self.0.len() >= MAX_ITEMS && !self.0.contains_key(&item) {
-            return Verdict::Wait { until: now + WINDOW, new: false };
+            return Verdict::Wait(now + WINDOW);
         }
-        let record = self.0.entry(item).or_default();
-        if quiet(record) {
-            *record = Record::default();
+        let record = self.0.entry(item).or_insert_with(|| Record::Patient(Vec::new()));
+        if record.is_quiet(now) {
+            *record = Record::Patient(vec![now]);
+            return Verdict::Put;
         }
-        let Some(last) = record.times.last().copied() else {
-            record.times.push(now);
-            return Verdict::Go { again: false };
-        };
-        let until = last + WINDOW;
-        if record.tired {
-            if now < until {
-                return Verdict::Wait { until, new: false };
+        match record {
+            Record::Tired(last) if now < *last + WINDOW => Verdict::Wait(*last + WINDOW),
+            Record::Tired(last) => {
+                *last = now;
+                Verdict::Put
             }
-            record.times = vec![now];
-            return Verdict::Go { again: false };
+            Record::Patient(times) => {
+                let last = times.last().copied().unwrap_or(now);
+                times.retain(|time| now - *time < WINDOW);
+                if times.len() >= FREE {
+                    *record = Record::Tired(last);
+                    return Verdict::Wait(last + WINDOW);
+                }
+                times.push(now);
+                if times.len() <= 2 { Verdict::PutBack } else { Verdict::Put }
+            }
         }
-        record.times.retain(|time| now - *time < WINDOW);
-        if record.times.len() >= FREE {
-            record.tired = true;
-            return Verdict::Wait { until, new: true };
-        }
-        record.times.push(now);
-        Verdict::Go { again: record.times.len() <= 2 }
     }
 
     /// Does not count what was never there.
@@ -130,30 +135,29 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_few_times_then_once_a_minute_and_told_once() {
+    async fn a_few_times_then_once_a_minute() {
         let mut damper = Damper::default();
         let item = Item::Address("10.0.0.1/16".parse().unwrap());
-        let (mut put, mut told) = (Vec::new(), 0);
+        let mut put = Vec::new();
         let begun = Instant::now();
         // Somebody removes it ten times a second, for ten minutes.
         for tenth in 0..6000 {
-            match damper.ask(item, begun + Duration::from_millis(tenth * 100)) {
-                Verdict::Go { .. } => put.push(tenth / 10),
-                Verdict::Wait { new, .. } => told += usize::from(new),
+            let verdict = damper.ask(item, begun + Duration::from_millis(tenth * 100));
+            if !matches!(verdict, Verdict::Wait(_)) {
+                put.push(tenth / 10);
             }
         }
         assert_eq!(put[..FREE], [0; FREE]);
         assert_eq!(put.len(), FREE + 9, "{put:?}");
-        assert_eq!(told, 1);
         // Others are not touched by that, and after a quiet time all is well.
         let later = begun + Duration::from_secs(599);
-        assert_eq!(damper.ask(Item::Mtu, later), Verdict::Go { again: false });
-        assert!(matches!(damper.ask(item, later), Verdict::Wait { .. }));
+        assert_eq!(damper.ask(Item::Mtu, later), Verdict::Put);
+        assert!(matches!(damper.ask(item, later), Verdict::Wait(_)));
         for _ in 0..FREE {
-            assert!(matches!(damper.ask(item, later + QUIET), Verdict::Go { .. }));
+            assert!(!matches!(damper.ask(item, later + QUIET), Verdict::Wait(_)));
         }
         damper.forget();
-        assert_eq!(damper.ask(item, later + QUIET), Verdict::Go { again: false });
+        assert_eq!(damper.ask(item, later + QUIET), Verdict::Put);
     }
 
     #[tokio::test(start_paused = true)]
