@@ -30,9 +30,6 @@ const REQUEST_INTERVAL: i64 = 1000;
 /// Senders whose last request is remembered for the rate limit.
 const MAX_RATE_ENTRIES: usize = 16_384;
 
-/// How long a configuration lets its member use this node for multicast announcements and gathers, ms.
-const MULTICAST_AUTHORIZATION: i64 = 180_000;
-
 /// ERROR code: no such network, or an internal failure.
 pub const CODE_NOT_FOUND: u8 = 0x03;
 /// ERROR code: not a member.
@@ -251,16 +248,6 @@ impl Controller {
     /// IDs of all networks, ascending.
     pub fn networks(&self) -> impl Iterator<Item = NetworkId> + '_ {
         self.networks.keys().copied()
-    }
-
-    /// Whether a node got a configuration recently enough to use this one as multicast directory of the network even
-    /// if this node has not joined it.
-    #[must_use]
-    pub fn may_use_multicast(&self, now: i64, network: NetworkId, member: Address) -> bool {
-        let Some(state) = self.networks.get(&network) else { return false };
-        let configured = state.live(member).and_then(|live| live.configured);
-        state.member(member).is_some_and(|record| record.authorized)
-            && configured.is_some_and(|at| now.saturating_sub(at) < MULTICAST_AUTHORIZATION)
     }
 
     /// When a member last asked, if it did since this process started.

@@ -51,17 +51,6 @@ pub fn six_plane_fold(network: NetworkId) -> u32 {
     (network.0 ^ (network.0 >> 32)) as u32
 }
 
-/// The link-local address an interface with this MAC has (modified EUI-64, RFC 4291), for unicast, locally administered
-/// MACs.
-#[must_use]
-pub fn link_local(mac: Mac) -> Ipv6Addr {
-    let m = mac.0;
-    let mut octets = [0; 16];
-    octets[..2].copy_from_slice(&[0xfe, 0x80]);
-    octets[8..].copy_from_slice(&[m[0] & 0xfd, m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]]);
-    octets.into()
-}
-
 /// The group in which the owner of an address hears who looks for it: ARP requests, or neighbour solicitations (RFC 4291
 /// solicited-node address).
 #[must_use]

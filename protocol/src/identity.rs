@@ -18,9 +18,6 @@ use crate::{Address, Malformed, Reader, Result};
 /// Bytes of a signature: 64 of Ed25519, then the 32 bytes that were signed (the first half of the message's SHA-512).
 pub const SIGNATURE_LEN: usize = 96;
 
-/// Bytes of the binary public form.
-pub const BINARY_LEN: usize = 71;
-
 /// Longest text form that is read, as in the reference implementation.
 const MAX_TEXT: usize = 383;
 
@@ -73,7 +70,7 @@ impl Identity {
         Ok(Self { address, public })
     }
 
-    /// Appends the binary public form, [`BINARY_LEN`] bytes.
+    /// Appends the binary public form, 71 bytes.
     pub fn write(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.address.to_bytes());
         to.push(0);

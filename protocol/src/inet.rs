@@ -7,9 +7,6 @@ use core::str::FromStr;
 
 use crate::{Malformed, Reader, Result};
 
-/// Most bytes an address takes on the wire.
-pub const MAX_INET_LEN: usize = 19;
-
 /// Appends an address in wire form: `00` for none, `04`, four bytes and the port, or `06`, sixteen bytes and the
 /// port. Scope IDs and flow labels are not carried.
 pub fn encode_inet(to: &mut Vec<u8>, address: Option<SocketAddr>) {

@@ -4,7 +4,7 @@
 mod support;
 
 use protocol::adhoc::{Adhoc, adhoc_config};
-use protocol::derive::{interface_name, link_local, resolution_group, rfc4193, six_plane};
+use protocol::derive::{interface_name, resolution_group, rfc4193, six_plane};
 use protocol::inet::Prefix;
 use protocol::netconf::{FLAG_NDP_EMULATION, NetworkConfig};
 use protocol::{Address, Mac, NetworkId, ndp};
@@ -48,8 +48,6 @@ fn vector_derive_ipv6() {
         let (network, member) = (network(case, "network_id"), address(case, "address"));
         assert_eq!(format!("{}/88", rfc4193(network, member)), text(case, "rfc4193"));
         assert_eq!(format!("{}/40", six_plane(network, member)), text(case, "6plane"));
-        let local = link_local(Mac::for_member(network, member));
-        assert_eq!(format!("{local}/64"), text(case, "link_local_from_mac"));
     }
 }
 
@@ -115,7 +113,6 @@ fn vector_vl2_derivations() {
         assert_eq!(network.controller(), address(case, "controller"));
         assert_eq!(format!("{}/40", six_plane(network, member)), text(case, "ipv6_6plane"));
         assert_eq!(format!("{}/88", rfc4193(network, member)), text(case, "ipv6_rfc4193"));
-        assert_eq!(format!("{}/64", link_local(mac)), text(case, "ipv6_linkLocal"));
     }
     for case in list(&file, "interfaceNames") {
         let made = interface_name(network(case, "networkId"), number(case, "trial"));

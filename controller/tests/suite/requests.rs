@@ -73,9 +73,6 @@ fn private_network_lets_in_who_is_authorized() {
         (&json!(1), &json!(14), &json!(12))
     );
     assert_eq!(stored["lastAuthorizedCredentialType"], json!("api"));
-    assert!(f.controller.may_use_multicast(f.now, NETWORK, alice.address));
-    assert!(!f.controller.may_use_multicast(f.now + 180_000, NETWORK, alice.address));
-    assert!(!f.controller.may_use_multicast(f.now, NETWORK, Address::from_u64(BOB)));
 }
 
 #[test]
@@ -198,7 +195,6 @@ fn deauthorized_and_deleted_members_are_revoked() {
     let signer = protocol::SecretIdentity::parse(crate::common::CONTROLLER).unwrap().identity().clone();
     assert_eq!(revocation.verify(|_| Some(signer.clone())), Verification::Valid);
     assert_eq!(f.ask(&member(ALICE)).code(), 0x07);
-    assert!(!f.controller.may_use_multicast(f.now, NETWORK, both[0]));
 
     let (_, actions) = f.http("DELETE", &member_path(ALICE), "");
     assert!(actions.is_empty(), "it held nothing any more");

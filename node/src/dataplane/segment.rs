@@ -129,11 +129,6 @@ impl<'a> Cut<'a> {
         self.body
     }
 
-    /// The headers of the super-frame behind the Ethernet header, and more.
-    pub fn headers(&self) -> &'a [u8] {
-        self.body
-    }
-
     /// How many frames it makes, at least one.
     pub fn count(&self) -> usize {
         self.how.count

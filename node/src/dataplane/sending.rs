@@ -85,7 +85,7 @@ impl Parts<'_> {
     pub fn ecn(&self, ethertype: u16) -> u8 {
         let headers = match self {
             Self::One(payload) => payload,
-            Self::Cut(cut) => cut.headers(),
+            Self::Cut(cut) => cut.body(),
         };
         ecn::of(ethertype, headers)
     }

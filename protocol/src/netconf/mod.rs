@@ -40,8 +40,6 @@ pub const MAX_TAGS: usize = 128;
 pub const MAX_COOS: usize = 4;
 /// Most DNS servers.
 pub const MAX_DNS_SERVERS: usize = 4;
-/// Longest dictionary accepted, bytes.
-pub const MAX_DICTIONARY: usize = 484_519;
 
 /// Flag: broadcasts are allowed.
 pub const FLAG_BROADCAST: u64 = 0x02;

@@ -179,16 +179,6 @@ pub fn verb(packet: &[u8]) -> Option<Verb> {
     Verb::from_byte(packet[VERB] & VERB_MASK)
 }
 
-/// Whether the payload is compressed.
-///
-/// # Panics
-/// If there are fewer than 28 bytes.
-#[inline]
-#[must_use]
-pub fn is_compressed(packet: &[u8]) -> bool {
-    packet[VERB] & VERB_COMPRESSED != 0
-}
-
 /// Counts one more hop, modulo 8.
 ///
 /// # Panics

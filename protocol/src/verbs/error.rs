@@ -7,7 +7,7 @@
 //! | 9 | 1 | error code |
 //! | 10 | … | depends on the code; most begin with a network ID (8) |
 
-use crate::{Mac, NetworkId, Reader, Result};
+use crate::{NetworkId, Reader, Result};
 
 /// The codes.
 pub mod error_code {
@@ -98,14 +98,5 @@ impl<'a> Error<'a> {
         }
         let length = reader.u16("length of authentication information")?;
         reader.bytes(length.into(), "authentication information").map(Some)
-    }
-
-    /// Of [`error_code::UNWANTED_MULTICAST`]: MAC and additional distinguishing information of the group.
-    ///
-    /// # Errors
-    /// [`Malformed`](crate::Malformed) if it is cut short; offsets count from the start of `body`.
-    pub fn unwanted_group(&self) -> Result<(Mac, u32)> {
-        let mut reader = Reader::new(self.body);
-        Ok((Mac(reader.array("group MAC")?), reader.u32("group ADI")?))
     }
 }

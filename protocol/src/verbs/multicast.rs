@@ -7,9 +7,6 @@ use crate::{Address, Mac, NetworkId, Reader, Result};
 
 /// Bytes of one announcement in MULTICAST_LIKE.
 pub const LIKE_LEN: usize = 18;
-/// Most bytes of Ethernet payload of a multicast.
-pub const MAX_MULTICAST_PAYLOAD: usize = 10000;
-
 const FLAG_COM: u8 = 0x01;
 /// In MULTICAST_FRAME a gather limit, in its OK the gathered members.
 const FLAG_GATHER: u8 = 0x02;

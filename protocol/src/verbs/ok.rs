@@ -9,9 +9,6 @@ use crate::inet::encode_inet;
 use crate::world::World;
 use crate::{Identity, Reader, Result};
 
-/// Bytes in front of the body.
-pub const OK_HEADER_LEN: usize = 9;
-
 /// Any OK: what it answers, and the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OkHeader<'a> {

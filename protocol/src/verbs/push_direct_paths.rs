@@ -11,16 +11,13 @@ use crate::{Reader, Result};
 
 /// Record flag: forget this path.
 pub const FORGET: u8 = 0x01;
-/// Record flag: use this path from now on.
-pub const REDIRECT: u8 = 0x02;
-
 /// No record is added to a packet that has reached this size.
 const FULL: usize = 1176;
 
 /// One address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PushedPath {
-    /// [`FORGET`], [`REDIRECT`]; 0 in all that is sent today.
+    /// [`FORGET`]; 0 in all that is sent today.
     pub flags: u8,
     /// The physical address.
     pub endpoint: SocketAddr,

@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use controller::Request;
 use protocol::adhoc::{Adhoc, adhoc_config};
-use protocol::dictionary::Dictionary;
 use protocol::metadata::RequestMetadata;
-use protocol::netconf::NetworkConfig;
-use protocol::reader::Reader;
+use protocol::netconf::{NetworkConfig, Sso};
 use protocol::verb::Verb;
 use protocol::verbs::{ConfigChunk, ConfigRequest, error_code};
 use protocol::{NetworkId, Result, packet};
@@ -340,18 +338,15 @@ impl Configuration {
     }
 
     /// The controller refused us.
-    pub(super) fn refused(&mut self, link: &mut Link, id: NetworkId, code: u8, detail: &[u8]) {
+    pub(super) fn refused(&mut self, link: &mut Link, id: NetworkId, code: u8, details: Option<&[u8]>) {
         let failure = Failure::of(code);
         if failure == Failure::AuthenticationRequired {
-            let mut reader = Reader::new(detail);
-            let dictionary = reader
-                .u16("length of the authentication details")
-                .and_then(|n| reader.bytes(usize::from(n), "authentication details"))
-                .map(Dictionary::from_bytes);
             // Version 0 names the page to open, version 1 the issuer to log in with.
-            let url =
-                dictionary.map(|d| if d.get_hex("aV", 0) == 0 { d.get_str("aU") } else { d.get_str("iU") });
-            self.authentication_url = url.ok().filter(|u| !u.is_empty() && u.len() < 2_048);
+            let url = details.and_then(Sso::from_error).map(|sso| match sso.version {
+                0 => sso.authentication_url,
+                _ => sso.issuer_url,
+            });
+            self.authentication_url = url.filter(|url| !url.is_empty());
         }
         self.fail(link, id, failure);
     }

@@ -368,7 +368,8 @@ impl Switch {
             | error_code::ACCESS_DENIED
             | error_code::AUTHENTICATION_REQUIRED => {
                 if let Some(network) = network.filter(|_| id.controller() == incoming.source) {
-                    network.policy.configuration.refused(link, id, error.code, error.body);
+                    let details = error.authentication().ok().flatten();
+                    network.policy.configuration.refused(link, id, error.code, details);
                 }
             }
             error_code::NEED_MEMBERSHIP_CERTIFICATE => {

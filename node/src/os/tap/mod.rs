@@ -21,9 +21,6 @@ use crate::dataplane::vnet::{self, Checksum, Gso, Offload, Offloads};
 /// Where the kernel hands out TUN and TAP devices.
 pub const CONTROL_DEVICE: &str = "/dev/net/tun";
 
-/// Parts that a frame given to [`Tap::write_slices`] may have.
-pub const MAX_SLICES: usize = 127;
-
 /// Why a TAP could not be made; the text says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum TapError {
@@ -180,26 +177,6 @@ impl Tap {
         self.writers.len()
     }
 
-    /// Writes one Ethernet frame that lies in up to [`MAX_SLICES`] parts.
-    ///
-    /// # Errors
-    /// As [`Self::write`]; `InvalidInput` also for more parts.
-    pub fn write_slices(&self, offload: &Offload, parts: &[IoSlice<'_>]) -> io::Result<()> {
-        if parts.len() > MAX_SLICES {
-            let text = format!("a frame in {} parts; a port takes up to {MAX_SLICES}", parts.len());
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
-        }
-        if !self.headers {
-            self.check_plain(offload)?;
-            return write_parts(&self.file, parts);
-        }
-        let header = self.header(offload, parts.iter().map(|p| p.len()).sum())?;
-        let mut all = [IoSlice::new(&[]); MAX_SLICES + 1];
-        all[0] = IoSlice::new(&header);
-        all[1..=parts.len()].copy_from_slice(parts);
-        write_parts(&self.file, &all[..=parts.len()])
-    }
-
     /// The header of a frame of `length` octets.
     fn header(&self, offload: &Offload, length: usize) -> io::Result<[u8; vnet::HEADER]> {
         offload.check(length).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
@@ -217,7 +194,6 @@ impl Tap {
     }
 }
 
-/// A device takes a frame wholly or not at all.
 /// What our own sockets send never comes back to us as a frame. Nothing depends on it as long as routes are as they should be.
 fn keep_own_out(tap: &File, name: &str) {
     if let Err(error) = packet_filter::drop_own(tap) {
@@ -225,6 +201,7 @@ fn keep_own_out(tap: &File, name: &str) {
     }
 }
 
+/// A device takes a frame wholly or not at all.
 fn write_parts(mut queue: &File, parts: &[IoSlice<'_>]) -> io::Result<()> {
     loop {
         match queue.write_vectored(parts) {
