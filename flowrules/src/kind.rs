@@ -237,6 +237,20 @@ impl Kind {
     pub fn is_action(&self) -> bool {
         self.number() < 16
     }
+
+    /// The tag that is asked about, if that is what this is.
+    pub(crate) fn tag(&self) -> Option<u32> {
+        match self {
+            Kind::TagsDifference(id, _)
+            | Kind::TagsAnd(id, _)
+            | Kind::TagsOr(id, _)
+            | Kind::TagsXor(id, _)
+            | Kind::TagsEqual(id, _)
+            | Kind::TagSender(id, _)
+            | Kind::TagReceiver(id, _) => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 rule_kinds! {

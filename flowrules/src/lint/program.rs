@@ -93,7 +93,7 @@ fn tags(program: &Program, report: &mut Report<'_>) {
     }
     for section in sections(program) {
         for (rule, place) in section.rules.iter().zip(&section.words) {
-            if let Some(id) = tag_id(&rule.kind)
+            if let Some(id) = rule.kind.tag()
                 && !first.contains_key(&id)
             {
                 first.insert(id, "");
@@ -108,19 +108,6 @@ fn tags(program: &Program, report: &mut Report<'_>) {
                 );
             }
         }
-    }
-}
-
-fn tag_id(kind: &Kind) -> Option<u32> {
-    match kind {
-        Kind::TagsDifference(id, _)
-        | Kind::TagsAnd(id, _)
-        | Kind::TagsOr(id, _)
-        | Kind::TagsXor(id, _)
-        | Kind::TagsEqual(id, _)
-        | Kind::TagSender(id, _)
-        | Kind::TagReceiver(id, _) => Some(*id),
-        _ => None,
     }
 }
 

@@ -207,7 +207,7 @@ pub(super) fn walk(rules: &[Rule], frame: Frame) -> Walk {
         if !rule.kind.is_action() {
             let outcome = frame.asked(rule);
             set = if rule.or { set.max(outcome) } else { set.min(outcome) };
-            drop_may_be_disarmed |= disarms(&rule.kind);
+            drop_may_be_disarmed |= rule.kind.tag().is_some();
             continue;
         }
         let certain = set == Truth::Yes;
@@ -236,17 +236,4 @@ pub(super) fn walk(rules: &[Rule], frame: Frame) -> Walk {
     }
     out.undecided = true;
     out
-}
-
-fn disarms(kind: &Kind) -> bool {
-    matches!(
-        kind,
-        Kind::TagsDifference(..)
-            | Kind::TagsAnd(..)
-            | Kind::TagsOr(..)
-            | Kind::TagsXor(..)
-            | Kind::TagsEqual(..)
-            | Kind::TagSender(..)
-            | Kind::TagReceiver(..)
-    )
 }

@@ -90,7 +90,7 @@ impl OwnIdentity {
         }
     }
 
-    /// A root says that another node owns our address. Whether the identity stays all the same.
+    /// A root says that another node owns our address. Returns whether the identity stays all the same.
     pub(super) async fn collided(&mut self, root: Address) -> bool {
         let kept = match self.irreplaceable().await {
             Some(kept) => kept,

@@ -23,7 +23,7 @@ pub(super) struct Prepared {
     pub(super) changed: bool,
 }
 
-/// The files of joined networks.
+/// The joined networks as their files have them.
 pub(super) struct NetworkTable {
     shared: Arc<Shared>,
     /// The files with settings as they were read or written last.
@@ -110,7 +110,7 @@ impl NetworkTable {
         changed
     }
 
-    /// Whether these are other settings.
+    /// Puts settings in force; returns whether they differ from those that were.
     fn put_in_force(&self, network: NetworkId, settings: NetworkSettings) -> bool {
         let mut state = self.shared.state_mut();
         let view = state.networks.entry(network).or_default();
