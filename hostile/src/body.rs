@@ -150,6 +150,9 @@ pub fn member_com(
 }
 
 /// A credential with a signature that may be anybody's.
+///
+/// # Panics
+/// Never: what was written can be read.
 pub fn claimed<T: Credential>(credential: &T, signer: Address, signature: &Signature) -> Signed<T> {
     let mut octets = Vec::new();
     credential.write_fields(signer, &mut octets);
