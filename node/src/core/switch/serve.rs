@@ -110,7 +110,7 @@ impl Switch {
             Action::Refuse { member, network, in_re, code, detail } => {
                 if member == us {
                     if let Some(joined) = self.networks.get_mut(&network) {
-                        joined.policy.configuration.refused(link, network, code, &[]);
+                        joined.policy.configuration.refused(link, network, code, None);
                     }
                     return;
                 }
