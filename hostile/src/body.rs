@@ -152,7 +152,7 @@ pub fn member_com(
 /// A credential with a signature that may be anybody's.
 ///
 /// # Panics
-/// Never: what was written can be read.
+/// If the credential has more in it than fits into its form.
 pub fn claimed<T: Credential>(credential: &T, signer: Address, signature: &Signature) -> Signed<T> {
     let mut octets = Vec::new();
     credential.write_fields(signer, &mut octets);

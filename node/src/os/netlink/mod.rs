@@ -62,11 +62,6 @@ impl NetlinkError {
     pub fn is_unavailable(&self) -> bool {
         [libc::EACCES, libc::EOPNOTSUPP, libc::EAFNOSUPPORT].into_iter().any(|code| self.is(code))
     }
-
-    /// Whether the reason is a missing privilege.
-    pub fn is_permission(&self) -> bool {
-        self.is(libc::EPERM) || self.is(libc::EACCES)
-    }
 }
 
 /// An address of an interface of this machine.
