@@ -19,6 +19,7 @@ pub mod binary;
 pub mod cases;
 pub mod decompile;
 pub mod describe;
+pub mod ethernet;
 pub mod evaluate;
 pub mod explain;
 pub mod flow;

@@ -27,6 +27,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
+pub(crate) use crate::ethernet::{ARP, IPV4, IPV6};
 use crate::evaluate::Frame;
 
 pub use names::{ethertype_name, protocol_name};
@@ -41,9 +42,6 @@ pub const MAX_SIZE: u16 = 10_000;
 /// The port of an end of TCP and the like for which none is given.
 pub const EPHEMERAL_PORT: u16 = 49_152;
 
-pub(crate) const IPV4: u16 = 0x0800;
-pub(crate) const ARP: u16 = 0x0806;
-pub(crate) const IPV6: u16 = 0x86dd;
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;

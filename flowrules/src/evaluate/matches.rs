@@ -6,14 +6,9 @@ use super::{
     BROADCAST, Context, Direction, Frame, INBOUND, MULTICAST, Observer, SENDER_IP_AUTHENTICATED,
     SENDER_MAC_AUTHENTICATED,
 };
+pub(crate) use crate::ethernet::{ARP, IPV4, IPV6};
 use crate::rule::{IntegerRange, Kind};
 
-/// Ethertype of IPv4.
-pub(crate) const IPV4: u16 = 0x0800;
-/// Ethertype of ARP.
-pub(crate) const ARP: u16 = 0x0806;
-/// Ethertype of IPv6.
-pub(crate) const IPV6: u16 = 0x86dd;
 const TCP: u8 = 6;
 /// Protocol number of ICMP.
 pub(crate) const ICMP: u8 = 1;

@@ -3,6 +3,7 @@
 //! Specification: flow rules, rule language, document structure (reserved words) and matches (names).
 
 pub(crate) use super::letters::is_name_character;
+use crate::ethernet;
 use crate::kind::{action_row, match_row};
 
 /// Reserved words that are neither definitions, actions nor matches.
@@ -13,11 +14,11 @@ const OTHER_RESERVED: [&str; 15] = [
 
 /// Names of ethertypes.
 pub(crate) const ETHERTYPES: [(&str, u16); 9] = [
-    ("ipv4", 0x0800),
-    ("arp", 0x0806),
+    ("ipv4", ethernet::IPV4),
+    ("arp", ethernet::ARP),
     ("wol", 0x0842),
     ("rarp", 0x8035),
-    ("ipv6", 0x86dd),
+    ("ipv6", ethernet::IPV6),
     ("atalk", 0x809b),
     ("aarp", 0x80f3),
     ("ipx_a", 0x8137),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::reach::{Frame, Walk, walk};
 use super::{Report, sections};
 use crate::binary::{MAX_CAPABILITY_RULES, MAX_RULES};
+use crate::ethernet::{ARP, IPV4, IPV6};
 use crate::language::{Place, Program, Section};
 use crate::rule::{Kind, Rule};
 
@@ -203,16 +204,13 @@ fn resolution(program: &Program, report: &mut Report<'_>) {
     let ipv4 = mentions(|rule| {
         matches!(
             rule.kind,
-            Kind::Ethertype(0x0800 | 0x0806)
-                | Kind::Ipv4Source(..)
-                | Kind::Ipv4Dest(..)
-                | Kind::IpProtocol(1)
+            Kind::Ethertype(IPV4 | ARP) | Kind::Ipv4Source(..) | Kind::Ipv4Dest(..) | Kind::IpProtocol(1)
         )
     });
     let ipv6 = mentions(|rule| {
         matches!(
             rule.kind,
-            Kind::Ethertype(0x86dd) | Kind::Ipv6Source(..) | Kind::Ipv6Dest(..) | Kind::IpProtocol(58)
+            Kind::Ethertype(IPV6) | Kind::Ipv6Source(..) | Kind::Ipv6Dest(..) | Kind::IpProtocol(58)
         )
     });
     let stopped_at = |frame: Frame| {

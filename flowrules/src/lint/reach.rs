@@ -4,6 +4,7 @@
 
 use std::ops::Not;
 
+use crate::ethernet::{ARP, IPV4, IPV6};
 use crate::rule::{Kind, Rule};
 
 /// An outcome as far as it is certain. Ordered, so that AND is the lesser and OR the greater.
@@ -71,19 +72,19 @@ impl Frame {
     fn ethertype(self) -> Option<u16> {
         match self {
             Frame::Any => None,
-            Frame::Arp => Some(0x0806),
-            Frame::Ipv4 => Some(0x0800),
-            Frame::Ipv6 | Frame::Neighbor(_) | Frame::Packet { ipv6: true, .. } => Some(0x86dd),
-            Frame::Packet { ipv6: false, .. } => Some(0x0800),
+            Frame::Arp => Some(ARP),
+            Frame::Ipv4 => Some(IPV4),
+            Frame::Ipv6 | Frame::Neighbor(_) | Frame::Packet { ipv6: true, .. } => Some(IPV6),
+            Frame::Packet { ipv6: false, .. } => Some(IPV4),
         }
     }
 
     fn is_ipv4(self) -> Truth {
-        self.ethertype().map_or(Truth::Maybe, |ethertype| (ethertype == 0x0800).into())
+        self.ethertype().map_or(Truth::Maybe, |ethertype| (ethertype == IPV4).into())
     }
 
     fn is_ipv6(self) -> Truth {
-        self.ethertype().map_or(Truth::Maybe, |ethertype| (ethertype == 0x86dd).into())
+        self.ethertype().map_or(Truth::Maybe, |ethertype| (ethertype == IPV6).into())
     }
 
     fn is_ip(self) -> Truth {

@@ -3,6 +3,7 @@
 use std::net::Ipv6Addr;
 
 use super::{Known, Report};
+use crate::ethernet::{IPV4, IPV6};
 use crate::language::{Place, Section};
 use crate::rule::{Kind, Rule};
 
@@ -196,13 +197,13 @@ fn contradiction(set: &Set<'_>, report: &mut Report<'_>) {
         // What is said about IP holds only for IP, with or without `not`.
         let wanted: &[u16] = match &rule.kind {
             Kind::Ethertype(value) if !rule.not => std::slice::from_ref(value),
-            Kind::Ipv4Source(..) | Kind::Ipv4Dest(..) => &[0x0800],
-            Kind::Ipv6Source(..) | Kind::Ipv6Dest(..) => &[0x86dd],
+            Kind::Ipv4Source(..) | Kind::Ipv4Dest(..) => &[IPV4],
+            Kind::Ipv6Source(..) | Kind::Ipv6Dest(..) => &[IPV6],
             Kind::IpProtocol(_)
             | Kind::IpTos { .. }
             | Kind::Icmp { .. }
             | Kind::SourcePort(..)
-            | Kind::DestPort(..) => &[0x0800, 0x86dd],
+            | Kind::DestPort(..) => &[IPV4, IPV6],
             _ => &[],
         };
         let needed: &[u8] = match &rule.kind {

@@ -1,15 +1,12 @@
 //! Where the headers of a TCP or UDP packet stand. Specification: RFC 791, RFC 8200, RFC 9293, RFC 768.
 
-/// Ethertype of IPv4.
-pub(crate) const IPV4: u16 = 0x0800;
-/// Ethertype of IPv6.
-pub(crate) const IPV6: u16 = 0x86dd;
+pub(crate) use flowrules::ethernet::{HEADER as ETHERNET, IPV4, IPV6};
+use flowrules::ethernet::{SERVICE_VLAN, VLAN};
+
 /// Protocol number of TCP.
 pub(crate) const TCP: u8 = 6;
 /// Protocol number of UDP.
 pub(crate) const UDP: u8 = 17;
-/// Bytes of an Ethernet header: destination, source, ethertype.
-pub(crate) const ETHERNET: usize = 14;
 
 /// Offset of the checksum in a TCP header.
 pub(crate) const TCP_CHECKSUM: usize = 16;
@@ -121,7 +118,7 @@ pub(crate) fn skip_tags(mut ethertype: u16, body: &[u8]) -> Option<(u16, usize)>
     for _ in 0..=2 {
         match ethertype {
             IPV4 | IPV6 => return Some((ethertype, at)),
-            0x8100 | 0x88a8 if body.len() >= at + 4 => {
+            VLAN | SERVICE_VLAN if body.len() >= at + 4 => {
                 ethertype = u16_at(body, at + 2);
                 at += 4;
             }

@@ -1,12 +1,8 @@
 //! An Ethernet frame, taken apart.
 
+use flowrules::ethernet::ARP;
+pub(super) use flowrules::ethernet::{HEADER, IPV6};
 use protocol::Mac;
-
-/// Octets of an Ethernet header: destination, source, ethertype.
-pub(super) const HEADER: usize = 14;
-const ARP: u16 = 0x0806;
-/// Ethertype of IPv6.
-pub(super) const IPV6: u16 = 0x86dd;
 
 /// An Ethernet frame with its addresses.
 #[derive(Clone, Copy)]

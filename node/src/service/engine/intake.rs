@@ -10,6 +10,7 @@
 use std::io;
 use std::time::Instant;
 
+use flowrules::ethernet::HEADER as ETHERNET;
 use protocol::NetworkId;
 
 use super::{BURST_OUT, Engine, EngineEvent};
@@ -19,8 +20,6 @@ use crate::dataplane::flow::Flows;
 use crate::dataplane::frame_pool::{Frame, FramePool};
 use crate::dataplane::vnet::Offload;
 
-/// Bytes of an Ethernet header: destination, source, ethertype.
-const ETHERNET: usize = 14;
 /// Frames taken from one TAP before others get their turn …
 const TAP_FRAMES: usize = 64;
 /// … and bytes: reading so much takes about as long as sending one super-frame.
