@@ -429,7 +429,7 @@ pub const NOT_TABLES: &[(&str, &str)] = &[
     ("Link.outbox", "drained after every call"),
     ("Outbox.events", "drained after every call"),
     ("Topology.upstreams", "by planet and moons: four roots each, 32 endpoints a root"),
-    ("Measure.tries", "three"),
+    ("Try.probes", "three"),
     ("Pending.payload", "one frame"),
     ("Pending.sent", "the network's multicast limit, and one"),
     ("Update.data", "1 MiB"),

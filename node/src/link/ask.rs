@@ -169,7 +169,7 @@ impl Link {
 
     /// Sends the probes that are due.
     pub(crate) fn measure_paths(&mut self, now: i64) {
-        if now < self.path_mtus.next() {
+        if self.path_mtus.next().is_none_or(|due| now < due) {
             return;
         }
         for (peer, path, size) in self.path_mtus.due(now) {

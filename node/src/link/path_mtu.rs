@@ -50,6 +50,16 @@ enum Kind {
     Other,
 }
 
+/// A size that is being tried.
+#[derive(Clone, Debug)]
+struct Try {
+    size: usize,
+    /// Packet IDs of the probes so far; none for one that could not leave, which nobody can answer.
+    probes: Vec<Option<u64>>,
+    /// When the next probe or the end of the last one is due.
+    due: i64,
+}
+
 /// What is known and being found out about one path.
 #[derive(Clone, Debug)]
 struct Measure {
@@ -57,16 +67,12 @@ struct Measure {
     size: usize,
     /// Whether the peer is a ztnode that hands on the ECN bits of datagrams.
     ecn: bool,
-    /// The size being tried, 0 when nothing is.
-    trying: usize,
-    /// Packet IDs of the tries so far.
-    tries: Vec<u64>,
+    /// The size being tried, if one is.
+    trying: Option<Try>,
     /// Whether larger sizes are to be tried when one has passed.
     climbing: bool,
     /// A size that passed until the peer might have become another program; tried before others.
-    hope: usize,
-    /// When the next probe or the end of the last one is due; never while nothing is tried.
-    due: i64,
+    hope: Option<usize>,
     /// From when on the next large packet causes a check of the size in use …
     check: i64,
     /// … and, after that, another search for a larger one.
@@ -80,11 +86,9 @@ impl Measure {
         let mut new = Self {
             size: DEFAULT_MTU,
             ecn: false,
-            trying: 0,
-            tries: Vec::new(),
+            trying: None,
             climbing: true,
-            hope: 0,
-            due: i64::MAX,
+            hope: None,
             check: now,
             search: now + PATH_MTU_SEARCH,
             used: now,
@@ -93,16 +97,19 @@ impl Measure {
         new
     }
 
-    fn begin(&mut self, at: i64, size: usize) {
-        self.trying = size;
-        self.tries.clear();
-        self.due = at;
+    fn begin(&mut self, due: i64, size: usize) {
+        self.trying = Some(Try { size, probes: Vec::new(), due });
+    }
+
+    /// When the next probe or the end of the last one is due.
+    fn due(&self) -> Option<i64> {
+        self.trying.as_ref().map(|trying| trying.due)
     }
 
     /// A large packet goes out. Whether something is due earlier than before.
     fn note_use(&mut self, now: i64) -> bool {
         self.used = now;
-        if self.trying != 0 || now < self.check {
+        if self.trying.is_some() || now < self.check {
             return false;
         }
         if now >= self.search {
@@ -115,25 +122,22 @@ impl Measure {
 
     /// Nothing more to be tried for now.
     fn settle(&mut self, now: i64) {
-        (self.trying, self.hope, self.climbing) = (0, 0, false);
-        self.tries.clear();
-        self.due = i64::MAX;
+        (self.trying, self.hope, self.climbing) = (None, None, false);
         let pause = if self.size > DEFAULT_MTU { PATH_MTU_CHECK_LARGE } else { PATH_MTU_CHECK };
         self.check = now + pause;
     }
 
     /// The size being tried has passed.
-    fn passed(&mut self, now: i64, kind: Kind) {
+    fn passed(&mut self, now: i64, tried: usize, kind: Kind) {
         let (room, ecn) = match kind {
             Kind::Ours { room, ecn } => (room, ecn),
             Kind::Other => (DEFAULT_MTU, false),
         };
         self.ecn = ecn;
-        self.size = self.trying.min(room.max(FLOOR));
-        let next = if self.hope > self.size {
-            Some(std::mem::take(&mut self.hope))
-        } else {
-            above(self.size).filter(|_| self.climbing)
+        self.size = tried.min(room.max(FLOOR));
+        let next = match self.hope {
+            Some(hope) if hope > self.size => self.hope.take(),
+            _ => above(self.size).filter(|_| self.climbing),
         };
         match next.filter(|size| *size <= room) {
             // Not at once: receivers let only so many ECHOs through.
@@ -142,9 +146,8 @@ impl Measure {
         }
     }
 
-    /// No try of this size was answered.
-    fn failed(&mut self, now: i64) {
-        let failed = self.trying;
+    /// No probe of this size was answered.
+    fn failed(&mut self, now: i64, failed: usize) {
         if failed > self.size {
             match above(self.size).filter(|size| *size < failed) {
                 // It was a hope; what lies between may pass.
@@ -172,10 +175,11 @@ impl Measure {
 
     /// The program at the other end may be another one by now.
     fn distrust(&mut self, now: i64) -> bool {
-        if !self.ecn && self.size <= DEFAULT_MTU && self.trying <= DEFAULT_MTU {
+        let tried = self.trying.as_ref().map_or(0, |trying| trying.size);
+        if !self.ecn && self.size <= DEFAULT_MTU && tried <= DEFAULT_MTU {
             return false;
         }
-        let hope = self.hope.max(self.size);
+        let hope = self.hope.max(Some(self.size));
         self.ecn = false;
         self.size = self.size.min(DEFAULT_MTU);
         if now - self.used >= PATH_MTU_CHECK {
@@ -191,22 +195,22 @@ impl Measure {
 }
 
 /// The paths that carry large packets, by peer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PathMtus {
     paths: BTreeMap<(Address, PathKey), Measure>,
-    next: i64,
-}
-
-impl Default for PathMtus {
-    fn default() -> Self {
-        Self { paths: BTreeMap::new(), next: i64::MAX }
-    }
+    /// When a probe is due.
+    next: Option<i64>,
 }
 
 impl PathMtus {
-    /// When a probe is due.
-    pub(crate) fn next(&self) -> i64 {
+    /// When a probe is due, if one is.
+    pub(crate) fn next(&self) -> Option<i64> {
         self.next
+    }
+
+    /// Something is due then, if not before.
+    fn hurry(&mut self, at: i64) {
+        self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
     /// The size in use on a path that is known to belong to the peer, for a packet that goes out now.
@@ -219,14 +223,15 @@ impl PathMtus {
     pub(crate) fn in_use(&mut self, now: i64, peer: Address, path: &PathKey) -> (usize, bool) {
         work::step();
         if let Some(measure) = self.paths.get_mut(&(peer, *path)) {
-            if measure.note_use(now) {
-                self.next = self.next.min(now);
+            let (due, in_use) = (measure.note_use(now), (measure.size, measure.ecn));
+            if due {
+                self.hurry(now);
             }
-            return (measure.size, measure.ecn);
+            return in_use;
         }
         if self.paths.len() < MAX_MEASURED_PATHS {
             self.paths.insert((peer, *path), Measure::new(now));
-            self.next = self.next.min(now);
+            self.hurry(now);
         }
         (DEFAULT_MTU, false)
     }
@@ -244,10 +249,10 @@ impl PathMtus {
     /// A packet came that a freshly started node would send: sizes only a ztnode takes have to be shown again.
     pub(crate) fn distrust(&mut self, now: i64, peer: Address) {
         let first = (peer, PathKey::FIRST);
-        for (_, measure) in self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer) {
-            if measure.distrust(now) {
-                self.next = self.next.min(now);
-            }
+        let paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
+        let due = paths.fold(false, |due, (_, measure)| due | measure.distrust(now));
+        if due {
+            self.hurry(now);
         }
     }
 
@@ -260,40 +265,55 @@ impl PathMtus {
     /// Tries that have had no answer for long enough have failed; the probes that are due now, by size.
     pub(crate) fn due(&mut self, now: i64) -> Vec<(Address, PathKey, usize)> {
         let mut probes = Vec::new();
-        self.next = i64::MAX;
+        self.next = None;
         for ((peer, path), measure) in &mut self.paths {
             work::step();
-            if measure.due <= now && measure.tries.len() >= PATH_MTU_TRIES.len() {
-                measure.failed(now);
+            if let Some(tried) = &measure.trying
+                && tried.due <= now
+                && tried.probes.len() >= PATH_MTU_TRIES.len()
+            {
+                let size = tried.size;
+                measure.failed(now, size);
             }
-            if measure.due <= now && probes.len() < PATH_MTU_PROBES {
-                probes.push((*peer, *path, measure.trying));
-                measure.due = now + PATH_MTU_TRIES[measure.tries.len()];
+            if let Some(trying) = &mut measure.trying {
+                if trying.due <= now && probes.len() < PATH_MTU_PROBES {
+                    probes.push((*peer, *path, trying.size));
+                    trying.due = now + PATH_MTU_TRIES[trying.probes.len()];
+                }
+                self.next = Some(self.next.map_or(trying.due, |next| next.min(trying.due)));
             }
-            self.next = self.next.min(measure.due);
         }
         probes
     }
 
     /// A probe went out, or could not.
     pub(crate) fn tried(&mut self, peer: Address, path: PathKey, id: Option<u64>) {
-        if let Some(measure) = self.paths.get_mut(&(peer, path)) {
-            // 0 stands for a try that nobody can answer.
-            measure.tries.push(id.unwrap_or(0));
+        if let Some(Measure { trying: Some(trying), .. }) = self.paths.get_mut(&(peer, path)) {
+            trying.probes.push(id);
         }
     }
 
     /// A packet of ours was answered by `peer`. Whether it was a probe.
     pub(crate) fn answered(&mut self, now: i64, peer: Address, id: u64, body: &[u8]) -> bool {
         let first = (peer, PathKey::FIRST);
-        let mut paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
-        let Some((_, measure)) = paths.find(|(_, measure)| measure.tries.contains(&id)) else { return false };
+        let paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
+        let tried = |measure: &Measure| {
+            let trying = measure.trying.as_ref()?;
+            trying.probes.contains(&Some(id)).then_some(trying.size)
+        };
+        let Some((measure, size)) =
+            paths.into_iter().find_map(|(_, measure)| tried(measure).map(|size| (measure, size)))
+        else {
+            return false;
+        };
         let kind = match extension::read_answer(body) {
             Some((room, can)) => Kind::Ours { room, ecn: can.hands_on_ecn() },
             None => Kind::Other,
         };
-        measure.passed(now, kind);
-        self.next = self.next.min(measure.due);
+        measure.passed(now, size, kind);
+        if let Some(due) = measure.due() {
+            self.hurry(due);
+        }
         true
     }
 }

@@ -89,8 +89,9 @@ impl Underlay {
 
     /// When there is something to do by the clock, but for what waits.
     pub(crate) fn next_deadline(&self) -> i64 {
-        let next = self.contacts.next_ping.min(self.link.path_mtus.next());
-        self.contacts.candidates.next().into_iter().chain(self.clones.next()).fold(next, i64::min)
+        let measures = self.link.path_mtus.next().into_iter();
+        let others = self.contacts.candidates.next().into_iter().chain(self.clones.next());
+        measures.chain(others).fold(self.contacts.next_ping, i64::min)
     }
 
     /// Does what is due, but for the contact check.
