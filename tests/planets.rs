@@ -7,7 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Access, Cluster, Daemon, Lab, Plan, Seat, testing, tool};
+use lab::{Access, Cluster, Daemon, Lab, Plan, Seat, binaries, testing, tool};
 use serde_json::Value;
 use system_tests::web::{Answer, Authority, Web};
 use tempfile::TempDir;
@@ -273,6 +273,101 @@ fn kept(stage: &mut Stage) -> Result<()> {
 #[test]
 fn a_node_in_use_keeps_its_planet() {
     run("a_node_in_use_keeps_its_planet", &["joined", "heard"], kept);
+}
+
+/// `ztnode-cli container` in a node's place, beside a daemon that ends at once: exit code and standard error.
+fn container(
+    stage: &Stage,
+    node: &Daemon,
+    words: &[&str],
+    environment: &[(&str, &str)],
+) -> Result<(i32, String)> {
+    let folder = tempfile::tempdir()?;
+    let tool = folder.path().join("ztnode-cli");
+    fs::copy(&binaries::ours()?.cli, &tool)?;
+    std::os::unix::fs::symlink("/bin/true", folder.path().join("ztnode"))?;
+    let mut command = node.host.namespace.command(&tool.display().to_string());
+    command.arg(format!("-D{}", node.home().display())).arg("container").args(words);
+    command.env("SSL_CERT_FILE", stage.authority.file()).env_remove("SSL_CERT_DIR");
+    command.envs(environment.iter().copied());
+    let said = tool::finish(command, None, LIMIT)?;
+    Ok((said.code.context("a signal, or too late")?, said.stderr))
+}
+
+fn contained(stage: &mut Stage) -> Result<()> {
+    let network = stage.cluster.network.clone();
+    let base = format!("https://{HOST}:8443");
+    let right = fs::read(stage.cluster.root.home().join("planet"))?;
+    let sha256 = tool::run("sha256sum", &[&stage.cluster.root.home().join("planet").display().to_string()])?;
+    let by_url = format!("{base}/planet#sha256={}", &sha256[..64]);
+    stage.web.says("/other", Answer::File(stage.elsewhere()?));
+    let token = stage.token(&["--planet-url", &format!("{base}/planet"), "--uses", "2"])?;
+    let planet = |node: &Daemon| fs::read(node.home().join("planet")).ok();
+    let fresh = |node: &mut Daemon| {
+        node.take_identity()?;
+        fs::remove_file(node.home().join("planet")).context("no planet")
+    };
+
+    // A variable with a URL: what is there is not what was meant, or cannot be had, and then it is.
+    let [variable, by_token, used] = [0, 1, 2];
+    fresh(&mut stage.cluster.members[variable])?;
+    let node = &stage.cluster.members[variable];
+    for (wrong, says) in [
+        (format!("{base}/other#sha256={}", &sha256[..64]), "its SHA-256 is another"),
+        (format!("{base}/nothing#sha256={}", &sha256[..64]), "answers 404"),
+        (format!("{base}/planet"), "a URL needs the SHA-256"),
+        (by_url.replace("https", "http"), "by https and nothing else"),
+    ] {
+        let (code, err) = container(stage, node, &[&network], &[("ZTNODE_PLANET", &wrong)])?;
+        ensure!(code == 1 && err.contains(says) && err.lines().count() == 1, "{wrong}: {code} {err}");
+        ensure!(
+            planet(node).is_none() && !node.home().join("networks.d").exists(),
+            "{wrong}: changed something"
+        );
+    }
+    // What is chosen goes before what a token says, which is then not even asked for.
+    let other = stage.token(&["--planet-url", &format!("{base}/nothing")])?;
+    let (code, err) = container(stage, node, &[&other], &[("ZTNODE_PLANET", &by_url)])?;
+    ensure!(code == 0 && err.contains(&stage.cluster.root.address), "{code} {err}");
+    ensure!(planet(node).as_ref() == Some(&right), "another planet");
+
+    let connections = stage.web.connections();
+    let (code, err) = container(stage, node, &[&other], &[("ZTNODE_PLANET", &by_url)])?;
+    ensure!(code == 0 && err.is_empty() && stage.web.connections() == connections, "{code} {err}");
+
+    // A token's, in a home that is new; not a second time, and not in a home that is somebody's.
+    fresh(&mut stage.cluster.members[by_token])?;
+    let node = &stage.cluster.members[by_token];
+    let (code, err) = container(stage, node, &[&other], &[])?;
+    ensure!(code == 1 && err.contains("answers 404") && planet(node).is_none(), "{code} {err}");
+    let (code, err) = container(stage, node, &[&token], &[])?;
+    ensure!(code == 0 && err.contains(&stage.cluster.root.address), "{code} {err}");
+    ensure!(planet(node).as_ref() == Some(&right), "another planet");
+    let connections = stage.web.connections();
+    let (code, err) = container(stage, node, &[&token], &[])?;
+    ensure!(code == 0 && err.is_empty(), "{code} {err}");
+    let node = &stage.cluster.members[used];
+    let (code, err) = container(stage, node, &[&token], &[])?;
+    ensure!(code == 0 && planet(node) == Some(stage.elsewhere()?), "a token moved a node: {code} {err}");
+    ensure!(stage.web.connections() == connections, "fetched all the same");
+
+    // The daemons that start there are members.
+    for index in [variable, by_token] {
+        start(&mut stage.cluster.members[index])?;
+        let node = &stage.cluster.members[index];
+        let (code, out, err) = stage.cli(node, &["wait", &network, "--timeout", "80"])?;
+        ensure!(code == 0, "{code} {out}{err}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_new_container_takes_the_planet_of_its_variable_or_token() {
+    run(
+        "a_new_container_takes_the_planet_of_its_variable_or_token",
+        &["variable", "token", "used"],
+        contained,
+    );
 }
 
 fn refused(stage: &mut Stage) -> Result<()> {

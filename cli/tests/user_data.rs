@@ -73,6 +73,21 @@ fn printed_only_when_asked() {
 }
 
 #[test]
+fn the_token_may_bring_a_planet_from_the_web() {
+    let home = home();
+    assert_eq!(home.run("root init --endpoint 192.0.2.1/9993").code, 0);
+    let (planet, url) = (home.path().join("planet"), "https://planets.example/planet");
+    let (ran, out) = make(&home, &format!("--out OUT --planet {} --planet-url {url}", planet.display()));
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let text = fs::read_to_string(&out).unwrap();
+    let line = text.lines().find(|line| line.contains("ztnode-cli join")).unwrap();
+    assert!(
+        line.contains(&format!("--token {TOKEN}_")) && line.ends_with(&format!("_{url} --wait")),
+        "{line}"
+    );
+}
+
+#[test]
 fn what_is_wrong_makes_no_token() {
     let home = home();
     for (switches, code) in
@@ -90,6 +105,18 @@ fn what_is_wrong_makes_no_token() {
     ] {
         let ran = home.run(&format!("token create {ID} {line}"));
         assert_eq!((ran.code, tokens(&home)), (2, 0), "{line}: {}", ran.err);
+    }
+    // No file comes with user-data, so the token's planet has to be on the web.
+    let planet = home.path().join("lab.planet");
+    assert_eq!(home.run("root init --endpoint 192.0.2.1/9993").code, 0);
+    fs::rename(home.path().join("planet"), &planet).unwrap();
+    for switches in [
+        format!("--planet {}", planet.display()),
+        format!("--planet {} --planet-url lab.planet", planet.display()),
+    ] {
+        let (ran, out) = make(&home, &format!("--out OUT {switches}"));
+        assert_eq!((ran.code, tokens(&home), ran.err.lines().count()), (2, 0, 1), "{switches}: {}", ran.err);
+        assert!(ran.err.contains("--planet-url") && !out.exists(), "{}", ran.err);
     }
     let secret = KEYS.replace("PUBLIC", "PRIVATE");
     let quoted = KEYS.replace("mQGN", "\"\\");

@@ -10,8 +10,8 @@ Usage: ./install.sh [install] [switches]    install, or upgrade what is there
   --zerotier-names   also zerotier-cli, zerotier-idtool and zerotier-one, for scripts that call them
   --no-start         neither enable nor start the service
   --root DIR         below this directory instead of /, for images; nothing is started
-The variable ZTNODE_PLANET names a file with the planet to start from, instead of the public roots. Where /etc/ztnode/start
-says no, the service is enabled and starts at the next boot.
+The variable ZTNODE_PLANET names the planet to start from, instead of the public roots: a file, or https://…/planet#sha256=HEX.
+Where /etc/ztnode/start says no, the service is enabled and starts at the next boot.
 After the installation the same script is in PREFIX/share/ztnode.
 TEXT
 }

@@ -9,7 +9,8 @@ const HELP: &str = "Prepares the home directory by what the environment says, an
   ZEROTIER_IDENTITY_SECRET  the node's identity, as identity.secret holds it
   ZEROTIER_IDENTITY_PUBLIC  its public part; goes with the secret and may be left out
   ZEROTIER_API_SECRET       token of the control API [default: one is made]
-  ZTNODE_PLANET             file with the planet to start from [default: the public roots]
+  ZTNODE_PLANET             the planet to start from: a file, or https://…/planet#sha256=HEX
+                            [default: that of a join token, in a new home; else the public roots]
 
 Each of the first four may be given as a file: ZEROTIER_IDENTITY_SECRET_FILE=/run/secrets/identity. What
 is secret is then in no environment, no list of processes and no description of the container.

@@ -84,10 +84,10 @@ pub enum RootCommand {
     },
     /// Put somebody's planet into the home directory, which the node uses from its next start
     #[command(after_help = "Examples:\n  ztnode-cli root use company.planet\n  ztnode-cli root use \
-        'company.planet#sha256=HEX'\n\nWithout it a node starts from the public roots. A newer version of the same \
+        https://planets.example.com/planet#sha256=HEX\n\nWithout it a node starts from the public roots. A newer version of the same \
         planet stays. Works without a running node; one that runs is restarted: systemctl restart ztnode")]
     Use {
-        /// File, with #sha256=HEX behind it if it has to be a certain one
+        /// File, with #sha256=HEX behind it if it has to be a certain one; or https URL, which must have that
         planet: String,
     },
 }

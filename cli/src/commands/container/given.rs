@@ -7,9 +7,10 @@ use std::path::PathBuf;
 
 use protocol::SecretIdentity;
 use protocol::identity::Identity;
+use protocol::join_token::{JoinToken, Place};
 use zeroize::Zeroizing;
 
-use crate::args::join::{Joining, Planet, Source, of_join};
+use crate::args::join::{Joining, of_join};
 use crate::validate::is_hex;
 
 const API_SECRET: &str = "ZEROTIER_API_SECRET";
@@ -85,29 +86,32 @@ impl Given {
             ));
         }
         let planet = variable(PLANET).map(|bytes| text(bytes, PLANET)).transpose()?;
+        let planet = planet.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         let mut networks = BTreeMap::new();
         let mut token_planet = None;
+        let is_chosen = planet.is_some();
         for word in words {
-            token_planet = token_planet.or(add(&mut networks, word, "argument")?);
+            token_planet = token_planet.or(add(&mut networks, word, "argument", is_chosen)?);
         }
         if let Some(list) = value(JOIN_NETWORKS)? {
             let between = |c: char| c.is_ascii_whitespace() || c == ',';
             for word in list.split(between).filter(|word| !word.is_empty()) {
-                token_planet = token_planet.or(add(&mut networks, word, JOIN_NETWORKS)?);
+                token_planet = token_planet.or(add(&mut networks, word, JOIN_NETWORKS, is_chosen)?);
             }
         }
-        let planet = planet.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
         Ok(Self { api_secret, identity, public, planet, token_planet, networks })
     }
 }
 
-/// A network's ID or a join token. Where the planet is, if the token names one on the web.
+/// A network's ID or a join token. Where the planet is, if the token names one on the web; one that it says lies beside its own file
+/// has to be chosen by a variable.
 fn add(
     networks: &mut BTreeMap<String, Option<Zeroizing<String>>>,
     word: &str,
     place: &str,
+    is_chosen: bool,
 ) -> Result<Option<String>, String> {
-    let join = of_join(word, &Joining::default())
+    let join = of_join(word, &Joining { keep_planet: true, ..Joining::default() })
         .map_err(|why| format!("{place}: {}", why.strip_prefix("join: ").unwrap_or(&why)))?;
     let network = join.network;
     if !is_hex(&network, 16) {
@@ -124,10 +128,15 @@ fn add(
     if networks.len() > MOST_NETWORKS {
         return Err(format!("{place}: {MOST_NETWORKS} networks are the most that a node joins"));
     }
-    Ok(match join.planet {
-        Some(Planet { sha256, source: Source::Url(url) }) => Some(format!("{url}#sha256={sha256}")),
-        _ => None,
-    })
+    let Some(planet) = JoinToken::parse(word).ok().and_then(|token| token.planet) else { return Ok(None) };
+    match planet.place {
+        Place::Url(url) => Ok(Some(format!("{url}#sha256={}", planet.sha256))),
+        Place::Beside(_) if is_chosen => Ok(None),
+        Place::Beside(name) => Err(format!(
+            "{place}: the planet of the token is a file called {name}, which does not come with it; mount that file into the \
+             container and name it by {PLANET}"
+        )),
+    }
 }
 
 /// The value of a variable, or of the file that the variable with `_FILE` behind its name names, without white space around it.
@@ -240,6 +249,36 @@ mod tests {
             assert!(!wrong.contains(secret) && wrong.contains("16 hexadecimal digits"), "{wrong}");
         }
         assert!(complaint(&[], &["ztt_broken"]).contains("the token is damaged"));
+    }
+
+    #[test]
+    fn a_token_says_where_the_planet_is() {
+        let token = "ztt_37f2b7c94f000001_5f0c2a19_00";
+        let sha256 = "0123456789abcdef".repeat(4);
+        let web = format!("{token}_{sha256}_https://planets.example/planet");
+        let place = Some(format!("https://planets.example/planet#sha256={sha256}"));
+        for given in [read(&[], &[&web]), read(&[(JOIN_NETWORKS, &format!("1c33c1ced07ac85d {web}"))], &[])] {
+            let given = given.unwrap();
+            assert_eq!(given.token_planet, place);
+            let sent = given.networks["37f2b7c94f000001"].as_ref().map(|token| token.as_str());
+            assert_eq!(sent, Some("ztt_5f0c2a19_00"), "the controller has no part in it");
+        }
+        // Of several the first one counts, and none where there is none.
+        let other = web.replace("planets", "others");
+        assert_eq!(read(&[(JOIN_NETWORKS, &other)], &[&web]).unwrap().token_planet, place);
+        assert_eq!(read(&[], &[token]).unwrap().token_planet, None);
+        // What is chosen is kept apart: it goes before a token's.
+        let both = read(&[(PLANET, " /run/planet\n")], &[&web]).unwrap();
+        assert_eq!((both.planet.as_deref(), both.token_planet), (Some("/run/planet"), place));
+        // Beside a token in the environment lies nothing.
+        let file = format!("{token}_{sha256}_lab.planet");
+        for wrong in [complaint(&[], &[&file]), complaint(&[(JOIN_NETWORKS, &file)], &[])] {
+            assert!(wrong.contains("lab.planet") && wrong.contains(PLANET), "{wrong}");
+            assert!(!wrong.contains("5f0c2a19") && !wrong.contains("--token-file"), "{wrong}");
+        }
+        let given = read(&[(PLANET, "/run/planet")], &[&file]).unwrap();
+        assert_eq!((given.token_planet, given.networks.len()), (None, 1));
+        assert!(complaint(&[], &[&web.replace("https", "http")]).contains("https and nothing else"));
     }
 
     #[test]
