@@ -135,8 +135,16 @@ ln -s ztnode "$out/oci/root/usr/sbin/zerotier-one"
 ln -s ztnode "$out/oci/root/var/lib/zerotier-one"
 echo 'ztnode:x:9993:9993:ztnode:/var/lib/ztnode:/usr/sbin/nologin' >"$out/oci/root/etc/passwd"
 echo 'ztnode:x:9993:' >"$out/oci/root/etc/group"
-mkdir -p "$out/oci/root/usr/share/doc/ztnode"
-cp "$stage/share/doc/ztnode.cdx.json" "$out/oci/root/usr/share/doc/ztnode/"
+# Without a distribution nobody else says whose certificates are good for https.
+mkdir -p "$out/oci/root/etc/ssl/certs" "$out/oci/root/usr/share/doc/ztnode"
+cp "$stage/certificates/ca-certificates.crt" "$out/oci/root/etc/ssl/certs/"
+certificates=$(sed -n '/^name = "webpki-root-certs"/{n;s/^version = "\(.*\)"/\1/p;}' Cargo.lock)
+find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -path "*/webpki-root-certs-$certificates/LICENSE" \
+    -exec cp {} "$out/oci/root/usr/share/doc/ztnode/ca-certificates.LICENSE" \;
+jq --sort-keys --arg version "$certificates" '.components += [{ type: "data", name: "ca-certificates (webpki-root-certs)", version: $version,
+    "bom-ref": "webpki-root-certs@\($version)", purl: "pkg:cargo/webpki-root-certs@\($version)",
+    licenses: [{ license: { id: "CDLA-Permissive-2.0" } }] }]' \
+    "$stage/share/doc/ztnode.cdx.json" >"$out/oci/root/usr/share/doc/ztnode/ztnode.cdx.json"
 cp packaging/oci/Containerfile "$out/oci/"
 
 (cd "$out" && sha256sum -- *.deb *.rpm *.tar.gz >SHA256SUMS)

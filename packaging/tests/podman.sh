@@ -19,6 +19,7 @@ events_logger = "file"
 [network]
 network_backend = "netavark"
 CONF
+web=
 # In memory where there is room: an engine waits for the disk at every step.
 storage=$(mktemp -d /dev/shm/ztnode-podman.XXXXXX 2>/dev/null || mktemp -d /var/tmp/ztnode-podman.XXXXXX)
 pod() {
@@ -34,6 +35,7 @@ leave_podman() {
         done
     fi
     pod rm --all --force --time 0 >/dev/null 2>&1 || true
+    [ -z "$web" ] || kill "$web" 2>/dev/null || true
     end_lab
     # The engine mounts its storage on itself.
     awk -v below="$storage/" 'index($5, below) == 1 { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount --lazy || true
@@ -109,6 +111,50 @@ check "none in the list of processes" not sh -c "cat /proc/[0-9]*/cmdline 2>/dev
 pod logs two >"$work/two.log" 2>&1
 check "none in the log" not grep -qaF -f "$work/secrets" "$work/two.log"
 check "members reach each other" eventually 60 in_space one ping -c 1 -W 2 "$(tool two get "$network" ip4)"
+
+echo "-- a planet by https"
+plug six 198.51.100.16
+plug seven 198.51.100.17
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=authority -keyout "$work/authority.key" \
+    -out "$work/authority.pem" 2>/dev/null
+openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=web -keyout "$work/web.key" -out "$work/web.csr" 2>/dev/null
+echo subjectAltName=IP:198.51.100.1 >"$work/web.ext"
+openssl x509 -req -in "$work/web.csr" -CA "$work/authority.pem" -CAkey "$work/authority.key" -CAcreateserial -days 2 \
+    -extfile "$work/web.ext" -out "$work/web.pem" 2>/dev/null
+mkdir "$work/web"
+cp "$lab_home/planet" "$work/web/"
+in_space lab python3 -c 'import http.server, os, ssl, sys
+certificate, key, folder = sys.argv[1:]
+os.chdir(folder)
+server = http.server.ThreadingHTTPServer(("198.51.100.1", 8443), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(certificate, key)
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()' "$work/web.pem" "$work/web.key" "$work/web" >"$work/web.log" 2>&1 &
+web=$!
+by_url=https://198.51.100.1:8443/planet
+check "is served" eventually 30 in_space lab curl -fs --cacert "$work/authority.pem" -o /dev/null $by_url
+sum=$(sha256sum <"$lab_home/planet" | cut -d' ' -f1)
+# once NAME ARGUMENTS: a container there, which must fail.
+once() {
+    where=$1
+    shift
+    ! pod run --rm --no-healthcheck --network "ns:/run/netns/$space-$where" "$@" >"$work/refused" 2>&1
+}
+check "by a server that nobody known vouches for" once six --env "ZTNODE_PLANET=$by_url#sha256=$sum" $image
+check "is refused: the image knows certificate authorities, and not this one" grep -q 'no secure connection.*UnknownIssuer' "$work/refused"
+authority="--volume $work/authority.pem:/run/authority.pem:ro --env SSL_CERT_FILE=/run/authority.pem"
+# shellcheck disable=SC2086
+check "another file than was meant" once six $authority --env "ZTNODE_PLANET=$by_url#sha256=$(echo "$sum" | tr 0-9a-f 1-9a-f0)" $image
+check "is refused" grep -q 'its SHA-256 is another' "$work/refused"
+# shellcheck disable=SC2086
+check "the right one starts a node" pod run --detach --name six --network "ns:/run/netns/$space-six" $member $authority \
+    --env "ZTNODE_PLANET=$by_url#sha256=$sum" --env ZEROTIER_JOIN_NETWORKS="$(lab token create "$network" 2>/dev/null)" $image
+check "which is a member" eventually 60 healthy six
+# shellcheck disable=SC2086
+check "so does a token that names it" pod run --detach --name seven --network "ns:/run/netns/$space-seven" $member $authority \
+    $image "$(lab token create "$network" --planet-url $by_url 2>/dev/null)"
+check "which is a member" eventually 60 healthy seven
 
 echo "-- wrong values"
 refused() { ! pod run --rm --no-healthcheck --network none "$@" >"$work/refused" 2>&1 && [ "$(wc -l <"$work/refused")" = 1 ]; }

@@ -1,10 +1,12 @@
 //! Writes what the packages ship besides the programs: man pages, from what the programs themselves say (the tool's
-//! definitions, and the daemon's help on standard input), and completions for bash, zsh and fish.
+//! definitions, and the daemon's help on standard input), completions for bash, zsh and fish, and for the image certificates.
 //!
 //! ```text
-//! ztnode --help | ztnode-generate DIRECTORY     makes DIRECTORY/share/man, …/doc, …/bash-completion, …/zsh, …/fish
+//! ztnode --help | ztnode-generate DIRECTORY     makes DIRECTORY/share/man, …/doc, …/bash-completion, …/zsh, …/fish,
+//!                                               and DIRECTORY/certificates
 //! ```
 
+mod certificates;
 mod completions;
 mod documents;
 mod manual;
@@ -41,7 +43,8 @@ fn generate(directory: &Path, help: &str) -> io::Result<()> {
     let command = command();
     manual::write(&command, help, &directory.join("share/man"))?;
     documents::write(&directory.join("share/doc"))?;
-    completions::write(&directory.join("share"))
+    completions::write(&directory.join("share"))?;
+    certificates::write(&directory.join("certificates"))
 }
 
 /// The whole command line: the groups as they are defined, and the commands of the node itself, which have a grammar
@@ -209,6 +212,10 @@ mod tests {
             assert!(join.contains(piece), "{piece}: {join}");
         }
         assert!(!join.contains("not a join token") && !join.contains(".SH EXTRA"), "{join}");
+        let certificates =
+            std::fs::read_to_string(directory.path().join("certificates/ca-certificates.crt")).unwrap();
+        assert!(certificates.matches("-----BEGIN CERTIFICATE-----\n").count() > 100, "{certificates}");
+        assert!(certificates.len() < 300 * 1024, "{} octets in every image", certificates.len());
         assert!(read("man/man5/ztnode-local.conf.5").contains("primaryPort"));
         assert!(read("man/man7/ztnode-rules.7").contains("ethertype"));
     }
