@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 2
 AUDIT_SECONDS ?= 10
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
-.PHONY: help root lab lab-shell lab-down requirements packages repo test-packages test-reproducible test-long test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions floods install
+.PHONY: help root lab lab-shell lab-down requirements packages repo check-packages test-packages test-reproducible test-long test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions floods install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
@@ -49,7 +49,13 @@ repo: requirements $(if $(PACKAGES),,packages) ## Signed repository for apt and 
 	@test -n "$(DIR)" -a -n "$(KEY)" || { echo 'Where to, and signed by whom? make repo DIR=… KEY=… URL=https://…'; exit 2; }
 	@URL='$(URL)' PACKAGES='$(PACKAGES)' VALID='$(VALID)' packaging/repo/make.sh '$(DIR)' $(KEY)
 
-test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd iproute2 jq curl python3 python3-venv tcpdump gpgv podman runc netavark uidmap slirp4netns $(REPO_PACKAGES)
+# What is tried of the packages where none are built.
+CHECK_PACKAGES := shellcheck jq curl iproute2 python3 python3-venv gpgv $(REPO_PACKAGES)
+check-packages: LAB_PACKAGES := $(CHECK_PACKAGES)
+check-packages: requirements ## What of the packages' tests needs no packages, under 3 min: scripts, schemas, install.sh (as root)
+	@packaging/tests/check.sh
+
+test-packages: LAB_PACKAGES := musl-tools debootstrap systemd-container zstd iproute2 jq curl openssl python3 python3-venv tcpdump gpgv podman runc netavark uidmap slirp4netns $(REPO_PACKAGES)
 test-packages: root requirements packages ## Install, break and remove the packages in a booted Debian (as root)
 	@packaging/tests/run.sh
 
@@ -57,8 +63,8 @@ test-reproducible: packages ## Build the packages again in another folder: the s
 	@packaging/tests/reproducible.sh
 
 # The shells whose completions are tested.
-test: LAB_PACKAGES += zsh fish
-test: requirements fmt clippy unit doc deny fuzz ## Everything CI runs
+test: LAB_PACKAGES += zsh fish $(CHECK_PACKAGES)
+test: requirements fmt clippy unit doc deny fuzz check-packages ## Everything CI runs
 
 fmt:
 	$(CARGO) fmt --all --check

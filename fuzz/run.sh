@@ -5,10 +5,12 @@ set -eu
 cd "$(dirname "$0")"
 seconds=$1
 shift
+# shellcheck disable=SC2046 # Names of programs, which have no blanks.
 [ $# -gt 0 ] || set -- $(cd fuzz_targets && ls | sed 's/\.rs$//')
 
 triple=$(rustc -vV | sed -n 's/^host: //p')
 target=${CARGO_TARGET_DIR:-target}
+# shellcheck disable=SC2046
 RUSTC_BOOTSTRAP=1 RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Zsanitizer=address" \

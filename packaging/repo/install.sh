@@ -5,6 +5,7 @@
 #
 # The repository's keys are in here. Whoever has this script as its maker signed it needs to trust nothing else: all that is
 # fetched is checked with the keys, by whatever way it came. Keys: @FINGERPRINTS@
+# shellcheck disable=SC1090,SC2043,SC2194 # os-release is the machine's; what stands between @ is filled in.
 set -eu
 
 usage() {

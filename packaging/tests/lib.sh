@@ -10,7 +10,7 @@
 #   boot [ARGUMENTS]      boot it (arguments for systemd-nspawn), until systemd has settled, or only answers ($unsettled)
 #   inside COMMAND …      run a command in it
 #   off                   shut it down
-#   check WHAT COMMAND …  one line of the report; a failing command ends the test
+# And what checks.sh has.
 set -eu
 
 here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
@@ -19,9 +19,9 @@ packages=${PACKAGES:-$top/target/packages}
 # Another script makes another root.
 image=$top/target/debian-root-$(cksum <"$here/root.sh" | cut -d' ' -f1)
 work=$(mktemp -d /var/tmp/ztnode-packages.XXXXXX)
-machine='' spawned='' leader='' checks=0
-
-die() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+machine='' spawned='' leader=''
+. "$here/checks.sh"
+. "$here/checkers.sh"
 
 leave() {
     status=$?
@@ -136,50 +136,9 @@ off() {
     spawned='' leader=''
 }
 
-check() {
-    what=$1
-    shift
-    if "$@" >"$work/output" 2>&1; then
-        checks=$((checks + 1))
-        printf 'ok   %s\n' "$what"
-    else
-        cat "$work/output"
-        die "$what"
-    fi
-}
-
-not() { ! "$@"; }
-
-# within MILLISECONDS COMMAND …: it must succeed, and fast enough. The time is left in $took.
-within() {
-    limit=$1
-    shift
-    began=$(date +%s%N)
-    "$@" || return 1
-    took=$((($(date +%s%N) - began) / 1000000))
-    [ $took -le "$limit" ] || { echo "$took ms"; return 1; }
-}
-
-timed() {
-    what=$1
-    shift
-    took=
-    check "$what" within "$@"
-    printf '     %s ms\n' "$took"
-}
-
-# eventually SECONDS COMMAND …: tries it until it succeeds.
-eventually() {
-    end=$(($(date +%s) + $1))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        [ "$(date +%s)" -lt $end ] || { "$@"; return 1; }
-        sleep 0.1
-    done
-}
-
-# made_of FILE: it is a list of what the programs are made of, with the database, which is no crate, in it.
+# made_of FILE: it is a list of what the programs are made of, as CycloneDX has it, with the database, which is no crate, in it.
 made_of() {
+    if have_checkers; then valid_list "$1" || return 1; fi
     jq -e '.bomFormat == "CycloneDX" and (.components | any(.name == "sqlite") and any(.name == "tokio" and .hashes and .purl and .licenses))' "$1"
 }
 

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2034,SC2154
 # The part of repository.sh for apt, sourced by it.
 
 echo "-- an empty Debian"
@@ -14,6 +14,7 @@ wrong_machines
 check "the one line installs" one_line
 inside curl -fsSL -o /root/install.sh $url/install.sh
 check "what is there" installed $older
+check "with its program" is_old /usr/sbin
 check "it runs" inside systemctl is-active ztnode.service
 check "joins" joins
 mine=$(address)
@@ -30,10 +31,11 @@ check "it runs anew" back_after "$before"
 check "the same node, in its network" keeps_going
 check "--version goes back" script --version $older
 check "to the older version" installed $older
+check "with its program" is_old /usr/sbin
 check "the same node, in its network" keeps_going
 
 echo "-- what is refused"
-spoil_all
+spoil_all "$version"
 for kind in $hostile; do
     show "$kind"
     # What was fetched before, and was good, would be used again.

@@ -1,4 +1,4 @@
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2034,SC2154
 # The part of repository.sh for dnf and rpm, sourced by it. No distribution of theirs can be had here: a Debian says that it is
 # one, and has their programs, and a package that provides what its own rpm database does not know.
 
@@ -29,6 +29,7 @@ wrong_machines
 check "the one line installs" one_line
 inside curl -fsSL -o /root/install.sh $url/install.sh
 check "what is there" installed $older
+check "with its program" is_old /usr/sbin
 check "it runs" inside systemctl is-active ztnode.service
 check "joins" joins
 mine=$(address)
@@ -44,11 +45,11 @@ check "it runs anew" back_after "$before"
 check "the same node, in its network" keeps_going
 check "--version goes back" script --version $older
 check "to the older version" installed $older
+check "with its program" is_old /usr/sbin
 check "the same node, in its network" keeps_going
 
 echo "-- what is refused"
-for kind in $hostile; do rm -rf "${work:?}/$kind"; done
-spoil_all
+spoil_all "$version"
 for kind in $hostile; do
     show "$kind"
     # What was fetched before, and was good, would be used again.

@@ -16,22 +16,37 @@ processor=$(basename "$programs" | cut -d- -f3)
 older=0.0.9
 
 echo "-- repositories"
-# The packages under an older version.
-mkdir "$work/older"
+# Packages of an older version: with the programs of one, where ZTNODE_OLD names the folder they are in; else with today's, so that
+# nothing but the packages' own part of an upgrade is seen (the files that versions leave to each other have tests of their own).
+old=$work/tree/target/packages/stage
+mkdir -p "$work/older" "$old"
+for folder in bin sbin share; do cp -r "$packages/stage/$folder" "$old/"; done
+if [ -n "${ZTNODE_OLD:-}" ]; then
+    echo "     the older version's programs: $ZTNODE_OLD"
+    cp "$ZTNODE_OLD/ztnode" "$old/sbin/"
+    cp "$ZTNODE_OLD/ztnode-cli" "$old/bin/"
+fi
 dpkg-deb -R "$packages"/ztnode_*.deb "$work/older/deb"
+cp "$old/sbin/ztnode" "$work/older/deb/usr/sbin/"
+cp "$old/bin/ztnode-cli" "$work/older/deb/usr/bin/"
 sed -i "s/^Version: .*/Version: $older-1/" "$work/older/deb/DEBIAN/control"
-dpkg-deb --build --root-owner-group "$work/older/deb" "$work/older/ztnode_$older-1_$(dpkg --print-architecture).deb" >/dev/null
+(cd "$work/older/deb" && find usr etc -type f -print0 | xargs -0 md5sum) >"$work/older/sums"
+mv "$work/older/sums" "$work/older/deb/DEBIAN/md5sums"
+dpkg-deb -Znone --build --root-owner-group "$work/older/deb" "$work/older/ztnode_$older-1_$(dpkg --print-architecture).deb" >/dev/null
 rm -r "$work/older/deb"
-(cd "$top" && target/tools/bin/cargo-generate-rpm generate-rpm --package packaging/generate --arch "$processor" \
+for file in Cargo.toml LICENSE-MIT LICENSE-APACHE packaging; do ln -s "$top/$file" "$work/tree/$file"; done
+(cd "$work/tree" && "$top/target/tools/bin/cargo-generate-rpm" generate-rpm --package packaging/generate --arch "$processor" \
     --payload-compress none --set-metadata "version = \"$older\"" --output "$work/older/")
-cp -r "$programs" "$work/older/ztnode-$older-$processor-linux"
-tar -C "$work/older" -czf "$work/older/ztnode-$older-$processor-linux.tar.gz" "ztnode-$older-$processor-linux"
-rm -r "$work/older/ztnode-$older-$processor-linux"
+name=ztnode-$older-$processor-linux
+cp -r "$programs" "$work/older/$name"
+cp "$old/sbin/ztnode" "$work/older/$name/sbin/"
+cp "$old/bin/ztnode-cli" "$work/older/$name/bin/"
+tar -C "$work/older" -czf "$work/older/$name.tar.gz" "$name"
+rm -r "${work:?}/older/$name"
 
 key ours
 key next
 key foreign
-good=$work/good
 PACKAGES=$work/older
 check "one with an older version" repository "$good" ours@ztnode.invalid
 check "it is signed" sh -c "gpg --batch --verify '$good/deb/dists/stable/InRelease' && gpg --batch --verify '$good/install.sh.asc' '$good/install.sh'"
@@ -45,47 +60,6 @@ check "packages of a release never change" not repository "$good" ours@ztnode.in
 PACKAGES=$packages
 check "nor is it signed by a key that is not there" not repository "$work/none" nobody@ztnode.invalid
 
-# spoil NAME COMMAND …: the repository, with something done to it.
-spoil() {
-    cp -a "$good" "$work/$1"
-    name=$1
-    shift
-    (cd "$work/$name" && "$@")
-}
-# One octet in the middle is another.
-flip() {
-    for file in "$@"; do
-        at_half=$(($(stat -c %s "$file") / 2))
-        octet=$(od -An -tu1 -j $at_half -N 1 "$file" | tr -d ' ')
-        # shellcheck disable=SC2059
-        printf "\\$(printf %o $(((octet + 1) % 256)))" | dd of="$file" bs=1 seek=$at_half conv=notrunc status=none
-    done
-}
-# The index names another package, of the same version.
-swap() {
-    find deb -path '*binary-*' -type f | while read -r file; do
-        case $file in
-        *.gz) gzip -dc "$file" | sed 's/^SHA256: ..../SHA256: 0000/' | gzip -9n >x && mv x "$file" ;;
-        *) if gzip -t "$file" 2>/dev/null; then gzip -dc "$file" | sed 's/^SHA256: ..../SHA256: 0000/' | gzip -9n >x && mv x "$file"; else sed -i 's/^SHA256: ..../SHA256: 0000/' "$file"; fi ;;
-        esac
-    done
-    flip rpm/repodata/*-primary.xml.*
-}
-tamper() { flip deb/pool/ztnode_"$version"* rpm/packages/ztnode-"$version"* tarballs/ztnode-"$version"*; }
-unsign() { rm deb/dists/stable/InRelease deb/dists/stable/Release.gpg rpm/repodata/repomd.xml.asc SHA256SUMS.asc; }
-spoil_all() {
-    spoil tampered-package tamper
-    spoil tampered-index swap
-    spoil tampered-release flip deb/dists/stable/InRelease deb/dists/stable/Release rpm/repodata/repomd.xml SHA256SUMS
-    spoil unsigned unsign
-    (
-        PACKAGES=none
-        spoil foreign repository . foreign@ztnode.invalid
-        NOW=$(($(date +%s) - 15 * 86400))
-        spoil expired repository . ours@ztnode.invalid
-    ) >"$work/spoilt" 2>&1
-}
-hostile="tampered-package tampered-index tampered-release unsigned expired foreign"
 show() { ln -sfn "$1" "$served"; }
 
 echo "-- a root with a controller"
@@ -111,17 +85,8 @@ state() {
     inside sh -c 'find /etc /usr/sbin /usr/bin /usr/local /usr/share/keyrings /var/lib/dpkg/status -xdev -type f -exec sha256sum {} + |
         sort -k 2; rpm -qa | sort'
 }
-unchanged() { state >"$work/state.now" && diff "$work/state" "$work/state.now"; }
-# refuses WHAT WORDS COMMAND …: it fails, says that, and nothing has changed.
-refuses() {
-    what=$1 words=$2
-    shift 2
-    state >"$work/state"
-    check "$what is refused" not "$@"
-    cp "$work/output" "$work/said"
-    check "in words" grep -i "$words" "$work/said"
-    check "and nothing changed" unchanged
-}
+# The program that is there is the one of the older version.
+is_old() { cmp "$machine$1/ztnode" "$old/sbin/ztnode"; }
 joins() { inside ztnode-cli join "$(lab token create "$network")" --wait=60; }
 keeps_going() { eventually 30 is_member && same_address "$mine"; }
 

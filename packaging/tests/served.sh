@@ -1,9 +1,7 @@
 # shellcheck shell=sh
-# A repository made by ../repo/make.sh, on the loopback of a machine that is plugged in (controller.sh, sourced before), and
-# a capture of all that leaves it. Whoever sources this calls end_served on exit ($on_exit).
+# A repository (archive.sh), on the loopback of a machine that is plugged in (controller.sh, sourced before), and a capture of all
+# that leaves it. Whoever sources this calls end_served on exit ($on_exit).
 #
-#   key NAME              a key to sign with
-#   repository DIRECTORY KEY …   make or renew one; PACKAGES and NOW as make.sh has them
 #   serve NAMESPACE       serve what the link $served leads to, as $url
 #   watch NAMESPACE       capture; "check_watched NAMESPACE" says that nothing went to an address that is not the test's own
 # shellcheck disable=SC2154
@@ -11,21 +9,7 @@
 url=http://127.0.0.1:8080
 served=$work/served
 servers=
-GNUPGHOME=$work/gnupg
-export GNUPGHOME
-mkdir -m 700 "$GNUPGHOME"
-
-# The key is older than the indexes that are made to be too old.
-key() {
-    gpg --batch --quiet --pinentry-mode loopback --passphrase '' --faked-system-time "$(($(date +%s) - 90 * 86400))" \
-        --quick-gen-key "$1 <$1@ztnode.invalid>" rsa3072 sign never 2>/dev/null
-}
-
-repository() {
-    directory=$1
-    shift
-    URL=$url NOW=${NOW:-} PACKAGES=${PACKAGES:-$packages} "$top/packaging/repo/make.sh" "$directory" "$@"
-}
+. "$here/archive.sh"
 
 serve() {
     ip netns exec "$space-$1" python3 -m http.server 8080 --bind 127.0.0.1 --directory "$served" >"$work/served.log" 2>&1 &
