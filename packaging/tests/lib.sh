@@ -103,7 +103,7 @@ spawn() {
         umount -R /sys/fs/cgroup 2>/dev/null
         mount -t cgroup2 cgroup2 /sys/fs/cgroup
         exec env SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 systemd-nspawn "$@"' nspawn \
-        --quiet --register=no --keep-unit --console=pipe "$@" </dev/null >"$machine.console" 2>&1 &
+        --quiet --resolv-conf=off --register=no --keep-unit --console=pipe "$@" </dev/null >"$machine.console" 2>&1 &
     spawned=$!
     echo "$spawned" >"$machine.running"
 }

@@ -72,6 +72,10 @@ empty() {
     mkdir -p "$machine/var/lib/ztnode"
     cp "$lab_home/planet" "$machine/var/lib/ztnode/planet"
     rm -f "$machine/etc/apt/sources.list" "$machine"/etc/apt/sources.list.d/*
+    # As installers leave it: rpm looks its own machine up. Whoever looks up anything else is seen, for this name server is a stranger.
+    echo "$1" >"$machine/etc/hostname"
+    printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$1" >"$machine/etc/hosts"
+    echo 'nameserver 203.0.113.53' >"$machine/etc/resolv.conf"
     watch "$1"
     serve "$1"
     boot_plugged "$1"
