@@ -119,6 +119,8 @@ state() {
         -o -path upper/var/cache -prune -o -type f -exec sha256sum {} + | sort -k 2' state "$work/memory"
     inside rpm -qa
 }
+# What was fetched before, and was good, would be used again.
+fetched_anew() { inside sh -c 'rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb'; }
 runs_version() { [ "$(inside sh -c ztnode)" = "ztnode $1" ]; }
 distribution() { inside sh -c "rm -f /etc/os-release; printf 'ID=%s\nID_LIKE=\"%s\"\nPRETTY_NAME=\"%s in a test\"\n' '$1' '$2' '$1' >/etc/os-release"; }
 
@@ -144,6 +146,12 @@ inside curl -fsSL -o /root/install.sh "$url/now/install.sh"
 
 echo "-- apt"
 distribution debian ''
+for kind in tampered-package tampered-index foreign; do
+    show "$work/$kind"
+    fetched_anew
+    refuses "$kind, where nothing is installed," 'nothing was changed\|are what they were' script
+done
+show "$good"
 check "the older version installs" one_line --version 0.0.1
 check "and is there" runs_version 0.0.1
 check "its user is there" inside getent passwd ztnode
@@ -152,7 +160,7 @@ check "to the newer version" runs_version 0.0.2
 check "back" script --version 0.0.1
 for kind in $hostile; do
     show "$work/$kind"
-    inside sh -c 'rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb'
+    fetched_anew
     refuses "$kind" 'nothing was changed\|are what they were' script
 done
 show "$good"

@@ -11,6 +11,8 @@ apt_installs() { apt update && apt install ztnode; }
 
 trusted >"$work/trusted"
 wrong_machines
+too_early
+apt clean
 check "the one line installs" one_line
 inside curl -fsSL -o /root/install.sh $url/install.sh
 check "what is there" installed $older

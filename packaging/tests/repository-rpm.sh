@@ -26,6 +26,7 @@ inside rpm -i --nodeps /root/noarch/base-1-1.noarch.rpm
 installed() { [ "$(inside rpm -q --qf '%{VERSION}' ztnode)" = "$1" ]; }
 
 wrong_machines
+too_early
 check "the one line installs" one_line
 inside curl -fsSL -o /root/install.sh $url/install.sh
 check "what is there" installed $older

@@ -99,6 +99,13 @@ distribution() {
     rm -f "$machine/etc/os-release"
     printf 'ID=%s\nID_LIKE="%s"\nPRETTY_NAME="%s in a test"\n' "$1" "$2" "$1" >"$machine/etc/os-release"
 }
+# Where nothing is installed there is no source and no key afterwards.
+too_early() {
+    spoil early tamper $older
+    show early
+    refuses "a tampered package" 'are what they were' one_line
+    show good
+}
 wrong_machines() {
     cp -P --remove-destination "$machine/etc/os-release" "$work/os-release"
     distribution plan9 ''
