@@ -14,8 +14,12 @@ use serde_json::{Map, Value};
 
 use super::{Change, ImportReport, Records, Store, StoreError, import_json_dir};
 
-/// The layout this program writes; kept in the table `schema_version`.
+/// The latest layout this program knows. The table `schema_version` has the one of the database.
 pub const SCHEMA_VERSION: i64 = 3;
+
+/// The layout of a database as long as it holds nothing that needs a later one. Every node has a database, and most are no
+/// controllers: these go back to an earlier release as they are.
+const USUAL_VERSION: i64 = 2;
 
 /// "ztnC", so that `file` and a person can tell what the database is.
 const APPLICATION_ID: i32 = 0x7a74_6e43;
@@ -30,7 +34,7 @@ const TOKENS: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// What version 3 added. Neither table hangs on a network's record: what they hold outlives it.
+/// What version 3 added, with the first record of it. Neither table hangs on a network's record: what they hold outlives it.
 const REVOCATIONS: &str = "
     CREATE TABLE revocation (
         network TEXT NOT NULL,
@@ -66,6 +70,8 @@ const SCHEMA: &str = "
 pub struct SqliteStore {
     // Field order matters: the connection closes before the lock is released.
     connection: Connection,
+    /// Its layout.
+    version: i64,
     path: PathBuf,
     _lock: Lock,
 }
@@ -105,8 +111,8 @@ impl SqliteStore {
         )
         .map_err(failed)?;
         prepare(&connection).map_err(failed)?;
-        upgrade(&mut connection).map_err(failed)?;
-        Ok((Self { connection, path: path.to_owned(), _lock: lock }, report))
+        let version = upgrade(&mut connection).map_err(failed)?;
+        Ok((Self { connection, version, path: path.to_owned(), _lock: lock }, report))
     }
 
     /// The file.
@@ -169,6 +175,9 @@ impl Store for SqliteStore {
             let (id, record) = self.parse::<String>(&id, &record, "token")?;
             records.tokens.push((network_id, id, record));
         }
+        if self.version < 3 {
+            return Ok(records);
+        }
         let mut query = self
             .connection
             .prepare("SELECT network, member, record FROM revocation ORDER BY network, member")
@@ -200,10 +209,25 @@ impl Store for SqliteStore {
         let failed = self.failed("write to");
         // Dropping the transaction on an early return rolls everything back.
         let transaction = self.connection.transaction().map_err(&failed)?;
+        let mut version = self.version;
         for change in changes {
+            if version < 3 {
+                match change {
+                    Change::PutRevocation { .. } | Change::PutTombstone { .. } => {
+                        transaction.execute_batch(REVOCATIONS).map_err(&failed)?;
+                        set_version(&transaction, 3).map_err(&failed)?;
+                        version = 3;
+                    }
+                    // There is none.
+                    Change::DeleteRevocation { .. } | Change::DeleteTombstone { .. } => continue,
+                    _ => {}
+                }
+            }
             apply(&transaction, change).map_err(&failed)?;
         }
-        transaction.commit().map_err(&failed)
+        transaction.commit().map_err(&failed)?;
+        self.version = version;
+        Ok(())
     }
 }
 
@@ -333,11 +357,11 @@ fn create(path: &Path, json_dir: Option<&Path>) -> Result<Option<ImportReport>, 
     connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(failed)?;
     connection.execute_batch(SCHEMA).map_err(failed)?;
     connection.execute_batch(TOKENS).map_err(failed)?;
-    connection.execute_batch(REVOCATIONS).map_err(failed)?;
-    connection.execute("INSERT INTO schema_version VALUES (?1)", [SCHEMA_VERSION]).map_err(failed)?;
+    connection.execute("INSERT INTO schema_version VALUES (?1)", [USUAL_VERSION]).map_err(failed)?;
     prepare(&connection).map_err(failed)?;
     let mut store = SqliteStore {
         connection,
+        version: USUAL_VERSION,
         path: staged.clone(),
         // Nobody else looks for the temporary name: the lock of the final one is held by the caller.
         _lock: Lock(File::open(&staged).map_err(|source| StoreError::Io {
@@ -376,21 +400,23 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "foreign_keys", true)
 }
 
-/// Brings a database of an earlier layout to the present one, in one step: it is as before or wholly new.
-fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Brings a database of an earlier layout to the usual one, in one step: it is as before or wholly new. The layout that it has then.
+fn upgrade(connection: &mut Connection) -> rusqlite::Result<i64> {
     let transaction = connection.transaction()?;
     let version: i64 =
         transaction.query_row("SELECT max(version) FROM schema_version", [], |row| row.get(0))?;
     if version < 2 {
         transaction.execute_batch(TOKENS)?;
     }
-    if version < 3 {
-        transaction.execute_batch(REVOCATIONS)?;
+    if version < USUAL_VERSION {
+        set_version(&transaction, USUAL_VERSION)?;
     }
-    if version < SCHEMA_VERSION {
-        transaction.execute("UPDATE schema_version SET version = ?1", [SCHEMA_VERSION])?;
-    }
-    transaction.commit()
+    transaction.commit()?;
+    Ok(version.max(USUAL_VERSION))
+}
+
+fn set_version(connection: &Connection, version: i64) -> rusqlite::Result<()> {
+    connection.execute("UPDATE schema_version SET version = ?1", [version]).map(|_| ())
 }
 
 fn apply(transaction: &Connection, change: &Change) -> rusqlite::Result<()> {

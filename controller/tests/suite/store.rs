@@ -166,8 +166,7 @@ fn earlier_schemas_are_brought_up_to_date() {
     let path = folder.path().join("db");
     let records = fill(&path, 2);
     let connection = rusqlite::Connection::open(&path).unwrap();
-    let without = "DROP TABLE token; DROP TABLE revocation; DROP TABLE tombstone";
-    connection.execute_batch(&format!("{without}; UPDATE schema_version SET version = 1")).unwrap();
+    connection.execute_batch("DROP TABLE token; UPDATE schema_version SET version = 1").unwrap();
     drop(connection);
     // A backup of the old layout is one, too.
     let copy = folder.path().join("copy");
@@ -179,6 +178,41 @@ fn earlier_schemas_are_brought_up_to_date() {
         drop(f);
         assert_eq!(load(path).tokens.len(), 1);
     }
+}
+
+#[test]
+fn a_database_goes_back_to_an_earlier_release_until_somebody_is_put_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("db");
+    fill(&path, 2);
+    let layout = || {
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        let tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('revocation', 'tombstone')";
+        let one = |query: &str| connection.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
+        (one("SELECT max(version) FROM schema_version"), one(tables))
+    };
+    assert_eq!(layout(), (2, 0), "nothing that version 2 would not know");
+    // All that an earlier release knows leaves it so.
+    let mut f = Fixture::over(Box::new(SqliteStore::open(&path).unwrap()));
+    f.post(&format!("/controller/network/{NETWORK}/token"), json!({}));
+    drop(f);
+    assert_eq!(layout(), (2, 0));
+    let (network, member): (NetworkId, Address) = (NETWORK, "0000000001".parse().unwrap());
+    let none = [Change::DeleteRevocation { network, member }, Change::DeleteTombstone { network }];
+    SqliteStore::open(&path).unwrap().commit(&none).unwrap();
+    assert_eq!(layout(), (2, 0));
+    let put = [
+        Change::PutRevocation { network, member, record: json!({}) },
+        Change::PutTombstone { network, record: json!({}) },
+    ];
+    let mut store = SqliteStore::open(&path).unwrap();
+    store.commit(&put).unwrap();
+    let now = store.load().unwrap();
+    assert_eq!((now.revocations.len(), now.tombstones.len()), (1, 1));
+    drop(store);
+    assert_eq!(layout(), (3, 2));
+    let later = load(&path);
+    assert_eq!((later.revocations.len(), later.tombstones.len()), (1, 1));
 }
 
 #[test]
