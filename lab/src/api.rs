@@ -16,6 +16,8 @@ pub struct Reply {
     pub status: u16,
     /// The body.
     pub body: Value,
+    /// The body as it came.
+    pub text: String,
 }
 
 /// Sends one request to 127.0.0.1:`port` in `namespace`, authenticated by `token`.
@@ -55,14 +57,13 @@ fn parse(bytes: &[u8]) -> Result<Reply> {
     let Some(status) = header.split(' ').nth(1).and_then(|code| code.parse().ok()) else {
         bail!("no HTTP status in {:?}", header.lines().next());
     };
-    let body = &bytes[end + 4..];
-    let body = if body.is_empty() {
+    let text = String::from_utf8_lossy(&bytes[end + 4..]).into_owned();
+    let body = if text.is_empty() {
         Value::Null
     } else {
-        serde_json::from_slice(body)
-            .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(body).into_owned()))
+        serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()))
     };
-    Ok(Reply { status, body })
+    Ok(Reply { status, body, text })
 }
 
 #[cfg(test)]

@@ -3,4 +3,5 @@
 
 pub mod fake_root;
 pub mod pages;
+pub mod recording;
 pub mod web;
