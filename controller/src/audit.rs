@@ -5,8 +5,8 @@ use serde_json::Value;
 use tracing::info;
 
 use crate::http::Origin;
-use crate::member::Member;
-use crate::network::Network;
+use api::Member;
+use api::Network;
 
 /// What changes with every save.
 const NOISE: [&str; 6] = [
@@ -24,7 +24,7 @@ pub(crate) fn network(origin: &Origin, before: Option<&Network>, after: &Network
     match before {
         None => info!(%network, name, by, "network made"),
         Some(before) => {
-            let changed = changed(&before.to_json(), &after.to_json());
+            let changed = changed(&api::json(before), &api::json(after));
             info!(%network, name, changed, by, "network changed");
         }
     }
@@ -46,8 +46,8 @@ pub(crate) fn member(origin: &Origin, before: Option<&Member>, after: &Member) {
         _ => {}
     }
     let unknown = Member::new(after.network, after.address, after.creation_time);
-    let before = before.unwrap_or(&unknown).to_json();
-    let changed = changed(&before, &after.to_json());
+    let before = api::json(before.unwrap_or(&unknown));
+    let changed = changed(&before, &api::json(after));
     if !changed.is_empty() {
         info!(%network, %member, name, changed, by, "member changed");
     }

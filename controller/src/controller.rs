@@ -11,18 +11,17 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracing::{debug, error, info, warn};
 
-use crate::coerce;
 use crate::counts::Counts;
 use crate::courier::Ledger;
 use crate::grant;
 use crate::http::Origin;
-use crate::member::{Authorizer, Member};
-use crate::network::Network;
 use crate::state::{Live, NetworkState, Wants};
 use crate::store::{Store, StoreError};
-use crate::time::{self, Times};
+use crate::time::{StoredNetwork, Times};
 use crate::token::{self, Complaints, JoinToken, Refused};
 use crate::tombstone::Tombstone;
+use api::Network;
+use api::{AuthorizedBy, Member};
 
 /// A member is heard once in this time, ms; what comes sooner is dropped.
 const REQUEST_INTERVAL: i64 = 1000;
@@ -187,28 +186,26 @@ impl Controller {
             .networks
             .iter()
             .map(|(id, record)| {
-                let mut state = NetworkState::new(Network::from_stored(*id, record, 0));
-                state.certificates.not_before(coerce::signed(record.get(time::MARK), 0));
+                let StoredNetwork::<Network> { network, certificate_mark } = api::read(record);
+                let mut state = NetworkState::new(network.kept_as(*id));
+                state.certificates.not_before(certificate_mark);
                 (*id, state)
             })
             .collect();
         for (network, address, record) in &records.members {
             if let Some(state) = networks.get_mut(network) {
-                state.put(Member::from_stored(*network, *address, record, 0));
+                state.put(api::read::<Member>(record).kept_as(*network, *address));
             }
         }
         for (network, id, record) in &records.tokens {
-            let token = id.parse().ok().and_then(|id| JoinToken::from_stored(id, record));
+            let token = id.parse().ok().and_then(|id| JoinToken::from_stored(*network, id, record));
             match (token, networks.get_mut(network)) {
                 (Some(token), Some(state)) => state.put_token(token),
                 _ => warn!(%network, token = id, "the record of a join token is damaged; it lets nobody in"),
             }
         }
-        let tombstones = records
-            .tombstones
-            .iter()
-            .map(|(network, record)| (*network, Tombstone::from_stored(record)))
-            .collect();
+        let tombstones =
+            records.tombstones.iter().map(|(network, record)| (*network, api::read(record))).collect();
         let mut controller = Self {
             identity,
             store,
@@ -482,9 +479,9 @@ fn authorize(
     if member.authorized {
         // By the token, and as it says.
     } else if !network.private {
-        member.authorize(now, Authorizer::Public, None);
+        member.authorize(now, AuthorizedBy::Public, None);
     } else if let Some(text) = brought.filter(|text| network.accepts_token(text, now)) {
-        member.authorize(now, Authorizer::Token, Some(text.to_owned()));
+        member.authorize(now, AuthorizedBy::Token, Some(text.to_owned()));
         outcome = None;
     }
     if member.authorized {

@@ -7,8 +7,8 @@
 
 use std::collections::BTreeMap;
 
+use api::{Member, Reach, Revocation};
 use protocol::{Address, NetworkId};
-use serde_json::{Value, json};
 
 use crate::controller::{Action, Controller};
 use crate::revoked::{self, GRACE, Revoked, Standing};
@@ -145,8 +145,7 @@ impl Controller {
 
     /// The window of a network, or the widest there may have been when it is gone.
     fn window(&self, network: NetworkId) -> i64 {
-        let window =
-            self.networks.get(&network).map_or(*crate::network::WINDOW_RANGE.end(), |s| s.record.window());
+        let window = self.networks.get(&network).map_or(*api::WINDOW_RANGE.end(), |s| s.record.window());
         i64::try_from(window).unwrap_or(i64::MAX)
     }
 
@@ -157,7 +156,7 @@ impl Controller {
         let lately = self.window(network).saturating_add(GRACE);
         let young = self.started.is_none_or(|at| now.saturating_sub(at) < lately);
         let own = self.address();
-        let member = |(address, member): (&Address, &crate::member::Member)| {
+        let member = |(address, member): (&Address, &Member)| {
             let live = state.live(*address);
             let recent = live.map_or(young && member.identity.is_some(), |live| {
                 now.saturating_sub(live.last_request) < lately
@@ -374,10 +373,15 @@ impl Controller {
     }
 
     /// How far the word of one revocation has got; `None` when there is none that stands.
-    pub(crate) fn revocation_report(&self, now: i64, network: NetworkId, target: Address) -> Option<Value> {
+    pub(crate) fn revocation_report(
+        &self,
+        now: i64,
+        network: NetworkId,
+        target: Address,
+    ) -> Option<Revocation> {
         let ledger = self.revoked.get(&network)?;
         let revoked = ledger.standing.get(target)?;
-        let [mut acknowledged, mut sent, mut waiting, mut unreachable] = [const { Vec::new() }; 4];
+        let mut reach = Reach::default();
         for recipient in self.recipients(now, network).iter().filter(|r| r.address != target) {
             let told = ledger.told.get(&recipient.address);
             let done = told.is_some_and(|told| told.done >= revoked.serial);
@@ -385,39 +389,24 @@ impl Controller {
                 told.due.is_some() && (!recipient.acknowledges || now.saturating_sub(told.since) < PATIENCE)
             });
             let list = match (done, recipient.acknowledges) {
-                (true, true) => &mut acknowledged,
-                (true, false) => &mut sent,
-                (false, true) if patient => &mut waiting,
-                (false, false) if patient && recipient.online => &mut waiting,
-                (false, _) => &mut unreachable,
+                (true, true) => &mut reach.acknowledged,
+                (true, false) => &mut reach.sent,
+                (false, true) if patient => &mut reach.waiting,
+                (false, false) if patient && recipient.online => &mut reach.waiting,
+                (false, _) => &mut reach.unreachable,
             };
             list.push(recipient.address.to_string());
         }
-        let mut report = self.shown(network, target, revoked);
-        for (field, list) in [
-            ("acknowledged", acknowledged),
-            ("sent", sent),
-            ("waiting", waiting),
-            ("unreachable", unreachable),
-        ] {
-            report[field] = json!(list);
-        }
-        Some(report)
+        Some(Revocation { reach: Some(reach), ..self.shown(network, target, revoked) })
     }
 
     /// The revocations of a network that stand. Whom each has reached is told of one at a time: there may be many of both.
-    pub(crate) fn revocation_list(&self, network: NetworkId) -> Value {
+    pub(crate) fn revocation_list(&self, network: NetworkId) -> Vec<Revocation> {
         let standing = self.revoked.get(&network).into_iter().flat_map(|ledger| ledger.standing.iter());
         standing.map(|(target, revoked)| self.shown(network, target, revoked)).collect()
     }
 
-    fn shown(&self, network: NetworkId, target: Address, revoked: &Revoked) -> Value {
-        json!({
-            "nwid": network.to_string(),
-            "address": target.to_string(),
-            "objtype": "revocation",
-            "threshold": revoked.threshold,
-            "until": revoked.until(self.window(network)),
-        })
+    fn shown(&self, network: NetworkId, target: Address, revoked: &Revoked) -> Revocation {
+        Revocation::new(network, target, revoked.threshold, revoked.until(self.window(network)))
     }
 }

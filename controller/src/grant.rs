@@ -13,12 +13,12 @@ use protocol::{Address, Identity, SecretIdentity, derive};
 use rand::Rng;
 use serde_json::Value;
 
-use crate::coerce;
-use crate::member::Member;
-use crate::network::{MTU_RANGE, Network};
 use crate::pool::Allocation;
 use crate::state::{NetworkState, Wants};
 use crate::time::Times;
+use api::Member;
+use api::lenient;
+use api::{MTU_RANGE, Network};
 
 /// The only certificate of ownership a member gets.
 const COO_ID: u32 = 1;
@@ -108,13 +108,13 @@ fn trace(network: &Network, member: &Member) -> (Address, u32) {
 
 fn dns(network: &Network) -> netconf::Dns {
     let Some(dns) = &network.dns else { return netconf::Dns::default() };
-    let servers = coerce::array(Some(&dns.servers)).unwrap_or_default();
+    let servers = lenient::array(Some(&dns.servers)).unwrap_or_default();
     netconf::Dns {
         domain: cut(dns.domain.as_str().unwrap_or_default(), 127).to_owned(),
         servers: servers
             .iter()
             .filter_map(Value::as_str)
-            .filter_map(coerce::ip)
+            .filter_map(lenient::ip)
             .take(netconf::MAX_DNS_SERVERS)
             .collect(),
     }
@@ -167,8 +167,12 @@ fn addresses(
     let automatic = !member.no_auto_assign_ips;
     let mut derived = false;
     let switches = [
-        (network.v6.rfc4193, derive::rfc4193(network.id, member.address), derive::RFC4193_BITS),
-        (network.v6.six_plane, derive::six_plane(network.id, member.address), derive::SIX_PLANE_BITS),
+        (network.v6_assign_mode.rfc4193, derive::rfc4193(network.id, member.address), derive::RFC4193_BITS),
+        (
+            network.v6_assign_mode.six_plane,
+            derive::six_plane(network.id, member.address),
+            derive::SIX_PLANE_BITS,
+        ),
     ];
     for (on, ip, bits) in switches {
         if automatic && on == Some(true) {
@@ -203,7 +207,8 @@ fn addresses(
         };
         let routes = &network.routes[..network.routes.len().min(netconf::MAX_ROUTES)];
         let spoken_for = |ip: IpAddr| held(ip) || state.is_spoken_for(times.now, ip, member.address);
-        let (mut wants_v4, mut wants_v6) = (network.v4_zt && !has_v4, network.v6.zt == Some(true) && !has_v6);
+        let (mut wants_v4, mut wants_v6) =
+            (network.v4_assign_mode.zt && !has_v4, network.v6_assign_mode.zt == Some(true) && !has_v6);
         // What is spoken for goes last.
         let rounds: [&dyn Fn(IpAddr) -> bool; 2] = [&spoken_for, &held];
         for taken in rounds.into_iter().skip(usize::from(!state.has_spoken_for())) {
@@ -233,7 +238,8 @@ pub(crate) fn lacks_address(network: &Network, member: &Member) -> bool {
         on && network.pools.iter().any(|pool| pool.start.is_ipv4() == v4)
             && !member.ip_assignments.iter().any(|ip| ip.is_ipv4() == v4)
     };
-    !member.no_auto_assign_ips && (lacks(network.v4_zt, true) || lacks(network.v6.zt == Some(true), false))
+    !member.no_auto_assign_ips
+        && (lacks(network.v4_assign_mode.zt, true) || lacks(network.v6_assign_mode.zt == Some(true), false))
 }
 
 /// The member an address belongs to by derivation, if the network derives addresses that way: a pool that overlaps
@@ -241,13 +247,13 @@ pub(crate) fn lacks_address(network: &Network, member: &Member) -> bool {
 fn derived_owner(network: &Network, ip: IpAddr) -> Option<Address> {
     let IpAddr::V6(ip) = ip else { return None };
     let bits = ip.to_bits();
-    if network.v6.rfc4193 == Some(true) {
+    if network.v6_assign_mode.rfc4193 == Some(true) {
         let owner = Address::from_u64(bits as u64);
         if derive::rfc4193(network.id, owner) == ip {
             return Some(owner);
         }
     }
-    if network.v6.six_plane == Some(true) {
+    if network.v6_assign_mode.six_plane == Some(true) {
         // The whole /80 is the member's.
         let owner = Address::from_u64((bits >> 48) as u64);
         if derive::six_plane(network.id, owner).to_bits() >> 48 == bits >> 48 {

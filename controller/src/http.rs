@@ -3,22 +3,28 @@
 //!
 //! Specification: VL2 controller, HTTP API; control API, controller endpoints.
 
+use std::collections::BTreeMap;
+
+use api::{
+    AllMembers, AllNetworks, Changed, ControllerStatus, CountedNetwork, Lead, Member, MemberPatch,
+    MembersMeta, Network, NetworkMeta, NetworkPatch, NetworksMeta, Problem, TokenId,
+};
 use protocol::{Address, NetworkId};
 use rand::Rng;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::controller::{Action, Controller, give_default_capabilities};
-use crate::member::Member;
-use crate::network::Network;
 use crate::push::was_put_out;
 use crate::state::NetworkState;
 use crate::store::{Change, StoreError};
-use crate::token::TokenId;
 use crate::tombstone::{self, Tombstone};
 use crate::{audit, source, strict, warnings};
 
 /// Attempts at an unused network ID.
 const ID_TRIES: u32 = 100_000;
+/// What the API says it is.
+const API_VERSION: u64 = 4;
 
 /// The answer to one HTTP request.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,8 +38,8 @@ pub struct HttpReply {
 }
 
 impl HttpReply {
-    pub(crate) fn ok(body: Value) -> Self {
-        Self { status: 200, body: Some(body), pretty: false }
+    pub(crate) fn ok(body: &impl Serialize) -> Self {
+        Self { status: 200, body: Some(api::json(body)), pretty: false }
     }
 
     pub(crate) fn empty(status: u16) -> Self {
@@ -41,8 +47,7 @@ impl HttpReply {
     }
 
     pub(crate) fn error(status: u16, description: impl Into<String>) -> Self {
-        let body = json!({"error": status, "description": description.into()});
-        Self { status, body: Some(body), pretty: false }
+        Self { body: Some(api::json(&Problem::new(status, description))), ..Self::empty(status) }
     }
 }
 
@@ -188,60 +193,60 @@ impl Controller {
     fn get(&self, now: i64, route: &Route) -> Outcome {
         Ok(match route {
             Route::Status => {
-                let mut body = json!({
-                    "controller": true, "apiVersion": 4, "clock": self.wall(now), "databaseReady": true,
-                });
-                let leads = self.leads(now);
-                if leads.as_object().is_some_and(|leads| !leads.is_empty()) {
-                    body["certificateLead"] = leads;
-                }
-                HttpReply { pretty: true, ..HttpReply::ok(body) }
+                let status = ControllerStatus {
+                    controller: true,
+                    api_version: API_VERSION,
+                    clock: self.wall(now),
+                    database_ready: true,
+                    certificate_lead: self.leads(now),
+                };
+                HttpReply { pretty: true, ..HttpReply::ok(&status) }
             }
-            Route::Networks => HttpReply::ok(self.networks().map(|id| json!(id.to_string())).collect()),
+            Route::Networks => HttpReply::ok(&self.networks().map(|id| id.to_string()).collect::<Vec<_>>()),
             Route::NewNetwork(_) => HttpReply::empty(404),
-            Route::Network(id) => HttpReply::ok(self.state(*id)?.record.to_json()),
+            Route::Network(id) => HttpReply::ok(&self.state(*id)?.record),
             Route::Members(id) => {
                 let members = self.state(*id)?.members();
-                let revisions: Map<_, _> =
-                    members.values().map(|m| (m.address.to_string(), json!(m.revision))).collect();
-                HttpReply::ok(Value::Object(revisions))
+                let revisions: BTreeMap<String, u64> =
+                    members.values().map(|m| (m.address.to_string(), m.revision)).collect();
+                HttpReply::ok(&revisions)
             }
             Route::Member(network, member) => {
                 let member = self.state(*network)?.member(*member).ok_or_else(|| HttpReply::empty(404))?;
-                HttpReply::ok(member.to_json())
+                HttpReply::ok(member)
             }
             Route::Tokens(network) => self.list_tokens(self.wall(now), *network)?,
             Route::Token(network, token) => self.get_token(self.wall(now), *network, *token)?,
             Route::Lead(id) => {
                 self.state(*id)?;
-                let lead = self.leads(now).get(id.to_string()).cloned().unwrap_or_else(|| json!(0));
-                HttpReply::ok(json!({"lead": lead}))
+                let lead = self.leads(now).get(&id.to_string()).copied().unwrap_or_default();
+                HttpReply::ok(&Lead { lead, was: None })
             }
             Route::Revocations(network) => {
                 self.state(*network)?;
-                HttpReply::ok(self.revocation_list(*network))
+                HttpReply::ok(&self.revocation_list(*network))
             }
             Route::Revocation(network, member) => {
                 let report = self.revocation_report(now, *network, *member);
-                HttpReply::ok(report.ok_or_else(|| HttpReply::empty(404))?)
+                HttpReply::ok(&report.ok_or_else(|| HttpReply::empty(404))?)
             }
             Route::AllNetworks => {
-                let networks = self.networks.values().map(|state| {
-                    let mut record = state.record.to_json();
-                    record["meta"] = json!({
-                        "totalMemberCount": state.members().len(),
-                        "authorizedMemberCount": state.authorized(),
-                    });
-                    record
-                });
-                let data: Vec<Value> = networks.collect();
-                HttpReply::ok(json!({"meta": {"networkCount": data.len()}, "data": data}))
+                let counted = |state: &NetworkState| CountedNetwork {
+                    record: state.record.clone(),
+                    meta: NetworkMeta {
+                        total_member_count: state.members().len(),
+                        authorized_member_count: state.authorized(),
+                    },
+                };
+                let data: Vec<_> = self.networks.values().map(counted).collect();
+                let meta = NetworksMeta { network_count: data.len() };
+                HttpReply::ok(&AllNetworks { data, meta })
             }
             Route::AllMembers(id) => {
                 let state = self.state(*id)?;
-                let data: Vec<Value> = state.members().values().map(Member::to_json).collect();
-                let meta = json!({"totalCount": data.len(), "authorizedCount": state.authorized()});
-                HttpReply::ok(json!({"data": data, "meta": meta}))
+                let data: Vec<Member> = state.members().values().cloned().collect();
+                let meta = MembersMeta { total_count: data.len(), authorized_count: state.authorized() };
+                HttpReply::ok(&AllMembers { data, meta })
             }
         })
     }
@@ -268,23 +273,21 @@ impl Controller {
         let mut body = object(body)?;
         strict::network(&mut body)?;
         // Before anything else: a source that is refused leaves all of the request unapplied.
-        let compiled = source::compiled(&body)
-            .map_err(|problem| HttpReply { status: 400, body: Some(problem), pretty: false })?
-            .unwrap_or_default();
+        let mut asked: NetworkPatch = api::read(&body);
+        source::compile_into(&mut asked)
+            .map_err(|problem| HttpReply { body: Some(api::json(&problem)), ..HttpReply::empty(400) })?;
         let wall = self.wall(now);
         let store = self.store.as_mut();
         let before = self.networks.get(&id).map(|state| state.record.clone());
         let changed = match self.networks.get_mut(&id) {
             Some(state) => {
                 let mut record = state.record.clone();
-                record.apply(&body);
-                record.apply(&compiled);
+                record.apply(asked.clone());
                 state.save_network(store, record, Vec::new())?
             }
             None => {
                 let mut record = Network::new(id, wall);
-                record.apply(&body);
-                record.apply(&compiled);
+                record.apply(asked.clone());
                 let mut state = NetworkState::new(Network::new(id, wall));
                 // What its members had before it was deleted is older than what they get now.
                 let deleted = self.tombstones.get(&id).map(|tombstone| tombstone.deleted);
@@ -306,10 +309,9 @@ impl Controller {
         if changed {
             audit::network(&self.origin, before.as_ref(), record);
         }
-        let mut answer = record.to_json();
         let others = self.networks.values().map(|state| &state.record);
-        warnings::attach(&mut answer, warnings::of_network(record, &body, before.is_none(), others));
-        Ok(HttpReply::ok(answer))
+        let warnings = warnings::of_network(record, &asked, before.is_none(), others);
+        Ok(HttpReply::ok(&Changed { warnings, ..Changed::plain(record) }))
     }
 
     fn post_member(
@@ -324,11 +326,12 @@ impl Controller {
         let state = self.networks.get(&network).ok_or_else(|| HttpReply::empty(404))?;
         let mut body = object(body)?;
         strict::member(&mut body)?;
+        let asked: MemberPatch = api::read(&body);
         let old = state.member(address).cloned();
         let mut member = old.clone().unwrap_or_else(|| Member::new(network, address, wall));
         let never_authorized = !member.authorized && member.last_authorized == 0;
-        member.apply(&body, wall).map_err(|problem| HttpReply::error(400, problem))?;
-        if member.authorized && never_authorized && !body.contains_key("capabilities") {
+        member.apply(asked.clone(), wall).map_err(|problem| HttpReply::error(400, problem))?;
+        if member.authorized && never_authorized && asked.capabilities.is_none() {
             give_default_capabilities(&state.record, &mut member);
         }
         addresses_are_free(wall, state, old.as_ref(), &member)?;
@@ -340,14 +343,14 @@ impl Controller {
         let saved = state.member(address).cloned().ok_or_else(|| HttpReply::empty(404))?;
         let before = old.iter().filter(|old| old.authorized).flat_map(|old| &old.ip_assignments);
         state.note_freed(now, before.filter(|ip| !saved.ip_assignments.contains(ip)).copied());
-        if body.contains_key("authenticationExpiryTime") {
+        if asked.authentication_expiry.is_some() {
             if self.origin.here {
                 state.logins_here.insert(address);
             } else {
                 state.logins_here.remove(&address);
             }
         }
-        let found = warnings::of_member(state, &saved, &body);
+        let found = warnings::of_member(state, &saved, &asked);
         if changed {
             let was_in = old.as_ref().is_some_and(|old| old.authorized);
             self.counts.member_changes += 1;
@@ -356,12 +359,8 @@ impl Controller {
             audit::member(&self.origin, old.as_ref(), &saved);
             actions.extend(self.member_changed(now, old.as_ref(), &saved));
         }
-        let mut answer = saved.to_json();
-        if put_out && let Some(report) = self.revocation_report(now, network, address) {
-            answer["revocation"] = report;
-        }
-        warnings::attach(&mut answer, found);
-        Ok(HttpReply::ok(answer))
+        let revocation = if put_out { self.revocation_report(now, network, address) } else { None };
+        Ok(HttpReply::ok(&Changed { record: saved, revocation, warnings: found }))
     }
 
     fn delete_member(
@@ -382,18 +381,16 @@ impl Controller {
         self.counts.member_changes += 1;
         self.counts.deauthorizations += u64::from(was_in);
         audit::member_deleted(&self.origin, &deleted);
-        let mut answer = deleted.to_json();
+        let mut revocation = None;
         if was_in {
             self.note_revoked(now, network, &[address]);
             actions.extend(self.tell_of(now, network, address, &online));
-            if let Some(report) = self.revocation_report(now, network, address) {
-                answer["revocation"] = report;
-            }
+            revocation = self.revocation_report(now, network, address);
         }
         if deleted.active_bridge {
             self.push_network(now, network);
         }
-        Ok(HttpReply::ok(answer))
+        Ok(HttpReply::ok(&Changed { revocation, ..Changed::plain(deleted) }))
     }
 
     /// Deletes a network. Its members are told by a last configuration, now or when they ask; their certificates stay void
@@ -412,7 +409,7 @@ impl Controller {
         let crowded = tombstone::crowded_out(&self.tombstones).filter(|_| ours);
         if ours {
             changes.extend(crowded.map(|oldest| Change::DeleteTombstone { network: oldest }));
-            changes.push(Change::PutTombstone { network: id, record: tombstone.record() });
+            changes.push(Change::PutTombstone { network: id, record: api::json(&tombstone) });
             changes.extend(self.revocation_changes(now, id, &members));
         }
         self.store.commit(&changes)?;
@@ -427,7 +424,7 @@ impl Controller {
         let state = self.networks.remove(&id).ok_or_else(|| HttpReply::empty(404))?;
         self.counts.network_changes += 1;
         audit::network_deleted(&self.origin, &state.record, state.members().len());
-        Ok(HttpReply::ok(state.record.to_json()))
+        Ok(HttpReply::ok(&state.record))
     }
 }
 

@@ -7,10 +7,10 @@
 
 use protocol::Address;
 
-use crate::network::DEFAULT_AUTO_ASSIGN_LIMIT;
 use crate::revoked::GRACE;
 use crate::state::NetworkState;
 use crate::store::{Change, Store, StoreError};
+use api::DEFAULT_AUTO_ASSIGN_LIMIT;
 
 /// A member that has not asked for this long gives its addresses back, ms: a day …
 pub(crate) const IDLE: i64 = 86_400_000;
@@ -65,7 +65,7 @@ impl NetworkState {
             member.ip_assignments.retain(|ip| !lent.contains(ip));
             member.revision += 1;
             let network = self.record.id;
-            changes.push(Change::PutMember { network, member: member.address, record: member.to_json() });
+            changes.push(Change::PutMember { network, member: member.address, record: api::json(&member) });
             members.push(member);
         }
         if members.is_empty() {

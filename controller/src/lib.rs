@@ -9,19 +9,15 @@
 //! members can never be given the same address. The SQLite store is locked against a second process.
 
 mod audit;
-mod coerce;
 mod controller;
 mod counts;
 mod courier;
 mod grant;
 mod http;
 mod lease;
-mod member;
-mod network;
 mod pool;
 mod push;
 mod revoked;
-mod rule_list;
 mod source;
 mod state;
 pub mod store;
@@ -37,13 +33,7 @@ pub use controller::{
 pub use counts::Counts;
 pub use courier::Acknowledgement;
 pub use http::{HttpReply, Origin};
-pub use member::{Authorizer, Member, Version};
-pub use network::{
-    CapabilityDefinition, DEFAULT_AUTO_ASSIGN_LIMIT, DEFAULT_MTU, DEFAULT_WINDOW, Dns, MTU_RANGE, Network,
-    Pool, Route, TagDefinition, V6AssignMode, WINDOW_RANGE,
-};
 pub use revoked::Legacy;
-pub use rule_list::RuleList;
 pub use state::MAX_STRANGERS;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;

@@ -12,7 +12,7 @@ use protocol::Address;
 use protocol::inet::Prefix;
 use rand::Rng;
 
-use crate::network::{Pool, Route};
+use api::{Pool, Route};
 
 /// Candidates looked at in a pool before the free addresses are searched in order.
 const TRIES: u32 = 1000;

@@ -5,7 +5,7 @@
 use protocol::{Address, NetworkId};
 
 use crate::controller::{Action, Controller};
-use crate::member::Member;
+use api::Member;
 
 /// Configurations built in one go. A change to a network of thousands is spread over several calls of
 /// [`Controller::tick`], so that requests are answered in between.

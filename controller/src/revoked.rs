@@ -12,20 +12,24 @@ use std::collections::BTreeMap;
 
 use protocol::credential::{Credential, Revocation, Signed, kind};
 use protocol::{Address, NetworkId, SecretIdentity};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::coerce;
 use crate::controller::Controller;
 use crate::courier::Ledger;
-use crate::network::WINDOW_RANGE;
 use crate::store::{Change, StoreError};
 use crate::tombstone::Tombstone;
+use api::WINDOW_RANGE;
+use api::lenient;
 
 /// How much longer than certificates could be used a revocation is kept, ms.
 pub(crate) const GRACE: i64 = 10 * 60_000;
 
 /// Most revocations of a network; the oldest is forgotten for a new one.
 pub(crate) const MAX_REVOKED: usize = 65_536;
+
+/// The window that is taken for one that is not known, ms.
+const WIDEST: i64 = *WINDOW_RANGE.end() as i64;
 
 /// Revocations in one message. They fit a packet over the smallest path.
 pub(crate) const PER_MESSAGE: usize = 48;
@@ -50,7 +54,23 @@ impl Revoked {
 
     /// As the store keeps it.
     pub(crate) fn record(threshold: i64, window: i64) -> Value {
-        json!({"threshold": threshold, "window": window})
+        api::json(&Stored { threshold, window })
+    }
+}
+
+/// One as the store keeps it.
+#[derive(Deserialize, Serialize)]
+#[serde(default)]
+struct Stored {
+    #[serde(deserialize_with = "lenient::time::<0, _>")]
+    threshold: i64,
+    #[serde(deserialize_with = "lenient::time::<WIDEST, _>")]
+    window: i64,
+}
+
+impl Default for Stored {
+    fn default() -> Self {
+        Self { threshold: 0, window: WIDEST }
     }
 }
 
@@ -112,8 +132,8 @@ impl Standing {
 
     /// One as stored.
     pub(crate) fn put_stored(&mut self, member: Address, record: &Map<String, Value>) {
-        let window = coerce::signed(record.get("window"), *WINDOW_RANGE.end() as i64);
-        self.put(member, coerce::signed(record.get("threshold"), 0), window);
+        let Stored { threshold, window } = api::read(record);
+        self.put(member, threshold, window);
     }
 
     pub(crate) fn remove(&mut self, member: Address) {
@@ -238,7 +258,7 @@ impl Controller {
         };
         let tombstone = |(network, tombstone): &(NetworkId, Tombstone)| Change::PutTombstone {
             network: *network,
-            record: tombstone.record(),
+            record: api::json(tombstone),
         };
         let changes: Vec<Change> = news.iter().map(revocation).chain(gone.iter().map(tombstone)).collect();
         for (network, last) in &legacy.certificates {

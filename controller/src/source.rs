@@ -2,17 +2,10 @@
 //!
 //! Specification: VL2 flow rules, rule language; limits of its model.
 
+use api::{CapabilityDefinition, Network, NetworkPatch, RuleList, SourceProblem};
 use flowrules::language::{self, Options, Place, Program, Section};
 use protocol::netconf::{self, RuleLines, StatementLine};
-use serde_json::{Map, Value, json};
-
-use crate::coerce;
-use crate::network::{CapabilityDefinition, Network};
-use crate::rule_list::RuleList;
-
-/// Fields that a compiled source fills. A body that brings one of these lists itself says what is in force; its source
-/// is then text for editors.
-const COMPILED: [&str; 3] = ["rules", "capabilities", "tags"];
+use serde_json::Value;
 
 /// Why a source is refused, and where. Lines and columns count from 1.
 #[derive(Debug)]
@@ -39,23 +32,18 @@ impl Problem {
     }
 
     /// The answer to the client.
-    pub(crate) fn to_json(&self, source: &str) -> Value {
-        let mut body = json!({
-            "error": 400,
-            "description": format!("rulesSource, line {}, column {}: {}", self.line, self.column, self.message),
-            "message": self.message,
-            "line": self.line,
-            "column": self.column,
-            "hint": self.hint,
-            "sourceLine": source_line(source, self.line),
-        });
-        if let Some(word) = &self.word {
-            body["word"] = json!(word);
+    pub(crate) fn answer(&self, source: &str) -> SourceProblem {
+        let place = format!("rulesSource, line {}, column {}", self.line, self.column);
+        SourceProblem {
+            problem: api::Problem::new(400, format!("{place}: {}", self.message)),
+            message: self.message.clone(),
+            line: self.line.into(),
+            column: self.column.into(),
+            hint: self.hint.clone(),
+            source_line: source_line(source, self.line).to_owned(),
+            word: self.word.clone(),
+            rendered: self.rendered.clone(),
         }
-        if let Some(rendered) = &self.rendered {
-            body["rendered"] = json!(rendered);
-        }
-        body
     }
 }
 
@@ -64,20 +52,22 @@ fn source_line(source: &str, line: u32) -> &str {
     source.lines().nth(line.saturating_sub(1) as usize).unwrap_or_default()
 }
 
-/// What a request body's `rulesSource` puts into force: the fields `rules`, `capabilities` and `tags`. `None` when the body
-/// has no source, an empty one, or brings one of those lists itself.
-pub(crate) fn compiled(body: &Map<String, Value>) -> Result<Option<Map<String, Value>>, Value> {
-    let source = coerce::string(body.get("rulesSource"), "");
-    let explicit = COMPILED.iter().any(|key| coerce::array(body.get(*key)).is_some());
-    if explicit || source.trim().is_empty() {
-        return Ok(None);
+/// Puts what a request's `rulesSource` says beside it, as if it had been posted: `rules`, `capabilities` and `tags`. A request
+/// that brings one of these lists itself says what is in force; its source is then text for editors.
+pub(crate) fn compile_into(asked: &mut NetworkPatch) -> Result<(), SourceProblem> {
+    let explicit = asked.rules.is_some() || asked.capabilities.is_some() || asked.tags.is_some();
+    let Some(source) = asked.rules_source.as_deref().filter(|source| !explicit && !source.trim().is_empty())
+    else {
+        return Ok(());
+    };
+    let program = compile(source).map_err(|problem| problem.answer(source))?;
+    check(&program).map_err(|problem| problem.answer(source))?;
+    if let Value::Object(config) = program.config() {
+        let compiled: NetworkPatch = api::read(&config);
+        (asked.rules, asked.capabilities, asked.tags) =
+            (compiled.rules, compiled.capabilities, compiled.tags);
     }
-    let program = compile(&source).map_err(|problem| problem.to_json(&source))?;
-    check(&program).map_err(|problem| problem.to_json(&source))?;
-    Ok(match program.config() {
-        Value::Object(config) => Some(config),
-        _ => None,
-    })
+    Ok(())
 }
 
 fn compile(source: &str) -> Result<Program, Problem> {

@@ -7,12 +7,11 @@ use protocol::metadata::RequestMetadata;
 use protocol::netconf::RuleLines;
 use protocol::{Address, Identity, NetworkId};
 
-use crate::member::Member;
-use crate::network::Network;
 use crate::source;
 use crate::store::{Change, Store, StoreError};
 use crate::time::Certificates;
-use crate::token::{JoinToken, TokenId, Tokens};
+use crate::token::{JoinToken, Tokens};
+use api::{Member, Network, TokenId};
 
 /// A member counts as online this long after its last accepted request, ms.
 pub(crate) const ONLINE_WINDOW: i64 = 120_000;
@@ -326,7 +325,7 @@ impl NetworkState {
         member.revision += 1;
         let network = self.record.id;
         let mut changes =
-            vec![Change::PutMember { network, member: member.address, record: member.to_json() }];
+            vec![Change::PutMember { network, member: member.address, record: api::json(&member) }];
         changes.extend(token.as_ref().map(|token| put_token(network, token)));
         changes.extend(also);
         let crowded = old.is_none() && member.is_stranger() && self.strangers.len() >= MAX_STRANGERS;
@@ -388,7 +387,7 @@ impl NetworkState {
 }
 
 fn put_token(network: NetworkId, token: &JoinToken) -> Change {
-    Change::PutToken { network, token: token.id.to_string(), record: token.to_stored(network) }
+    Change::PutToken { network, token: token.id.to_string(), record: token.stored() }
 }
 
 /// Whether a member let itself in and holds addresses of the pools.

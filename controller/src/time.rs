@@ -8,8 +8,11 @@
 //! issued there, which is stored. After the wall clock was set back it runs on from there as time passes, ahead of the wall
 //! clock.
 
+use std::collections::BTreeMap;
+
+use api::{Lead, Network, lenient};
 use protocol::{Address, NetworkId};
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 
 use crate::controller::{Action, Controller};
 use crate::http::{HttpReply, Outcome};
@@ -24,8 +27,21 @@ const RESERVE: i64 = 60_000;
 const STEP: i64 = 10_000;
 /// A clock that is set by more than this was wrong before, and with it whatever was written by it, ms.
 const WRONG: i64 = 3_600_000;
-/// The mark's name in a network's stored record.
-pub(crate) const MARK: &str = "certificateMark";
+
+/// A network as the store keeps it.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct StoredNetwork<N> {
+    #[serde(flatten)]
+    pub(crate) network: N,
+    /// Up to where its certificates may have been issued, ms since the epoch; 0 = none yet.
+    #[serde(skip_serializing_if = "is_none_yet", deserialize_with = "lenient::time::<0, _>")]
+    pub(crate) certificate_mark: i64,
+}
+
+fn is_none_yet(mark: &i64) -> bool {
+    *mark <= 0
+}
 
 /// The times of one call.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +118,7 @@ impl NetworkState {
     }
 
     /// The same of a record that takes the present one's place.
-    pub(crate) fn put_record(&self, record: &crate::network::Network) -> Change {
+    pub(crate) fn put_record(&self, record: &Network) -> Change {
         put_network(record, &self.certificates)
     }
 
@@ -136,7 +152,7 @@ impl NetworkState {
             }
             if moved != *member {
                 moved.revision += 1;
-                changes.push(Change::PutMember { network, member: moved.address, record: moved.to_json() });
+                changes.push(Change::PutMember { network, member: moved.address, record: api::json(&moved) });
                 members.push(moved);
             }
         }
@@ -147,13 +163,10 @@ impl NetworkState {
     }
 }
 
-fn put_network(record: &crate::network::Network, certificates: &Certificates) -> Change {
-    let mut stored = record.to_json();
-    let mark = certificates.reserved.max(certificates.issued);
-    if mark > 0 {
-        stored[MARK] = json!(mark);
-    }
-    Change::PutNetwork { network: record.id, record: stored }
+fn put_network(record: &Network, certificates: &Certificates) -> Change {
+    let certificate_mark = certificates.reserved.max(certificates.issued);
+    let stored = StoredNetwork { network: record, certificate_mark };
+    Change::PutNetwork { network: record.id, record: api::json(&stored) }
 }
 
 /// A correction of a clock that was wrong.
@@ -256,14 +269,14 @@ impl Controller {
         }
     }
 
-    /// Networks whose certificates run ahead of the wall clock, and by how much, ms, as a JSON object.
+    /// Networks whose certificates run ahead of the wall clock, and by how much, ms.
     #[must_use]
-    pub fn leads(&self, now: i64) -> Value {
+    pub fn leads(&self, now: i64) -> BTreeMap<String, i64> {
         let wall = self.wall(now);
         let ahead = |(id, state): (&NetworkId, &NetworkState)| {
-            Some((id.to_string(), json!(state.certificates.ahead(wall)?)))
+            Some((id.to_string(), state.certificates.ahead(wall)?))
         };
-        Value::Object(self.networks.iter().filter_map(ahead).collect())
+        self.networks.iter().filter_map(ahead).collect()
     }
 
     /// Stores exactly how far certificates have come. Without it, after a crash, they stand still for a minute at most.
@@ -298,7 +311,7 @@ impl Controller {
         self.push_network(now, network);
         let by = &self.origin.by;
         tracing::info!(%network, seconds = lead / 1000, by, "certificates follow the clock again; its members have to leave and join again");
-        Ok(HttpReply::ok(json!({"lead": 0, "was": lead})))
+        Ok(HttpReply::ok(&Lead { lead: 0, was: Some(lead) }))
     }
 }
 

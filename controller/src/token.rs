@@ -17,11 +17,11 @@ mod requests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use crate::member::{Authorizer, Member};
 use crate::state::NetworkState;
+use api::{AuthorizedBy, Member, TokenId, TokenState};
 
 pub(crate) use complaints::Complaints;
-pub(crate) use record::{JoinToken, TokenId};
+pub(crate) use record::JoinToken;
 
 /// Most tokens of a network, those that are no longer good included.
 pub const MAX_TOKENS: usize = 1000;
@@ -92,27 +92,7 @@ impl Tokens {
         self.addresses
             .range((ip, TokenId(0))..=(ip, TokenId(u32::MAX)))
             .map(|(_, id)| *id)
-            .find(|id| self.get(*id).is_some_and(|token| token.state(now) == State::Good))
-    }
-}
-
-/// How a token stands.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum State {
-    Good,
-    Spent,
-    Expired,
-    Revoked,
-}
-
-impl State {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Good => "good",
-            Self::Spent => "spent",
-            Self::Expired => "expired",
-            Self::Revoked => "revoked",
-        }
+            .find(|id| self.get(*id).is_some_and(|token| token.state(now) == TokenState::Good))
     }
 }
 
@@ -122,7 +102,7 @@ pub(crate) enum Reason {
     /// No token of this network.
     Unknown,
     /// One that is not good any more.
-    Over(State),
+    Over(TokenState),
     /// The node was deauthorized after the token was made.
     PutOut,
     /// Another member holds an address that the token gives.
@@ -157,14 +137,14 @@ pub(crate) fn admit(
     text: &str,
 ) -> Result<JoinToken, Refused> {
     let text = &*record::bare(member.network, text);
-    let id = TokenId::of_text(text);
+    let id = record::id_of_text(text);
     let refused = |reason| Refused { id, reason };
     let token = id
         .and_then(|id| state.tokens().get(id))
         .filter(|token| token.is_text(text))
         .ok_or_else(|| refused(Reason::Unknown))?;
     match token.state(now) {
-        State::Good => {}
+        TokenState::Good => {}
         over => return Err(refused(Reason::Over(over))),
     }
     // Whoever puts a node out does not want it back by a token that lies about. Nothing has to be remembered for this, and
@@ -176,7 +156,7 @@ pub(crate) fn admit(
         return Err(refused(Reason::Held(*ip)));
     }
     let used = token.used_at(now);
-    member.authorize(now, Authorizer::Token, Some(used.id.to_string()));
+    member.authorize(now, AuthorizedBy::Token, Some(used.id.to_string()));
     if let Some(name) = &used.name {
         let name = if used.uses == 1 { name.clone() } else { numbered(name, used.used, state, member) };
         member.name = Some(name);

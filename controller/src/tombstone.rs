@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use flowrules::{Rule, rule::Kind};
 use protocol::netconf::NetworkConfig;
 use protocol::{Address, NetworkId};
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
 
-use crate::coerce;
 use crate::controller::{Action, CODE_NOT_FOUND, Controller};
-use crate::network::DEFAULT_WINDOW;
 use crate::store::Change;
+use api::DEFAULT_WINDOW;
+use api::lenient;
 
 /// How long a deleted network is remembered, ms: thirty days.
 pub(crate) const KEPT: i64 = 30 * 86_400_000;
@@ -23,28 +23,26 @@ pub(crate) const KEPT: i64 = 30 * 86_400_000;
 const MAX_TOMBSTONES: usize = 16_384;
 
 /// A deleted network.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
 pub(crate) struct Tombstone {
     /// When it was deleted, ms since the epoch.
+    #[serde(rename = "deletionTime", deserialize_with = "lenient::time::<0, _>")]
     pub(crate) deleted: i64,
     /// Revision of its last configuration.
+    #[serde(deserialize_with = "lenient::number::<1, _>")]
     revision: u64,
+}
+
+impl Default for Tombstone {
+    fn default() -> Self {
+        Self { deleted: 0, revision: 1 }
+    }
 }
 
 impl Tombstone {
     pub(crate) fn new(deleted: i64, last_revision: u64) -> Self {
         Self { deleted, revision: last_revision + 1 }
-    }
-
-    /// One as stored.
-    pub(crate) fn from_stored(record: &Map<String, Value>) -> Self {
-        let deleted = coerce::signed(record.get("deletionTime"), 0);
-        Self { deleted, revision: coerce::int(record.get("revision"), 1) }
-    }
-
-    /// As the store keeps it.
-    pub(crate) fn record(self) -> Value {
-        json!({"deletionTime": self.deleted, "revision": self.revision})
     }
 
     /// The last configuration of a member.

@@ -1,32 +1,21 @@
 //! What is taken as it was asked for, but is hardly what was meant: the answer says so in its field `warnings`, which no
 //! record has.
 
+use api::{MTU_RANGE, Member, MemberPatch, Network, NetworkPatch};
 use flowrules::language::{self, Options};
 use flowrules::lint::{self, Known};
-use serde_json::{Map, Value, json};
 
-use crate::coerce;
-use crate::member::Member;
-use crate::network::{MTU_RANGE, Network};
 use crate::state::NetworkState;
-
-/// Adds warnings to an answer, if there are any.
-pub(crate) fn attach(answer: &mut Value, warnings: Vec<String>) {
-    if !warnings.is_empty() {
-        answer["warnings"] = json!(warnings);
-    }
-}
 
 /// About a network that was made or changed by `body`; `others` have it all.
 pub(crate) fn of_network<'a>(
     network: &Network,
-    body: &Map<String, Value>,
+    asked: &NetworkPatch,
     made: bool,
     others: impl IntoIterator<Item = &'a Network>,
 ) -> Vec<String> {
     let mut warnings = Vec::new();
-    let has = |field: &str| body.contains_key(field);
-    if has("name") && !network.name.is_empty() {
+    if asked.name.is_some() && !network.name.is_empty() {
         let twin = others.into_iter().find(|other| other.id != network.id && other.name == network.name);
         warnings.extend(twin.map(|twin| {
             format!(
@@ -35,28 +24,27 @@ pub(crate) fn of_network<'a>(
             )
         }));
     }
-    if let Some(mtu) = body.get("mtu") {
-        let asked = coerce::int(Some(mtu), network.mtu);
-        if asked != network.mtu {
-            let (least, most) = (MTU_RANGE.start(), MTU_RANGE.end());
-            warnings.push(format!("mtu: {asked} is not from {least} to {most}; it is {} now", network.mtu));
-        }
+    if let Some(mtu) = asked.mtu.filter(|mtu| *mtu != network.mtu) {
+        let (least, most) = (MTU_RANGE.start(), MTU_RANGE.end());
+        warnings.push(format!("mtu: {mtu} is not from {least} to {most}; it is {} now", network.mtu));
     }
-    warnings.extend(addressing(network, body, made));
-    if has("rulesSource") {
+    warnings.extend(addressing(network, asked, made));
+    if asked.rules_source.is_some() {
         warnings.extend(drops_everything(network));
     }
     warnings
 }
 
 /// Why members get no addresses, when the request had to do with that.
-fn addressing(network: &Network, body: &Map<String, Value>, made: bool) -> Option<String> {
-    let touched = ["routes", "ipAssignmentPools", "v4AssignMode", "v6AssignMode"];
-    if !made && !touched.iter().any(|field| body.contains_key(*field)) {
+fn addressing(network: &Network, asked: &NetworkPatch, made: bool) -> Option<String> {
+    let lists = asked.routes.is_some() || asked.pools.is_some();
+    let touched = lists || asked.v4_assign_mode.is_some() || asked.v6_assign_mode.is_some();
+    if !made && !touched {
         return None;
     }
-    let derived = network.v6.rfc4193 == Some(true) || network.v6.six_plane == Some(true);
-    let from_pools = network.v4_zt || network.v6.zt == Some(true);
+    let derived =
+        network.v6_assign_mode.rfc4193 == Some(true) || network.v6_assign_mode.six_plane == Some(true);
+    let from_pools = network.v4_assign_mode.zt || network.v6_assign_mode.zt == Some(true);
     if network.routes.is_empty() && network.pools.is_empty() && !derived {
         return made.then(|| {
             "the network has neither routes nor address pools yet: its members get no addresses".to_owned()
@@ -90,9 +78,9 @@ fn drops_everything(network: &Network) -> Option<String> {
 }
 
 /// About a member that was made or changed by `body`.
-pub(crate) fn of_member(state: &NetworkState, member: &Member, body: &Map<String, Value>) -> Vec<String> {
+pub(crate) fn of_member(state: &NetworkState, member: &Member, asked: &MemberPatch) -> Vec<String> {
     let mut warnings = Vec::new();
-    if body.contains_key("ipAssignments") {
+    if asked.ip_assignments.is_some() {
         let routes = &state.record.routes;
         for ip in &member.ip_assignments {
             if !routes.iter().any(|route| route.target.contains(*ip)) {
@@ -104,7 +92,7 @@ pub(crate) fn of_member(state: &NetworkState, member: &Member, body: &Map<String
         }
     }
     if let Some(name) = member.name.as_deref().filter(|name| !name.is_empty())
-        && body.contains_key("name")
+        && asked.name.is_some()
     {
         let same = |other: &&Member| other.address != member.address && other.name.as_deref() == Some(name);
         warnings.extend(state.members().values().find(same).map(|twin| {
@@ -118,7 +106,7 @@ pub(crate) fn of_member(state: &NetworkState, member: &Member, body: &Map<String
 }
 
 /// The routes of a network for people.
-pub(crate) fn list_routes(routes: &[crate::network::Route]) -> String {
+pub(crate) fn list_routes(routes: &[api::Route]) -> String {
     if routes.is_empty() {
         return "none".to_owned();
     }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use controller::{Controller, MemoryStore, Network, Request};
+use controller::{Controller, MemoryStore, Request};
 use libfuzzer_sys::fuzz_target;
 use protocol::{Address, Identity, NetworkId, SecretIdentity};
 
@@ -41,8 +41,8 @@ fuzz_target!(|data: &[u8]| {
 
         let (reply, _) = controller.http(now, "GET", &network, b"");
         let Some(record) = reply.body else { continue };
-        let again = Network::from_stored(NETWORK, record.as_object().unwrap(), 0);
-        assert_eq!(again.to_json(), record);
+        let again = api::read::<api::Network>(record.as_object().unwrap()).kept_as(NETWORK);
+        assert_eq!(api::json(&again), record);
         let (reply, _) = controller.http(now, "GET", &format!("/unstable{network}/member"), b"");
         let mut held = BTreeSet::new();
         // Who is out holds nothing.

@@ -60,7 +60,9 @@ impl Complaints {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Reason, State, TokenId};
+    use api::{TokenId, TokenState};
+
+    use super::super::Reason;
     use super::*;
 
     const NETWORK: NetworkId = NetworkId(1);
@@ -72,7 +74,7 @@ mod tests {
             let refused = Refused { id: Some(TokenId(1)), reason };
             complaints.is_due(now, NETWORK, Address::from_u64(member), refused)
         };
-        let (now, spent) = (1_000_000, Reason::Over(State::Spent));
+        let (now, spent) = (1_000_000, Reason::Over(TokenState::Spent));
         assert_eq!(due(now, 1, spent), Some(0));
         assert_eq!(due(now + 5000, 1, spent), None, "the same again");
         assert_eq!(due(now + 5000, 1, Reason::Unknown), Some(0), "another reason");

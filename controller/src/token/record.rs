@@ -3,32 +3,24 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
+use std::ops::Deref;
 
+use api::{StoredToken, Token, TokenId, TokenState};
 use protocol::NetworkId;
 use protocol::join_token::PREFIX;
 use rand::Rng;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::State;
-use crate::coerce::{self, array, int, int32, optional_string, signed};
-
 /// Random bytes of a token: 160 bits. Nobody guesses them, so that a plain hash of them tells nothing.
 const SECRET: usize = 20;
 
-/// What a token is called: eight hexadecimal digits, the part of it that is no secret.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct TokenId(pub(crate) u32);
-
-impl TokenId {
-    /// The ID in a token's text, `ztt_<ID>_<secret>`; `None` for text that has not the form of a token.
-    pub(crate) fn of_text(text: &str) -> Option<Self> {
-        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-        (secret.len() == 2 * SECRET && secret.bytes().all(is_digit)).then(|| id.parse().ok()).flatten()
-    }
+/// The ID in a token's text, `ztt_<ID>_<secret>`; `None` for text that has not the form of a token.
+pub(crate) fn id_of_text(text: &str) -> Option<TokenId> {
+    let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
+    (secret.len() == 2 * SECRET && secret.bytes().all(is_digit)).then(|| id.parse().ok()).flatten()
 }
 
 /// The text of a token as people get it: `ztt_<network>_<ID>_<secret>`, so that it is all that a node needs to join.
@@ -43,23 +35,6 @@ pub(crate) fn bare(network: NetworkId, text: &str) -> Zeroizing<String> {
         .ok()
         .filter(|token| token.network.is_some_and(|named| named == network.to_string()));
     Zeroizing::new(ours.map_or_else(|| text.to_owned(), |token| token.bare()))
-}
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0)
-    }
-}
-
-impl FromStr for TokenId {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        if text.len() != 8 || !text.bytes().all(is_digit) {
-            return Err(());
-        }
-        u32::from_str_radix(text, 16).map(Self).map_err(|_| ())
-    }
 }
 
 /// Lower-case only: a token has one spelling.
@@ -82,27 +57,17 @@ pub(crate) struct Terms {
 /// A token of a network, as the controller keeps it: all but the token itself.
 #[derive(Clone, PartialEq)]
 pub(crate) struct JoinToken {
-    pub(crate) id: TokenId,
+    record: Token,
     /// SHA-256 of the text.
     hash: [u8; 32],
-    /// What a member that it lets in is called; numbered if there can be several.
-    pub(crate) name: Option<String>,
-    /// Tags that a member gets.
-    pub(crate) tags: BTreeMap<u32, u32>,
-    /// Addresses that a member gets.
-    pub(crate) ips: Vec<IpAddr>,
-    /// How many it lets in, 0 = any number.
-    pub(crate) uses: u64,
-    /// How many it has let in.
-    pub(crate) used: u64,
-    /// ms since the epoch.
-    pub(crate) created: i64,
-    /// ms since the epoch, 0 = never.
-    pub(crate) expires: i64,
-    /// ms since the epoch, 0 = it is not.
-    pub(crate) revoked: i64,
-    /// ms since the epoch, 0 = never.
-    pub(crate) last_used: i64,
+}
+
+impl Deref for JoinToken {
+    type Target = Token;
+
+    fn deref(&self) -> &Token {
+        &self.record
+    }
 }
 
 impl fmt::Debug for JoinToken {
@@ -114,6 +79,7 @@ impl fmt::Debug for JoinToken {
 impl JoinToken {
     /// A new token, and its text, which is kept nowhere.
     pub(crate) fn create(
+        network: NetworkId,
         id: TokenId,
         random: &mut dyn Rng,
         now: i64,
@@ -124,19 +90,9 @@ impl JoinToken {
         let text = Zeroizing::new(format!("{PREFIX}{id}_{}", *hex(&*secret)));
         let Terms { name, tags, ips, uses, expires } = terms;
         let hash = hash(&text);
-        let token = Self {
-            id,
-            hash,
-            name,
-            tags,
-            ips,
-            uses,
-            used: 0,
-            created: now,
-            expires,
-            revoked: 0,
-            last_used: 0,
-        };
+        let record =
+            Token { id, network, name, tags, ips, uses, used: 0, created: now, expires, ..Token::default() };
+        let token = Self { record, hash };
         (token, text)
     }
 
@@ -146,92 +102,68 @@ impl JoinToken {
     }
 
     /// How it stands.
-    pub(crate) fn state(&self, now: i64) -> State {
+    pub(crate) fn state(&self, now: i64) -> TokenState {
         if self.revoked != 0 {
-            State::Revoked
+            TokenState::Revoked
         } else if self.expires != 0 && now >= self.expires {
-            State::Expired
+            TokenState::Expired
         } else if self.uses != 0 && self.used >= self.uses {
-            State::Spent
+            TokenState::Spent
         } else {
-            State::Good
+            TokenState::Good
         }
     }
 
     /// When it ceased to be good; `None` while it is.
     pub(crate) fn over_since(&self, now: i64) -> Option<i64> {
         match self.state(now) {
-            State::Good => None,
-            State::Spent => Some(self.last_used),
-            State::Expired => Some(self.expires),
-            State::Revoked => Some(self.revoked),
+            TokenState::Good => None,
+            TokenState::Spent => Some(self.last_used),
+            TokenState::Expired => Some(self.expires),
+            TokenState::Revoked | TokenState::Unknown => Some(self.revoked),
         }
     }
 
     /// It, with one use more.
     pub(super) fn used_at(&self, now: i64) -> Self {
-        Self { used: self.used.saturating_add(1), last_used: now, ..self.clone() }
+        self.with(|record| (record.used, record.last_used) = (record.used.saturating_add(1), now))
+    }
+
+    /// It, ended.
+    pub(super) fn revoked_at(&self, now: i64) -> Self {
+        self.with(|record| record.revoked = now)
     }
 
     /// It, when the clock it was made by was wrong by so much, ms.
     pub(crate) fn shifted(&self, by: i64) -> Self {
-        let moved = |at: i64| if at > 0 { at.saturating_add(by).max(1) } else { at };
-        Self {
-            created: moved(self.created),
-            expires: moved(self.expires),
-            revoked: moved(self.revoked),
-            last_used: moved(self.last_used),
-            ..self.clone()
-        }
+        let moved = |at: &mut i64| {
+            if *at > 0 {
+                *at = at.saturating_add(by).max(1);
+            }
+        };
+        self.with(|record| {
+            moved(&mut record.created);
+            moved(&mut record.expires);
+            moved(&mut record.revoked);
+            moved(&mut record.last_used);
+        })
+    }
+
+    fn with(&self, change: impl FnOnce(&mut Token)) -> Self {
+        let mut changed = self.clone();
+        change(&mut changed.record);
+        changed
     }
 
     /// A token as stored; `None` if the record is none: such a token lets nobody in.
-    pub(crate) fn from_stored(id: TokenId, record: &Map<String, Value>) -> Option<Self> {
-        let field = |key: &str| record.get(key);
-        let hash = unhex(field("hash")?.as_str()?)?;
-        let pairs = array(field("tags")).unwrap_or_default().iter();
-        let ips = array(field("ipAssignments")).unwrap_or_default().iter();
-        Some(Self {
-            id,
-            hash,
-            name: optional_string(field("name")),
-            tags: pairs
-                .filter_map(|pair| Some((int32(Some(pair.get(0)?)), int32(Some(pair.get(1)?)))))
-                .collect(),
-            ips: ips.filter_map(|ip| coerce::ip(ip.as_str()?)).collect(),
-            // What is missing must not open the door wider.
-            uses: int(field("uses"), 1),
-            used: int(field("used"), u64::MAX),
-            created: signed(field("creationTime"), 0),
-            expires: signed(field("expiryTime"), 1),
-            revoked: signed(field("revocationTime"), 0),
-            last_used: signed(field("lastUsedTime"), 0),
-        })
-    }
-
-    /// What the API shows of it, but for its state and the members it let in.
-    pub(crate) fn to_json(&self, network: NetworkId) -> Value {
-        json!({
-            "id": self.id.to_string(),
-            "nwid": network.to_string(),
-            "objtype": "token",
-            "name": self.name,
-            "tags": self.tags.iter().map(|(id, value)| json!([id, value])).collect::<Value>(),
-            "ipAssignments": self.ips.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            "uses": self.uses,
-            "used": self.used,
-            "creationTime": self.created,
-            "expiryTime": self.expires,
-            "revocationTime": self.revoked,
-            "lastUsedTime": self.last_used,
-        })
+    pub(crate) fn from_stored(network: NetworkId, id: TokenId, record: &Map<String, Value>) -> Option<Self> {
+        let StoredToken { token, hash } = api::read(record);
+        Some(Self { record: Token { id, network, ..token }, hash: unhex(&hash?)? })
     }
 
     /// What the store keeps of it.
-    pub(crate) fn to_stored(&self, network: NetworkId) -> Value {
-        let mut record = self.to_json(network);
-        record["hash"] = json!(*hex(&self.hash));
-        record
+    pub(crate) fn stored(&self) -> Value {
+        api::json(&StoredToken { token: self.record.clone(), hash: Some(hex(&self.hash).to_string()) })
     }
 }
 
@@ -265,11 +197,13 @@ mod tests {
     use proptest::prelude::*;
     use rand::SeedableRng;
     use rand::rngs::StdRng;
+    use serde_json::json;
 
     use super::*;
 
     fn token(terms: Terms) -> (JoinToken, String) {
-        let (token, text) = JoinToken::create(TokenId(0xab), &mut StdRng::seed_from_u64(1), 1000, terms);
+        let (token, text) =
+            JoinToken::create(NetworkId(7), TokenId(0xab), &mut StdRng::seed_from_u64(1), 1000, terms);
         (token, text.to_string())
     }
 
@@ -278,49 +212,49 @@ mod tests {
         let (token, text) = token(Terms { uses: 1, ..Terms::default() });
         assert_eq!(text.len(), 4 + 8 + 1 + 40);
         assert!(text.starts_with("ztt_000000ab_"));
-        assert_eq!(TokenId::of_text(&text), Some(token.id));
+        assert_eq!(id_of_text(&text), Some(token.id));
         assert!(token.is_text(&text));
         let last = if text.ends_with('0') { "1" } else { "0" };
         assert!(!token.is_text(&format!("{}{last}", &text[..text.len() - 1])));
-        for record in [token.to_json(NetworkId(1)), token.to_stored(NetworkId(1))] {
+        for record in [api::json(&*token), token.stored()] {
             assert!(!record.to_string().contains(&text[13..]), "the secret is in {record}");
         }
-        assert!(token.to_json(NetworkId(1)).get("hash").is_none());
+        assert!(api::json(&*token).get("hash").is_none());
         assert!(!format!("{token:?}").contains("hash"));
     }
 
     #[test]
     fn a_token_ends_by_use_by_time_or_by_hand() {
         let (token, _) = token(Terms { uses: 2, expires: 5000, ..Terms::default() });
-        assert_eq!((token.state(4999), token.state(5000)), (State::Good, State::Expired));
+        assert_eq!((token.state(4999), token.state(5000)), (TokenState::Good, TokenState::Expired));
         assert_eq!((token.over_since(4999), token.over_since(9000)), (None, Some(5000)));
         let once = token.used_at(1001);
-        assert_eq!(once.state(1001), State::Good);
-        assert_eq!(once.used_at(1002).state(1002), State::Spent);
+        assert_eq!(once.state(1001), TokenState::Good);
+        assert_eq!(once.used_at(1002).state(1002), TokenState::Spent);
         assert_eq!(once.used_at(1002).over_since(1003), Some(1002));
-        let revoked = JoinToken { revoked: 1500, ..once.clone() };
-        assert_eq!((revoked.state(1501), revoked.over_since(9000)), (State::Revoked, Some(1500)));
-        let open = JoinToken { uses: 0, expires: 0, used: 1_000_000, ..once.clone() };
-        assert_eq!(open.state(i64::MAX), State::Good);
+        let revoked = once.revoked_at(1500);
+        assert_eq!((revoked.state(1501), revoked.over_since(9000)), (TokenState::Revoked, Some(1500)));
+        let open = once.with(|token| (token.uses, token.expires, token.used) = (0, 0, 1_000_000));
+        assert_eq!(open.state(i64::MAX), TokenState::Good);
     }
 
     #[test]
     fn a_damaged_record_opens_nothing() {
         let (token, _) = token(Terms { uses: 0, ..Terms::default() });
-        let record = token.to_stored(NetworkId(1));
+        let record = token.stored();
         let record = record.as_object().unwrap();
-        assert_eq!(JoinToken::from_stored(token.id, record), Some(token.clone()));
+        assert_eq!(JoinToken::from_stored(NetworkId(7), token.id, record), Some(token.clone()));
         for key in ["uses", "used", "expiryTime"] {
             let mut damaged = record.clone();
             damaged.remove(key);
             damaged.insert("uses".into(), json!(1));
-            let damaged = JoinToken::from_stored(token.id, &damaged).unwrap();
-            assert!(key == "uses" || damaged.state(2000) != State::Good, "{key}");
+            let damaged = JoinToken::from_stored(NetworkId(7), token.id, &damaged).unwrap();
+            assert!(key == "uses" || damaged.state(2000) != TokenState::Good, "{key}");
         }
         for hash in [json!(null), json!("ab"), json!("g".repeat(64)), json!("é".repeat(32))] {
             let mut damaged = record.clone();
             damaged.insert("hash".into(), hash);
-            assert_eq!(JoinToken::from_stored(token.id, &damaged), None);
+            assert_eq!(JoinToken::from_stored(NetworkId(7), token.id, &damaged), None);
         }
     }
 
@@ -330,7 +264,7 @@ mod tests {
         fn any_text_is_survived(text in prop_oneof![
             ".{0,80}", "ztt_[0-9a-f]{7,9}_[0-9a-f]{39,41}", "ztt_[0-9a-fA-F+_é]{8}_[0-9a-fA-F]{40}",
         ]) {
-            if let Some(id) = TokenId::of_text(&text) {
+            if let Some(id) = id_of_text(&text) {
                 prop_assert_eq!(text.len(), 53);
                 prop_assert_eq!(&text[..13], format!("ztt_{id}_"));
             }
@@ -345,11 +279,11 @@ mod tests {
         ) {
             let terms = Terms { name, tags, ips, uses, expires };
             let mut random = StdRng::seed_from_u64(seed);
-            let (token, text) = JoinToken::create(TokenId(id), &mut random, now, terms);
-            prop_assert_eq!(TokenId::of_text(&text), Some(TokenId(id)));
+            let (token, text) = JoinToken::create(NetworkId(7), TokenId(id), &mut random, now, terms);
+            prop_assert_eq!(id_of_text(&text), Some(TokenId(id)));
             let used = token.used_at(now + 1);
-            let record = used.to_stored(NetworkId(7));
-            let again = JoinToken::from_stored(TokenId(id), record.as_object().unwrap()).unwrap();
+            let record = used.stored();
+            let again = JoinToken::from_stored(NetworkId(7), TokenId(id), record.as_object().unwrap()).unwrap();
             prop_assert!(again.is_text(&text));
             prop_assert_eq!(again, used);
         }

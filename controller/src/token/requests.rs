@@ -4,12 +4,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use api::{ShownToken, Token, TokenId, TokenRequest};
 use protocol::{NetworkId, netconf};
 use rand::Rng;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::record::Terms;
-use super::{DEFAULT_LIFETIME, JoinToken, MAX_LIFETIME, MAX_NAME, MAX_TOKENS, MAX_USES, TokenId};
+use super::{DEFAULT_LIFETIME, JoinToken, MAX_LIFETIME, MAX_NAME, MAX_TOKENS, MAX_USES};
 use crate::controller::Controller;
 use crate::http::{HttpReply, Outcome, object};
 use crate::state::NetworkState;
@@ -29,44 +30,44 @@ impl Controller {
         let mut tokens: Vec<&JoinToken> = state.tokens().iter().collect();
         tokens.sort_by_key(|token| (token.created, token.id));
         // One look at the members for all tokens.
-        let mut members: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        let mut members: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for member in state.members().values() {
             if let Some(token) = member.join_token() {
-                members.entry(token).or_default().push(json!(member.address.to_string()));
+                members.entry(token).or_default().push(member.address.to_string());
             }
         }
         let shown = tokens.into_iter().map(|token| {
             let members = members.remove(token.id.to_string().as_str()).unwrap_or_default();
-            show(now, network, token, members)
+            show(now, token, members)
         });
-        Ok(HttpReply::ok(shown.collect()))
+        Ok(HttpReply::ok(&shown.collect::<Vec<_>>()))
     }
 
     /// One token.
     pub(crate) fn get_token(&self, now: i64, network: NetworkId, id: TokenId) -> Outcome {
         let state = self.state(network)?;
         let token = state.tokens().get(id).ok_or_else(|| HttpReply::empty(404))?;
-        Ok(HttpReply::ok(show(now, network, token, members(state, id))))
+        Ok(HttpReply::ok(&show(now, token, members(state, id))))
     }
 
     /// Makes a token. The answer is the only thing that ever has its text.
     pub(crate) fn create_token(&mut self, now: i64, network: NetworkId, body: &[u8]) -> Outcome {
         let Some(state) = self.networks.get_mut(&network) else { return Err(HttpReply::empty(404)) };
         let terms = if body.is_empty() { Map::new() } else { object(body)? };
-        let terms = read(now, &terms)?;
+        let terms = read(now, &api::read(&terms))?;
         check_addresses(now, state, &terms.ips)?;
         let forgotten = make_room(now, state)?;
         let free = |id: &TokenId| state.tokens().get(*id).is_none();
         let mut ids = std::iter::repeat_with(|| TokenId(self.random.next_u32()));
         let id = ids.find(free).ok_or_else(|| HttpReply::empty(503))?;
-        let (token, text) = JoinToken::create(id, &mut self.random, now, terms);
-        let mut shown = show(now, network, &token, Vec::new());
+        let (token, text) = JoinToken::create(network, id, &mut self.random, now, terms);
+        let mut shown = show(now, &token, Vec::new());
         state.save_token(self.store.as_mut(), token, &forgotten)?;
         state.note_fresh_token(id);
-        shown["token"] = json!(*super::record::naming(network, &text));
+        shown.token = Some(super::record::naming(network, &text).to_string());
         let by = &self.origin.by;
         tracing::info!(%network, token = %id, by, "join token made");
-        Ok(HttpReply::ok(shown))
+        Ok(HttpReply::ok(&shown))
     }
 
     /// Ends a token; members it let in stay. One that is revoked already stays as it is.
@@ -74,26 +75,23 @@ impl Controller {
         let Some(state) = self.networks.get_mut(&network) else { return Err(HttpReply::empty(404)) };
         let mut token = state.tokens().get(id).cloned().ok_or_else(|| HttpReply::empty(404))?;
         if token.revoked == 0 {
-            token.revoked = now;
+            token = token.revoked_at(now);
             state.save_token(self.store.as_mut(), token.clone(), &[])?;
             let by = &self.origin.by;
             tracing::info!(%network, token = %id, by, "join token revoked");
         }
-        Ok(HttpReply::ok(show(now, network, &token, members(state, id))))
+        Ok(HttpReply::ok(&show(now, &token, members(state, id))))
     }
 }
 
-fn members(state: &NetworkState, id: TokenId) -> Vec<Value> {
+fn members(state: &NetworkState, id: TokenId) -> Vec<String> {
     let id = id.to_string();
     let members = state.members().values().filter(|member| member.join_token() == Some(&id));
-    members.map(|member| json!(member.address.to_string())).collect()
+    members.map(|member| member.address.to_string()).collect()
 }
 
-fn show(now: i64, network: NetworkId, token: &JoinToken, members: Vec<Value>) -> Value {
-    let mut shown = token.to_json(network);
-    shown["state"] = json!(token.state(now).name());
-    shown["members"] = Value::Array(members);
-    shown
+fn show(now: i64, token: &JoinToken, members: Vec<String>) -> ShownToken {
+    ShownToken { record: Token::clone(token), state: token.state(now), members, token: None }
 }
 
 /// The tokens to be forgotten for one more: those long over, and if that does not help the one that is over for longest.
@@ -139,37 +137,34 @@ fn check_addresses(now: i64, state: &NetworkState, ips: &[IpAddr]) -> Result<(),
     Ok(())
 }
 
-/// What a request body asks for.
-fn read(now: i64, body: &Map<String, Value>) -> Result<Terms, HttpReply> {
+/// What a request asks for.
+fn read(now: i64, asked: &TokenRequest) -> Result<Terms, HttpReply> {
+    if let Some(other) = asked.unknown.keys().next() {
+        let other: String = other.chars().take(64).collect();
+        return Err(wrong(format!(
+            "{other:?}: a join token has no such field; it has name, uses, lifetime, tags and ipAssignments"
+        )));
+    }
     let mut terms = Terms { uses: 1, expires: now.saturating_add(DEFAULT_LIFETIME), ..Terms::default() };
-    for (key, value) in body {
-        match key.as_str() {
-            "name" => terms.name = Some(read_name(value)?),
-            "uses" => {
-                terms.uses = value.as_u64().filter(|uses| *uses <= u64::from(MAX_USES)).ok_or_else(|| {
-                    wrong(format!(
-                        "uses: a number from 1 to {MAX_USES} is expected, or 0 for any number of nodes"
-                    ))
-                })?;
-            }
-            "lifetime" => {
-                let lifetime =
-                    value.as_i64().filter(|ms| (0..=MAX_LIFETIME).contains(ms)).ok_or_else(|| {
-                        wrong(format!(
-                            "lifetime: milliseconds from 1 to {MAX_LIFETIME} are expected, or 0 for ever"
-                        ))
-                    })?;
-                terms.expires = if lifetime == 0 { 0 } else { now.saturating_add(lifetime) };
-            }
-            "tags" => terms.tags = read_tags(value)?,
-            "ipAssignments" => terms.ips = read_addresses(value)?,
-            other => {
-                let other: String = other.chars().take(64).collect();
-                return Err(wrong(format!(
-                    "{other:?}: a join token has no such field; it has name, uses, lifetime, tags and ipAssignments"
-                )));
-            }
-        }
+    if let Some(value) = &asked.ip_assignments {
+        terms.ips = read_addresses(value)?;
+    }
+    if let Some(value) = &asked.lifetime {
+        let lifetime = value.as_i64().filter(|ms| (0..=MAX_LIFETIME).contains(ms)).ok_or_else(|| {
+            wrong(format!("lifetime: milliseconds from 1 to {MAX_LIFETIME} are expected, or 0 for ever"))
+        })?;
+        terms.expires = if lifetime == 0 { 0 } else { now.saturating_add(lifetime) };
+    }
+    if let Some(value) = &asked.name {
+        terms.name = Some(read_name(value)?);
+    }
+    if let Some(value) = &asked.tags {
+        terms.tags = read_tags(value)?;
+    }
+    if let Some(value) = &asked.uses {
+        terms.uses = value.as_u64().filter(|uses| *uses <= u64::from(MAX_USES)).ok_or_else(|| {
+            wrong(format!("uses: a number from 1 to {MAX_USES} is expected, or 0 for any number of nodes"))
+        })?;
     }
     if !terms.ips.is_empty() && terms.uses != 1 {
         return Err(wrong(

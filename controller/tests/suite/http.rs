@@ -418,7 +418,7 @@ proptest! {
         prop_assert!(matches!(reply.status, 200 | 400));
         f.ask(&member(9));
         let record = f.get(&network);
-        let again = controller::Network::from_stored(NETWORK, record.as_object().unwrap(), 0).to_json();
+        let again = api::json(&api::read::<api::Network>(record.as_object().unwrap()).kept_as(NETWORK));
         prop_assert_eq!(again, record);
     }
 }

@@ -1,15 +1,16 @@
 //! A list of flow rules as it is stored and as it is enforced.
 
 use flowrules::{Kind, Rule};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::coerce;
+use crate::lenient;
 
 /// Flow rules of a network or a capability: the JSON a client sees and the rules it stands for.
 ///
 /// The JSON of a stored record is kept as it was (an old record may hold fields that are not rendered today); rules
 /// that arrive through the API are parsed and rendered anew, so both forms agree.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RuleList {
     json: Vec<Value>,
     rules: Vec<Rule>,
@@ -43,11 +44,6 @@ impl RuleList {
         Self { json: rules.iter().map(flowrules::json::to_json).collect(), rules }
     }
 
-    /// The rules of a field of a stored record, empty when it is no array.
-    pub(crate) fn from_stored_field(value: Option<&Value>) -> Self {
-        Self::from_stored(coerce::array(value).unwrap_or_default())
-    }
-
     /// What the members enforce.
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
@@ -56,7 +52,33 @@ impl RuleList {
 
     /// What the API shows.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        Value::Array(self.json.clone())
+    pub fn json(&self) -> &[Value] {
+        &self.json
     }
+}
+
+impl Serialize for RuleList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+/// As stored; empty when it is no array.
+impl<'de> Deserialize<'de> for RuleList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        Ok(Self::from_stored(lenient::array(Some(&value)).unwrap_or_default()))
+    }
+}
+
+/// The rules of a stored network: everything is accepted when they are no array.
+pub(crate) fn stored<'de, D: Deserializer<'de>>(field: D) -> Result<RuleList, D::Error> {
+    let value = Value::deserialize(field)?;
+    Ok(lenient::array(Some(&value)).map_or_else(RuleList::accept_all, RuleList::from_stored))
+}
+
+/// The rules in a request: none when they are no array.
+pub(crate) fn posted<'de, D: Deserializer<'de>>(field: D) -> Result<Option<RuleList>, D::Error> {
+    let value = Value::deserialize(field)?;
+    Ok(lenient::array(Some(&value)).map(RuleList::from_input))
 }
