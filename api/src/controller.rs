@@ -221,3 +221,49 @@ pub struct SourceProblem {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient::only_text")]
     pub rendered: Option<String>,
 }
+
+/// What a zerotier-one controller's files gave.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Imported {
+    /// Networks taken over.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub networks: u64,
+    /// Members taken over.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub members: u64,
+    /// Files that are no records.
+    #[serde(deserialize_with = "lenient::list")]
+    pub skipped: Vec<String>,
+}
+
+/// Which file a backup is written to or read from.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct NamedFile {
+    /// Its absolute path.
+    #[serde(deserialize_with = "lenient::only_text")]
+    pub path: Option<String>,
+}
+
+/// It was done.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Done {
+    /// Always true.
+    #[serde(deserialize_with = "lenient::or_default")]
+    pub result: bool,
+}
+
+/// An object that says nothing.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub struct Empty {}
+
+/// From whom a moon is to be had.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Orbit {
+    /// The address of one of its roots.
+    #[serde(deserialize_with = "lenient::only_text")]
+    pub seed: Option<String>,
+}

@@ -195,6 +195,20 @@ pub fn some_text<'de, D: Deserializer<'de>>(field: D) -> Result<Option<String>, 
     text(field).map(Some)
 }
 
+/// What people are shown of a text that is not there.
+#[must_use]
+pub fn absent() -> String {
+    "-".to_owned()
+}
+
+/// A text, number or boolean (as 1 and 0) as text; `-` for anything else, as people are shown it.
+///
+/// # Errors
+/// What the deserializer says.
+pub fn shown<'de, D: Deserializer<'de>>(field: D) -> Result<String, D::Error> {
+    Ok(string(Some(&Value::deserialize(field)?), "-"))
+}
+
 /// [`optional_string`] as a field.
 ///
 /// # Errors

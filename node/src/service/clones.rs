@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
+use api::GivesWay;
 use protocol::Address;
 use protocol::inet::format_endpoint;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 use super::machine::Belonging;
 use crate::core::event::CloneSeen;
@@ -53,23 +53,21 @@ pub struct View {
 
 impl View {
     /// As `GET /status` shows it. Times are milliseconds since the Unix epoch.
-    pub fn to_json(&self, policy: Policy) -> Value {
-        let seen = self.seen.iter().map(|clone| {
-            json!({
-                "since": clone.since,
-                "lastHeard": clone.last,
-                "startedAt": clone.started,
-                "sameMachineId": clone.same_machine,
-                "givesWay": if clone.give_way { "this" } else { "other" },
-                "addresses": clone.endpoints.iter().map(|e| format_endpoint(*e)).collect::<Vec<_>>(),
-            })
+    pub fn shown(&self, policy: Policy) -> api::Clones {
+        let seen = self.seen.iter().map(|clone| api::SeenClone {
+            since: clone.since,
+            last_heard: clone.last,
+            started_at: clone.started,
+            same_machine_id: clone.same_machine,
+            gives_way: if clone.give_way { GivesWay::This } else { GivesWay::Other },
+            addresses: clone.endpoints.iter().map(|e| format_endpoint(*e)).collect(),
         });
-        json!({
-            "policy": policy.name(),
-            "machine": self.belonging.name(),
-            "seen": seen.collect::<Vec<_>>(),
-            "formerAddresses": self.former.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        })
+        api::Clones {
+            policy: policy.name().to_owned(),
+            machine: self.belonging.name().to_owned(),
+            seen: seen.collect(),
+            former_addresses: self.former.iter().map(ToString::to_string).collect(),
+        }
     }
 }
 
@@ -147,7 +145,7 @@ mod tests {
             seen: vec![clone(true)],
             former: vec![Address::from_u64(0x12)],
         };
-        let shown = view.to_json(Policy::New);
+        let shown = api::json(&view.shown(Policy::New));
         assert_eq!(shown["machine"], "moved");
         assert_eq!(shown["seen"][0]["givesWay"], "this");
         assert_eq!(shown["seen"][0]["addresses"][0], "192.0.2.1/9993");

@@ -5,9 +5,9 @@
 
 use std::time::{Duration, Instant};
 
+pub use api::KeptBecause as Kept;
 use protocol::Address;
 use serde::Deserialize;
-use serde_json::{Value, json};
 
 /// After a warning the next one has to wait this long.
 const QUIET: Duration = Duration::from_secs(3600);
@@ -33,45 +33,15 @@ impl Policy {
     }
 }
 
-/// Why an identity stays as it is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kept {
-    /// A root accepted it, it was put here, or it replaced another one.
-    Accepted,
-    /// It came from another machine.
-    Moved,
-    /// It joined a network.
-    Joined,
-    /// It controls a network, or nobody can tell whether it does.
-    Controls,
-    /// The settings say so.
-    Setting,
-    /// It cannot be put away.
-    Failed,
-}
-
-impl Kept {
-    /// The word that tools see.
-    pub fn name(self) -> &'static str {
-        match self {
-            Kept::Accepted => "accepted",
-            Kept::Moved => "moved",
-            Kept::Joined => "joined",
-            Kept::Controls => "controls",
-            Kept::Setting => "setting",
-            Kept::Failed => "failed",
-        }
-    }
-
-    fn reason(self) -> &'static str {
-        match self {
-            Kept::Accepted => "it is not a new one: a root accepted it before, or it was put here on purpose",
-            Kept::Moved => "it came from another machine",
-            Kept::Joined => "it has joined a network",
-            Kept::Controls => "it controls a network",
-            Kept::Setting => "settings.collision is \"warn\"",
-            Kept::Failed => "it cannot be put away",
-        }
+/// Why an identity stays as it is, for people.
+fn reason(kept: Kept) -> &'static str {
+    match kept {
+        Kept::Accepted => "it is not a new one: a root accepted it before, or it was put here on purpose",
+        Kept::Moved => "it came from another machine",
+        Kept::Joined => "it has joined a network",
+        Kept::Controls => "it controls a network",
+        Kept::Setting => "settings.collision is \"warn\"",
+        Kept::Failed => "it cannot be put away",
     }
 }
 
@@ -103,42 +73,42 @@ impl View {
         seen.kept = kept;
         if due {
             seen.warned = at;
-            tracing::warn!(address = %own, %root, times = seen.count, "a root says that another node owns this address; the identity stays, since {}; if the node is offline, ask that root's operator which of the two to trust", kept.reason());
+            tracing::warn!(address = %own, %root, times = seen.count, "a root says that another node owns this address; the identity stays, since {}; if the node is offline, ask that root's operator which of the two to trust", reason(kept));
         }
     }
 
     /// Whether and how this was said, for tools. Times are milliseconds since the Unix epoch.
-    pub fn seen(&self) -> Value {
-        self.seen.as_ref().map_or(Value::Null, |seen| {
-            json!({
-                "root": seen.root.to_string(),
-                "first": seen.first,
-                "last": seen.last,
-                "count": seen.count,
-                "keptBecause": seen.kept.name(),
-            })
+    pub fn seen(&self) -> Option<api::CollisionSeen> {
+        self.seen.as_ref().map(|seen| api::CollisionSeen {
+            root: Some(seen.root.to_string()),
+            first: seen.first,
+            last: seen.last,
+            count: i64::try_from(seen.count).unwrap_or(i64::MAX),
+            kept_because: Some(seen.kept),
         })
     }
 
     /// As `GET /status` shows it.
-    pub fn to_json(self, policy: Policy) -> Value {
-        json!({"policy": policy.name(), "seen": self.seen()})
+    pub fn shown(self, policy: Policy) -> api::Collision {
+        api::Collision { policy: policy.name().to_owned(), seen: self.seen() }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
     fn tools_see_what_was_said_and_how_often() {
         let mut view = View::default();
-        assert_eq!(view.to_json(Policy::default()), json!({"policy": "replace-new", "seen": null}));
+        assert_eq!(api::json(&view.shown(Policy::default())), json!({"policy": "replace-new", "seen": null}));
         let [own, root] = [1, 2].map(Address::from_u64);
         view.kept(5, own, root, Kept::Joined);
         view.kept(9, own, root, Kept::Accepted);
         let seen =
             json!({"root": "0000000002", "first": 5, "last": 9, "count": 2, "keptBecause": "accepted"});
-        assert_eq!(view.to_json(Policy::Warn), json!({"policy": "warn", "seen": seen}));
+        assert_eq!(api::json(&view.shown(Policy::Warn)), json!({"policy": "warn", "seen": seen}));
     }
 }

@@ -1,5 +1,6 @@
 //! The network controller on a thread of its own: its signatures and its database must delay neither packets nor people.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -61,7 +62,7 @@ pub struct Facts {
     /// What it has done.
     pub counts: Counts,
     /// Networks whose certificates run ahead of the clock, and by how much, ms.
-    pub leads: serde_json::Value,
+    pub leads: BTreeMap<String, i64>,
 }
 
 /// Access to the controller; clones share it.

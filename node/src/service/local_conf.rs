@@ -27,6 +27,8 @@ use crate::core::event::{Cipher, PhysicalNetwork, Settings as CoreSettings, Virt
 
 /// At most this many physical networks.
 pub const MAX_PHYSICAL: usize = 32;
+/// The section that requests change.
+const SETTINGS: &str = "settings";
 /// Limits of a datagram size set by the user, UDP payload octets.
 const MTU_RANGE: std::ops::RangeInclusive<u64> = 1400..=10_324;
 
@@ -239,7 +241,7 @@ impl LocalConf {
             StartError::new(format!("the settings are invalid ({what})"), path.display().to_string(), REMEDY)
         };
         let raw: Map<String, Value> = serde_json::from_str(text).map_err(located)?;
-        for section in ["physical", "virtual", "settings"] {
+        for section in ["physical", "virtual", SETTINGS] {
             if raw.get(section).is_some_and(|s| !s.is_object()) {
                 return Err(wrong(format!("`{section}` must be an object")));
             }
@@ -258,7 +260,7 @@ impl LocalConf {
 
     /// The section `settings` as JSON.
     pub fn raw_settings(&self) -> Map<String, Value> {
-        self.raw.get("settings").and_then(Value::as_object).cloned().unwrap_or_default()
+        self.raw.get(SETTINGS).and_then(Value::as_object).cloned().unwrap_or_default()
     }
 
     /// The settings with `changes` merged into the section `settings`, checked, and the new text of the file.
@@ -269,7 +271,7 @@ impl LocalConf {
         let mut raw = self.raw.clone();
         let mut settings = self.raw_settings();
         settings.extend(changes.clone());
-        raw.insert("settings".into(), Value::Object(settings));
+        raw.insert(SETTINGS.into(), Value::Object(settings));
         let mut text = Vec::new();
         let indent = serde_json::ser::PrettyFormatter::with_indent(b"    ");
         let mut serializer = serde_json::Serializer::with_formatter(&mut text, indent);

@@ -2,15 +2,15 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde::Serialize;
 
-/// A compact JSON answer.
-pub(super) fn json(status: StatusCode, value: &Value) -> Response {
-    (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], value.to_string())
-        .into_response()
+/// A compact JSON answer, its keys in byte order.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let kind = HeaderValue::from_static("application/json");
+    (status, [(header::CONTENT_TYPE, kind)], api::json(value).to_string()).into_response()
 }
 
-pub(super) fn ok(value: &Value) -> Response {
+pub(super) fn ok(value: &impl Serialize) -> Response {
     json(StatusCode::OK, value)
 }
 
@@ -21,7 +21,7 @@ pub(super) async fn nothing() -> Response {
 
 /// An answer that says what went wrong.
 pub(super) fn failure(status: StatusCode, description: &str) -> Response {
-    json(status, &json!({"error": status.as_u16(), "description": description}))
+    json(status, &api::Problem::new(status.as_u16(), description))
 }
 
 pub(super) fn stopped(error: impl std::fmt::Display) -> Response {

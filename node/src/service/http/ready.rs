@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::{Ready, WaitingFor};
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::Response;
 use protocol::{Address, NetworkId};
-use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::answer::{failure, hex, json, nothing, ok, stopped};
 use super::auth::parameter;
+use super::render;
 use crate::core::info::{NetworkInfo, NetworkStatus};
 use crate::service::managed::{Cause, Refused};
 use crate::service::shared::{NetworkView, Shared};
@@ -48,35 +49,36 @@ pub(super) async fn ready(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
         });
         let (info, online, own) = match asked.await {
             Ok((Some(info), online, own)) => (info, online, own),
-            Ok((None, ..)) => return json(StatusCode::NOT_FOUND, &json!({})),
+            Ok((None, ..)) => return json(StatusCode::NOT_FOUND, &api::Empty {}),
             Err(error) => return stopped(error),
         };
         let view = shared.state().networks.get(&network).cloned().unwrap_or_default();
         let gone = gone(&shared, &view);
         let lacks = lacks(&info, &view, online, gone.is_some());
-        let told = lacks.is_some() && seen.as_deref().is_none_or(|seen| Some(seen) == lacks);
+        let told = lacks.is_some()
+            && seen.as_deref().is_none_or(|seen| lacks.as_ref().is_some_and(|lacks| lacks.name() == seen));
         if told
             && let Some(waiter) = &mut waiter
             && timeout_at(until, waiter.change()).await.is_ok()
         {
             continue;
         }
-        return ok(&render(&shared, &info, &view, lacks, gone, online, own));
+        return ok(&self::render(&shared, &info, &view, lacks, gone, online, own));
     }
 }
 
-/// What a network lacks to be used, as one word; `None` when it can be.
-fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool, gone: bool) -> Option<&'static str> {
+/// What a network lacks to be used, `None` when it can be.
+fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool, gone: bool) -> Option<WaitingFor> {
     match info.status {
-        NetworkStatus::RequestingConfiguration if online => Some("controller"),
-        NetworkStatus::RequestingConfiguration => Some("online"),
-        NetworkStatus::AccessDenied if info.has_token => Some("token"),
-        NetworkStatus::AccessDenied => Some("authorization"),
-        NetworkStatus::NotFound => Some("network"),
-        NetworkStatus::PortError => Some("port"),
-        NetworkStatus::ClientTooOld => Some("client"),
-        NetworkStatus::AuthenticationRequired => Some("login"),
-        NetworkStatus::Ok if view.device.is_empty() => Some("port"),
+        NetworkStatus::RequestingConfiguration if online => Some(WaitingFor::Controller),
+        NetworkStatus::RequestingConfiguration => Some(WaitingFor::Online),
+        NetworkStatus::AccessDenied if info.has_token => Some(WaitingFor::Token),
+        NetworkStatus::AccessDenied => Some(WaitingFor::Authorization),
+        NetworkStatus::NotFound => Some(WaitingFor::Network),
+        NetworkStatus::PortError => Some(WaitingFor::Port),
+        NetworkStatus::ClientTooOld => Some(WaitingFor::Client),
+        NetworkStatus::AuthenticationRequired => Some(WaitingFor::Login),
+        NetworkStatus::Ok if view.device.is_empty() => Some(WaitingFor::Port),
         // The status runs ahead of what is done about a new configuration.
         NetworkStatus::Ok => match (&view.applied, &info.config) {
             (Some(applied), Some(config))
@@ -85,9 +87,9 @@ fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool, gone: bool) -> Op
                 let blocked = applied.refused.iter().any(Refused::blocks);
                 let nothing = applied.in_place.addresses.is_empty()
                     && applied.refused.iter().any(|r| r.address && r.cause == Cause::Unavailable);
-                (view.problem.is_some() || blocked || nothing || gone).then_some("addresses")
+                (view.problem.is_some() || blocked || nothing || gone).then_some(WaitingFor::Addresses)
             }
-            _ => Some("addresses"),
+            _ => Some(WaitingFor::Addresses),
         },
     }
 }
@@ -111,27 +113,27 @@ fn render(
     shared: &Shared,
     info: &NetworkInfo,
     view: &NetworkView,
-    lacks: Option<&str>,
+    lacks: Option<WaitingFor>,
     gone: Option<String>,
     online: bool,
     own: Address,
-) -> Value {
+) -> Ready {
     let applied = view.applied.iter().flat_map(|applied| &applied.in_place.addresses);
-    let ports = shared.state().ports.iter().filter(|port| **port != 0).copied().collect::<Vec<_>>();
-    json!({
-        "network": info.network.to_string(),
-        "name": info.config.as_ref().map_or("", |config| config.name.as_str()),
-        "address": own.to_string(),
-        "controller": info.network.controller().to_string(),
-        "ready": lacks.is_none(),
-        "waitingFor": lacks,
-        "problem": view.problem.clone().or_else(|| refused(view)).or(gone),
-        "status": info.status.name(),
-        "online": online,
-        "collision": shared.state().collision.seen(),
-        "portDeviceName": view.device,
-        "addresses": applied.map(ToString::to_string).collect::<Vec<_>>(),
-        "authenticationURL": info.authentication_url,
-        "ports": ports,
-    })
+    let ports = shared.state().ports.iter().filter(|port| **port != 0).map(|port| u64::from(*port)).collect();
+    Ready {
+        network: info.network.to_string(),
+        name: info.config.as_ref().map_or("", |config| config.name.as_str()).to_owned(),
+        address: own.to_string(),
+        controller: info.network.controller().to_string(),
+        ready: lacks.is_none(),
+        waiting_for: lacks,
+        problem: view.problem.clone().or_else(|| refused(view)).or(gone),
+        status: render::network_status(info.status),
+        online,
+        collision: shared.state().collision.seen(),
+        port_device_name: view.device.clone(),
+        addresses: applied.map(ToString::to_string).collect(),
+        authentication_url: info.authentication_url.clone(),
+        ports,
+    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::{JoinRequest, JoinedNetwork, Moon, Orbit};
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, OriginalUri, Path, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Uri, header};
@@ -11,7 +12,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get, post};
 use axum::{Extension, Router};
 use protocol::{Address, NetworkId};
-use serde_json::{Map, Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
@@ -127,11 +129,7 @@ async fn status(State(shared): Api) -> Response {
         Ok(info) => {
             let home = shared.home.root().display().to_string();
             let facts = shared.controller.facts().await.unwrap_or_default();
-            let mut status = render::status(&info, &shared.state(), &home, Clock::wall());
-            if facts.leads.as_object().is_some_and(|leads| !leads.is_empty()) {
-                status["certificateLead"] = facts.leads;
-            }
-            ok(&status)
+            ok(&render::status(&info, &shared.state(), &home, Clock::wall(), facts.leads))
         }
         Err(error) => stopped(error),
     }
@@ -154,14 +152,16 @@ pub(super) async fn prometheus(State(shared): Api) -> Response {
     }
 }
 
-fn render_network(shared: &Shared, info: &NetworkInfo, own: Address) -> Value {
+fn render_network(shared: &Shared, info: &NetworkInfo, own: Address) -> JoinedNetwork {
     let view = shared.state().networks.get(&info.network).cloned().unwrap_or_default();
     render::network(info, &view, own)
 }
 
 async fn networks(State(shared): Api) -> Response {
     match shared.engine.call(|core, _| (core.view().networks(), core.address())).await {
-        Ok((list, own)) => ok(&list.iter().map(|info| render_network(&shared, info, own)).collect()),
+        Ok((list, own)) => {
+            ok(&list.iter().map(|info| render_network(&shared, info, own)).collect::<Vec<_>>())
+        }
         Err(error) => stopped(error),
     }
 }
@@ -172,7 +172,7 @@ async fn one_network(shared: &Shared, id: NetworkId) -> Response {
         .call(move |core, _| (core.view().networks().into_iter().find(|n| n.network == id), core.address()));
     match found.await {
         Ok((Some(info), own)) => ok(&render_network(shared, &info, own)),
-        Ok((None, _)) => json(StatusCode::NOT_FOUND, &json!({})),
+        Ok((None, _)) => json(StatusCode::NOT_FOUND, &api::Empty {}),
         Err(error) => stopped(error),
     }
 }
@@ -223,8 +223,8 @@ fn join_body(body: &[u8]) -> Result<Value, String> {
 }
 
 /// The join token of a request body, if there is one.
-fn join_token(mut body: Value) -> Result<Option<Zeroizing<String>>, String> {
-    match body.get_mut("token").map(Value::take) {
+fn join_token(body: Value) -> Result<Option<Zeroizing<String>>, String> {
+    match JoinRequest::deserialize(body).unwrap_or_default().token {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if is_join_token(&text) => Ok(Some(Zeroizing::new(text))),
         Some(_) => Err(format!(
@@ -236,8 +236,8 @@ fn join_token(mut body: Value) -> Result<Option<Zeroizing<String>>, String> {
 async fn leave(State(shared): Api, Path(id): Path<String>) -> Response {
     let Some(id) = hex(&id, 16) else { return nothing().await };
     match order(&shared, |reply| Order::Leave { network: NetworkId(id), reply }).await {
-        Ok(Ok(true)) => ok(&json!({"result": true})),
-        Ok(Ok(false)) => ok(&json!({})),
+        Ok(Ok(true)) => ok(&api::Done { result: true }),
+        Ok(Ok(false)) => ok(&api::Empty {}),
         Ok(Err(reason)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &reason),
         Err(error) => stopped(error),
     }
@@ -245,7 +245,7 @@ async fn leave(State(shared): Api, Path(id): Path<String>) -> Response {
 
 async fn peers(State(shared): Api) -> Response {
     match shared.engine.call(|core, now| core.view().peers(now)).await {
-        Ok(list) => ok(&list.iter().map(render::peer).collect()),
+        Ok(list) => ok(&list.iter().map(render::peer).collect::<Vec<_>>()),
         Err(error) => stopped(error),
     }
 }
@@ -257,7 +257,7 @@ async fn peer(State(shared): Api, Path(address): Path<String>) -> Response {
         .call(move |core, now| core.view().peers(now).into_iter().find(|p| p.address == address));
     match found.await {
         Ok(Some(info)) => ok(&render::peer(&info)),
-        Ok(None) => ok(&json!({})),
+        Ok(None) => ok(&api::Empty {}),
         Err(error) => stopped(error),
     }
 }
@@ -270,13 +270,10 @@ async fn moons(State(shared): Api, uri: Uri) -> Response {
             let wanted = list.iter().filter(|moon| waiting || moon.world.is_some());
             ok(&wanted
                 .map(|moon| {
-                    let mut shown = render::moon(moon);
-                    if let Some(seed) = moon.seed.filter(|_| moon.world.is_none()) {
-                        shown["seed"] = json!(seed.to_string());
-                    }
-                    shown
+                    let seed = moon.seed.filter(|_| moon.world.is_none());
+                    Moon { seed: seed.map(|seed| seed.to_string()), ..render::moon(moon) }
                 })
-                .collect())
+                .collect::<Vec<_>>())
         }
         Err(error) => stopped(error),
     }
@@ -293,7 +290,7 @@ async fn moon(State(shared): Api, Path(id): Path<String>) -> Response {
     let Some(id) = hex(&id, 10) else { return nothing().await };
     match one_moon(&shared, id).await {
         Ok(Some(info)) => ok(&render::moon(&info)),
-        Ok(None) => ok(&json!({})),
+        Ok(None) => ok(&api::Empty {}),
         Err(error) => stopped(error),
     }
 }
@@ -305,9 +302,9 @@ async fn orbit(State(shared): Api, Path(id): Path<String>, body: Bytes) -> Respo
         Ok(None) => {}
         Err(error) => return stopped(error),
     }
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let seed = body.get("seed").and_then(Value::as_str).and_then(|s| hex(s, 10)).filter(|s| *s != 0);
-    let Some(seed) = seed.map(Address::from_u64) else { return ok(&json!({})) };
+    let asked: Orbit = serde_json::from_slice(&body).unwrap_or_default();
+    let seed = asked.seed.and_then(|seed| hex(&seed, 10)).filter(|seed| *seed != 0);
+    let Some(seed) = seed.map(Address::from_u64) else { return ok(&api::Empty {}) };
     // Before anything else: whoever was told that it is orbited may restart the machine.
     if let Err(error) = shared.home.moons.expect(id, seed) {
         return failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("cannot keep the moon's seed: {error}"));
@@ -335,7 +332,7 @@ async fn deorbit(State(shared): Api, Path(id): Path<String>) -> Response {
         );
     }
     match shared.engine.call(move |core, now| core.deorbit(now, id)).await {
-        Ok(()) => ok(&json!({"result": true})),
+        Ok(()) => ok(&api::Done { result: true }),
         Err(error) => stopped(error),
     }
 }
@@ -343,7 +340,7 @@ async fn deorbit(State(shared): Api, Path(id): Path<String>) -> Response {
 /// Bonding is off: no peer has a bond.
 async fn no_bond(Path(address): Path<String>) -> Response {
     match hex(&address, 10) {
-        Some(_) => json(StatusCode::BAD_REQUEST, &json!({})),
+        Some(_) => json(StatusCode::BAD_REQUEST, &api::Empty {}),
         None => nothing().await,
     }
 }
@@ -353,14 +350,13 @@ async fn no_bonding() -> Response {
 }
 
 async fn config(State(shared): Api) -> Response {
-    let value = render::config(&shared.state().conf.raw);
-    ok(&value)
+    ok(&shared.state().conf.raw)
 }
 
 async fn settings(State(shared): Api, body: Bytes) -> Response {
-    let Ok(changes) = serde_json::from_slice::<Map<String, Value>>(&body) else { return ok(&json!({})) };
+    let Ok(changes) = serde_json::from_slice::<Map<String, Value>>(&body) else { return ok(&api::Empty {}) };
     match order(&shared, |reply| Order::Settings { changes, reply }).await {
-        Ok(Ok(())) => ok(&json!({})),
+        Ok(Ok(())) => ok(&api::Empty {}),
         Ok(Err(NotSet::Wrong(reason))) => failure(StatusCode::BAD_REQUEST, &reason),
         Ok(Err(NotSet::NotKept(reason))) => failure(StatusCode::INTERNAL_SERVER_ERROR, &reason),
         Err(error) => stopped(error),
@@ -410,6 +406,8 @@ pub(super) fn path(uri: &Uri) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

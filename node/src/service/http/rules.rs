@@ -1,8 +1,8 @@
 //! `/network/<id>/rules` and `/network/<id>/trace`: what this node enforces on a network, and what it decides, live.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use api::{Copied, Counters, EnforcedRules, HeldCapability, HeldTag, Line, Lists, OtherMember, RuleFlags};
 use axum::body::{Body, Bytes};
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
@@ -11,7 +11,6 @@ use flowrules::evaluate::{Accept, Direction, Entry};
 use flowrules::{Rule, to_json};
 use protocol::netconf::{NetworkConfig, StatementLine};
 use protocol::{Address, NetworkId};
-use serde_json::{Value, json};
 
 use super::answer::{failure, hex, json, nothing, stopped};
 use super::auth::parameter;
@@ -33,7 +32,7 @@ pub(super) async fn rules(State(shared): State<Arc<Shared>>, Path(id): Path<Stri
     let Some(network) = hex(&id, 16).map(NetworkId) else { return nothing().await };
     match shared.engine.call(move |core, _| (core.view().rules(network), core.address())).await {
         Ok((Some(info), own)) => json(StatusCode::OK, &render_rules(&info, own)),
-        Ok((None, _)) => json(StatusCode::NOT_FOUND, &json!({})),
+        Ok((None, _)) => json(StatusCode::NOT_FOUND, &api::Empty {}),
         Err(error) => stopped(error),
     }
 }
@@ -56,7 +55,7 @@ pub(super) async fn trace(
     };
     let info = match shared.engine.call(move |core, _| core.view().rules(network)).await {
         Ok(Some(info)) => info,
-        Ok(None) => return json(StatusCode::NOT_FOUND, &json!({})),
+        Ok(None) => return json(StatusCode::NOT_FOUND, &api::Empty {}),
         Err(error) => return stopped(error),
     };
     let watching = match shared.traces.watch(info.config, rate) {
@@ -104,7 +103,7 @@ impl Stream {
             };
             seen.config.rule_lines.of(entry.capability, rules, usize::from(entry.index))
         };
-        let mut text = render_trace(trace, seen.skipped, place).to_string();
+        let mut text = api::json(&render_trace(trace, seen.skipped, place)).to_string();
         text.push('\n');
         text.into()
     }
@@ -119,92 +118,92 @@ impl Stream {
     }
 }
 
-fn render_rules(info: &RulesInfo, own: Address) -> Value {
+fn render_rules(info: &RulesInfo, own: Address) -> EnforcedRules {
     let config = &*info.config;
-    let of_list = |rules: &[Rule]| -> Value { rules.iter().map(to_json).collect() };
-    let lines = |capability: Option<u32>, rules: &[Rule]| -> Value {
-        (0..rules.len())
-            .map(|index| config.rule_lines.of(capability, rules, index).map_or(Value::Null, line))
-            .collect()
+    let of_list = |rules: &[Rule]| rules.iter().map(to_json).collect::<Vec<_>>();
+    let held = |id: u32, rules: &[Rule]| HeldCapability { id, rules: of_list(rules) };
+    let lines = |capability: Option<u32>, rules: &[Rule]| {
+        (0..rules.len()).map(|index| config.rule_lines.of(capability, rules, index).map(line)).collect()
     };
     let own_capabilities = || config.capabilities.iter().map(|c| (c.id, &c.rules[..]));
-    let by_id = |lists: BTreeMap<String, Value>| -> Value { lists.into_iter().collect() };
-    json!({
-        "address": own.to_string(),
-        "network": config.network.to_string(),
-        "revision": config.revision,
-        "rules": of_list(&config.rules),
-        "capabilities": own_capabilities()
-            .map(|(id, rules)| json!({"id": id, "rules": of_list(rules)}))
-            .collect::<Value>(),
-        "tags": config.tags.iter().map(|t| json!({"id": t.id, "value": t.value})).collect::<Value>(),
-        "lines": {
-            "base": lines(None, &config.rules),
-            "capabilities": by_id(
-                own_capabilities().map(|(id, rules)| (id.to_string(), lines(Some(id), rules))).collect(),
-            ),
+    let counted = info.counters.capabilities.iter();
+    let member = |member: &MemberRules| OtherMember {
+        address: member.address.to_string(),
+        tags: member.tags.iter().map(|(id, value)| HeldTag { id: *id, value: *value }).collect(),
+        capabilities: member.capabilities.iter().map(|(id, rules)| held(*id, rules)).collect(),
+    };
+    EnforcedRules {
+        address: own.to_string(),
+        network: config.network.to_string(),
+        revision: config.revision,
+        rules: of_list(&config.rules),
+        capabilities: own_capabilities().map(|(id, rules)| held(id, rules)).collect(),
+        tags: config.tags.iter().map(|t| HeldTag { id: t.id, value: t.value }).collect(),
+        lines: Lists {
+            base: lines(None, &config.rules),
+            capabilities: own_capabilities()
+                .map(|(id, rules)| (id.to_string(), lines(Some(id), rules)))
+                .collect(),
         },
-        "counters": {
-            "base": info.counters.base,
-            "capabilities": by_id(
-                info.counters.capabilities.iter().map(|(id, hits)| (id.to_string(), json!(hits))).collect(),
-            ),
-            "nothingMatched": info.counters.nothing_matched,
+        counters: Counters {
+            lists: Lists {
+                base: info.counters.base.to_vec(),
+                capabilities: counted.map(|(id, hits)| (id.to_string(), hits.to_vec())).collect(),
+            },
+            nothing_matched: info.counters.nothing_matched,
         },
-        "members": info.members.iter().map(|member| json!({
-            "address": member.address.to_string(),
-            "tags": member.tags.iter().map(|(id, value)| json!({"id": id, "value": value})).collect::<Value>(),
-            "capabilities": member
-                .capabilities
-                .iter()
-                .map(|(id, rules)| json!({"id": id, "rules": of_list(rules)}))
-                .collect::<Value>(),
-        })).collect::<Value>(),
-        "flags": {"matchUnknown": config.match_unknown()},
-    })
+        members: info.members.iter().map(member).collect(),
+        flags: RuleFlags { match_unknown: config.match_unknown() },
+    }
 }
 
-fn line(line: StatementLine) -> Value {
-    json!({"line": line.line, "includedAt": line.included_at})
+fn line(line: StatementLine) -> Line {
+    Line { line: line.line, included_at: line.included_at }
 }
 
-fn render_trace(trace: &RuleTrace, skipped: u64, place: impl Fn(&Entry) -> Option<StatementLine>) -> Value {
+fn render_trace(
+    trace: &RuleTrace,
+    skipped: u64,
+    place: impl Fn(&Entry) -> Option<StatementLine>,
+) -> api::Trace {
     let verdict = &trace.verdict;
-    let entry = |entry: &Entry| json!({"capability": entry.capability, "index": entry.index});
+    let entry = |entry: &Entry| api::Entry { capability: entry.capability, index: entry.index.into() };
     let decided = verdict.by.as_ref().and_then(&place);
-    json!({
-        "at": trace.at,
-        "direction": match trace.direction { Direction::Inbound => "in", Direction::Outbound => "out" },
-        "peer": (trace.them != Address::NULL).then(|| trace.them.to_string()),
-        "source": trace.source.to_string(),
-        "dest": trace.dest.to_string(),
-        "etherType": trace.ethertype,
-        "length": trace.length,
-        "head": render::hex(&trace.head),
-        "accept": match verdict.accept {
+    let copy = |copy: &flowrules::evaluate::Copy| {
+        let at = place(&copy.by);
+        Copied {
+            to: Address::from_u64(copy.target).to_string(),
+            watch: copy.watch,
+            length: Some(copy.length as u64),
+            entry: entry(&copy.by),
+            line: at.map(|at| at.line),
+            included_at: at.and_then(|at| at.included_at),
+        }
+    };
+    api::Trace {
+        at: trace.at,
+        direction: match trace.direction {
+            Direction::Inbound => "in",
+            Direction::Outbound => "out",
+        }
+        .to_owned(),
+        peer: (trace.them != Address::NULL).then(|| trace.them.to_string()),
+        source: trace.source.to_string(),
+        dest: trace.dest.to_string(),
+        ether_type: trace.ethertype,
+        length: trace.length as u64,
+        head: render::hex(&trace.head),
+        accept: match verdict.accept {
             Accept::Drop => "drop",
             Accept::Accept => "accept",
             Accept::SuperAccept => "super-accept",
-        },
-        "redirect": verdict.redirect.map(|to| Address::from_u64(to).to_string()),
-        "copies": verdict
-            .copies
-            .iter()
-            .map(|copy| {
-                let at = place(&copy.by);
-                json!({
-                    "to": Address::from_u64(copy.target).to_string(),
-                    "watch": copy.watch,
-                    "length": copy.length,
-                    "entry": entry(&copy.by),
-                    "line": at.map(|at| at.line),
-                    "includedAt": at.and_then(|at| at.included_at),
-                })
-            })
-            .collect::<Value>(),
-        "entry": verdict.by.as_ref().map(entry),
-        "line": decided.map(|at| at.line),
-        "includedAt": decided.and_then(|at| at.included_at),
-        "skipped": skipped,
-    })
+        }
+        .to_owned(),
+        redirect: verdict.redirect.map(|to| Address::from_u64(to).to_string()),
+        copies: verdict.copies.iter().map(copy).collect(),
+        entry: verdict.by.as_ref().map(entry),
+        line: decided.map(|at| at.line),
+        included_at: decided.and_then(|at| at.included_at),
+        skipped,
+    }
 }

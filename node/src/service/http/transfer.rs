@@ -13,7 +13,6 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use controller::StoreError;
 use futures_util::stream::{StreamExt as _, try_unfold};
-use serde_json::{Value, json};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -151,11 +150,11 @@ fn tell_restored(result: &Result<Result<(), StoreError>, Unavailable>, by: &str)
 /// `POST /controller/import`: what is newer in a zerotier-one controller's files.
 pub(super) async fn import(State(shared): Api, Extension(caller): Extension<Caller>) -> Response {
     match shared.controller.import(caller.origin().by).await {
-        Ok(Ok(report)) => ok(&json!({
-            "networks": report.networks,
-            "members": report.members,
-            "skipped": report.skipped.iter().map(|path| path.display().to_string()).collect::<Vec<_>>(),
-        })),
+        Ok(Ok(report)) => ok(&api::Imported {
+            networks: report.networks as u64,
+            members: report.members as u64,
+            skipped: report.skipped.iter().map(|path| path.display().to_string()).collect(),
+        }),
         Ok(Err(error)) => refused(&error, &error.to_string()),
         Err(error) => failure(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
@@ -183,9 +182,8 @@ fn broken(what: &str, error: &io::Error) -> Response {
 
 /// The file named in `{"path": "…"}`.
 fn named_file(body: &[u8]) -> Option<PathBuf> {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let path = body.get("path").and_then(Value::as_str).map(PathBuf::from);
-    path.filter(|p| p.is_absolute())
+    let asked: api::NamedFile = serde_json::from_slice(body).unwrap_or_default();
+    asked.path.map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 fn no_file() -> Response {
@@ -199,7 +197,7 @@ fn stored(result: Result<Result<(), StoreError>, Unavailable>) -> Response {
 /// An answer in which the file is called otherwise than we call it.
 fn stored_as(result: Result<Result<(), StoreError>, Unavailable>, file: &str, name: &str) -> Response {
     match result {
-        Ok(Ok(())) => ok(&json!({"result": true})),
+        Ok(Ok(())) => ok(&api::Done { result: true }),
         Ok(Err(error)) => {
             let text = error.to_string();
             let text = if file.is_empty() { text } else { text.replace(file, name) };
