@@ -11,17 +11,18 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tracing::{debug, error, info, warn};
 
+use crate::admission::{self, Claim, NotTheSame, Standing};
 use crate::counts::Counts;
 use crate::courier::Ledger;
-use crate::grant;
+use crate::grant::{self, Grant};
 use crate::http::Origin;
-use crate::state::{Live, NetworkState, Wants};
+use crate::lease::Idle;
+use crate::state::{Live, NetworkState, Saved, Wants};
 use crate::store::{Store, StoreError};
 use crate::time::{StoredNetwork, Times};
-use crate::token::{self, Complaints, JoinToken, Refused};
+use crate::token::{Complaints, JoinToken};
 use crate::tombstone::Tombstone;
-use api::Network;
-use api::{AuthorizedBy, Member};
+use api::{Member, Network, Version};
 
 /// A member is heard once in this time, ms; what comes sooner is dropped.
 const REQUEST_INTERVAL: i64 = 1000;
@@ -275,7 +276,13 @@ impl Controller {
             return actions;
         }
         let metadata = RequestMetadata::from_dictionary(&metadata);
-        let answer = self.decide(now, network, &identity, Some((&metadata, from)), Wants::from(&metadata));
+        let answer = self.decide(
+            now,
+            network,
+            &identity,
+            Some(Asked { metadata: &metadata, from }),
+            Wants::from(&metadata),
+        );
         match answer {
             Ok(config) => {
                 let mut actions = vec![self.config_action(member, network, Some(packet_id), config)];
@@ -312,115 +319,110 @@ impl Controller {
         now: i64,
         network: NetworkId,
         identity: &Identity,
-        asked: Option<(&RequestMetadata, Option<SocketAddr>)>,
+        asked: Option<Asked<'_>>,
         wants: Wants,
     ) -> Result<Vec<u8>, Refusal> {
         let address = identity.address;
         let wall = self.wall(now);
-        let Some(state) = self.networks.get_mut(&network) else { return Err(Refusal::code(CODE_NOT_FOUND)) };
-        let known = state.member(address);
-        let mut member = known.cloned().unwrap_or_else(|| Member::new(network, address, wall));
-        match &member.identity {
-            Some(pinned) if !is_same(pinned, identity) => return Err(Refusal::code(CODE_ACCESS_DENIED)),
-            Some(_) => {}
-            None => member.identity = Some(identity.to_string()),
+        let state = self.networks.get(&network).ok_or(Refusal::code(CODE_NOT_FOUND))?;
+        let known = state.member(address).cloned().unwrap_or_else(|| Member::new(network, address, wall));
+
+        let claim = Claim { identity, token: asked.and_then(|asked| asked.token()) };
+        let admission = admission::admit(wall, state, &known, claim)
+            .map_err(|NotTheSame| Refusal::code(CODE_ACCESS_DENIED))?;
+        if let Some(refused) = admission.refused {
+            self.complaints.tell(now, network, address, refused);
         }
-        let brought = authorize(wall, state, &mut member, asked.map(|(metadata, _)| metadata));
-        let used = match brought {
-            Some(Err(refused)) => {
-                self.complaints.tell(now, network, address, refused);
-                None
+
+        let (config, member) = match admission.standing {
+            Standing::In => {
+                let member = match asked {
+                    Some(asked) => asked.told_by(admission.member),
+                    None => admission.member,
+                };
+                let granted = self.grant(now, network, &member, identity, wants)?;
+                (Some(granted.config), granted.member)
             }
-            Some(Ok(token)) => Some(token),
-            None => None,
+            Standing::Login | Standing::Denied => (None, admission.member),
         };
 
-        let record = &state.record;
-        let refusal = if record.sso_enabled && !member.sso_exempt && member.authentication_expiry <= wall {
-            let detail = grant::sso(record, 0).to_error().into_bytes();
-            Some(Refusal { code: CODE_AUTHENTICATION_REQUIRED, detail: Some(detail) })
-        } else if member.authorized {
-            None
-        } else {
-            Some(Refusal::code(CODE_ACCESS_DENIED))
-        };
-
-        let config = if refusal.is_none() {
-            if let Some((metadata, _)) = asked {
-                let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-                member.version.major = number(metadata.major);
-                member.version.minor = number(metadata.minor);
-                member.version.revision = number(metadata.revision);
-                member.version.protocol = number(metadata.protocol);
-                member.acknowledges = metadata.run != 0;
-            }
-            let started = *self.started.get_or_insert(now);
-            let mut reclaim = |state: &mut NetworkState, needed: bool| {
-                state.reclaim(self.store.as_mut(), now, started, address, needed).unwrap_or_else(|problem| {
-                    warn!(%network, "addresses of idle members stay with them: {problem}");
-                    false
-                })
-            };
-            reclaim(state, false);
-            let times = Times { now, wall, issue: state.certificate_time(self.store.as_mut(), wall) };
-            let random = &mut self.random;
-            let mut config = grant::build(times, &self.identity, random, state, &mut member, identity, wants);
-            let mut reclaim = |state: &mut NetworkState, needed: bool| {
-                state.reclaim(self.store.as_mut(), now, started, address, needed).unwrap_or_else(|problem| {
-                    warn!(%network, "addresses of idle members stay with them: {problem}");
-                    false
-                })
-            };
-            if grant::lacks_address(&state.record, &member) && reclaim(state, true) {
-                config = grant::build(times, &self.identity, random, state, &mut member, identity, wants);
-            }
-            Some(config)
-        } else {
-            None
-        };
-
-        let expiry = (record_uses_sso(&state.record, &member)).then_some(member.authentication_expiry);
-        let let_in = member.authorized && !state.member(address).is_some_and(|known| known.authorized);
-        let by_token =
-            used.as_ref().map(|token| (token.id, token.used, member.name.clone().unwrap_or_default()));
-        match state.save_admitted(self.store.as_mut(), member, used) {
-            Ok(saved) => {
-                self.counts.member_changes += u64::from(saved.is_some());
-                self.counts.authorizations += u64::from(let_in);
-                if matches!(saved, Some(None)) {
-                    info!(%network, member = %address, "new member");
-                }
-                if let Some((token, use_number, name)) = by_token {
-                    info!(%network, member = %address, %token, use_number, name, "authorized by a join token");
-                }
-            }
-            Err(problem) => {
-                error!(%network, member = %address, "request not answered: {problem}");
-                return Err(Refusal::code(CODE_NOT_FOUND));
-            }
-        }
-        if let Some((_, from)) = asked {
+        self.save_admitted(known.authorized, member, admission.used)?;
+        let state = self.networks.get_mut(&network).ok_or(Refusal::code(CODE_NOT_FOUND))?;
+        if let Some(Asked { from, .. }) = asked {
             let live = Live { last_request: now, from, identity: identity.clone(), wants, configured: None };
             state.heard(address, live);
         }
-        match (config, refusal) {
-            (Some(config), _) => {
-                if let Some(live) = state.live_mut(address) {
-                    live.configured = Some(now);
-                }
-                if let Some(expiry) = expiry {
-                    self.expiries.insert((expiry, network, address));
-                }
-                // Whatever was waiting to be pushed is in this one.
-                self.pushes.remove(&(network, address));
-                Ok(config.to_dictionary().into_bytes())
-            }
-            (None, refusal) => {
-                let refusal = refusal.unwrap_or_else(|| Refusal::code(CODE_ACCESS_DENIED));
-                debug!(%network, member = %address, code = refusal.code, "refused");
-                Err(refusal)
-            }
+
+        let Some(config) = config else {
+            let refusal = Refusal::of(admission.standing, &state.record);
+            debug!(%network, member = %address, code = refusal.code, "refused");
+            return Err(refusal);
+        };
+        if let Some(live) = state.live_mut(address) {
+            live.configured = Some(now);
         }
+        if let Some(member) = state.member(address).filter(|member| admission::logs_in(&state.record, member))
+        {
+            self.expiries.insert((member.authentication_expiry, network, address));
+        }
+        // Whatever was waiting to be pushed is in this one.
+        self.pushes.remove(&(network, address));
+        Ok(config.to_dictionary().into_bytes())
+    }
+
+    /// The configuration of a member that is in, and its record with what it is given by this. Addresses of idle members are
+    /// taken back when it is time to, or when none is left for this one.
+    fn grant(
+        &mut self,
+        now: i64,
+        network: NetworkId,
+        member: &Member,
+        identity: &Identity,
+        wants: Wants,
+    ) -> Result<Grant, Refusal> {
+        let wall = self.wall(now);
+        let started = *self.started.get_or_insert(now);
+        let state = self.networks.get_mut(&network).ok_or(Refusal::code(CODE_NOT_FOUND))?;
+        let idle = Idle { now, started, except: member.address };
+        idle.reclaim(state, self.store.as_mut(), false);
+        let issue = state.certificate_time(self.store.as_mut(), wall);
+        let times = Times { now, wall, issue };
+        let random = &mut self.random;
+        let mut granted = grant::build(times, &self.identity, random, state, member, identity, wants);
+        if grant::lacks_address(&state.record, &granted.member)
+            && idle.reclaim(state, self.store.as_mut(), true)
+        {
+            let member = &granted.member;
+            granted = grant::build(times, &self.identity, random, state, member, identity, wants);
+        }
+        Ok(granted)
+    }
+
+    /// Saves a member together with the join token that let it in: a use is counted if and only if somebody is in.
+    fn save_admitted(
+        &mut self,
+        was_in: bool,
+        member: Member,
+        used: Option<JoinToken>,
+    ) -> Result<(), Refusal> {
+        let (network, address) = (member.network, member.address);
+        let state = self.networks.get_mut(&network).ok_or(Refusal::code(CODE_NOT_FOUND))?;
+        let let_in = member.authorized && !was_in;
+        let by_token =
+            used.as_ref().map(|token| (token.id, token.used, member.name.clone().unwrap_or_default()));
+        let saved = state.save_member(self.store.as_mut(), member, used, Vec::new()).map_err(|problem| {
+            error!(%network, member = %address, "request not answered: {problem}");
+            Refusal::code(CODE_NOT_FOUND)
+        })?;
+        self.counts.member_changes += u64::from(saved != Saved::Unchanged);
+        self.counts.authorizations += u64::from(let_in);
+        if saved == Saved::Created {
+            info!(%network, member = %address, "new member");
+        }
+        if let Some((token, use_number, name)) = by_token {
+            info!(%network, member = %address, %token, use_number, name, "authorized by a join token");
+        }
+        Ok(())
     }
 
     /// Cuts and signs a configuration.
@@ -437,6 +439,32 @@ impl Controller {
     }
 }
 
+/// What came with a genuine request.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    metadata: &'a RequestMetadata,
+    from: Option<SocketAddr>,
+}
+
+impl<'a> Asked<'a> {
+    /// The join token it brings (metadata key `a`, `token:T`).
+    fn token(self) -> Option<&'a str> {
+        self.metadata.authorization.strip_prefix("token:")
+    }
+
+    /// The member with what its node says that it runs.
+    fn told_by(self, member: Member) -> Member {
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        let version = Version {
+            major: number(self.metadata.major),
+            minor: number(self.metadata.minor),
+            revision: number(self.metadata.revision),
+            protocol: number(self.metadata.protocol),
+        };
+        Member { version, acknowledges: self.metadata.run != 0, ..member }
+    }
+}
+
 /// Why a request is refused.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -448,54 +476,15 @@ impl Refusal {
     fn code(code: u8) -> Self {
         Self { code, detail: None }
     }
-}
 
-fn record_uses_sso(network: &Network, member: &Member) -> bool {
-    network.sso_enabled && !member.sso_exempt
-}
-
-/// Whether a stored identity is the one a member proved. An imported record may spell it differently.
-fn is_same(pinned: &str, identity: &Identity) -> bool {
-    pinned == identity.to_string() || Identity::parse(pinned).is_ok_and(|pinned| pinned == *identity)
-}
-
-/// Authorizes a member that the network lets in by itself: whoever brings a good join token (metadata key `a`, `token:T`),
-/// everybody if it is public. Gives the token as it is after this use, or why it was refused, if one of ours may have been
-/// meant.
-fn authorize(
-    now: i64,
-    state: &NetworkState,
-    member: &mut Member,
-    metadata: Option<&RequestMetadata>,
-) -> Option<Result<JoinToken, Refused>> {
-    if member.authorized {
-        return None;
-    }
-    let network = &state.record;
-    let first = member.last_authorized == 0;
-    let brought = metadata.and_then(|metadata| metadata.authorization.strip_prefix("token:"));
-    let brought = brought.filter(|text| !text.is_empty());
-    let mut outcome = brought.map(|text| token::admit(now, state, member, text));
-    if member.authorized {
-        // By the token, and as it says.
-    } else if !network.private {
-        member.authorize(now, AuthorizedBy::Public, None);
-    } else if let Some(text) = brought.filter(|text| network.accepts_token(text, now)) {
-        member.authorize(now, AuthorizedBy::Token, Some(text.to_owned()));
-        outcome = None;
-    }
-    if member.authorized {
-        // While it was out, somebody else may have been given an address that its record still has.
-        member.ip_assignments.retain(|ip| state.holder(*ip, member.address).is_none());
-        member.automatic.retain(|ip| member.ip_assignments.contains(ip));
-        if first {
-            give_default_capabilities(network, member);
+    /// What a node is told that is not let in, or not yet.
+    fn of(standing: Standing, network: &Network) -> Self {
+        match standing {
+            Standing::Login => {
+                let detail = grant::sso(network, 0).to_error().into_bytes();
+                Self { code: CODE_AUTHENTICATION_REQUIRED, detail: Some(detail) }
+            }
+            Standing::In | Standing::Denied => Self::code(CODE_ACCESS_DENIED),
         }
     }
-    outcome
-}
-
-/// What a member gets at its first authorization.
-pub(crate) fn give_default_capabilities(network: &Network, member: &mut Member) {
-    member.capabilities.extend(network.capabilities.iter().filter(|c| c.default).map(|c| c.id));
 }

@@ -13,6 +13,7 @@ use protocol::{Address, Identity, SecretIdentity, derive};
 use rand::Rng;
 use serde_json::Value;
 
+use crate::admission;
 use crate::pool::Allocation;
 use crate::state::{NetworkState, Wants};
 use crate::time::Times;
@@ -23,17 +24,26 @@ use api::{MTU_RANGE, Network};
 /// The only certificate of ownership a member gets.
 const COO_ID: u32 = 1;
 
-/// Builds the configuration of an authorized `member`. New addresses and tags are noted in the member's record, which
-/// the caller saves before it hands anything out.
+/// What a member is given.
+pub(crate) struct Grant {
+    /// Its configuration.
+    pub(crate) config: NetworkConfig,
+    /// Its record, with the addresses and tags that it has by this: to be saved before anything is handed out.
+    pub(crate) member: Member,
+}
+
+/// Builds the configuration of a member that is in.
 pub(crate) fn build(
     times: Times,
     signer: &SecretIdentity,
     random: &mut dyn Rng,
     state: &NetworkState,
-    member: &mut Member,
+    member: &Member,
     identity: &Identity,
     wants: Wants,
-) -> NetworkConfig {
+) -> Grant {
+    let mut granted = member.clone();
+    let member = &mut granted;
     let network = &state.record;
     let (id, address) = (network.id, member.address);
     let now = times.issue;
@@ -55,7 +65,7 @@ pub(crate) fn build(
         .map(|bridge| Specialist { address: *bridge, roles: netconf::ROLE_ACTIVE_BRIDGE })
         .collect();
     config.dns = dns(network);
-    if network.sso_enabled && !member.sso_exempt {
+    if admission::logs_in(network, member) {
         config.sso = sso(network, member.authentication_expiry);
     }
 
@@ -84,7 +94,7 @@ pub(crate) fn build(
         config.coos.push(Coo::new(id, now, COO_ID, address, things).sign(signer));
     }
     config.com = Some(Com::new(now, network.window(), id, identity).sign(signer));
-    config
+    Grant { config, member: granted }
 }
 
 /// What a member that must authenticate first is told, and what one that has done so is reminded of.

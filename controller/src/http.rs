@@ -14,9 +14,10 @@ use rand::Rng;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::controller::{Action, Controller, give_default_capabilities};
+use crate::admission::give_default_capabilities;
+use crate::controller::{Action, Controller};
 use crate::push::was_put_out;
-use crate::state::NetworkState;
+use crate::state::{NetworkState, Saved};
 use crate::store::{Change, StoreError};
 use crate::tombstone::{self, Tombstone};
 use crate::{audit, source, strict, warnings};
@@ -339,7 +340,7 @@ impl Controller {
         let also = if put_out { self.revocation_changes(now, network, &[address]) } else { Vec::new() };
         let store = self.store.as_mut();
         let state = self.networks.get_mut(&network).ok_or_else(|| HttpReply::empty(404))?;
-        let changed = state.save_member(store, member, also)?.is_some();
+        let changed = state.save_member(store, member, None, also)? != Saved::Unchanged;
         let saved = state.member(address).cloned().ok_or_else(|| HttpReply::empty(404))?;
         let before = old.iter().filter(|old| old.authorized).flat_map(|old| &old.ip_assignments);
         state.note_freed(now, before.filter(|ip| !saved.ip_assignments.contains(ip)).copied());

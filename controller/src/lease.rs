@@ -20,6 +20,28 @@ pub(crate) const IDLE_WHEN_FULL: i64 = 3_600_000;
 const AGAIN_WHEN_FULL: i64 = 60_000;
 const AGAIN: i64 = 3_600_000;
 
+/// Who counts as idle.
+#[derive(Clone, Copy)]
+pub(crate) struct Idle {
+    /// By the time of this call.
+    pub(crate) now: i64,
+    /// When this process began: nobody can have been heard before.
+    pub(crate) started: i64,
+    /// Who is not.
+    pub(crate) except: Address,
+}
+
+impl Idle {
+    /// Takes the addresses of idle members back, as [`NetworkState::reclaim`]; whether there were any.
+    pub(crate) fn reclaim(self, state: &mut NetworkState, store: &mut dyn Store, needed: bool) -> bool {
+        state.reclaim(store, self, needed).unwrap_or_else(|problem| {
+            let network = state.record.id;
+            tracing::warn!(%network, "addresses of idle members stay with them: {problem}");
+            false
+        })
+    }
+}
+
 impl NetworkState {
     /// Whether one more member that let itself in may have addresses from the pools.
     pub(crate) fn has_auto_assign_room(&self) -> bool {
@@ -27,14 +49,11 @@ impl NetworkState {
         (self.lent() as u64) < limit
     }
 
-    /// Takes the addresses of idle members back, those of `except` not; whether there were any. `started` is when this
-    /// process began: nobody can have been heard before. The members are looked through once in a while only.
-    pub(crate) fn reclaim(
+    /// Takes the addresses of idle members back; whether there were any. The members are looked through once in a while only.
+    fn reclaim(
         &mut self,
         store: &mut dyn Store,
-        now: i64,
-        started: i64,
-        except: Address,
+        Idle { now, started, except }: Idle,
         needed: bool,
     ) -> Result<bool, StoreError> {
         let (pause, idle) = if needed {

@@ -8,6 +8,7 @@
 //! A controller decides alone about one set of networks: requests and changes are handled one after another, so two
 //! members can never be given the same address. The SQLite store is locked against a second process.
 
+mod admission;
 mod audit;
 mod controller;
 mod counts;

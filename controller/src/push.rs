@@ -4,6 +4,7 @@
 
 use protocol::{Address, NetworkId};
 
+use crate::admission;
 use crate::controller::{Action, Controller};
 use api::Member;
 
@@ -60,10 +61,7 @@ impl Controller {
             }
             let Some(state) = self.networks.get(&network) else { continue };
             let Some(live) = state.live(member).filter(|live| live.is_online(now)) else { continue };
-            // A public network lets everybody in, but not by the very push that follows a deauthorization: that
-            // certificate would be as old as the revocation.
-            let open = !state.record.private;
-            if !state.member(member).is_some_and(|m| m.authorized || open && m.last_deauthorized == 0) {
+            if !state.member(member).is_some_and(|member| admission::is_pushed(&state.record, member)) {
                 continue;
             }
             let (identity, wants) = (live.identity.clone(), live.wants);
@@ -99,10 +97,8 @@ impl Controller {
             self.expiries.pop_first();
             self.counts.login_checks += 1;
             let Some(state) = self.networks.get(&network) else { continue };
-            let ended = state.record.sso_enabled
-                && state
-                    .member(member)
-                    .is_some_and(|record| !record.sso_exempt && record.authentication_expiry <= wall);
+            let record = state.member(member);
+            let ended = record.is_some_and(|record| admission::has_to_log_in(wall, &state.record, record));
             if ended {
                 self.counts.login_ends += 1;
                 let online = state.online(now);

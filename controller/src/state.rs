@@ -68,6 +68,17 @@ impl Live {
     }
 }
 
+/// What saving a member came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Saved {
+    /// Nothing but the revision would have differed.
+    Unchanged,
+    /// It was not known before.
+    Created,
+    /// Its record is another one now.
+    Changed,
+}
+
 #[derive(Debug)]
 pub(crate) struct NetworkState {
     pub(crate) record: Network,
@@ -287,40 +298,19 @@ impl NetworkState {
         self.members.remove(&address)
     }
 
-    /// Saves a member: first in the store, then here, so that nobody is told what a crash could undo.
-    /// Returns the previous record if anything but the revision differs, `None` in `Some` for a new member. `also` is stored
-    /// in the same step.
+    /// Saves a member: first in the store, then here, so that nobody is told what a crash could undo. A `token` that let it
+    /// in and what there is in `also` are stored in the same step.
     pub(crate) fn save_member(
-        &mut self,
-        store: &mut dyn Store,
-        member: Member,
-        also: Vec<Change>,
-    ) -> Result<Option<Option<Member>>, StoreError> {
-        self.save_with(store, member, None, also)
-    }
-
-    /// [`NetworkState::save_member`] of a member that was let in by a join token, together with that token: a use is counted
-    /// if and only if somebody is in.
-    pub(crate) fn save_admitted(
-        &mut self,
-        store: &mut dyn Store,
-        member: Member,
-        token: Option<JoinToken>,
-    ) -> Result<Option<Option<Member>>, StoreError> {
-        self.save_with(store, member, token, Vec::new())
-    }
-
-    fn save_with(
         &mut self,
         store: &mut dyn Store,
         mut member: Member,
         token: Option<JoinToken>,
         also: Vec<Change>,
-    ) -> Result<Option<Option<Member>>, StoreError> {
+    ) -> Result<Saved, StoreError> {
         let old = self.members.get(&member.address).cloned();
         member.revision = old.as_ref().map_or(0, |old| old.revision);
         if old.as_ref() == Some(&member) {
-            return Ok(None);
+            return Ok(Saved::Unchanged);
         }
         member.revision += 1;
         let network = self.record.id;
@@ -341,7 +331,7 @@ impl NetworkState {
         if let Some(token) = token {
             self.tokens.put(token);
         }
-        Ok(Some(old))
+        Ok(if old.is_some() { Saved::Changed } else { Saved::Created })
     }
 
     /// Removes a member, first from the store. `also` is stored in the same step.

@@ -128,14 +128,14 @@ pub(crate) struct Refused {
     pub(crate) reason: Reason,
 }
 
-/// Lets `member` in by the token `text`, if that is good: authorizes it, gives it what the token gives, and answers with
-/// the token as it is after this use. The caller stores both in one step, or neither.
+/// The member as it is when the token `text` lets it in, with what that gives, and the token as it is after this use. The
+/// caller stores both in one step, or neither.
 pub(crate) fn admit(
     now: i64,
     state: &NetworkState,
-    member: &mut Member,
+    member: &Member,
     text: &str,
-) -> Result<JoinToken, Refused> {
+) -> Result<(Member, JoinToken), Refused> {
     let text = &*record::bare(member.network, text);
     let id = record::id_of_text(text);
     let refused = |reason| Refused { id, reason };
@@ -156,9 +156,10 @@ pub(crate) fn admit(
         return Err(refused(Reason::Held(*ip)));
     }
     let used = token.used_at(now);
+    let mut member = member.clone();
     member.authorize(now, AuthorizedBy::Token, Some(used.id.to_string()));
     if let Some(name) = &used.name {
-        let name = if used.uses == 1 { name.clone() } else { numbered(name, used.used, state, member) };
+        let name = if used.uses == 1 { name.clone() } else { numbered(name, used.used, state, &member) };
         member.name = Some(name);
     }
     member.tags.extend(&used.tags);
@@ -166,7 +167,7 @@ pub(crate) fn admit(
         member.ip_assignments.clone_from(&used.ips);
         member.automatic.clear();
     }
-    Ok(used)
+    Ok((member, used))
 }
 
 /// `name-NUMBER`, the number being the first from `from` on that no other member has.
