@@ -23,7 +23,7 @@ pub fn run(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
             if session.common.json {
                 return print_json(&bond, io);
             }
-            Ok(write!(io.out, "{}", text::bonds::show(peer, &bond))?)
+            Ok(write!(io.out, "{}", text::bonds::show(peer, &api::of(&bond)))?)
         }
         (peer, "rotate") if peer.len() == 10 => {
             let reply =
@@ -46,7 +46,7 @@ pub fn list(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     if session.common.json {
         return print_json(&Value::Array(peers), io);
     }
-    Ok(write!(io.out, "{}", text::bonds::list(&peers))?)
+    Ok(write!(io.out, "{}", text::bonds::list(&api::all(&peers)))?)
 }
 
 fn set_mtu(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use api::{JoinRequest, JoinedNetwork, Peer, Ready, Status};
 use hyper::Method;
 use serde_json::{Value, json};
 
@@ -28,6 +29,7 @@ pub fn info(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     if session.common.json {
         return print_json(&status, io);
     }
+    let status: Status = api::of(&status);
     write!(io.out, "{}", text::info::line(&status))?;
     // Scripts cut the one line on standard output.
     for note in text::info::notes(&status) {
@@ -42,7 +44,7 @@ pub fn info(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
 /// As [`Session::show`].
 pub fn firewall(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     let status = session.show(words.command(), "/status")?;
-    let ports = text::firewall::ports(&status);
+    let ports = text::firewall::ports(&api::of(&status));
     if session.common.json {
         return print_json(&text::firewall::json(&ports), io);
     }
@@ -55,22 +57,22 @@ pub fn firewall(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
 /// Exit code 1 when something should be mended; as [`Session::show`].
 pub fn doctor(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     let status = session.show(words.command(), "/status")?;
-    let networks = session.show_list(words.command(), "/network")?;
-    let peers = session.show_list(words.command(), "/peer")?;
+    let networks: Vec<JoinedNetwork> = api::all(&session.show_list(words.command(), "/network")?);
+    let peers: Vec<Peer> = api::all(&session.show_list(words.command(), "/peer")?);
     let mut lacks = Vec::new();
     for network in &networks {
-        let id = text::json::text(network, "id");
+        let id = text::printable(&network.id);
         let reply = session
             .send(Method::GET, &format!("/network/{id}/ready?wait=0"), None)
             .map_err(|reason| session.unreachable(&reason))?;
         // A node that does not know the request is older than this tool; what it tells in other ways is looked at all the same.
         if reply.status == 200
-            && let Ok(state) = serde_json::from_slice::<Value>(&reply.body)
+            && let Ok(state) = serde_json::from_slice::<Ready>(&reply.body)
         {
-            lacks.push((id, (!text::json::flag(&state, "ready")).then(|| Lack::of(&state))));
+            lacks.push((id, (!state.ready).then(|| Lack::of(&state))));
         }
     }
-    let findings = text::doctor::examine(&status, &networks, &peers, &lacks);
+    let findings = text::doctor::examine(&api::of(&status), &networks, &peers, &lacks);
     if session.common.json {
         print_json(&text::doctor::json(&findings), io)?;
     } else {
@@ -92,7 +94,7 @@ pub fn peers(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
         return print_json(&Value::Array(peers), io);
     }
     let format = if words.command() == "peers" { text::peers::table } else { text::peers::terse };
-    Ok(write!(io.out, "{}", format(&peers, now()))?)
+    Ok(write!(io.out, "{}", format(&api::all(&peers), now()))?)
 }
 
 /// `listnetworks`.
@@ -104,7 +106,7 @@ pub fn networks(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     if session.common.json {
         return print_json(&Value::Array(networks), io);
     }
-    Ok(write!(io.out, "{}", text::networks::list(&networks, now()))?)
+    Ok(write!(io.out, "{}", text::networks::list(&api::all(&networks), now()))?)
 }
 
 /// `join NETWORK`, with this join token.
@@ -126,7 +128,10 @@ pub fn join(session: &Session, words: &Words, joining: &Joining, io: &mut Io<'_>
         };
         planet::ensure::<Failure>(&session.program, &session.common.home(), &planet, ask, io)?;
     }
-    let body = token.map_or_else(|| json!({}), |token| json!({"token": *token}));
+    let body = token.map_or_else(
+        || json!({}),
+        |token| api::json(&JoinRequest { token: Some(Value::from(token.as_str())) }),
+    );
     change_membership(session, "join", &network, Method::POST, Some(&body), io)
 }
 
@@ -139,7 +144,7 @@ pub fn leave(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
     let id = if session.reference() || is_hex(typed, 16) {
         typed.to_owned()
     } else {
-        text::json::text(&super::network_of(session, typed)?, "id")
+        text::printable(&api::of::<JoinedNetwork>(&super::network_of(session, typed)?).id)
     };
     change_membership(session, "leave", &id, Method::DELETE, None, io)
 }
@@ -212,7 +217,7 @@ fn get_as_reference(session: &Session, id: &str, name: &str, io: &mut Io<'_>) ->
     check_words(id, name, "get")?;
     let networks = session.show_list("get", "/network")?;
     let network =
-        networks.iter().find(|network| network["id"].as_str().is_some_and(|it| it.eq_ignore_ascii_case(id)));
+        networks.iter().find(|network| api::of::<JoinedNetwork>(network).id.eq_ignore_ascii_case(id));
     let Some(network) = network else {
         return Ok(writeln!(io.err, "unknown network ID, check that you are a member of the network")?);
     };
@@ -259,8 +264,8 @@ pub fn dump(session: &Session, _: &Words, io: &mut Io<'_>) -> Outcome {
         "other unix based OS"
     };
     let status = fetch("/status")?;
-    let version = serde_json::from_str::<Value>(&status)
-        .map_or_else(|_| crate::VERSION.to_owned(), |status| text::json::text(&status, "version"));
+    let version = serde_json::from_str::<Status>(&status)
+        .map_or_else(|_| crate::VERSION.to_owned(), |status| text::printable(&status.health.version));
     let local = fs::read_to_string(session.common.home().join("local.conf")).unwrap_or_default();
     let local = if local.is_empty() { "None Present".to_owned() } else { local };
     let mut dump = format!("platform: {platform}\nzerotier version: {version}\n\n");

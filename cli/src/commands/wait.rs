@@ -6,8 +6,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use api::{CollisionSeen, JoinedNetwork, NetworkStatus, Problem, Ready};
 use hyper::Method;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::planet::{self, Ask};
@@ -18,7 +20,6 @@ use crate::args::switches::Words;
 use crate::failure::{Failure, Io, Outcome, code};
 use crate::home;
 use crate::text;
-use crate::text::json::text as field;
 use crate::text::lack::Lack;
 use crate::transport::{Client, Reply};
 use crate::validate::is_hex;
@@ -68,7 +69,7 @@ struct Wait<'a> {
     /// And what they were told to do about it.
     told_remedy: String,
     /// The last answer.
-    state: Value,
+    state: Option<Ready>,
 }
 
 /// Runs `wait`, or a `join` (with this join token) that waits at most `limit`.
@@ -106,7 +107,7 @@ pub fn run(
         limit,
         told: String::new(),
         told_remedy: String::new(),
-        state: Value::Null,
+        state: None,
     };
     let ended = match command {
         "join" => wait.join(io).and_then(|()| wait.until_ready(io)),
@@ -156,10 +157,10 @@ impl Wait<'_> {
         let reply = self.reach(&Method::GET, |_| "/network".to_owned(), None, io)?;
         let networks =
             parse("wait", &reply).map_err(|failure| End::Failure(Failure::error(failure.out.trim_end())))?;
-        let networks = networks.as_array().map_or(&[][..], Vec::as_slice);
-        let mut found = networks.iter().filter(|network| network["name"] == *self.network);
+        let networks: Vec<JoinedNetwork> = api::all(networks.as_array().map_or(&[][..], Vec::as_slice));
+        let mut found = networks.iter().filter(|network| network.name == *self.network);
         match (found.next(), found.next()) {
-            (Some(network), None) => self.network = field(network, "id"),
+            (Some(network), None) => self.network = text::printable(&network.id),
             (None, _) => {
                 let shown = text::printable(&self.network);
                 let what = format!("this node has joined no network called {shown:?}");
@@ -185,12 +186,13 @@ impl Wait<'_> {
                 format!("/network/{network}/ready?wait={}{seen}", hold.as_millis())
             };
             let reply = self.reach(&Method::GET, path, None, io)?;
-            self.state = parse("wait", &reply)
+            let state = parse("wait", &reply)
                 .map_err(|failure| End::Failure(Failure::error(failure.out.trim_end())))?;
-            if text::json::flag(&self.state, "ready") {
+            let state: &Ready = self.state.insert(api::of(&state));
+            if state.ready {
                 return Ok(());
             }
-            let lack = Lack::of(&self.state);
+            let lack = Lack::of(state);
             if self.left().is_zero() {
                 return Err(End::Lack(lack));
             }
@@ -265,8 +267,7 @@ impl Wait<'_> {
                 ))
             }),
             400 if self.token.is_some() => {
-                let said = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
-                Failure::usage(format!("{}: {}", self.program, quoted(&field(&said, "description"))))
+                Failure::usage(format!("{}: {}", self.program, quoted(&said(&reply))))
             }
             404 if !reply.body.is_empty() => return Err(End::Lack(Lack::joined(&self.network))),
             404 => Failure::error(format!(
@@ -275,8 +276,7 @@ impl Wait<'_> {
                 self.program
             )),
             status => {
-                let said = serde_json::from_slice(&reply.body).unwrap_or(Value::Null);
-                let said = quoted(&field(&said, "description"));
+                let said = quoted(&said(&reply));
                 let what = format!("the service answers {status} ({said})");
                 return Ok(Err(Lack::new(code::OTHER, "service", what, "see the service's log: journalctl -u ztnode")));
             }
@@ -309,35 +309,62 @@ impl Wait<'_> {
 
     /// The result on standard output: a line when all is well, with `-j` an object in any case.
     fn report(&self, lack: Option<&Lack>, io: &mut Io<'_>) -> Outcome {
-        if let Some(note) = self.state.get("collision").and_then(text::info::collision) {
+        let state = self.state.as_ref();
+        let collision = state.and_then(|state| state.collision.as_ref());
+        if let Some(note) = collision.and_then(text::info::collision) {
             writeln!(io.err, "{}: {}: {note}", self.program, self.network)?;
         }
         if self.common.json {
-            let of = |name| self.state.get(name).cloned().unwrap_or(Value::Null);
-            let result = json!({
-                "network": self.network,
-                "ready": lack.is_none(),
-                "code": lack.map_or(0, |lack| lack.code),
-                "waitingFor": lack.map(|lack| &lack.word),
-                "message": lack.map(|lack| &lack.what),
-                "remedy": lack.map(|lack| &lack.remedy),
-                "milliseconds": u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-                "status": of("status"),
-                "address": of("address"),
-                "portDeviceName": of("portDeviceName"),
-                "addresses": of("addresses"),
-                "authenticationURL": of("authenticationURL"),
-                "collision": of("collision"),
-            });
-            return super::node::print_json(&result, io);
+            let milliseconds = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+            let result = Ended {
+                network: &self.network,
+                ready: lack.is_none(),
+                code: lack.map_or(0, |lack| lack.code),
+                waiting_for: lack.map(|lack| &lack.word),
+                message: lack.map(|lack| &lack.what),
+                remedy: lack.map(|lack| &lack.remedy),
+                milliseconds,
+                status: state.map(|state| &state.status),
+                address: state.map(|state| &state.address),
+                port_device_name: state.map(|state| &state.port_device_name),
+                addresses: state.map(|state| &state.addresses),
+                authentication_url: state.and_then(|state| state.authentication_url.as_ref()),
+                collision,
+            };
+            return super::node::print_json(&api::json(&result), io);
         }
-        if lack.is_some() {
-            return Ok(());
-        }
-        let addresses: Vec<_> =
-            text::json::items(&self.state, "addresses").iter().filter_map(Value::as_str).collect();
+        let Some(state) = state.filter(|_| lack.is_none()) else { return Ok(()) };
+        let addresses = &state.addresses;
         let addresses = if addresses.is_empty() { "-".to_owned() } else { addresses.join(",") };
-        let device = field(&self.state, "portDeviceName");
+        let device = text::printable(&state.port_device_name);
         Ok(writeln!(io.out, "200 wait OK {device} {}", text::printable(&addresses))?)
     }
+}
+
+/// What `-j` prints.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ended<'a> {
+    network: &'a str,
+    ready: bool,
+    code: u8,
+    waiting_for: Option<&'a String>,
+    message: Option<&'a String>,
+    remedy: Option<&'a String>,
+    milliseconds: u64,
+    status: Option<&'a NetworkStatus>,
+    address: Option<&'a String>,
+    port_device_name: Option<&'a String>,
+    addresses: Option<&'a Vec<String>>,
+    #[serde(rename = "authenticationURL")]
+    authentication_url: Option<&'a String>,
+    collision: Option<&'a CollisionSeen>,
+}
+
+/// What the service has to say about an answer that is none.
+fn said(reply: &Reply) -> String {
+    let problem: Option<Problem> = serde_json::from_slice(&reply.body).ok();
+    text::printable(
+        problem.map(|problem| problem.description).filter(|said| !said.is_empty()).as_deref().unwrap_or("-"),
+    )
 }

@@ -1,12 +1,12 @@
 //! What a network and this machine both want, for `doctor`.
 
-use serde_json::Value;
+use api::JoinedNetwork;
 
 use super::doctor::{Finding, Level};
-use super::{json, printable};
+use super::printable;
 
 /// Looks at one element of `GET /network`. What an older node does not tell is left out.
-pub fn findings(network: &Value, subject: &str) -> Vec<Finding> {
+pub fn findings(network: &JoinedNetwork, subject: &str) -> Vec<Finding> {
     let finding = |level, text: String, remedy: &str| Finding {
         level,
         subject: subject.to_owned(),
@@ -14,12 +14,11 @@ pub fn findings(network: &Value, subject: &str) -> Vec<Finding> {
         remedy: remedy.to_owned(),
     };
     let mut findings = Vec::new();
-    for refused in json::items(network, "refused") {
-        let text = |field| printable(&json::text(refused, field));
-        let (level, remedy) = match refused["cause"].as_str() {
+    for refused in &network.refused {
+        let (level, remedy) = match refused.cause.as_str() {
             // Nobody has to do anything about what this machine does not have, or has in another way.
-            Some("unavailable" | "bridged") => (Level::Note, ""),
-            Some("taken") => (
+            "unavailable" | "bridged" => (Level::Note, ""),
+            "taken" => (
                 Level::Bad,
                 "take one of the two away, or confine what the network may manage (allowManaged)",
             ),
@@ -28,13 +27,14 @@ pub fn findings(network: &Value, subject: &str) -> Vec<Finding> {
                 "ask the network's owner for another subnet, or leave out what this machine has there already",
             ),
         };
-        let what = format!("the {} {} is not used: {}", text("kind"), text("target"), text("reason"));
-        findings.push(finding(level, what, remedy));
+        let [kind, target, reason] =
+            [&refused.kind, &refused.target, &refused.reason].map(|text| printable(text));
+        findings.push(finding(level, format!("the {kind} {target} is not used: {reason}"), remedy));
     }
-    for overlap in json::items(network, "overlapping") {
-        findings.push(finding(Level::Note, printable(&json::text(overlap, "reason")), ""));
+    for overlap in &network.overlapping {
+        findings.push(finding(Level::Note, printable(&overlap.reason), ""));
     }
-    if let Some(problem) = network["settingsProblem"].as_str() {
+    if let Some(problem) = &network.settings_problem {
         let remedy = "until then what cannot be understood is not allowed, or stays as it was";
         findings.push(finding(Level::Bad, printable(problem), remedy));
     }
@@ -49,8 +49,8 @@ mod tests {
 
     #[test]
     fn what_has_to_be_done_is_bad_and_the_rest_are_notes() {
-        let shown = |network: &Value| -> Vec<String> {
-            findings(network, "n").iter().map(|f| format!("{:?} {}", f.level, f.text)).collect()
+        let shown = |network: &serde_json::Value| -> Vec<String> {
+            findings(&api::of(network), "n").iter().map(|f| format!("{:?} {}", f.level, f.text)).collect()
         };
         assert!(shown(&json!({})).is_empty(), "an older node");
         let refused =

@@ -1,11 +1,13 @@
 //! `doctor`: what is wrong with this node, what keeps it from being as fast or as reachable as it could be, and the remedy.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use api::{JoinedNetwork, Offloads, Peer, Status, UdpBuffers, UdpOffloads, Unsaved};
 use serde_json::{Value, json};
 
 use super::lack::Lack;
-use super::{json, printable};
+use super::printable;
 
 /// Datagram size of a path on which nothing was found out, bytes of UDP payload.
 const DEFAULT_MTU: i64 = 1432;
@@ -54,13 +56,13 @@ fn finding(level: Level, subject: &str, text: impl Into<String>, remedy: impl In
 /// Looks at `GET /status`, `/network` and `/peer`, and at what each network lacks (by its ID; `None`: it can be used). What an
 /// older node does not tell is left out.
 pub fn examine(
-    status: &Value,
-    networks: &[Value],
-    peers: &[Value],
+    status: &Status,
+    networks: &[JoinedNetwork],
+    peers: &[Peer],
     lacks: &[(String, Option<Lack>)],
 ) -> Vec<Finding> {
     let mut findings = vec![roots(status)];
-    findings.extend(super::info::collision(&status["collision"]["seen"]).map(|text| {
+    findings.extend(status.collision.seen.as_ref().and_then(super::info::collision).map(|text| {
         finding(
             Level::Note,
             "identity",
@@ -77,31 +79,30 @@ pub fn examine(
         )
     }));
     findings.extend(networks.iter().flat_map(|network| usable(network, lacks)));
-    let settings = &status["config"]["settings"];
-    findings.extend(buffers(&settings["udpBuffers"]));
-    findings.extend(offloads(&settings["udpOffloads"]));
-    findings.extend(certificates(&status["certificateLead"]));
-    findings.extend(unsaved(&status["unsaved"]));
-    findings.extend(names(&status["unknownSettings"]));
+    let settings = &status.config.settings;
+    findings.extend(settings.udp_buffers.iter().flat_map(buffers));
+    findings.extend(settings.udp_offloads.iter().flat_map(offloads));
+    findings.extend(certificates(&status.certificate_lead));
+    findings.extend(unsaved(&status.unsaved));
+    findings.extend(names(&status.unknown_settings));
     findings.extend(networks.iter().filter_map(port));
     findings.extend(peers.iter().flat_map(paths));
     findings
 }
 
 /// Networks of this controller whose certificates run ahead of a clock that was set back.
-fn certificates(leads: &Value) -> Vec<Finding> {
-    let leads = leads.as_object().into_iter().flatten();
-    let of = |(network, lead): (&String, &Value)| {
+fn certificates(leads: &BTreeMap<String, i64>) -> Vec<Finding> {
+    let of = |(network, lead): (&String, &i64)| {
         let text = format!(
             "certificates are {} ahead of this machine's clock, which was set back; members drop older ones, so they run on",
-            span(lead.as_i64().unwrap_or_default())
+            span(*lead)
         );
         let remedy = format!(
             "nothing, unless the other members' clocks matter to you; to start over, `curl -X DELETE -H \"X-ZT1-Auth: $(cat authtoken.secret)\" http://127.0.0.1:9993/controller/network/{network}/lead`, after which every member has to leave and join again"
         );
         finding(Level::Note, &format!("network {network}"), text, remedy)
     };
-    leads.map(of).collect()
+    leads.iter().map(of).collect()
 }
 
 /// A time in the largest unit of which there are two.
@@ -116,29 +117,27 @@ fn span(milliseconds: i64) -> String {
 }
 
 /// Files that cannot be written.
-fn unsaved(files: &Value) -> Vec<Finding> {
-    let files = files.as_array().into_iter().flatten();
-    let of = |file: &Value| {
-        let text = format!("{} cannot be written: {}", json::text(file, "path"), json::text(file, "error"));
+fn unsaved(files: &[Unsaved]) -> Vec<Finding> {
+    let of = |file: &Unsaved| {
+        let text = format!("{} cannot be written: {}", printable(&file.path), printable(&file.error));
         let remedy = "make room, or give the file and its folder back to the user that ztnode runs as; it is tried again every half minute";
         finding(Level::Bad, "state", text, remedy)
     };
-    files.map(of).collect()
+    files.iter().map(of).collect()
 }
 
 /// Names in local.conf that mean nothing.
-fn names(lines: &Value) -> Vec<Finding> {
-    let lines = lines.as_array().into_iter().flatten().filter_map(Value::as_str);
-    lines.map(|line| finding(Level::Note, "local.conf", line, "correct the name, or take it out")).collect()
+fn names(lines: &[String]) -> Vec<Finding> {
+    let of = |line: &String| finding(Level::Note, "local.conf", line, "correct the name, or take it out");
+    lines.iter().map(of).collect()
 }
 
 /// Whether a root answers, and if not, what is the first thing to look at.
-fn roots(status: &Value) -> Finding {
-    let interfaces = json::items(status, "interfaces");
-    let known = status.get("interfaces").is_some_and(Value::is_array);
-    let usable = !known || interfaces.iter().any(|interface| json::flag(interface, "used"));
+fn roots(status: &Status) -> Finding {
+    let interfaces = status.interfaces.as_deref();
+    let usable = interfaces.is_none_or(|interfaces| interfaces.iter().any(|interface| interface.used));
     // A node takes a while to notice that roots are silent.
-    if usable && json::flag(status, "online") {
+    if usable && status.health.online {
         return finding(Level::Good, "roots", "online", "");
     }
     if usable {
@@ -150,12 +149,12 @@ fn roots(status: &Value) -> Finding {
         );
     }
     let ignored: Vec<String> = interfaces
+        .unwrap_or_default()
         .iter()
         .flat_map(|interface| {
-            let name = printable(&json::text(interface, "name"));
-            json::items(interface, "ignored").iter().map(move |ignored| {
-                let text = |field| printable(&json::text(ignored, field));
-                format!("{} on {name}: {}", text("address"), text("reason"))
+            let name = printable(&interface.name);
+            interface.ignored.iter().map(move |ignored| {
+                format!("{} on {name}: {}", printable(&ignored.address), printable(&ignored.reason))
             })
         })
         .take(MOST_NAMED)
@@ -173,11 +172,11 @@ fn roots(status: &Value) -> Finding {
 }
 
 /// Whether a network can be used, and what of it this machine does not take.
-fn usable(network: &Value, lacks: &[(String, Option<Lack>)]) -> Vec<Finding> {
-    let id = json::text(network, "id");
-    let subject = match network["name"].as_str() {
-        Some(name) if !name.is_empty() => format!("network {id} ({})", printable(name)),
-        _ => format!("network {id}"),
+fn usable(network: &JoinedNetwork, lacks: &[(String, Option<Lack>)]) -> Vec<Finding> {
+    let id = printable(&network.id);
+    let subject = match network.name.as_str() {
+        "" | "-" => format!("network {id}"),
+        name => format!("network {id} ({})", printable(name)),
     };
     let mut findings = Vec::new();
     match lacks.iter().find(|(network, _)| *network == id) {
@@ -191,9 +190,9 @@ fn usable(network: &Value, lacks: &[(String, Option<Lack>)]) -> Vec<Finding> {
     findings
 }
 
-fn buffers(buffers: &Value) -> Vec<Finding> {
-    let Some(wanted) = buffers["wanted"].as_i64() else { return Vec::new() };
-    let (receive, send) = (json::int(buffers, "receive"), json::int(buffers, "send"));
+fn buffers(buffers: &UdpBuffers) -> Vec<Finding> {
+    let Some(wanted) = buffers.wanted else { return Vec::new() };
+    let (receive, send) = (buffers.receive, buffers.send);
     let mut findings = Vec::new();
     findings.push(if receive.min(send) >= wanted {
         finding(
@@ -203,16 +202,15 @@ fn buffers(buffers: &Value) -> Vec<Finding> {
             "",
         )
     } else {
-        let limits = &buffers["limits"];
-        let limit = |name: &str| limits[name].as_u64().map_or_else(|| "unknown".to_owned(), |n| n.to_string());
+        let limit = |limit: Option<u64>| limit.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
         finding(
             Level::Bad,
             "UDP buffers",
             format!(
                 "{receive} octets to receive and {send} to send, of {wanted} asked for: bursts lose packets \
                  (net.core.rmem_max is {}, net.core.wmem_max {})",
-                limit("net.core.rmem_max"),
-                limit("net.core.wmem_max")
+                limit(buffers.limits.receive),
+                limit(buffers.limits.send)
             ),
             format!(
                 "`sysctl -w net.core.rmem_max={wanted} net.core.wmem_max={wanted}` and restart ztnode, or let it keep \
@@ -220,7 +218,7 @@ fn buffers(buffers: &Value) -> Vec<Finding> {
             ),
         )
     });
-    match buffers["dropped"].as_u64() {
+    match buffers.dropped {
         None => {}
         Some(0) => findings.push(finding(Level::Good, "UDP receiving", "no datagram was dropped", "")),
         Some(dropped) => findings.push(finding(
@@ -236,10 +234,9 @@ fn buffers(buffers: &Value) -> Vec<Finding> {
     findings
 }
 
-fn offloads(offloads: &Value) -> Vec<Finding> {
-    let one = |field: &str, option: &str, does: &str| {
-        let granted = offloads[field].as_bool()?;
-        Some(if granted {
+fn offloads(offloads: &UdpOffloads) -> Vec<Finding> {
+    let one = |granted: Option<bool>, option: &str, does: &str| {
+        Some(if granted? {
             finding(Level::Good, option, "in use", "")
         } else {
             finding(
@@ -250,18 +247,15 @@ fn offloads(offloads: &Value) -> Vec<Finding> {
             )
         })
     };
-    let segment = one("segment", "UDP_SEGMENT", "datagrams are sent");
-    segment.into_iter().chain(one("merge", "UDP_GRO", "datagrams are received")).collect()
+    let segment = one(offloads.segment, "UDP_SEGMENT", "datagrams are sent");
+    segment.into_iter().chain(one(offloads.merge, "UDP_GRO", "datagrams are received")).collect()
 }
 
-fn port(network: &Value) -> Option<Finding> {
-    let offloads = network.get("offloads").filter(|o| o.is_object())?;
-    let device = printable(&json::text(network, "portDeviceName"));
-    let subject = format!("port {device}");
-    let granted = |field: &str| json::flag(offloads, field);
-    let names = [("tso", "TCP segments"), ("uso", "UDP segments"), ("checksum", "checksums")];
-    let missing: Vec<&str> =
-        names.iter().filter(|(field, _)| !granted(field)).map(|(_, name)| *name).collect();
+fn port(network: &JoinedNetwork) -> Option<Finding> {
+    let Offloads { tso, uso, checksum } = *network.offloads.as_ref()?;
+    let subject = format!("port {}", printable(&network.port_device_name));
+    let names = [(tso, "TCP segments"), (uso, "UDP segments"), (checksum, "checksums")];
+    let missing: Vec<&str> = names.iter().filter(|(granted, _)| !granted).map(|(_, name)| *name).collect();
     Some(match missing[..] {
         [] => finding(Level::Good, &subject, "TCP and UDP super-frames, checksums left to us", ""),
         ["UDP segments"] => finding(
@@ -282,18 +276,18 @@ fn port(network: &Value) -> Option<Finding> {
     })
 }
 
-fn paths(peer: &Value) -> Vec<Finding> {
-    let address = printable(&json::text(peer, "address"));
-    let preferred = json::items(peer, "paths").iter().filter(|path| json::flag(path, "preferred"));
+fn paths(peer: &Peer) -> Vec<Finding> {
+    let address = printable(&peer.address);
+    let preferred = peer.paths.iter().filter(|path| path.preferred);
     preferred
         .filter_map(|path| {
-            let mtu = path["mtu"].as_i64()?;
-            let source = json::text(path, "mtuSource");
+            let mtu = path.mtu?;
+            let source = path.mtu_source.as_str();
             (source != "default" && mtu != DEFAULT_MTU).then(|| {
-                let to = printable(&json::text(path, "address"));
+                let to = printable(&path.address);
                 let configured = if source == "configured" { ", as configured" } else { "" };
                 let text = format!("datagrams of {mtu} octets{configured} (default {DEFAULT_MTU}), by way of {to}");
-                let remedy = match (mtu < DEFAULT_MTU, source.as_str()) {
+                let remedy = match (mtu < DEFAULT_MTU, source) {
                     (true, "measured") => {
                         "something on the way (a tunnel, PPPoE) has an MTU below 1500; packets are cut to fit, and \
                          a larger MTU there would make them fewer"
@@ -338,7 +332,7 @@ mod tests {
             [json!({"portDeviceName": "zt0", "offloads": {"tso": true, "uso": true, "checksum": true}})];
         let peers = [json!({"address": "0102030405", "paths": [
             {"address": "192.0.2.1/9993", "preferred": true, "mtu": 1432, "mtuSource": "measured"}]})];
-        let findings = examine(&status, &networks, &peers, &[]);
+        let findings = examine(&api::of(&status), &api::all(&networks), &api::all(&peers), &[]);
         assert!(findings.iter().all(|f| f.level == Level::Good && f.remedy.is_empty()), "{findings:?}");
         assert_eq!(findings.len(), 6);
         assert!(report(&findings).starts_with("ok    roots: online\nok    UDP buffers: 100 octets"));
@@ -360,7 +354,7 @@ mod tests {
                 {"address": "192.0.2.1/9993", "preferred": true, "mtu": mtu, "mtuSource": source}]})
         };
         let peers = [path(1232, "measured"), path(8952, "measured"), path(1400, "configured")];
-        let findings = examine(&status, &networks, &peers, &[]);
+        let findings = examine(&api::of(&status), &api::all(&networks), &api::all(&peers), &[]);
         let text = report(&findings);
         assert!(text.contains("(net.core.rmem_max is 212992, net.core.wmem_max unknown)\n      `sysctl -w net.core.rmem_max=4194304"));
         assert!(text.contains("dropped 7 datagrams"));
@@ -378,7 +372,7 @@ mod tests {
             "certificateLead": {"1c33c1ced07ac85d": 315_360_000_000_i64},
             "unsaved": [{"path": "/var/lib/ztnode/planet", "error": "No space left on device"}],
             "unknownSettings": ["settings.lowBandwidthMod is no setting and has no effect; did you mean lowBandwidthMode?"]});
-        let findings = examine(&status, &[], &[], &[]);
+        let findings = examine(&api::of(&status), &[], &[], &[]);
         let text = report(&findings);
         assert!(
             text.contains("note  network 1c33c1ced07ac85d: certificates are 3650 days ahead of"),
@@ -391,8 +385,12 @@ mod tests {
 
     #[test]
     fn an_older_node_tells_less() {
-        let findings =
-            examine(&json!({"online": true}), &[json!({})], &[json!({"paths": [{"preferred": true}]})], &[]);
+        let findings = examine(
+            &api::of(&json!({"online": true})),
+            &api::all(&[json!({})]),
+            &api::all(&[json!({"paths": [{"preferred": true}]})]),
+            &[],
+        );
         assert_eq!(findings.len(), 1);
     }
 
@@ -406,11 +404,13 @@ mod tests {
         ];
         let state =
             json!({"network": "37f2b7c94f000002", "address": "5aca06ff8e", "waitingFor": "authorization"});
-        let lacks =
-            [("37f2b7c94f000001".to_owned(), None), ("37f2b7c94f000002".to_owned(), Some(Lack::of(&state)))];
+        let lacks = [
+            ("37f2b7c94f000001".to_owned(), None),
+            ("37f2b7c94f000002".to_owned(), Some(Lack::of(&api::of(&state)))),
+        ];
         let mut status = json!({"online": false, "interfaces": [], "clones": {"seen": [
             {"addresses": ["192.0.2.1/9993"], "sameMachineId": false, "givesWay": "this"}]}});
-        let text = report(&examine(&status, &networks, &[], &lacks));
+        let text = report(&examine(&api::of(&status), &api::all(&networks), &[], &lacks));
         for line in [
             "bad   roots: there is no interface to send from: no interface but lo is up with an address\n",
             "bad   identity: another machine runs with this identity (192.0.2.1/9993); this one should give way\n",
@@ -423,10 +423,10 @@ mod tests {
         }
         let state = json!({"network": "1", "waitingFor": "port", "problem": "/dev/net/tun cannot be opened: run it as root"});
         let text = report(&examine(
-            &json!({"online": true}),
-            &[json!({"id": "1"})],
+            &api::of(&json!({"online": true})),
+            &api::all(&[json!({"id": "1"})]),
             &[],
-            &[("1".into(), Some(Lack::of(&state)))],
+            &[("1".into(), Some(Lack::of(&api::of(&state))))],
         ));
         assert!(
             text.contains(
@@ -436,7 +436,7 @@ mod tests {
         );
         let ignored = json!([{"address": "10.0.0.1", "reason": "a tap interface"}]);
         status["interfaces"] = json!([{"name": "tap0", "used": false, "ignored": ignored}]);
-        let text = report(&examine(&status, &[], &[], &[]));
+        let text = report(&examine(&api::of(&status), &[], &[], &[]));
         assert!(text.contains("no address is used (10.0.0.1 on tap0: a tap interface)\n"), "{text}");
     }
 }

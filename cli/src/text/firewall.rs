@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
+use api::Status;
 use serde_json::{Value, json};
 
-/// The UDP ports in a status object, primary first.
-pub fn ports(status: &Value) -> Vec<u16> {
-    let settings = &status["config"]["settings"];
-    let port = |name: &str| settings[name].as_u64().and_then(|port| u16::try_from(port).ok());
-    let names = ["primaryPort", "secondaryPort", "tertiaryPort"];
-    names.into_iter().filter_map(port).filter(|port| *port != 0).collect()
+/// The UDP ports of a node, primary first.
+pub fn ports(status: &Status) -> Vec<u16> {
+    let settings = &status.config.settings;
+    let ports = [settings.primary_port, settings.secondary_port, settings.tertiary_port];
+    ports.into_iter().filter_map(|port| u16::try_from(port).ok()).filter(|port| *port != 0).collect()
 }
 
 /// Rules for one port: what takes them, and the line to give it.
@@ -64,12 +64,12 @@ mod tests {
     fn every_port_in_use_is_named() {
         let status =
             json!({"config": {"settings": {"primaryPort": 9993, "secondaryPort": 0, "tertiaryPort": 0}}});
-        assert_eq!(ports(&status), [9993]);
+        assert_eq!(ports(&api::of(&status)), [9993]);
         let text = advice(&[9993]);
         assert!(text.starts_with("This node sends and receives on UDP port 9993 and on no other port.\n"));
         assert!(text.contains("nft add rule inet filter input udp dport 9993 accept\n"));
         assert!(text.contains("UDP, port 9993, source 0.0.0.0/0 and ::/0\n"));
         assert_eq!(json(&[1, 2])[1]["rules"]["ufw"], "ufw allow 2/udp");
-        assert!(ports(&json!({})).is_empty());
+        assert!(ports(&Status::default()).is_empty());
     }
 }

@@ -1,33 +1,33 @@
 //! `info`, `status`.
 
-use serde_json::Value;
+use api::{CollisionSeen, GivesWay, KeptBecause, SeenClone, Status};
 
-use super::json;
+use super::printable;
 
-/// `200 info <address> <version> <ONLINE|OFFLINE|TUNNELED>` from a status object.
-pub fn line(status: &Value) -> String {
-    let state = if json::flag(status, "tcpFallbackActive") {
+/// `200 info <address> <version> <ONLINE|OFFLINE|TUNNELED>`.
+pub fn line(status: &Status) -> String {
+    let state = if status.tcp_fallback_active {
         "TUNNELED"
-    } else if json::flag(status, "online") {
+    } else if status.health.online {
         "ONLINE"
     } else {
         "OFFLINE"
     };
-    format!("200 info {} {} {state}\n", json::text(status, "address"), json::text(status, "version"))
+    format!("200 info {} {} {state}\n", printable(&status.address), printable(&status.health.version))
 }
 
-/// One line about a root that says another node owns our address, from `collision.seen` of a status; `None` if none did.
-pub fn collision(seen: &Value) -> Option<String> {
-    let root = seen.get("root")?.as_str().map(super::printable)?;
-    let why = match seen["keptBecause"].as_str().unwrap_or_default() {
-        "accepted" => "it is no new one",
-        "moved" => "it came from another machine",
-        "joined" => "it has joined a network",
-        "controls" => "it controls a network",
-        "setting" => "settings.collision is \"warn\"",
-        _ => "it cannot be put away",
+/// One line about a root that says another node owns our address.
+pub fn collision(seen: &CollisionSeen) -> Option<String> {
+    let root = printable(seen.root.as_deref()?);
+    let why = match seen.kept_because {
+        Some(KeptBecause::Accepted) => "it is no new one",
+        Some(KeptBecause::Moved) => "it came from another machine",
+        Some(KeptBecause::Joined) => "it has joined a network",
+        Some(KeptBecause::Controls) => "it controls a network",
+        Some(KeptBecause::Setting) => "settings.collision is \"warn\"",
+        Some(KeptBecause::Failed) | None => "it cannot be put away",
     };
-    let times = match json::int(seen, "count") {
+    let times = match seen.count {
         1 => "once".to_owned(),
         n => format!("{n} times"),
     };
@@ -37,51 +37,45 @@ pub fn collision(seen: &Value) -> Option<String> {
 }
 
 /// One line about each other machine that runs with this node's identity.
-pub fn clones(status: &Value) -> Vec<String> {
-    let line = |clone: &Value| {
-        let places = json::items(clone, "addresses").iter().filter_map(Value::as_str).map(super::printable);
-        let who = if json::flag(clone, "sameMachineId") {
-            "a machine with the same machine-id"
-        } else {
-            "another machine"
+pub fn clones(status: &Status) -> Vec<String> {
+    let line = |clone: &SeenClone| {
+        let places: Vec<String> = clone.addresses.iter().map(|place| printable(place)).collect();
+        let who =
+            if clone.same_machine_id { "a machine with the same machine-id" } else { "another machine" };
+        let way = match clone.gives_way {
+            GivesWay::This => "this one should give way",
+            GivesWay::Other => "the other one should give way",
         };
-        let way = match clone["givesWay"].as_str() {
-            Some("this") => "this one should give way",
-            _ => "the other one should give way",
-        };
-        format!("{who} runs with this identity ({}); {way}", places.collect::<Vec<_>>().join(" "))
+        format!("{who} runs with this identity ({}); {way}", places.join(" "))
     };
-    json::items(&status["clones"], "seen").iter().map(line).collect()
+    status.clones.seen.iter().map(line).collect()
 }
 
 /// What somebody should know besides, one line each: clones, collisions, a moved home, refused addresses and routes.
-pub fn notes(status: &Value) -> Vec<String> {
-    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let mut notes = self::clones(status);
-    let clones = &status["clones"];
-    if clones["machine"] == "moved" {
+pub fn notes(status: &Status) -> Vec<String> {
+    let mut notes = clones(status);
+    if status.clones.machine == "moved" {
         notes.push("this home came from another machine; that one must not run with it any more".to_owned());
     }
-    for address in list(&clones["formerAddresses"]).iter().filter_map(Value::as_str) {
-        let address = super::printable(address);
+    for address in &status.clones.former_addresses {
+        let address = printable(address);
         notes.push(format!(
             "this node was {address} until another machine was seen with that identity (kept in identity.secret.old-{address}.*)"
         ));
     }
-    notes.extend(collision(&status["collision"]["seen"]));
-    for refused in list(&status["refused"]) {
-        let text = |name| super::printable(&json::text(&refused, name));
+    notes.extend(status.collision.seen.as_ref().and_then(collision));
+    let shown = |network: &Option<String>| network.as_deref().map_or_else(|| "-".to_owned(), printable);
+    for refused in &status.refused {
         notes.push(format!(
             "network {}: the managed {} {} is not used: {}",
-            text("network"),
-            text("kind"),
-            text("target"),
-            text("reason")
+            shown(&refused.network),
+            printable(&refused.kind),
+            printable(&refused.target),
+            printable(&refused.reason)
         ));
     }
-    for overlap in list(&status["overlapping"]) {
-        let text = |name| super::printable(&json::text(&overlap, name));
-        notes.push(format!("network {}: {}", text("network"), text("reason")));
+    for overlap in &status.overlapping {
+        notes.push(format!("network {}: {}", shown(&overlap.network), printable(&overlap.reason)));
     }
     notes
 }
@@ -93,7 +87,7 @@ mod tests {
 
     #[test]
     fn notes_say_who_and_what() {
-        assert!(notes(&json!({})).is_empty(), "an older node");
+        assert!(notes(&Status::default()).is_empty(), "an older node");
         let status = json!({
             "clones": {"machine": "moved", "formerAddresses": ["0123456789"], "seen": [
                 {"addresses": ["192.0.2.1/9993"], "sameMachineId": false, "givesWay": "this"}]},
@@ -101,7 +95,7 @@ mod tests {
             "refused": [{"network": "37f2b7c94f000001", "kind": "route", "target": "10.0.0.0/8", "reason": "so"}],
             "overlapping": [{"network": "37f2b7c94f000001", "target": "10.0.0.0/8", "with": "0.0.0.0/1", "reason": "thus"}],
         });
-        let notes = notes(&status);
+        let notes = notes(&api::of(&status));
         assert_eq!(
             notes[0],
             "another machine runs with this identity (192.0.2.1/9993); this one should give way"

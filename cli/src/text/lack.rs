@@ -1,8 +1,8 @@
 //! What a network that cannot be used lacks, and the remedy: for `wait`, `join --wait` and `doctor`.
 
-use serde_json::Value;
+use api::{Ready, WaitingFor};
 
-use super::json;
+use super::printable;
 use crate::failure::code;
 
 /// What is missing, as an exit code, a stable word, what is waited for, and a remedy.
@@ -37,19 +37,20 @@ impl Lack {
     }
 
     /// What an answer of `/network/ID/ready` says is missing.
-    pub fn of(state: &Value) -> Self {
-        let shown = |name| json::text(state, name);
-        let (network, address, controller) = (shown("network"), shown("address"), shown("controller"));
+    pub fn of(state: &Ready) -> Self {
+        let [network, address, controller] =
+            [&state.network, &state.address, &state.controller].map(|text| printable(text));
+        let waiting = state.waiting_for.as_ref();
         // It goes back to the service as part of a path.
-        let word: String = shown("waitingFor").chars().filter(char::is_ascii_alphanumeric).collect();
-        let problem = match shown("problem") {
-            problem if problem == "-" => "see the service's log: journalctl -u ztnode".to_owned(),
-            problem => problem,
+        let word: String =
+            waiting.map_or("", |word| word.name()).chars().filter(char::is_ascii_alphanumeric).collect();
+        let problem = match state.problem.as_deref() {
+            None => "see the service's log: journalctl -u ztnode".to_owned(),
+            Some(problem) => printable(problem),
         };
-        let (code, what, remedy) = match word.as_str() {
-            "online" => {
-                let ports = json::items(state, "ports");
-                let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+        let (code, what, remedy) = match waiting {
+            Some(WaitingFor::Online) => {
+                let ports: Vec<_> = state.ports.iter().map(ToString::to_string).collect();
                 let plural = if ports.len() > 1 { "s" } else { "" };
                 let remedy = format!(
                     "let UDP through this machine's firewall and its cloud's security group: local port{plural} {}, and \
@@ -58,26 +59,26 @@ impl Lack {
                 );
                 (code::OFFLINE, "offline: no root answers".to_owned(), remedy)
             }
-            "controller" => (
+            Some(WaitingFor::Controller) => (
                 code::CONTROLLER,
                 format!("a root answers, but the network's controller {controller} does not"),
                 format!(
                     "see that the controller {controller} runs and is online, and that {network} is the right ID"
                 ),
             ),
-            "network" => (
+            Some(WaitingFor::Network) => (
                 code::NETWORK,
                 format!("network not found: its controller {controller} does not know it"),
                 "ask the network's owner for the right ID (there: ztnode-cli network list)".to_owned(),
             ),
-            "authorization" => (
+            Some(WaitingFor::Authorization) => (
                 code::AUTHORIZATION,
                 format!("this node, {address}, is not authorized"),
                 format!(
                     "the network's owner runs on the controller: ztnode-cli member authorize {network} {address}"
                 ),
             ),
-            "token" => (
+            Some(WaitingFor::Token) => (
                 code::AUTHORIZATION,
                 format!(
                     "this node, {address}, is not authorized: the token was not accepted (spent, expired or revoked), or the \
@@ -88,21 +89,27 @@ impl Lack {
                      {network}, or runs: ztnode-cli member authorize {network} {address}"
                 ),
             ),
-            "login" => (
+            Some(WaitingFor::Login) => (
                 code::LOGIN,
                 "authentication is required".to_owned(),
-                format!("log in at {}", shown("authenticationURL")),
+                format!("log in at {}", printable(state.authentication_url.as_deref().unwrap_or("-"))),
             ),
-            "port" => (code::PORT, "port error: the network interface cannot be made".to_owned(), problem),
-            "addresses" => {
+            Some(WaitingFor::Port) => {
+                (code::PORT, "port error: the network interface cannot be made".to_owned(), problem)
+            }
+            Some(WaitingFor::Addresses) => {
                 (code::PORT, "the network's addresses and routes are not in place".to_owned(), problem)
             }
-            "client" => (
+            Some(WaitingFor::Client) => (
                 code::OTHER,
                 "the controller demands a newer node".to_owned(),
                 "install a newer ztnode here".to_owned(),
             ),
-            _ => (code::OTHER, format!("the network is not ready ({})", shown("status")), problem),
+            _ => (
+                code::OTHER,
+                format!("the network is not ready ({})", printable(state.status.name())),
+                problem,
+            ),
         };
         Self::new(code, &word, what, remedy)
     }

@@ -2,38 +2,45 @@
 
 use std::fmt::Write as _;
 
+use api::{JoinedNetwork, NetworkStatus};
 use serde_json::Value;
 
 use super::{json, printable};
 
 /// The list of joined networks; `now` in milliseconds since the Unix epoch.
-pub fn list(networks: &[Value], now: i64) -> String {
+pub fn list(networks: &[JoinedNetwork], now: i64) -> String {
     let mut lines =
         "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>\n".to_owned();
-    let mut rows: Vec<&Value> = networks.iter().filter(|network| network.is_object()).collect();
-    rows.sort_by_key(|network| json::text(network, "nwid"));
+    let mut rows: Vec<&JoinedNetwork> = networks.iter().collect();
+    rows.sort_by(|a, b| a.nwid.cmp(&b.nwid));
     for network in rows {
-        let addresses: Vec<String> = json::items(network, "assignedAddresses")
-            .iter()
-            .filter_map(Value::as_str)
-            .map(printable)
-            .collect();
+        let addresses: Vec<String> =
+            network.assigned_addresses.iter().map(|address| printable(address)).collect();
         let addresses = if addresses.is_empty() { "-".to_owned() } else { addresses.join(",") };
-        let [id, name, mac, status, kind, device] =
-            ["nwid", "name", "mac", "status", "type", "portDeviceName"]
-                .map(|field| json::text(network, field));
+        let [id, name, mac, status, kind, device] = [
+            &network.nwid,
+            &network.name,
+            &network.mac,
+            network.status.name(),
+            &network.kind,
+            &network.port_device_name,
+        ]
+        .map(printable);
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "200 listnetworks {id} {name} {mac} {status} {kind} {device} {addresses}");
-        if json::flag(network, "ssoEnabled") {
-            if status == "AUTHENTICATION_REQUIRED" {
-                let url = network["authenticationURL"].as_str().unwrap_or("(null)");
+        match network.status {
+            _ if network.sso_enabled != Some(true) => {}
+            NetworkStatus::AuthenticationRequired => {
+                let url = network.authentication_url.as_deref().unwrap_or("(null)");
                 let _ = writeln!(lines, "    AUTH EXPIRED, URL: {}", printable(url));
-            } else if status == "OK" {
-                let left = json::int(network, "authenticationExpiryTime").saturating_sub(now);
+            }
+            NetworkStatus::Ok => {
+                let left = network.authentication_expiry_time.unwrap_or_default().saturating_sub(now);
                 if left >= 0 {
                     let _ = writeln!(lines, "    AUTH OK, expires in: {} seconds", left / 1000);
                 }
             }
+            _ => {}
         }
     }
     lines
@@ -41,21 +48,22 @@ pub fn list(networks: &[Value], now: i64) -> String {
 
 /// What `get` prints for one property, without the final newline; `None` = no such property, or not a single value.
 pub fn property(network: &Value, name: &str) -> Option<String> {
+    let typed: JoinedNetwork = api::of(network);
     let wanted: fn(&str) -> bool = match name {
         "ip" => |_| true,
         "ip4" => |address| address.contains('.'),
         "ip6" => |address| address.contains(':'),
         "ip6plane" | "ip6prefix" => |address| address.starts_with("fc") && address.contains(':'),
         // As the file has it: a truth value, or what it is confined to.
-        "allowManaged" if !json::items(network, "allowManagedWithin").is_empty() => {
-            let within = json::items(network, "allowManagedWithin").iter().filter_map(Value::as_str);
-            return Some(within.map(printable).collect::<Vec<_>>().join(","));
+        "allowManaged" if !typed.allow_managed_within.is_empty() => {
+            let within = typed.allow_managed_within.iter().map(|prefix| printable(prefix));
+            return Some(within.collect::<Vec<_>>().join(","));
         }
         _ => return json::scalar(&network[name]),
     };
-    let lines: Vec<String> = json::items(network, "assignedAddresses")
+    let lines: Vec<String> = typed
+        .assigned_addresses
         .iter()
-        .filter_map(Value::as_str)
         .filter(|address| wanted(address))
         .map(|address| {
             let bare = address.split('/').next().unwrap_or(address);
@@ -102,7 +110,7 @@ mod tests {
         let requesting = json!({"nwid": "5aca06ff8eabcdef", "name": "", "mac": "ee:cd:db:65:ce:e4",
             "status": "REQUESTING_CONFIGURATION", "type": "PRIVATE", "portDeviceName": "ztuvck2mtb", "assignedAddresses": []});
         assert_eq!(
-            list(&[requesting, network()], 0),
+            list(&api::all(&[requesting, network()]), 0),
             "200 listnetworks <nwid> <name> <mac> <status> <type> <dev> <ZT assigned ips>\n\
              200 listnetworks 361884d8f6000001 testnet 02:36:18:72:00:72 OK PUBLIC zt53xijwhx \
              fd36:1884:d8f6:0:199:9336:1884:d8f6/88,fcc0:1884:d936:1884:d8f6::1/40,10.9.0.201/24\n\
@@ -115,11 +123,13 @@ mod tests {
         let mut network = network();
         network["ssoEnabled"] = true.into();
         network["authenticationExpiryTime"] = 61_500.into();
-        assert!(list(&[network.clone()], 1000).ends_with("\n    AUTH OK, expires in: 60 seconds\n"));
-        assert!(!list(&[network.clone()], 61_501).contains("AUTH"));
+        assert!(
+            list(&api::all(&[network.clone()]), 1000).ends_with("\n    AUTH OK, expires in: 60 seconds\n")
+        );
+        assert!(!list(&api::all(&[network.clone()]), 61_501).contains("AUTH"));
         network["status"] = "AUTHENTICATION_REQUIRED".into();
         network["authenticationURL"] = "https://id.example/".into();
-        assert!(list(&[network], 0).ends_with("\n    AUTH EXPIRED, URL: https://id.example/\n"));
+        assert!(list(&api::all(&[network]), 0).ends_with("\n    AUTH EXPIRED, URL: https://id.example/\n"));
     }
 
     #[test]

@@ -2,23 +2,23 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
+use api::{Path, Peer};
 
-use super::json;
+use super::printable;
 
 /// The terse list; `now` in milliseconds since the Unix epoch.
-pub fn terse(peers: &[Value], now: i64) -> String {
+pub fn terse(peers: &[Peer], now: i64) -> String {
     let mut lines = "200 listpeers <ztaddr> <path> <latency> <version> <role>\n".to_owned();
     for peer in peers {
         let path = match preferred(peer) {
             Some(path) => {
                 let (sent, received) = ages(path, now);
-                format!("{};{sent};{received}", json::text(path, "address"))
+                format!("{};{sent};{received}", printable(&path.address))
             }
             None => "-".to_owned(),
         };
-        let (address, role) = (json::text(peer, "address"), json::text(peer, "role"));
-        let latency = json::int(peer, "latency");
+        let (address, role) = (printable(&peer.address), printable(&peer.role));
+        let latency = peer.latency;
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "200 listpeers {address} {path} {latency} {} {role}", version(peer));
     }
@@ -26,23 +26,23 @@ pub fn terse(peers: &[Value], now: i64) -> String {
 }
 
 /// The table for people; `now` in milliseconds since the Unix epoch.
-pub fn table(peers: &[Value], now: i64) -> String {
+pub fn table(peers: &[Peer], now: i64) -> String {
     let mut lines =
         "200 peers\n<ztaddr>   <ver>  <role> <lat> <link>   <lastTX> <lastRX> <path>\n".to_owned();
     let mut any_tunneled = false;
     for peer in peers {
-        let tunneled = json::flag(peer, "tunneled");
+        let tunneled = peer.tunneled;
         any_tunneled |= tunneled;
         let link = match preferred(peer) {
             Some(path) => {
                 let (sent, received) = ages(path, now);
                 let kind = if tunneled { "RELAY " } else { "DIRECT   " };
-                format!("{kind}{sent:<8} {received:<8} {}", json::text(path, "address"))
+                format!("{kind}{sent:<8} {received:<8} {}", printable(&path.address))
             }
             None => "RELAY".to_owned(),
         };
-        let (address, role) = (json::text(peer, "address"), json::text(peer, "role"));
-        let latency = json::int(peer, "latency");
+        let (address, role) = (printable(&peer.address), printable(&peer.role));
+        let latency = peer.latency;
         let _ = writeln!(lines, "{address} {:<6} {role:<6} {latency:>5} {link}", version(peer));
     }
     if any_tunneled {
@@ -51,25 +51,24 @@ pub fn table(peers: &[Value], now: i64) -> String {
     lines
 }
 
-fn preferred(peer: &Value) -> Option<&Value> {
-    json::items(peer, "paths").iter().find(|path| json::flag(path, "preferred"))
+fn preferred(peer: &Peer) -> Option<&Path> {
+    peer.paths.iter().find(|path| path.preferred)
 }
 
 /// Milliseconds since the last datagram out and in, -1 for never.
-fn ages(path: &Value, now: i64) -> (i64, i64) {
-    let age = |field| match json::int(path, field) {
+fn ages(path: &Path, now: i64) -> (i64, i64) {
+    let age = |at| match at {
         0 => -1,
         time => now.saturating_sub(time),
     };
-    (age("lastSend"), age("lastReceive"))
+    (age(path.last_send), age(path.last_receive))
 }
 
-fn version(peer: &Value) -> String {
-    let part = |field| json::int(peer, field);
-    if !peer["versionMajor"].is_number() || part("versionMajor") < 0 {
-        return "-".to_owned();
+fn version(peer: &Peer) -> String {
+    match peer.version_major {
+        Some(major @ 0..) => format!("{major}.{}.{}", peer.version_minor, peer.version_rev),
+        _ => "-".to_owned(),
     }
-    format!("{}.{}.{}", part("versionMajor"), part("versionMinor"), part("versionRev"))
 }
 
 #[cfg(test)]
@@ -79,15 +78,15 @@ mod tests {
 
     const NOW: i64 = 1_795_378_785_362;
 
-    fn sample(tunneled: bool) -> Vec<Value> {
-        vec![
+    fn sample(tunneled: bool) -> Vec<Peer> {
+        api::all(&[
             json!({"address": "5aca06ff8e", "latency": 17, "role": "MOON", "tunneled": tunneled,
                 "versionMajor": 1, "versionMinor": 14, "versionRev": 1, "version": "1.14.1",
                 "paths": [{"address": "10.0.0.9/1", "preferred": false},
                     {"address": "10.77.0.1/9993", "preferred": true, "lastSend": NOW - 1468, "lastReceive": NOW - 1467}]}),
             json!({"address": "62f865ae71", "latency": -1, "role": "PLANET", "tunneled": tunneled,
                 "versionMajor": -1, "versionMinor": -1, "versionRev": -1, "paths": []}),
-        ]
+        ])
     }
 
     #[test]
@@ -118,6 +117,6 @@ mod tests {
     fn never_is_minus_one() {
         let peers =
             [json!({"address": "5aca06ff8e", "paths": [{"address": "1.2.3.4/5", "preferred": true}]})];
-        assert!(terse(&peers, NOW).ends_with("200 listpeers 5aca06ff8e 1.2.3.4/5;-1;-1 0 - -\n"));
+        assert!(terse(&api::all(&peers), NOW).ends_with("200 listpeers 5aca06ff8e 1.2.3.4/5;-1;-1 0 - -\n"));
     }
 }

@@ -49,7 +49,8 @@ fn lack(session: &Session, network: &str, joined: bool) -> Result<Option<Lack>, 
     match reply.status {
         200 => {
             let state: Value = crate::commands::parse("health", &reply)?;
-            Ok((!json::flag(&state, "ready")).then(|| Lack::of(&state)))
+            let state: api::Ready = api::of(&state);
+            Ok((!state.ready).then(|| Lack::of(&state)))
         }
         // It was left just now.
         404 => Ok(Some(Lack::joined(network))),
