@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
 use controller::{Controller, MemoryStore};
-use node::core::event::{Event, Settings};
+use node::core::event::{Errand, Event, Settings};
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
 use protocol::world::{Root, World, WorldKey, WorldKind};
@@ -95,23 +95,26 @@ impl Pair {
     fn settle(&mut self) {
         while self.cores.iter_mut().any(|core| {
             let outbox = core.outbox();
-            !outbox.datagrams.is_empty() || !outbox.frames.is_empty() || !outbox.events.is_empty()
+            let quiet = outbox.errands.is_empty() && outbox.events.is_empty();
+            !quiet || !outbox.datagrams.is_empty() || !outbox.frames.is_empty()
         }) {
             for from in 0..2 {
                 self.carry(from);
-                while let Some(event) = self.cores[from].outbox().events.pop_front() {
-                    match event {
-                        Event::ConfigRequest(request) => {
+                while let Some(errand) = self.cores[from].outbox().errands.pop_front() {
+                    match errand {
+                        Errand::ConfigRequest(request) => {
                             for action in self.controller.request(self.now, request) {
                                 self.cores[from].controller_action(self.now, action);
                             }
                         }
-                        Event::CheckIdentity { identity, .. } => {
+                        Errand::CheckIdentity { identity, .. } => {
                             self.cores[from].identity_checked(self.now, &identity, true);
                         }
-                        Event::Config { .. } => self.joined[from] = true,
-                        _ => {}
+                        Errand::Acknowledged(_) => {}
                     }
+                }
+                while let Some(event) = self.cores[from].outbox().events.pop_front() {
+                    self.joined[from] |= matches!(event, Event::Config { .. });
                 }
             }
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use controller::{Action, Controller, MemoryStore};
-use node::core::event::{Event, Settings};
+use node::core::event::{Errand, Event, Settings};
 use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
@@ -516,7 +516,8 @@ impl Scene {
     fn take_out(&mut self, index: usize) {
         loop {
             let mut outbox = std::mem::take(self.hosts[index].core.outbox());
-            if outbox.datagrams.is_empty() && outbox.frames.is_empty() && outbox.events.is_empty() {
+            let quiet = outbox.errands.is_empty() && outbox.events.is_empty();
+            if quiet && outbox.datagrams.is_empty() && outbox.frames.is_empty() {
                 break;
             }
             let from = self.hosts[index].at;
@@ -545,6 +546,9 @@ impl Scene {
                 .collect();
             for payload in frames {
                 self.frame(index, payload);
+            }
+            for errand in std::mem::take(&mut outbox.errands) {
+                self.run_errand(index, errand);
             }
             for event in std::mem::take(&mut outbox.events) {
                 self.event(index, event);
@@ -591,27 +595,32 @@ impl Scene {
         received.push_back(payload);
     }
 
-    fn event(&mut self, index: usize, event: Event) {
+    fn run_errand(&mut self, index: usize, errand: Errand) {
         let now = self.now;
-        match event {
-            Event::ConfigRequest(request) => {
+        match errand {
+            Errand::ConfigRequest(request) => {
                 if let Some(controller) = &mut self.hosts[index].controller {
                     for action in controller.request(now, request) {
                         self.hosts[index].core.controller_action(now, action);
                     }
                 }
             }
-            Event::Acknowledged(word) => {
+            Errand::Acknowledged(word) => {
                 if let Some(controller) = &mut self.hosts[index].controller {
                     controller.acknowledged(now, word);
                 }
             }
-            Event::Accepted => self.hosts[index].accepted = true,
-            Event::CheckIdentity { identity, .. } => {
+            Errand::CheckIdentity { identity, .. } => {
                 // A made-up identity is genuine once in 2^40 cases.
                 let genuine = cast::is_genuine(&identity);
                 self.hosts[index].core.identity_checked(now, &identity, genuine);
             }
+        }
+    }
+
+    fn event(&mut self, index: usize, event: Event) {
+        match event {
+            Event::Accepted => self.hosts[index].accepted = true,
             // Whoever was accepted once, or is a root itself, has nothing to fear from this; see the service.
             Event::IdentityCollision { root }
                 if index == self.victim && !self.hosts[index].accepted && self.role != Role::Root =>

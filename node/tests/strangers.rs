@@ -10,7 +10,7 @@ mod sim;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
-use node::core::event::{Event, Settings};
+use node::core::event::{Errand, Settings};
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
 use protocol::packet::{self, SessionKeys, Suite};
@@ -95,8 +95,9 @@ impl Scene {
             self.sent.push((segment.to, data.to_vec()));
         }
         self.core.outbox().datagrams.clear();
-        for event in self.core.outbox().events.drain(..) {
-            if let Event::CheckIdentity { identity, .. } = event {
+        self.core.outbox().events.clear();
+        for errand in self.core.outbox().errands.drain(..) {
+            if let Errand::CheckIdentity { identity, .. } = errand {
                 self.checks.push(identity);
             }
         }

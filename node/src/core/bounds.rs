@@ -427,6 +427,7 @@ pub const NOT_TABLES: &[(&str, &str)] = &[
     ("Arrived.news", "one configuration, handed on at once"),
     ("Brought.revocations", "255, handed on at once"),
     ("Link.outbox", "drained after every call"),
+    ("Outbox.errands", "drained after every call"),
     ("Outbox.events", "drained after every call"),
     ("Topology.upstreams", "by planet and moons: four roots each, 32 endpoints a root"),
     ("Try.probes", "three"),

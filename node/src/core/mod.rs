@@ -235,7 +235,7 @@ impl Core {
         self.switch.controller_action(&mut self.underlay.link, now, action);
     }
 
-    /// The outcome of an [`event::Event::CheckIdentity`]: whether the address belongs to the key.
+    /// The outcome of an [`event::Errand::CheckIdentity`]: whether the address belongs to the key.
     pub fn identity_checked(&mut self, now: i64, identity: &Identity, valid: bool) {
         let address = identity.address;
         let Some(greeted) = self.underlay.identity_checked(now, identity, valid) else { return };

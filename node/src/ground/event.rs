@@ -10,6 +10,24 @@ use protocol::netconf::NetworkConfig;
 use protocol::packet::Suite;
 use protocol::{Address, Identity, Mac, NetworkId, Prefix};
 
+/// Something that another thread has to find out or to answer for the core.
+#[derive(Debug)]
+pub enum Errand {
+    /// Find out whether an address belongs to a key ([`Identity::locally_valid`], some 20 ms, or what is known of earlier times)
+    /// and tell it by [`Core::identity_checked`](crate::core::Core::identity_checked). The most urgent first; when too many wait
+    /// the least urgent may be dropped: whoever needs the answer asks again.
+    CheckIdentity {
+        /// Address and key.
+        identity: Identity,
+        /// How urgent it is.
+        urgency: Urgency,
+    },
+    /// A member (or this node itself) asks our controller for a configuration.
+    ConfigRequest(controller::Request),
+    /// A member keeps what our controller brought it.
+    Acknowledged(controller::Acknowledgement),
+}
+
 /// Something the service has to do or to know.
 #[derive(Debug)]
 pub enum Event {
@@ -59,19 +77,6 @@ pub enum Event {
         /// Which root.
         root: Address,
     },
-    /// Find out whether an address belongs to a key ([`Identity::locally_valid`], some 20 ms, or what is known of earlier times)
-    /// and tell it by [`Core::identity_checked`](crate::core::Core::identity_checked). The most urgent first; when too many wait
-    /// the least urgent may be dropped: whoever needs the answer asks again.
-    CheckIdentity {
-        /// Address and key.
-        identity: Identity,
-        /// How urgent it is.
-        urgency: Urgency,
-    },
-    /// A member (or this node itself) asks our controller for a configuration.
-    ConfigRequest(controller::Request),
-    /// A member keeps what our controller brought it.
-    Acknowledged(controller::Acknowledgement),
     /// The verdict on a frame of a network that is being traced.
     RuleTrace(Box<RuleTrace>),
     /// Other machines that run with our identity, all there are now; empty: none any more. Repeated while they are heard.

@@ -10,7 +10,7 @@ use protocol::NetworkId;
 use protocol::packet::SessionKeys;
 use rand::Rng;
 
-use super::event::Event;
+use super::event::{Errand, Event};
 use crate::dataplane::coalesce::FrameBatch;
 use crate::dataplane::datagrams::DatagramBatch;
 use crate::dataplane::lane_queues::LaneQueues;
@@ -36,6 +36,8 @@ pub struct Outbox {
     pub frames: FrameBatch,
     /// Frames of both directions, if lanes carry them, in place of most datagrams and frames above. What is above goes first.
     pub carrier: Carrier,
+    /// What others are to find out or to answer, in order.
+    pub errands: VecDeque<Errand>,
     /// Everything else, in order.
     pub events: VecDeque<Event>,
 }

@@ -12,7 +12,7 @@ use protocol::{Address, Identity, scope};
 use rand::RngExt;
 
 use super::Link;
-use crate::ground::event::{Event, Urgency};
+use crate::ground::event::{Errand, Urgency};
 use crate::ground::limits::{CONFIRM_GATE, HINT_GATE, PATH_EXPIRY, RELAYED_HELLO};
 use crate::ground::work;
 use crate::link::extension::{Known, PROBE};
@@ -286,6 +286,6 @@ impl Link {
 
     /// Has an identity checked against its memory-hard hash; [`Core::identity_checked`] tells the outcome.
     pub(crate) fn check_identity(&mut self, identity: Identity, urgency: Urgency) {
-        self.outbox.events.push_back(Event::CheckIdentity { identity, urgency });
+        self.outbox.errands.push_back(Errand::CheckIdentity { identity, urgency });
     }
 }

@@ -10,7 +10,7 @@
 //!    quotes our packet ID, from the same endpoint, counts. Any implementation gives that proof without knowing. Those who have
 //!    given it have a budget of their own, counted by single address, so that neither forged senders nor a neighbour keep them out.
 //!
-//! The hash itself is computed elsewhere ([`Event::CheckIdentity`]), and the HELLO waits meanwhile: nothing but waiting is done with
+//! The hash itself is computed elsewhere ([`Errand::CheckIdentity`]), and the HELLO waits meanwhile: nothing but waiting is done with
 //! an identity that has not been checked. The same goes for identities that roots tell us in answer to WHOIS, and for those in
 //! records of an earlier run.
 

@@ -13,7 +13,7 @@ use protocol::{NetworkId, SecretIdentity};
 
 use super::{Opened, Received, Underlay};
 use crate::dataplane::sending::Parts;
-use crate::ground::event::{Event, Settings};
+use crate::ground::event::{Errand, Settings};
 use crate::link::path::SocketId;
 
 const SOCKET: SocketId = SocketId(0);
@@ -76,8 +76,9 @@ impl Two {
                 let datagrams: Vec<Vec<u8>> =
                     link.outbox.datagrams.iter().map(|(_, octets)| octets.to_vec()).collect();
                 link.outbox.datagrams.clear();
-                for event in std::mem::take(&mut link.outbox.events) {
-                    if let Event::CheckIdentity { identity, .. } = event {
+                link.outbox.events.clear();
+                for errand in std::mem::take(&mut link.outbox.errands) {
+                    if let Errand::CheckIdentity { identity, .. } = errand {
                         let greeted = self.nodes[from].identity_checked(self.now, &identity, true);
                         self.greeted[from] += usize::from(greeted == Some(true));
                         quiet = false;

@@ -270,7 +270,7 @@ impl Underlay {
         Some(Received::Greeted(source))
     }
 
-    /// The outcome of an [`Event::CheckIdentity`]: whether the address belongs to the key. `None` if nobody becomes known by it;
+    /// The outcome of an [`Errand::CheckIdentity`](crate::ground::event::Errand::CheckIdentity): whether the address belongs to the key. `None` if nobody becomes known by it;
     /// else whether somebody has greeted us by it.
     pub(crate) fn identity_checked(&mut self, now: i64, identity: &Identity, valid: bool) -> Option<bool> {
         let heard = self.newcomers.take(identity);

@@ -23,7 +23,7 @@ use super::clock::Clock;
 use super::identities::IdentityChecks;
 use super::lanes::{Endpoints, Lanes};
 use crate::core::Core;
-use crate::core::event::Event;
+use crate::core::event::{Errand, Event};
 use crate::core::path::SocketId;
 use crate::dataplane::codel::Codel;
 use crate::dataplane::lane_queues::LaneQueues;
@@ -465,19 +465,23 @@ impl Engine {
     }
 
     fn pass_events(&mut self) {
-        while let Some(event) = self.core.outbox().events.pop_front() {
-            match event {
-                Event::ConfigRequest(request) => {
+        while let Some(errand) = self.core.outbox().errands.pop_front() {
+            match errand {
+                Errand::ConfigRequest(request) => {
                     if !(self.sinks.requests)(ToController::Request(request)) {
                         tracing::debug!("the controller is busy; a configuration request is dropped");
                     }
                 }
-                Event::Acknowledged(word) => {
+                Errand::Acknowledged(word) => {
                     if !(self.sinks.requests)(ToController::Acknowledged(word)) {
                         tracing::debug!("the controller is busy; an acknowledgement is dropped");
                     }
                 }
-                Event::CheckIdentity { identity, urgency } => self.sinks.checks.check(identity, urgency),
+                Errand::CheckIdentity { identity, urgency } => self.sinks.checks.check(identity, urgency),
+            }
+        }
+        while let Some(event) = self.core.outbox().events.pop_front() {
+            match event {
                 Event::UserMessage { .. } | Event::RuleTrace(_) if self.backlog.len() >= MAX_BACKLOG => {}
                 event => self.backlog.push_back(EngineEvent::Core(event)),
             }

@@ -13,7 +13,7 @@ use controller::{Controller, MemoryStore};
 #[allow(unused_imports, reason = "not every test file puts hosts behind NATs")]
 pub use nat::Nat;
 use nat::Router;
-use node::core::event::{CloneSeen, Event, Object, Settings};
+use node::core::event::{CloneSeen, Errand, Event, Object, Settings};
 use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
@@ -399,7 +399,8 @@ impl World {
     fn settle(&mut self, host: usize) {
         loop {
             let mut outbox = std::mem::take(self.hosts[host].core.outbox());
-            if outbox.datagrams.is_empty() && outbox.frames.is_empty() && outbox.events.is_empty() {
+            let quiet = outbox.errands.is_empty() && outbox.events.is_empty();
+            if quiet && outbox.datagrams.is_empty() && outbox.frames.is_empty() {
                 break;
             }
             for (segment, data) in outbox.datagrams.iter() {
@@ -416,6 +417,9 @@ impl World {
             for (network, frame) in outbox.frames.iter() {
                 self.hosts[host].received.push((network, frame.to_vec()));
             }
+            for errand in outbox.errands {
+                self.run_errand(host, errand);
+            }
             for event in outbox.events {
                 self.event(host, event);
             }
@@ -430,17 +434,17 @@ impl World {
         }
     }
 
-    fn event(&mut self, host: usize, event: Event) {
+    fn run_errand(&mut self, host: usize, errand: Errand) {
         let now = self.time(host);
-        match event {
-            Event::ConfigRequest(request) => {
+        match errand {
+            Errand::ConfigRequest(request) => {
                 if let Some(controller) = &mut self.hosts[host].controller {
                     for action in controller.request(now, request) {
                         self.hosts[host].core.controller_action(now, action);
                     }
                 }
             }
-            Event::CheckIdentity { identity, .. } => {
+            Errand::CheckIdentity { identity, .. } => {
                 let genuine = &mut self.genuine;
                 // Hashing costs some 20 ms, and five hundred nodes ask about the same.
                 let valid = genuine.contains(&identity.to_string()) || identity.locally_valid();
@@ -449,11 +453,17 @@ impl World {
                 }
                 self.hosts[host].core.identity_checked(now, &identity, valid);
             }
-            Event::Acknowledged(word) => {
+            Errand::Acknowledged(word) => {
                 if let Some(controller) = &mut self.hosts[host].controller {
                     controller.acknowledged(now, word);
                 }
             }
+        }
+    }
+
+    fn event(&mut self, host: usize, event: Event) {
+        let now = self.time(host);
+        match event {
             Event::Store { object: Object::Revocations(network), bytes } => {
                 self.hosts[host].revocations.insert(network, bytes);
             }

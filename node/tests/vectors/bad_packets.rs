@@ -72,6 +72,7 @@ fn run(setting: &Setting<'_>, case: &Value) -> (Output, Vec<Opened>) {
 fn effects(output: &Output, packets: &[Opened]) -> Vec<String> {
     let mut effects: Vec<String> = packets.iter().map(|p| format!("{} to {}", p.verb.name(), p.to)).collect();
     effects.extend(output.frames.iter().map(|(_, frame)| format!("frame {}", hex(frame))));
+    effects.extend(output.errands.iter().map(|errand| format!("{errand:?}")));
     effects.extend(output.events.iter().map(|event| format!("{event:?}")));
     effects.extend(
         output.datagrams.iter().filter(|d| d.ttl.is_some()).map(|d| format!("opening packet to {}", d.to)),

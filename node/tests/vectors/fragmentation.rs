@@ -25,7 +25,9 @@ fn fragmentation_receive_vectors() {
         let mut messages = Vec::new();
         for (index, datagram) in list(case, "datagrams").iter().enumerate() {
             feed(&mut core, NOW, from, &unhex(datagram.as_str().unwrap()));
-            for event in drain(&mut core).events {
+            let output = drain(&mut core);
+            assert!(output.errands.is_empty(), "{name}: {:?}", output.errands);
+            for event in output.events {
                 let Event::UserMessage { from, body, .. } = event else { panic!("{name}: {event:?}") };
                 assert_eq!(from, sender.address(), "{name}");
                 messages.push((index as u64, body));

@@ -40,7 +40,8 @@ fn check_step(name: &str, core: &mut Core, case: &Value, step: &Value) {
     let raw = bytes(step, "hello");
     feed(core, now, from, &raw);
     let output = drain(core);
-    assert!(output.frames.is_empty() && output.events.is_empty(), "{name}");
+    assert!(output.frames.is_empty(), "{name}");
+    assert!(output.errands.is_empty() && output.events.is_empty(), "{name}");
     let outcome = text(step, "outcome");
 
     let known = raw.len() >= packet::HEADER_LEN

@@ -13,7 +13,7 @@ mod support;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use node::core::event::{Event, Settings};
+use node::core::event::{Errand, Event, Settings};
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
 use protocol::packet::{self, Datagram, Reassembler, SessionKeys, Suite};
@@ -39,6 +39,7 @@ struct Sent {
 struct Output {
     datagrams: Vec<Sent>,
     frames: Vec<(NetworkId, Vec<u8>)>,
+    errands: Vec<Errand>,
     events: Vec<Event>,
 }
 
@@ -78,11 +79,11 @@ fn feed(core: &mut Core, now: i64, from: SocketAddr, datagram: &[u8]) {
 
 /// Checks the identities that the core wants checked, as another thread of the daemon does.
 fn check_identities(core: &mut Core, now: i64, valid: impl Fn(&Identity) -> bool) {
-    let (checks, others): (Vec<Event>, Vec<Event>) =
-        core.outbox().events.drain(..).partition(|event| matches!(event, Event::CheckIdentity { .. }));
-    core.outbox().events.extend(others);
-    for event in checks {
-        if let Event::CheckIdentity { identity, .. } = event {
+    let (checks, others): (Vec<Errand>, Vec<Errand>) =
+        core.outbox().errands.drain(..).partition(|errand| matches!(errand, Errand::CheckIdentity { .. }));
+    core.outbox().errands.extend(others);
+    for errand in checks {
+        if let Errand::CheckIdentity { identity, .. } = errand {
             core.identity_checked(now, &identity, valid(&identity));
         }
     }
@@ -98,6 +99,7 @@ fn drain(core: &mut Core) -> Output {
             .map(|(s, raw)| Sent { to: s.to, socket: s.socket, ttl: s.ttl, raw: raw.to_vec() })
             .collect(),
         frames: outbox.frames.iter().map(|(network, frame)| (network, frame.to_vec())).collect(),
+        errands: outbox.errands.drain(..).collect(),
         events: outbox.events.drain(..).collect(),
     };
     outbox.datagrams.clear();

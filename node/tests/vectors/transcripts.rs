@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use controller::Action;
 use flowrules::rule::{Kind, Rule, Target};
 use node::core::Core;
-use node::core::event::{Event, PhysicalNetwork, Settings};
+use node::core::event::{Errand, Event, PhysicalNetwork, Settings};
 use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
 use protocol::netconf::{
@@ -82,11 +82,14 @@ impl Side {
         let output = drain(&mut self.core);
         self.sent.extend(open(&output.datagrams, &self.keys));
         self.frames.extend(output.frames.into_iter().map(|(_, frame)| frame));
+        for errand in output.errands {
+            if let Errand::ConfigRequest(request) = errand {
+                self.requests.push(request.packet_id);
+            }
+        }
         for event in output.events {
-            match event {
-                Event::UserMessage { from, kind, body } => self.messages.push((from, kind, body)),
-                Event::ConfigRequest(request) => self.requests.push(request.packet_id),
-                _ => {}
+            if let Event::UserMessage { from, kind, body } = event {
+                self.messages.push((from, kind, body));
             }
         }
     }

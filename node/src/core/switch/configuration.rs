@@ -14,7 +14,7 @@ use protocol::{NetworkId, Result, packet};
 use rand::RngExt;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::ground::event::{Event, Object};
+use crate::ground::event::{Errand, Event, Object};
 use crate::ground::info::NetworkStatus;
 use crate::ground::limits::{CONFIG_REFRESH, PING_CHECK};
 use crate::ground::work;
@@ -268,7 +268,7 @@ impl Configuration {
                     from: None,
                     held: timestamp,
                 };
-                link.outbox.events.push_back(Event::ConfigRequest(request));
+                link.outbox.errands.push_back(Errand::ConfigRequest(request));
             } else {
                 self.fail(link, id, Failure::NotFound);
             }

@@ -13,7 +13,7 @@ use super::acknowledged::{Brought, Kept};
 use super::credentials::known;
 use super::policy::Policy;
 use super::proof::{Requesters, Way};
-use crate::ground::event::Event;
+use crate::ground::event::Errand;
 use crate::link::{Incoming, Link, extension};
 
 /// What waits for our own controller.
@@ -52,7 +52,7 @@ impl OwnController {
             held: asked.timestamp.map_or(0, |at| i64::try_from(at).unwrap_or(0)),
         };
         if peer.answered {
-            link.outbox.events.push_back(Event::ConfigRequest(request));
+            link.outbox.errands.push_back(Errand::ConfigRequest(request));
         } else if self.requesters.hold(now, Way::of(incoming), request) {
             let packet = link.begin(incoming.source, Verb::Echo);
             link.send(now, packet);
@@ -67,7 +67,7 @@ impl OwnController {
             return;
         }
         for request in self.requesters.take(peer) {
-            link.outbox.events.push_back(Event::ConfigRequest(request));
+            link.outbox.errands.push_back(Errand::ConfigRequest(request));
         }
     }
 
@@ -76,7 +76,7 @@ impl OwnController {
         let Some(Kept { network, number, run }) = Kept::read(body)? else { return Ok(()) };
         if link.settings.controller && network.controller() == link.address() {
             let word = Acknowledgement { network, member: incoming.source, serial: number, run };
-            link.outbox.events.push_back(Event::Acknowledged(word));
+            link.outbox.errands.push_back(Errand::Acknowledged(word));
         }
         Ok(())
     }

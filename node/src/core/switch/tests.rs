@@ -49,6 +49,7 @@ impl Bench {
         let cached = config.to_dictionary().into_bytes();
         assert!(switch.join(&mut link, NOW, NETWORK, Some(&cached), None));
         link.outbox.datagrams.clear();
+        link.outbox.errands.clear();
         link.outbox.events.clear();
         Self { switch, link, peer: them.address, via }
     }

@@ -224,8 +224,6 @@ impl Daemon {
             Event::IdentityCollision { root } => {
                 self.condition.collided |= self.identity.collided(root).await;
             }
-            // The packet thread hands these to others itself.
-            Event::ConfigRequest(_) | Event::CheckIdentity { .. } | Event::Acknowledged(_) => {}
             Event::RuleTrace(trace) => self.shared.traces.show(*trace),
             Event::Clones(clones) => {
                 self.condition.cloned = !clones.is_empty();
