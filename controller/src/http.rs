@@ -276,7 +276,7 @@ impl Controller {
         // Before anything else: a source that is refused leaves all of the request unapplied.
         let mut asked: NetworkPatch = api::read(&body);
         source::compile_into(&mut asked)
-            .map_err(|problem| HttpReply { body: Some(api::json(&problem)), ..HttpReply::empty(400) })?;
+            .map_err(|problem| HttpReply { body: Some(api::json(&*problem)), ..HttpReply::empty(400) })?;
         let wall = self.wall(now);
         let store = self.store.as_mut();
         let before = self.networks.get(&id).map(|state| state.record.clone());

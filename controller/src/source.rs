@@ -54,14 +54,14 @@ fn source_line(source: &str, line: u32) -> &str {
 
 /// Puts what a request's `rulesSource` says beside it, as if it had been posted: `rules`, `capabilities` and `tags`. A request
 /// that brings one of these lists itself says what is in force; its source is then text for editors.
-pub(crate) fn compile_into(asked: &mut NetworkPatch) -> Result<(), SourceProblem> {
+pub(crate) fn compile_into(asked: &mut NetworkPatch) -> Result<(), Box<SourceProblem>> {
     let explicit = asked.rules.is_some() || asked.capabilities.is_some() || asked.tags.is_some();
     let Some(source) = asked.rules_source.as_deref().filter(|source| !explicit && !source.trim().is_empty())
     else {
         return Ok(());
     };
-    let program = compile(source).map_err(|problem| problem.answer(source))?;
-    check(&program).map_err(|problem| problem.answer(source))?;
+    let program = compile(source).map_err(|problem| Box::new(problem.answer(source)))?;
+    check(&program).map_err(|problem| Box::new(problem.answer(source)))?;
     if let Value::Object(config) = program.config() {
         let compiled: NetworkPatch = api::read(&config);
         (asked.rules, asked.capabilities, asked.tags) =
