@@ -18,6 +18,38 @@ const MAX_LINES: usize = 650;
 /// Objects that are too much still, by crate. The list may only shrink.
 const STILL_TOO_MUCH: [(&str, &str); 1] = [("controller", "Controller")];
 
+/// Files whose JSON is not read by the types of `api` yet. The list may only shrink.
+const STILL_INDEXED: &[&str] = &[
+    "controller/src/store/import.rs",
+    "controller/src/strict.rs",
+    "cli/src/commands/capture.rs",
+    "cli/src/commands/container/health.rs",
+    "cli/src/commands/controller.rs",
+    "cli/src/commands/identity.rs",
+    "cli/src/commands/member.rs",
+    "cli/src/commands/migrate/source.rs",
+    "cli/src/commands/mod.rs",
+    "cli/src/commands/moon.rs",
+    "cli/src/commands/network.rs",
+    "cli/src/commands/planet.rs",
+    "cli/src/commands/rules/check.rs",
+    "cli/src/commands/rules/enforced.rs",
+    "cli/src/commands/rules/explain.rs",
+    "cli/src/commands/rules/mod.rs",
+    "cli/src/commands/rules/people.rs",
+    "cli/src/commands/rules/set.rs",
+    "cli/src/commands/rules/show.rs",
+    "cli/src/commands/rules/test.rs",
+    "cli/src/commands/rules/trace.rs",
+    "cli/src/commands/set.rs",
+    "cli/src/commands/token.rs",
+    "cli/src/commands/world.rs",
+    "cli/src/complete.rs",
+    "cli/src/text/controller.rs",
+    "cli/src/text/json.rs",
+    "cli/src/text/token.rs",
+];
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -243,7 +275,9 @@ fn no_json_is_indexed_by_a_word() {
     for part in ["node", "controller", "cli"] {
         let mut files = Vec::new();
         rust_files(&root().join(part).join("src"), &mut files);
-        for file in files.into_iter().filter(|file| !file.iter().any(|name| name == "tests" || name == "tests.rs")) {
+        for file in
+            files.into_iter().filter(|file| !file.iter().any(|name| name == "tests" || name == "tests.rs"))
+        {
             let text = std::fs::read_to_string(&file).unwrap();
             let name = file.strip_prefix(root()).unwrap().display().to_string();
             let found = indexed(&text);
@@ -263,12 +297,18 @@ fn no_json_is_indexed_by_a_word() {
 
 #[test]
 fn what_is_indexed_by_a_word_is_found() {
-    for line in [
-        "value[\"key\"]", "f(x)[\"key\"]", "a.get(\"key\")", "a.pointer(\"/a/b\")", "json::text(a, \"key\")",
-    ] {
+    for line in
+        ["value[\"key\"]", "f(x)[\"key\"]", "a.get(\"key\")", "a.pointer(\"/a/b\")", "json::text(a, \"key\")"]
+    {
         assert_eq!(indexed(line), [line]);
     }
-    for line in ["let words = [\"a\"];", "f(&[\"a\"])", "headers.get(\"x\")", "// value[\"key\"]", "#[cfg(test)]\nv[\"a\"]"] {
+    for line in [
+        "let words = [\"a\"];",
+        "f(&[\"a\"])",
+        "headers.get(\"x\")",
+        "// value[\"key\"]",
+        "#[cfg(test)]\nv[\"a\"]",
+    ] {
         assert!(indexed(line).is_empty(), "{line}");
     }
 }
