@@ -120,12 +120,19 @@ pub struct Reach {
 }
 
 /// A list with what there is to say of the whole.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(default, bound(deserialize = "T: Deserialize<'de>, M: Deserialize<'de> + Default"))]
 pub struct Listed<T, M> {
     /// The records.
     pub data: Vec<T>,
     /// About all of them.
     pub meta: M,
+}
+
+impl<T, M: Default> Default for Listed<T, M> {
+    fn default() -> Self {
+        Self { data: Vec::new(), meta: M::default() }
+    }
 }
 
 /// `GET /unstable/controller/network`.

@@ -6,8 +6,10 @@
 
 use std::time::Duration;
 
+use api::{JoinedNetwork, Listed, Moon, Peer, ShownToken};
 use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use hyper::Method;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::args::Common;
@@ -15,7 +17,6 @@ use crate::args::modern::Line;
 use crate::args::switches::takes_separate_value;
 use crate::failure::{Io, Outcome};
 use crate::text;
-use crate::text::json;
 use crate::transport::Client;
 
 /// The command that completions call, which no person types.
@@ -200,7 +201,7 @@ fn classic(command: &str, words: &[&str], current: &str, node: &mut Node, found:
         }
         ("deorbit", []) => {
             for moon in node.list("/moon") {
-                found.add(json::text(&moon, "id"), "a moon this node orbits");
+                found.add(text::printable(&api::of::<Moon>(&moon).id), "a moon this node orbits");
             }
         }
         ("bond", []) => {
@@ -218,7 +219,8 @@ fn classic(command: &str, words: &[&str], current: &str, node: &mut Node, found:
 }
 
 fn is_called(network: &Value, typed: &str) -> bool {
-    network["id"].as_str().is_some_and(|id| id.eq_ignore_ascii_case(typed)) || network["name"] == *typed
+    let network: JoinedNetwork = api::of(network);
+    network.id.eq_ignore_ascii_case(typed) || network.name == typed
 }
 
 /// A command of a group, whose arguments clap knows.
@@ -340,7 +342,7 @@ impl Node {
     fn list(&self, path: &str) -> Vec<Value> {
         match self.get(path) {
             Some(Value::Array(items)) => items,
-            Some(object) => json::items(&object, "data").to_vec(),
+            Some(object) => api::of::<Listed<Value, Value>>(&object).data,
             None => Vec::new(),
         }
     }
@@ -351,7 +353,7 @@ impl Node {
 
     fn add_joined(&self, found: &mut Candidates) {
         for network in self.joined() {
-            add_named(&network, "id", "joined", found);
+            add_named(&api::of(&network), "joined", found);
         }
     }
 
@@ -359,11 +361,12 @@ impl Node {
     fn add_networks(&self, found: &mut Candidates) {
         let own = self.list("/unstable/controller/network");
         for network in &own {
-            add_named(network, "id", "controlled here", found);
+            add_named(&api::of(network), "controlled here", found);
         }
         for network in self.joined() {
-            if own.iter().all(|known| known["id"] != network["id"]) {
-                add_named(&network, "id", "joined", found);
+            let network: Named = api::of(&network);
+            if own.iter().all(|known| api::of::<Named>(known).id != network.id) {
+                add_named(&network, "joined", found);
             }
         }
     }
@@ -371,21 +374,23 @@ impl Node {
     fn add_members(&self, network: &str, found: &mut Candidates) {
         let Some(id) = self.id_of(network) else { return };
         for member in self.list(&format!("/unstable/controller/network/{id}/member")) {
-            add_named(&member, "address", "member", found);
+            add_named(&api::of(&member), "member", found);
         }
     }
 
     fn add_tokens(&self, network: &str, found: &mut Candidates) {
         let Some(id) = self.id_of(network) else { return };
         for token in self.list(&format!("/controller/network/{id}/token")) {
-            let about = format!("{} {}", json::text(&token, "state"), json::text(&token, "name"));
-            found.add(json::text(&token, "id"), about);
+            let token: ShownToken = api::of(&token);
+            let name = token.record.name.as_deref().map_or_else(|| "-".to_owned(), text::printable);
+            found.add(token.record.id.to_string(), format!("{} {name}", token.state.name()));
         }
     }
 
     fn add_peers(&self, found: &mut Candidates) {
         for peer in self.list("/peer") {
-            found.add(json::text(&peer, "address"), json::text(&peer, "role"));
+            let peer: Peer = api::of(&peer);
+            found.add(text::printable(&peer.address), text::printable(&peer.role));
         }
     }
 
@@ -394,14 +399,25 @@ impl Node {
             return Some(network.to_ascii_lowercase());
         }
         let own = self.list("/unstable/controller/network");
-        own.iter().find(|known| known["name"] == *network).map(|known| json::text(known, "id"))
+        let mut own = own.iter().map(api::of::<Named>);
+        own.find(|known| known.name.as_deref() == Some(network)).map(|known| text::printable(&known.id))
     }
 }
 
+/// What networks and members have in common.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    #[serde(deserialize_with = "api::lenient::shown")]
+    id: String,
+    #[serde(deserialize_with = "api::lenient::only_text")]
+    name: Option<String>,
+}
+
 /// A thing by its key and, if it has one, by its name.
-fn add_named(item: &Value, key: &str, what: &str, found: &mut Candidates) {
-    let id = json::text(item, key);
-    match item["name"].as_str() {
+fn add_named(item: &Named, what: &str, found: &mut Candidates) {
+    let id = text::printable(&item.id);
+    match item.name.as_deref() {
         Some(name) if !name.is_empty() => {
             found.add(name, format!("{what}, {id}"));
             found.add(id, format!("{what}, {name}"));

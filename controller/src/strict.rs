@@ -4,6 +4,7 @@
 //! What can only mean one thing is taken, as zerotier-one takes it: 1 and 0 for a flag, a number as text. All other fields
 //! keep the lenient conversions that existing tools rely on. `null` is "not given", as if the field were not there.
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::http::HttpReply;
@@ -22,6 +23,13 @@ enum Wanted {
     Capabilities,
     /// A list.
     List,
+}
+
+/// What is looked at of a capability.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Definition {
+    default: Value,
 }
 
 /// Fields of a network that decide who gets in, or who may do what.
@@ -88,11 +96,6 @@ impl Wanted {
                     *value = number.into();
                 }
             }
-            (Self::Capabilities, Value::Array(list)) => {
-                for default in list.iter_mut().filter_map(|entry| entry.get_mut("default")) {
-                    settle_flag(default);
-                }
-            }
             _ => {}
         }
     }
@@ -117,9 +120,11 @@ impl Wanted {
             Self::Capabilities => {
                 let Value::Array(list) = value else { return unless(false, "a list of objects") };
                 for (index, entry) in list.iter().enumerate() {
-                    match entry.get("default") {
-                        None | Some(Value::Null | Value::Bool(_)) => {}
-                        Some(other) => return Err((format!("[{index}].default"), describe(other), FLAG)),
+                    let Definition { mut default } = api::of(entry);
+                    // Read leniently, so what can only mean one thing need not be another value.
+                    settle_flag(&mut default);
+                    if !matches!(default, Value::Null | Value::Bool(_)) {
+                        return Err((format!("[{index}].default"), describe(&default), FLAG));
                     }
                 }
                 Ok(())

@@ -86,15 +86,15 @@ fn create(name: &str) -> io::Result<File> {
 
 /// The network's device, from the node here.
 fn device(session: &Session, typed: &str) -> Result<String, Failure> {
-    let network = super::network_of(session, typed)?;
-    let device = text::json::text(&network, "portDeviceName");
+    let network: api::JoinedNetwork = api::of(&super::network_of(session, typed)?);
+    let device = text::printable(&network.port_device_name);
     // A reply that is not to be believed must not name a path or an option.
     if device.len() > 1 && device.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte)) {
         return Ok(device);
     }
     Err(Failure::error(format!("{}: network {typed} has no device yet", session.program)).hint(format!(
         "Its status is {}; see `ztnode-cli listnetworks`.",
-        text::json::text(&network, "status")
+        text::printable(network.status.name())
     )))
 }
 

@@ -5,7 +5,12 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use api::{
+    Changed, ControllerStatus, CountedNetwork, Imported, JoinedNetwork, Listed, Member, Network, NetworkMeta,
+    Status,
+};
 use hyper::Method;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Session, parse, quoted};
@@ -111,26 +116,43 @@ fn import(session: &Session, io: &mut Io<'_>) -> Outcome {
     if session.common.json {
         return print(&report, io);
     }
-    let [networks, members] = ["networks", "members"].map(|field| text::json::int(&report, field));
-    for file in text::json::items(&report, "skipped").iter().filter_map(Value::as_str) {
+    let Imported { networks, members, skipped } = api::of(&report);
+    let [networks, members] = [networks, members].map(|count| i64::try_from(count).unwrap_or(i64::MAX));
+    for file in &skipped {
         writeln!(io.err, "{}: {} is no record and was left out", session.program, text::printable(file))?;
     }
     let (networks, members) = (text::count(networks, "network"), text::count(members, "member"));
     Ok(writeln!(io.out, "controller took over {networks} and {members}")?)
 }
 
+/// What `status -j` prints: the controller's own words, and what it keeps.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    #[serde(flatten)]
+    status: Value,
+    network_count: usize,
+    total_member_count: usize,
+    authorized_member_count: usize,
+}
+
 fn status(session: &Session, io: &mut Io<'_>) -> Outcome {
-    let mut status = request(session, Method::GET, "/controller", None)?;
-    let networks = all_networks(session)?;
-    let total = |field| networks.iter().map(|network| text::json::int(&network["meta"], field)).sum::<i64>();
-    let (members, authorized) = (total("totalMemberCount"), total("authorizedMemberCount"));
+    let shown = request(session, Method::GET, "/controller", None)?;
+    let networks: Vec<CountedNetwork> = api::all(&all_networks(session)?);
+    let total = |count: fn(&NetworkMeta) -> usize| networks.iter().map(|network| count(&network.meta)).sum();
+    let status = Summary {
+        network_count: networks.len(),
+        total_member_count: total(|meta| meta.total_member_count),
+        authorized_member_count: total(|meta| meta.authorized_member_count),
+        status: shown,
+    };
     if session.common.json {
-        status["networkCount"] = networks.len().into();
-        status["totalMemberCount"] = members.into();
-        status["authorizedMemberCount"] = authorized.into();
-        return print(&status, io);
+        return print(&api::json(&status), io);
     }
-    let ready = if text::json::flag(&status, "databaseReady") { "ready" } else { "not ready" };
+    let Summary { total_member_count: members, authorized_member_count: authorized, .. } = status;
+    let members = i64::try_from(members).unwrap_or(i64::MAX);
+    let status: ControllerStatus = api::of(&status.status);
+    let ready = if status.database_ready { "ready" } else { "not ready" };
     Ok(writeln!(
         io.out,
         "controller {ready}: {}, {}, {authorized} of them authorized",
@@ -163,10 +185,7 @@ fn accepted(session: &Session, path: &str, reply: &Reply) -> Result<Value, Failu
         401 => Err(session.stranger(reply)),
         status => {
             let text = reply.text();
-            let described: Option<String> = serde_json::from_str::<Value>(&text).ok().and_then(|body| {
-                ["description", "error"].iter().find_map(|field| body[field].as_str().map(str::to_owned))
-            });
-            let reason = quoted(described.as_deref().unwrap_or(&text));
+            let reason = quoted(super::said(&text).as_deref().unwrap_or(&text));
             Err(Failure::error(format!("{program}: the controller answered {status} to {path}: {reason}")))
         }
     }
@@ -177,8 +196,8 @@ fn accepted(session: &Session, path: &str, reply: &Reply) -> Result<Value, Failu
 /// # Errors
 /// The line cannot be written.
 pub(super) fn warn(answer: &Value, io: &mut Io<'_>) -> Outcome {
-    for warning in text::json::items(answer, "warnings").iter().filter_map(Value::as_str) {
-        writeln!(io.err, "warning: {}", text::printable(warning))?;
+    for warning in api::of::<Changed<Value>>(answer).warnings {
+        writeln!(io.err, "warning: {}", text::printable(&warning))?;
     }
     Ok(())
 }
@@ -209,8 +228,8 @@ fn absent(session: &Session, path: &str) -> Failure {
 /// The complaint about a network that another node controls.
 fn elsewhere(session: &Session, network: &str) -> Option<Failure> {
     let reply = session.send(Method::GET, "/status", None).ok().filter(|reply| reply.status == 200)?;
-    let status: Value = serde_json::from_slice(&reply.body).ok()?;
-    let own = status["address"].as_str().filter(|address| is_hex(address, 10))?;
+    let status: Status = serde_json::from_slice(&reply.body).ok()?;
+    let own = Some(status.address).filter(|address| is_hex(address, 10))?;
     let controller = network.get(..10)?;
     (controller != own).then(|| {
         Failure::error(format!(
@@ -231,8 +250,8 @@ pub(super) fn print(value: &Value, io: &mut Io<'_>) -> Outcome {
 /// As [`request`].
 pub(super) fn all_networks(session: &Session) -> Result<Vec<Value>, Failure> {
     let list = request(session, Method::GET, "/unstable/controller/network", None)?;
-    let mut networks = text::json::items(&list, "data").to_vec();
-    networks.sort_by_key(|network| text::json::text(network, "id"));
+    let Listed::<Value, Value> { data: mut networks, .. } = api::of(&list);
+    networks.sort_by_key(|network| api::of::<Network>(network).id);
     Ok(networks)
 }
 
@@ -243,8 +262,8 @@ pub(super) fn all_networks(session: &Session) -> Result<Vec<Value>, Failure> {
 pub(super) fn all_members(session: &Session, network: &str) -> Result<Vec<Value>, Failure> {
     let path = format!("/unstable/controller/network/{network}/member");
     let list = request(session, Method::GET, &path, None)?;
-    let mut members = text::json::items(&list, "data").to_vec();
-    members.sort_by_key(|member| text::json::text(member, "address"));
+    let Listed::<Value, Value> { data: mut members, .. } = api::of(&list);
+    members.sort_by_key(|member| api::of::<Member>(member).address);
     Ok(members)
 }
 
@@ -258,10 +277,12 @@ pub(super) fn network_id(session: &Session, typed: &str) -> Result<String, Failu
     }
     let networks = all_networks(session)?;
     let remedy = "give the 16-digit ID, see `ztnode-cli network list`";
-    only(session, &networks, "id", typed, "network", remedy).map_err(|failure| {
+    let networks =
+        api::all(&networks).into_iter().map(|network: Network| (network.id.to_string(), network.name));
+    only(session, networks, typed, "network", remedy).map_err(|failure| {
         // Somebody who sits at a member knows the name from there.
         let Ok(joined) = super::network_of(session, typed) else { return failure };
-        elsewhere(session, &text::json::text(&joined, "id")).unwrap_or(failure)
+        elsewhere(session, &api::of::<JoinedNetwork>(&joined).id).unwrap_or(failure)
     })
 }
 
@@ -276,18 +297,20 @@ pub(super) fn member_address(session: &Session, network: &str, typed: &str) -> R
     }
     let members = all_members(session, network)?;
     let remedy = format!("give the 10-digit address, see `ztnode-cli member list {network}`");
-    only(session, &members, "address", typed, "member", &remedy)
+    let members = api::all(&members).into_iter();
+    let members = members.map(|member: Member| (member.address.to_string(), member.name.unwrap_or_default()));
+    only(session, members, typed, "member", &remedy)
 }
 
+/// The key of the only item of that name.
 fn only(
     session: &Session,
-    items: &[Value],
-    key: &str,
+    items: impl Iterator<Item = (String, String)>,
     name: &str,
     what: &str,
     remedy: &str,
 ) -> Result<String, Failure> {
-    let mut found = items.iter().filter(|item| item["name"] == *name).map(|item| text::json::text(item, key));
+    let mut found = items.filter(|(_, called)| called == name).map(|(key, _)| key);
     let count = match (found.next(), found.next()) {
         (Some(key), None) => return Ok(key),
         (None, _) => "no",

@@ -221,10 +221,10 @@ fn store(common: &Common, identity: &SecretIdentity, outputs: &Outputs, io: &mut
     }
     let stored = outputs.out_secret.is_some();
     if common.json {
-        let mut object = json!({"address": address, "public": public});
-        if !stored {
-            object["secret"] = secret.as_str().into();
-        }
+        let object = match stored {
+            true => json!({"address": address, "public": public}),
+            false => json!({"address": address, "public": public, "secret": secret.as_str()}),
+        };
         return print_json(&object, io);
     }
     if !stored {

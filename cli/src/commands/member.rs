@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use api::{Changed, Member, Network, Revocation};
 use flowrules::cases::Vocabulary;
 use hyper::Method;
 use protocol::inet::Prefix;
@@ -33,7 +34,7 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
                 return print(&Value::Array(members), io);
             }
             let record = request(session, Method::GET, &format!("/controller/network/{id}"), None)?;
-            Ok(write!(io.out, "{}", text::controller::members(&record, &members))?)
+            Ok(write!(io.out, "{}", text::controller::members(&api::of(&record), &api::all(&members)))?)
         }
         MemberCommand::Show { which } => {
             let (network, path) = locate(session, &which)?;
@@ -42,7 +43,7 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
                 return print(&record, io);
             }
             let vocabulary = vocabulary(session, &network)?;
-            Ok(write!(io.out, "{}", text::controller::member(&record, &vocabulary))?)
+            Ok(write!(io.out, "{}", text::controller::member(&api::of(&record), &vocabulary))?)
         }
         MemberCommand::Authorize { which, settings } => {
             let mut body = body(session, &which, &settings)?;
@@ -53,13 +54,15 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
             let body = Map::from_iter([("authorized".to_owned(), Value::from(false))]);
             let (id, path) = locate(session, &which)?;
             let network = request(session, Method::GET, &format!("/controller/network/{id}"), None)?;
-            let public = network["private"] == Value::Bool(false);
-            let mut record = request(session, Method::POST, &path, Some(&Value::Object(body)))?;
-            follow(session, &path, &mut record);
+            let public = !api::of::<Network>(&network).private;
+            let answer = request(session, Method::POST, &path, Some(&Value::Object(body)))?;
+            let changed = follow(session, &path, &answer);
             if session.common.json {
-                return print(&record, io);
+                return print(&api::json(&changed), io);
             }
-            write!(io.out, "{}", text::controller::member_line(&record, "deauthorized on"))?;
+            let revocation = text::controller::revocation(changed.revocation.as_ref());
+            let member: Member = api::of(&changed.record);
+            write!(io.out, "{}", text::controller::member_line(&member, "deauthorized on"))?;
             if public {
                 writeln!(
                     io.err,
@@ -67,7 +70,7 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
                      private: ztnode-cli network set {id} --private"
                 )?;
             }
-            Ok(write!(io.out, "{}", text::controller::revocation(&record["revocation"]))?)
+            Ok(write!(io.out, "{revocation}")?)
         }
         MemberCommand::Set { which, settings, no_ips } => {
             let mut body = body(session, &which, &settings)?;
@@ -88,46 +91,56 @@ pub fn run(session: &Session, command: MemberCommand, io: &mut Io<'_>) -> Outcom
             if !sure.confirm(&format!("delete member {address} from {network}"), io)? {
                 return Ok(());
             }
-            let mut record = request(session, Method::DELETE, &path, None)?;
-            follow(session, &path, &mut record);
+            let answer = request(session, Method::DELETE, &path, None)?;
+            let changed = follow(session, &path, &answer);
             if session.common.json {
-                return print(&record, io);
+                return print(&api::json(&changed), io);
             }
             writeln!(io.out, "member {address} deleted from {network}")?;
-            Ok(write!(io.out, "{}", text::controller::revocation(&record["revocation"]))?)
+            Ok(write!(io.out, "{}", text::controller::revocation(changed.revocation.as_ref()))?)
         }
     }
 }
 
 /// Who asks to be let into any of the networks here.
 fn asking(session: &Session, io: &mut Io<'_>) -> Outcome {
-    let mut found = Vec::new();
+    let (mut found, mut as_shown) = (Vec::new(), Vec::new());
     for network in all_networks(session)? {
-        let members = all_members(session, &text::json::text(&network, "id"))?;
-        found.extend(
-            members.into_iter().filter(text::controller::asks).map(|member| (network.clone(), member)),
-        );
+        let network: Network = api::of(&network);
+        for shown in all_members(session, &network.id.to_string())? {
+            let member: Member = api::of(&shown);
+            if text::controller::asks(&member) {
+                as_shown.push(shown);
+                found.push((network.clone(), member));
+            }
+        }
     }
     if session.common.json {
-        return print(&found.into_iter().map(|(_, member)| member).collect(), io);
+        return print(&Value::Array(as_shown), io);
     }
     Ok(write!(io.out, "{}", text::controller::asking(&found))?)
 }
 
-/// Waits a little while members acknowledge the revocation that a changed record tells of, and puts into the record what came
-/// of it. A controller that tells of none is let be.
-fn follow(session: &Session, member: &str, record: &mut Value) {
+/// Waits a little while members acknowledge the revocation that the answer to a change tells of, and gives the answer with what
+/// came of it. A controller that tells of none is let be.
+fn follow(session: &Session, member: &str, answer: &Value) -> Changed<Value> {
+    let mut changed: Changed<Value> = api::of(answer);
     let path = member.replace("/member/", "/revocation/");
     let end = Instant::now() + ANSWERS;
-    while !text::json::items(&record["revocation"], "waiting").is_empty() && Instant::now() < end {
+    let is_waiting = |revocation: &Option<Revocation>| {
+        let reach = revocation.as_ref().and_then(|revocation| revocation.reach.as_ref());
+        reach.is_some_and(|reach| !reach.waiting.is_empty())
+    };
+    while is_waiting(&changed.revocation) && Instant::now() < end {
         // The controller has no event for this that a request could wait for.
         std::thread::sleep(LOOK);
         match request(session, Method::GET, &path, None) {
-            Ok(seen) => record["revocation"] = seen,
+            Ok(seen) => changed.revocation = Some(api::of(&seen)),
             // It is done, whatever becomes of the word of it.
-            Err(_) => return,
+            Err(_) => break,
         }
     }
+    changed
 }
 
 fn locate(session: &Session, which: &Which) -> Result<(String, String), Failure> {
@@ -150,7 +163,7 @@ fn change(
     if session.common.json {
         return print(&record, io);
     }
-    Ok(write!(io.out, "{}", text::controller::member_line(&record, done))?)
+    Ok(write!(io.out, "{}", text::controller::member_line(&api::of(&record), done))?)
 }
 
 /// The fields to post: those that were named.
@@ -177,11 +190,12 @@ fn body(session: &Session, which: &Which, settings: &MemberSettings) -> Result<M
         let vocabulary = vocabulary(session, &network)?;
         // Lists are posted whole, so what is not named comes from the record. A node nobody has heard of has none yet.
         let known = all_members(session, &network)?;
-        let known = known.iter().any(|member| path.ends_with(&text::json::text(member, "address")));
-        let current = if known { request(session, Method::GET, &path, None)? } else { Value::Null };
+        let known = known.iter().any(|member| path.ends_with(&api::of::<Member>(member).address.to_string()));
+        let current: Member =
+            if known { api::of(&request(session, Method::GET, &path, None)?) } else { Member::default() };
         let wrong = |what: String, hint: String| missing(session, &what, hint);
         if tags {
-            let mut list = text::json::tags(&current);
+            let mut list = current.tags;
             for (name, value) in tag {
                 let (id, value) = self::tag(session, &vocabulary, name, value)?;
                 list.insert(id, value);
@@ -196,7 +210,7 @@ fn body(session: &Session, which: &Which, settings: &MemberSettings) -> Result<M
             let id = |name: &String| {
                 vocabulary.capability(name).map_err(|hint| wrong(format!("capability {name}"), hint))
             };
-            let mut list = text::json::ids(&current, "capabilities");
+            let mut list = current.capabilities;
             for name in capability {
                 list.insert(id(name)?);
             }
@@ -212,10 +226,7 @@ fn body(session: &Session, which: &Which, settings: &MemberSettings) -> Result<M
 /// Checks that members can use these addresses: each lies in a route of the network.
 fn routed(session: &Session, network: &str, ips: &[IpAddr]) -> Outcome {
     let record = request(session, Method::GET, &format!("/controller/network/{network}"), None)?;
-    let routes: Vec<Prefix> = text::json::items(&record, "routes")
-        .iter()
-        .filter_map(|route| route["target"].as_str()?.parse().ok())
-        .collect();
+    let routes: Vec<Prefix> = api::of::<Network>(&record).routes.iter().map(|route| route.target).collect();
     let Some(stray) = ips.iter().find(|ip| !routes.iter().any(|route| route.contains(**ip))) else {
         return Ok(());
     };
@@ -260,5 +271,5 @@ pub(super) fn tag(
 /// As [`request`].
 pub(super) fn vocabulary(session: &Session, network: &str) -> Result<Vocabulary, Failure> {
     let record = request(session, Method::GET, &format!("/controller/network/{network}"), None)?;
-    Ok(super::rules::vocabulary(&record))
+    Ok(super::rules::vocabulary(&api::of(&record)))
 }

@@ -22,6 +22,7 @@ pub mod wait;
 mod words;
 pub mod world;
 
+use api::JoinedNetwork;
 use clap::Parser as _;
 use hyper::Method;
 use serde_json::Value;
@@ -405,10 +406,22 @@ impl Session {
 /// What an answer that is not 200 says in words: its description, else its body as it is, unless that is an empty object.
 fn described(reply: &Reply) -> String {
     let text = reply.text();
-    let body = serde_json::from_str::<Value>(&text);
-    let field = |name: &str| body.as_ref().ok()?[name].as_str().map(str::to_owned);
-    let said = field("description").or_else(|| field("error"));
+    let said = said(&text);
     quoted(said.as_deref().unwrap_or(if text.trim() == "{}" { "" } else { &text }))
+}
+
+/// The description in the body of a refusal. zerotier-one calls it the error.
+fn said(body: &str) -> Option<String> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Refused {
+        #[serde(deserialize_with = "api::lenient::only_text")]
+        description: Option<String>,
+        #[serde(deserialize_with = "api::lenient::only_text")]
+        error: Option<String>,
+    }
+    let refused: Refused = serde_json::from_str(body).ok()?;
+    refused.description.or(refused.error)
 }
 
 /// The network as the node here sees it, which must have joined it: by ID, or by name.
@@ -420,8 +433,8 @@ pub(crate) fn network_of(session: &Session, typed: &str) -> Result<Value, Failur
     let networks = networks.as_array().map_or(&[][..], Vec::as_slice);
     let by_id = crate::validate::is_hex(typed, 16).then(|| typed.to_ascii_lowercase());
     let mut found = networks.iter().filter(|network| match &by_id {
-        Some(id) => network["id"] == **id,
-        None => network["name"] == *typed,
+        Some(id) => api::of::<JoinedNetwork>(network).id == *id,
+        None => api::of::<JoinedNetwork>(network).name == typed,
     });
     let (what, code) = match (found.next(), found.next()) {
         (Some(network), None) => return Ok(network.clone()),

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use api::{Moon, Orbit};
 use hyper::Method;
 use protocol::world::World;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::node::{finish, print_json};
 use super::world::{self, Undescribed};
@@ -41,7 +42,12 @@ pub fn orbit_classic(session: &Session, words: &Words, io: &mut Io<'_>) -> Outco
             session.program
         )));
     }
-    session.act("orbit", Method::POST, &path(id), Some(&json!({"seed": seed})))?;
+    session.act(
+        "orbit",
+        Method::POST,
+        &path(id),
+        Some(&api::json(&Orbit { seed: Some(seed.to_owned()) })),
+    )?;
     Ok(writeln!(io.out, "200 orbit OK")?)
 }
 
@@ -97,11 +103,16 @@ pub fn run(program: &str, common: Common, command: MoonCommand, io: &mut Io<'_>)
                 }
             };
             let session = Session::open(program, common)?;
-            let moon = controller::request(&session, Method::POST, &path(&id), Some(&json!({"seed": seed})))?;
+            let moon = controller::request(
+                &session,
+                Method::POST,
+                &path(&id),
+                Some(&api::json(&Orbit { seed: Some(seed) })),
+            )?;
             if session.common.json {
                 return print_json(&moon, io);
             }
-            let waiting = if text::json::flag(&moon, "waiting") {
+            let waiting = if api::of::<Moon>(&moon).waiting == Some(true) {
                 " (waiting for it to arrive from its root)"
             } else {
                 ""
@@ -135,30 +146,23 @@ fn list(session: &Session, io: &mut Io<'_>) -> Outcome {
     if session.common.json {
         return print_json(&moons, io);
     }
-    let moons = moons.as_array().cloned().unwrap_or_default();
+    let moons: Vec<Moon> = api::all(moons.as_array().map_or(&[][..], Vec::as_slice));
     if moons.is_empty() {
         return Ok(writeln!(io.out, "This node orbits no moons.")?);
     }
     let mut rows = Vec::new();
     for moon in &moons {
-        if text::json::flag(moon, "waiting") {
-            let seed = text::json::text(moon, "seed");
-            rows.push([
-                text::json::text(moon, "id"),
-                seed,
-                "waiting for it to arrive from this root".to_owned(),
-            ]);
+        let id = text::printable(&moon.id);
+        if moon.waiting == Some(true) {
+            let seed = moon.seed.as_deref().map_or_else(|| "-".to_owned(), text::printable);
+            rows.push([id.clone(), seed, "waiting for it to arrive from this root".to_owned()]);
         }
-        for root in text::json::items(moon, "roots") {
-            let identity = text::json::text(root, "identity");
+        for root in &moon.roots {
+            let identity = text::printable(&root.identity);
             let address = identity.split(':').next().unwrap_or_default().to_owned();
-            let endpoints: Vec<String> = text::json::items(root, "stableEndpoints")
-                .iter()
-                .filter_map(Value::as_str)
-                .map(text::printable)
-                .collect();
+            let endpoints: Vec<String> = root.stable_endpoints.iter().map(|at| text::printable(at)).collect();
             let endpoints = if endpoints.is_empty() { "-".to_owned() } else { endpoints.join(", ") };
-            rows.push([text::json::text(moon, "id"), address, endpoints]);
+            rows.push([id.clone(), address, endpoints]);
         }
     }
     Ok(write!(io.out, "{}", text::table::layout(["MOON", "ROOT", "ENDPOINTS"], &rows))?)

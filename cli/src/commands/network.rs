@@ -1,8 +1,8 @@
 //! `network …`: the networks of this node's controller.
 
-use std::net::IpAddr;
-
+use api::{Network, Pool, Status, V6AssignMode};
 use hyper::Method;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::Session;
@@ -27,7 +27,7 @@ pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outco
             if session.common.json {
                 return print(&Value::Array(networks), io);
             }
-            Ok(write!(io.out, "{}", text::controller::networks(&networks))?)
+            Ok(write!(io.out, "{}", text::controller::networks(&api::all(&networks)))?)
         }
         NetworkCommand::Show { network } => {
             let id = network_id(session, &network)?;
@@ -37,7 +37,7 @@ pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outco
         NetworkCommand::Set { network, settings, no_routes, no_pools, no_dns } => {
             let id = network_id(session, &network)?;
             let current = request(session, Method::GET, &path(&id), None)?;
-            let mut body = body(&settings, &current, io)?;
+            let mut body = body(&settings, &api::of(&current), io)?;
             for (clear, field) in [(no_routes, "routes"), (no_pools, "ipAssignmentPools")] {
                 if clear {
                     body.insert(field.to_owned(), json!([]));
@@ -61,9 +61,9 @@ pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outco
             let id = network_id(session, &network)?;
             let record = request(session, Method::GET, &path(&id), None)?;
             let members = super::controller::all_members(session, &id)?.len();
-            let name = match record["name"].as_str() {
-                Some(name) if !name.is_empty() => format!(" ({})", text::printable(name)),
-                _ => String::new(),
+            let name = match api::of::<Network>(&record).name.as_str() {
+                "" => String::new(),
+                name => format!(" ({})", text::printable(name)),
             };
             let members =
                 if members == 1 { "its member".to_owned() } else { format!("its {members} members") };
@@ -80,21 +80,22 @@ pub fn run(session: &Session, command: NetworkCommand, io: &mut Io<'_>) -> Outco
 }
 
 fn create(session: &Session, id: Option<String>, settings: &NetworkSettings, io: &mut Io<'_>) -> Outcome {
-    let body = body(settings, &Value::Null, io)?;
+    let body = body(settings, &Network::default(), io)?;
     let body = Value::Object(body);
     let path = match id {
         None => "/controller/network".to_owned(),
         Some(id) => {
             // The controller would create or update without a word, and serve no network of another's.
             let status = request(session, Method::GET, "/status", None)?;
-            let own = text::json::text(&status, "address");
+            let own = text::printable(&api::of::<Status>(&status).address);
             if !id.starts_with(&own) {
                 return Err(Failure::usage(format!(
                     "{}: --id {id}: the first ten digits must be this controller's address, {own}",
                     session.program
                 )));
             }
-            if all_networks(session)?.iter().any(|network| network["id"] == *id) {
+            if all_networks(session)?.iter().any(|network| api::of::<Network>(network).id.to_string() == *id)
+            {
                 return Err(Failure::usage(format!(
                     "{}: network {id} exists; change it with ztnode-cli network set {id}",
                     session.program
@@ -108,11 +109,12 @@ fn create(session: &Session, id: Option<String>, settings: &NetworkSettings, io:
     if session.common.json {
         return print(&record, io);
     }
-    let id = text::json::text(&record, "id");
+    let record: Network = api::of(&record);
+    let id = record.id;
     writeln!(io.out, "network {id} created\n")?;
     write!(io.out, "{}", text::controller::network(&record))?;
     writeln!(io.out, "\nOn each machine:          ztnode-cli join {id}")?;
-    if record["private"] != Value::Bool(false) {
+    if record.private {
         writeln!(io.out, "Then authorize it, here:  ztnode-cli member authorize {id} ADDRESS")?;
     }
     Ok(())
@@ -122,7 +124,7 @@ fn show(session: &Session, record: &Value, io: &mut Io<'_>) -> Outcome {
     if session.common.json {
         return print(record, io);
     }
-    Ok(write!(io.out, "{}", text::controller::network(record))?)
+    Ok(write!(io.out, "{}", text::controller::network(&api::of(record)))?)
 }
 
 fn path(id: &str) -> String {
@@ -131,7 +133,11 @@ fn path(id: &str) -> String {
 
 /// The fields to post: those that were named. The IPv6 modes travel as one object, so those not named are taken
 /// from `current`.
-fn body(settings: &NetworkSettings, current: &Value, io: &mut Io<'_>) -> Result<Map<String, Value>, Failure> {
+fn body(
+    settings: &NetworkSettings,
+    current: &Network,
+    io: &mut Io<'_>,
+) -> Result<Map<String, Value>, Failure> {
     let mut body = Map::new();
     let mut put = |field: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -153,22 +159,22 @@ fn body(settings: &NetworkSettings, current: &Value, io: &mut Io<'_>) -> Result<
     put("ipAssignmentPools", (!pools.is_empty()).then(|| Value::from(pools.clone())));
     put("private", (settings.private || settings.public).then_some(Value::from(settings.private)));
     let has_pool = |v4: bool| {
-        pools.iter().any(|pool| {
-            let first = pool["ipRangeStart"].as_str().and_then(|ip| ip.parse::<IpAddr>().ok());
-            first.is_some_and(|ip| ip.is_ipv4() == v4)
-        })
+        pools.iter().any(|pool| Pool::deserialize(pool).is_ok_and(|pool| pool.start.is_ipv4() == v4))
     };
     // Whoever gives a pool wants addresses from it, unless they say otherwise.
     let v4 = settings.v4_zt.or(has_pool(true).then_some(true));
     put("v4AssignMode", v4.map(|zt| json!({"zt": zt})));
     let v6 = settings.v6_zt.or(has_pool(false).then_some(true));
-    let modes = [("zt", v6), ("rfc4193", settings.rfc4193), ("6plane", settings.six_plane)];
-    if modes.iter().any(|(_, wanted)| wanted.is_some()) {
-        let now = &current["v6AssignMode"];
-        let mode = modes.map(|(name, wanted)| {
-            (name.to_owned(), Value::from(wanted.unwrap_or_else(|| text::json::flag(now, name))))
-        });
-        put("v6AssignMode", Some(Value::Object(Map::from_iter(mode))));
+    let [rfc4193, six_plane] = [settings.rfc4193, settings.six_plane];
+    if v6.or(rfc4193).or(six_plane).is_some() {
+        let now = current.v6_assign_mode;
+        let or_as_now = |wanted: Option<bool>, now: Option<bool>| wanted.or(now).or(Some(false));
+        let mode = V6AssignMode {
+            zt: or_as_now(v6, now.zt),
+            rfc4193: or_as_now(rfc4193, now.rfc4193),
+            six_plane: or_as_now(six_plane, now.six_plane),
+        };
+        put("v6AssignMode", Some(api::json(&mode)));
     }
     if settings.dns.is_some() {
         writeln!(

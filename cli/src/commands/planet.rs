@@ -14,7 +14,6 @@ use super::{described, world};
 use crate::args::join::{Planet, Source};
 use crate::failure::{Failure, Io};
 use crate::fetch;
-use crate::text;
 use crate::transport::Reply;
 
 /// Path of the control API.
@@ -59,11 +58,12 @@ pub(super) fn ensure<E: From<Failure> + From<std::io::Error>>(
         .into());
     }
     let shown = answer(program, &reply)?;
-    if shown["sha256"].as_str() == Some(&planet.sha256) {
+    let shown: api::Planet = api::of(&shown);
+    if shown.sha256 == planet.sha256 {
         return Ok(());
     }
-    if !text::json::flag(&shown, "replaceable") {
-        let why = match text::json::text(&shown, "keptBecause").as_str() {
+    if !shown.replaceable {
+        let why = match shown.kept_because.as_deref().unwrap_or_default() {
             "joined" => "this node has joined a network",
             "heard" => "a root has answered this node",
             "root" => "this node is a root of its planet",

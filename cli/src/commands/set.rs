@@ -19,8 +19,9 @@ pub fn run(session: &Session, words: &Words, io: &mut Io<'_>) -> Outcome {
         return as_reference(session, words, io);
     }
     let body = body(program, words)?;
-    let network = text::json::text(&super::network_of(session, words.first())?, "id");
-    let without_effect = body.get("allowDNS") == Some(&Value::Bool(true));
+    let network =
+        text::printable(&api::of::<api::JoinedNetwork>(&super::network_of(session, words.first())?).id);
+    let without_effect = api::read::<api::JoinedNetwork>(&body).allow_dns;
     send(session, &network, body, io)?;
     if without_effect {
         writeln!(io.err, "{program}: allowDNS is kept, but name servers are not set up yet in this version")?;

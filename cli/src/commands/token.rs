@@ -2,10 +2,12 @@
 
 use std::io::Read as _;
 
+use api::{ShownToken, TokenRequest};
 use hyper::Method;
 use protocol::join_token::{JoinToken, Place, Planet};
 use protocol::world::{MAX_FILE, World};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::Session;
 use super::controller::{network_id, print, request};
@@ -28,7 +30,7 @@ pub fn run(session: &Session, command: TokenCommand, io: &mut Io<'_>) -> Outcome
                 return print(&tokens, io);
             }
             let tokens = tokens.as_array().map_or(&[][..], Vec::as_slice);
-            Ok(write!(io.out, "{}", text::token::list(&id, tokens, super::now()))?)
+            Ok(write!(io.out, "{}", text::token::list(&id, &api::all(tokens), super::now()))?)
         }
         TokenCommand::Revoke { network, id } => {
             let network = network_id(session, &network)?;
@@ -37,7 +39,7 @@ pub fn run(session: &Session, command: TokenCommand, io: &mut Io<'_>) -> Outcome
             if session.common.json {
                 return print(&token, io);
             }
-            let members = text::json::items(&token, "members").len();
+            let members = api::of::<ShownToken>(&token).members.len();
             let stay = match members {
                 0 => String::new(),
                 1 => "; the member it let in stays".to_owned(),
@@ -46,6 +48,22 @@ pub fn run(session: &Session, command: TokenCommand, io: &mut Io<'_>) -> Outcome
             Ok(writeln!(io.out, "token {id} of {network} revoked{stay}")?)
         }
     }
+}
+
+/// A token as it is printed: with the planet that it names.
+#[derive(Serialize)]
+struct Made {
+    #[serde(flatten)]
+    token: ShownToken,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    planet: Option<PlanetOf>,
+}
+
+/// Which planet that is, and where.
+#[derive(Serialize)]
+struct PlanetOf {
+    sha256: String,
+    place: String,
 }
 
 fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
@@ -66,16 +84,15 @@ fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
         )));
     }
     let plan = Plan::new(session, user_data, &network)?;
-    let mut body = Map::from_iter([
-        ("uses".to_owned(), json!(create.uses)),
-        ("lifetime".to_owned(), json!(create.expires)),
-    ]);
-    if let Some(name) = &create.name {
-        body.insert("name".to_owned(), json!(name));
-    }
+    let mut body = TokenRequest {
+        uses: Some(json!(create.uses)),
+        lifetime: Some(json!(create.expires)),
+        name: create.name.clone().map(Value::from),
+        ..TokenRequest::default()
+    };
     if !create.ip.is_empty() {
         let ips: Vec<_> = create.ip.iter().map(ToString::to_string).collect();
-        body.insert("ipAssignments".to_owned(), json!(ips));
+        body.ip_assignments = Some(json!(ips));
     }
     if !create.tag.is_empty() {
         let vocabulary = super::member::vocabulary(session, &network)?;
@@ -84,15 +101,16 @@ fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
             let (id, value) = super::member::tag(session, &vocabulary, name, value)?;
             tags.push(json!([id, value]));
         }
-        body.insert("tags".to_owned(), tags.into());
+        body.tags = Some(tags.into());
     }
     let path = format!("/controller/network/{network}/token");
-    let mut token = request(session, Method::POST, &path, Some(&Value::Object(body)))?;
+    let answer = request(session, Method::POST, &path, Some(&api::json(&body)))?;
+    let mut made = Made { token: api::of(&answer), planet: None };
     if let Some((sha256, place)) = &planet {
         // The controller has no part in it: who joins needs the planet before there is a way to the controller.
-        let made = text::json::text(&token, "token");
+        let words = made.token.token.clone().unwrap_or_default();
         let whole =
-            JoinToken::parse(&made).ok().zip(Place::parse(place).ok()).map(|(made, place)| JoinToken {
+            JoinToken::parse(&words).ok().zip(Place::parse(place).ok()).map(|(made, place)| JoinToken {
                 network: made.network.or(Some(&network)),
                 planet: Some(Planet { sha256, place }),
                 ..made
@@ -103,13 +121,15 @@ fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
                 session.program
             ))
         })?;
-        token["token"] = json!(whole.to_string());
-        token["planet"] = json!({"sha256": sha256, "place": place});
+        made.token.token = Some(whole.to_string());
+        made.planet = Some(PlanetOf { sha256: sha256.clone(), place: place.clone() });
     }
     if session.common.json {
-        return print(&token, io);
+        return print(&api::json(&made), io);
     }
-    let (words, id) = (text::json::text(&token, "token"), text::json::text(&token, "id"));
+    let Made { token, planet } = made;
+    let words = text::printable(token.token.as_deref().unwrap_or("-"));
+    let id = token.record.id.to_string();
     if let Some(plan) = plan {
         let revoke = format!("{} token revoke {network} {id} ends the token", session.program);
         plan.finish(session, &words, &id, &revoke, io)?;
@@ -118,7 +138,11 @@ fn make(session: &Session, create: &Create, io: &mut Io<'_>) -> Outcome {
     // The token first: whoever closes standard error still has it.
     writeln!(io.out, "{words}")?;
     io.out.flush()?;
-    Ok(write!(io.err, "{}", text::token::made(&network, &token))?)
+    Ok(write!(
+        io.err,
+        "{}",
+        text::token::made(&network, &token, planet.as_ref().map(|planet| planet.place.as_str()))
+    )?)
 }
 
 /// SHA-256 and place of the planet that the token is to name.
@@ -127,13 +151,14 @@ fn planet_of(session: &Session, create: &Create) -> Result<Option<(String, Strin
     let Some(file) = &create.planet else {
         let Some(place) = &create.planet_url else { return Ok(None) };
         let planet = request(session, Method::GET, super::planet::PATH, None)?;
-        if text::json::text(&planet, "id") == format!("{:016x}", protocol::world::PUBLIC_PLANET_ID) {
+        let planet: api::Planet = api::of(&planet);
+        if planet.world.id == format!("{:016x}", protocol::world::PUBLIC_PLANET_ID) {
             return Err(Failure::usage(format!(
                 "{program}: --planet-url: this node uses the public planet, which every new node does; --planet names the file \
                  of another"
             )));
         }
-        return Ok(Some((text::json::text(&planet, "sha256"), place.clone())));
+        return Ok(Some((text::printable(&planet.sha256), place.clone())));
     };
     let shown = file.display();
     let mut bytes = Vec::new();

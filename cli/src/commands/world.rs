@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use protocol::identity::{Identity, SecretIdentity};
 use protocol::inet::{format_endpoint, parse_endpoint};
 use protocol::world::{MAX_ENDPOINTS, MAX_ROOTS, Root, World, WorldKey, WorldKind};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -168,35 +169,64 @@ pub enum Undescribed {
     Other(String),
 }
 
+/// A world before it is signed, as genmoon has it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Description {
+    #[serde(deserialize_with = "api::lenient::only_text")]
+    id: Option<String>,
+    #[serde(deserialize_with = "api::lenient::only_text")]
+    world_type: Option<String>,
+    #[serde(deserialize_with = "api::lenient::or_default")]
+    signing_key: String,
+    #[serde(rename = "signingKey_SECRET", deserialize_with = "api::lenient::or_default")]
+    signing_key_secret: String,
+    #[serde(deserialize_with = "api::lenient::or_default")]
+    updates_must_be_signed_by: String,
+    #[serde(deserialize_with = "api::lenient::or_default")]
+    roots: Option<Vec<Value>>,
+}
+
+/// A root of it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct DescribedRoot {
+    #[serde(deserialize_with = "api::lenient::or_default")]
+    identity: String,
+    #[serde(deserialize_with = "api::lenient::list")]
+    stable_endpoints: Vec<Value>,
+}
+
 /// The signed world of a description, as of `now` in milliseconds since the Unix epoch (Specification: genmoon).
 ///
 /// # Errors
 /// [`Undescribed`], naming the field.
 pub fn build(description: &Value, now: u64) -> Result<World, Undescribed> {
     let other = |what: String| Undescribed::Other(what);
-    let id = description["id"].as_str().and_then(|id| u64::from_str_radix(id, 16).ok()).filter(|id| *id != 0);
+    let described: Description = api::of(description);
+    let Description { id, world_type, roots: listed, .. } = &described;
+    let id = id.as_deref().and_then(|id| u64::from_str_radix(id, 16).ok()).filter(|id| *id != 0);
     let id = id.ok_or(Undescribed::Id)?;
-    let kind = match description["worldType"].as_str() {
+    let kind = match world_type.as_deref() {
         Some("moon") => WorldKind::Moon,
         Some("planet") => WorldKind::Planet,
         _ => return Err(Undescribed::Kind),
     };
-    let text = |field: &str| description[field].as_str().unwrap_or_default();
-    let key = key_of(text("signingKey"), text("signingKey_SECRET")).ok_or_else(|| {
+    let key = key_of(&described.signing_key, &described.signing_key_secret).ok_or_else(|| {
         other("signingKey and signingKey_SECRET are no key pair of 2 × 128 hexadecimal digits".into())
     })?;
-    let next = unhex(text("updatesMustBeSignedBy")).and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
+    let next = unhex(&described.updates_must_be_signed_by).and_then(|bytes| <[u8; 64]>::try_from(bytes).ok());
     let next =
         next.ok_or_else(|| other("updatesMustBeSignedBy is no key of 128 hexadecimal digits".into()))?;
-    let listed = description["roots"].as_array().filter(|roots| (1..=MAX_ROOTS).contains(&roots.len()));
+    let listed = listed.as_ref().filter(|roots| (1..=MAX_ROOTS).contains(&roots.len()));
     let listed = listed.ok_or_else(|| other(format!("roots must be a list of 1 to {MAX_ROOTS}")))?;
     let mut roots = Vec::new();
     for (index, root) in listed.iter().enumerate() {
-        let identity = Identity::parse(root["identity"].as_str().unwrap_or_default())
+        let root: DescribedRoot = api::of(root);
+        let identity = Identity::parse(&root.identity)
             .map_err(|error| other(format!("roots[{index}].identity: {error}")))?;
         let mut endpoints = Vec::new();
-        let field = &root["stableEndpoints"];
-        for (number, endpoint) in field.as_array().into_iter().flatten().enumerate() {
+        for (number, endpoint) in root.stable_endpoints.iter().enumerate() {
             let endpoint = endpoint.as_str().and_then(|text| parse_endpoint(text).ok()).ok_or_else(|| {
                 other(format!("roots[{index}].stableEndpoints[{number}] must be IP/PORT, not {endpoint}"))
             })?;
@@ -231,6 +261,7 @@ pub(super) fn to_json(world: &World, path: Option<&PathBuf>) -> Value {
             json!({"identity": root.identity.to_string(), "stableEndpoints": endpoints})
         })
         .collect();
+    let path = path.map(|path| path.display().to_string());
     let mut object = json!({
         "id": format!("{:016x}", world.id),
         "worldId": world.id,
@@ -240,8 +271,8 @@ pub(super) fn to_json(world: &World, path: Option<&PathBuf>) -> Value {
         "signature": hex(&world.signature),
         "roots": roots,
     });
-    if let Some(path) = path {
-        object["path"] = path.display().to_string().into();
+    if let (Value::Object(fields), Some(path)) = (&mut object, path) {
+        fields.insert("path".to_owned(), path.into());
     }
     object
 }

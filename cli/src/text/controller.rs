@@ -2,27 +2,25 @@
 
 use std::fmt::Write as _;
 
+use api::{CountedNetwork, Member, Network, Revocation, Version};
 use flowrules::cases::Vocabulary;
-use protocol::{Address, NetworkId, derive};
-use serde_json::Value;
+use protocol::derive;
 
 use super::{json, printable, table};
 
 /// All networks; each item a network record with its member counts in `meta`.
-pub fn networks(networks: &[Value]) -> String {
+pub fn networks(networks: &[CountedNetwork]) -> String {
     if networks.is_empty() {
         return "This controller keeps no networks yet. Create one: ztnode-cli network create NAME --subnet 10.20.0.0/16\n"
             .to_owned();
     }
     let rows: Vec<[String; 6]> = networks
         .iter()
-        .map(|network| {
-            let count = |field| json::int(&network["meta"], field);
-            let members = format!("{}/{}", count("authorizedMemberCount"), count("totalMemberCount"));
-            let name = dash(json::text(network, "name"));
+        .map(|CountedNetwork { record: network, meta }| {
+            let members = format!("{}/{}", meta.authorized_member_count, meta.total_member_count);
             [
-                id(network),
-                name,
+                network.id.to_string(),
+                dash(printable(&network.name)),
                 access(network).to_owned(),
                 members,
                 dash(routes(network)),
@@ -34,39 +32,36 @@ pub fn networks(networks: &[Value]) -> String {
 }
 
 /// One network in full.
-pub fn network(network: &Value) -> String {
-    let mut assign = Vec::new();
-    for (mode, field, name) in [
-        ("v4AssignMode", "zt", "IPv4 from the pools"),
-        ("v6AssignMode", "zt", "IPv6 from the pools"),
-        ("v6AssignMode", "rfc4193", "RFC 4193"),
-        ("v6AssignMode", "6plane", "6PLANE"),
-    ] {
-        if json::flag(&network[mode], field) {
-            assign.push(name);
-        }
-    }
-    let dns = &network["dns"];
-    let servers: Vec<String> = json::items(dns, "servers").iter().filter_map(json::scalar).collect();
-    let dns = match dns["domain"].as_str() {
-        Some(domain) if !domain.is_empty() => format!("{domain}: {}", servers.join(", ")),
-        _ => String::new(),
-    };
-    let rules = json::items(network, "rules").len();
+pub fn network(network: &Network) -> String {
+    let (v4, v6) = (network.v4_assign_mode, network.v6_assign_mode);
+    let modes = [
+        (v4.zt, "IPv4 from the pools"),
+        (v6.zt == Some(true), "IPv6 from the pools"),
+        (v6.rfc4193 == Some(true), "RFC 4193"),
+        (v6.six_plane == Some(true), "6PLANE"),
+    ];
+    let assign: Vec<&str> = modes.into_iter().filter_map(|(on, name)| on.then_some(name)).collect();
+    let dns = network.dns.as_ref().and_then(|dns| {
+        let domain = dns.domain.as_str().filter(|domain| !domain.is_empty())?;
+        let servers = dns.servers.as_array().map_or(&[][..], Vec::as_slice);
+        let servers: Vec<String> = servers.iter().filter_map(json::scalar).collect();
+        Some(format!("{domain}: {}", servers.join(", ")))
+    });
+    let rules = network.rules.json().len();
     let mut text = String::new();
     for (name, value) in [
-        ("network", id(network)),
-        ("name", dash(json::text(network, "name"))),
+        ("network", network.id.to_string()),
+        ("name", dash(printable(&network.name))),
         ("access", access(network).to_owned()),
         ("routes", dash(routes(network))),
         ("pools", dash(pools(network))),
         ("assigns", dash(assign.join(", "))),
-        ("dns", dash(printable(&dns))),
-        ("mtu", json::text(network, "mtu")),
-        ("multicast limit", json::text(network, "multicastLimit")),
-        ("broadcast", if json::flag(network, "enableBroadcast") { "yes" } else { "no" }.to_owned()),
+        ("dns", dash(printable(&dns.unwrap_or_default()))),
+        ("mtu", network.mtu.to_string()),
+        ("multicast limit", network.multicast_limit.to_string()),
+        ("broadcast", if network.enable_broadcast { "yes" } else { "no" }.to_owned()),
         ("rules", rules.to_string()),
-        ("revision", json::text(network, "revision")),
+        ("revision", network.revision.to_string()),
     ] {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<17}{value}");
@@ -87,12 +82,12 @@ enum Standing {
 }
 
 impl Standing {
-    fn of(member: &Value) -> Self {
-        if json::flag(member, "authorized") {
+    fn of(member: &Member) -> Self {
+        if member.authorized {
             Self::Authorized
-        } else if json::int(member, "lastDeauthorizedTime") > 0 {
+        } else if member.last_deauthorized > 0 {
             Self::Deauthorized
-        } else if member["identity"].is_string() || version(member) != "-" {
+        } else if member.identity.is_some() || version(member) != "-" {
             Self::Asking
         } else {
             Self::NeverAsked
@@ -110,8 +105,8 @@ impl Standing {
 }
 
 /// The members of a network, given by its record; those who ask to be let in last.
-pub fn members(network: &Value, members: &[Value]) -> String {
-    let id = id(network);
+pub fn members(network: &Network, members: &[Member]) -> String {
+    let id = network.id;
     if members.is_empty() {
         return format!("Nobody has asked to join {id} yet. On another machine: ztnode-cli join {id}\n");
     }
@@ -121,25 +116,20 @@ pub fn members(network: &Value, members: &[Value]) -> String {
         Standing::NeverAsked => 2,
         Standing::Asking => 3,
     };
-    let mut members: Vec<(&Value, Standing)> =
+    let mut members: Vec<(&Member, Standing)> =
         members.iter().map(|member| (member, Standing::of(member))).collect();
-    members.sort_by_key(|(member, standing)| (place(*standing), json::text(member, "address")));
+    members.sort_by_key(|(member, standing)| (place(*standing), member.address));
     let rows: Vec<[String; 6]> = members
         .iter()
         .map(|(member, standing)| {
-            let mut ips: Vec<String> = json::items(member, "ipAssignments")
-                .iter()
-                .filter_map(Value::as_str)
-                .map(printable)
-                .collect();
+            let mut ips = ips(member);
             if *standing == Standing::Authorized {
                 ips.extend(derived(network, member));
             }
-            let bridge = if json::flag(member, "activeBridge") { "yes" } else { "-" };
-            let name = dash(json::scalar(&member["name"]).map(|name| printable(&name)).unwrap_or_default());
+            let bridge = if member.active_bridge { "yes" } else { "-" };
             [
-                json::text(member, "address"),
-                name,
+                member.address.to_string(),
+                called(member),
                 standing.name().to_owned(),
                 dash(ips.join(",")),
                 bridge.to_owned(),
@@ -149,72 +139,63 @@ pub fn members(network: &Value, members: &[Value]) -> String {
         .collect();
     let mut text = table::layout(["ADDRESS", "NAME", "STATE", "IPS", "BRIDGE", "PROTOCOL"], &rows);
     if let Some((asking, _)) = members.iter().find(|(_, standing)| *standing == Standing::Asking) {
-        let address = json::text(asking, "address");
+        let address = asking.address;
         let _ = writeln!(text, "\nAuthorize one: ztnode-cli member authorize {id} {address}");
     }
     text
 }
 
 /// Whether a member's record is one of a node that asks to be let in, and of which nobody has decided.
-pub fn asks(member: &Value) -> bool {
+pub fn asks(member: &Member) -> bool {
     Standing::of(member) == Standing::Asking
 }
 
 /// The nodes that ask, each with its network's record.
-pub fn asking(found: &[(Value, Value)]) -> String {
+pub fn asking(found: &[(Network, Member)]) -> String {
     let Some((network, member)) = found.first() else {
         return "No node asks to be let into a network here.\n".to_owned();
     };
-    let row = |(network, member): &(Value, Value)| {
-        let name = |record: &Value| {
-            dash(json::scalar(&record["name"]).map(|name| printable(&name)).unwrap_or_default())
-        };
-        [id(network), name(network), json::text(member, "address"), name(member), version(member)]
+    let row = |(network, member): &(Network, Member)| {
+        [
+            network.id.to_string(),
+            dash(printable(&network.name)),
+            member.address.to_string(),
+            called(member),
+            version(member),
+        ]
     };
     let rows: Vec<[String; 5]> = found.iter().map(row).collect();
     let mut text = table::layout(["NETWORK", "CALLED", "ADDRESS", "NAME", "PROTOCOL"], &rows);
     // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "\nAuthorize one: ztnode-cli member authorize {} {}",
-        id(network),
-        json::text(member, "address")
-    );
+    let _ = writeln!(text, "\nAuthorize one: ztnode-cli member authorize {} {}", network.id, member.address);
     text
 }
 
 /// The addresses that a member has in this network without anybody giving them.
-fn derived(network: &Value, member: &Value) -> Vec<String> {
-    let parsed =
-        (json::text(network, "id").parse::<NetworkId>(), json::text(member, "address").parse::<Address>());
-    let (Ok(id), Ok(address)) = parsed else { return Vec::new() };
-    let mode = &network["v6AssignMode"];
-    let rfc4193 = json::flag(mode, "rfc4193").then(|| derive::rfc4193(id, address).to_string());
-    let six_plane = json::flag(mode, "6plane").then(|| derive::six_plane(id, address).to_string());
+fn derived(network: &Network, member: &Member) -> Vec<String> {
+    let (mode, id, address) = (network.v6_assign_mode, network.id, member.address);
+    let rfc4193 = (mode.rfc4193 == Some(true)).then(|| derive::rfc4193(id, address).to_string());
+    let six_plane = (mode.six_plane == Some(true)).then(|| derive::six_plane(id, address).to_string());
     rfc4193.into_iter().chain(six_plane).collect()
 }
 
 /// One member in full, with the names its network's rules give to its tags and capabilities.
-pub fn member(member: &Value, vocabulary: &Vocabulary) -> String {
+pub fn member(member: &Member, vocabulary: &Vocabulary) -> String {
     let list = |items: Vec<String>| dash(items.join(", "));
-    let tags = json::tags(member);
-    let tags = tags.iter().map(|(id, value)| vocabulary.tag_text(*id, *value)).collect();
-    let capabilities = json::ids(member, "capabilities");
-    let capabilities = capabilities.iter().map(|id| vocabulary.capability_text(*id)).collect();
-    let ips = json::items(member, "ipAssignments").iter().filter_map(Value::as_str).map(printable).collect();
-    let yes = |field| if json::flag(member, field) { "yes" } else { "no" }.to_owned();
+    let tags = member.tags.iter().map(|(id, value)| vocabulary.tag_text(*id, *value)).collect();
+    let capabilities = member.capabilities.iter().map(|id| vocabulary.capability_text(*id)).collect();
     let mut text = String::new();
     for (name, value) in [
-        ("member", json::text(member, "address")),
-        ("name", dash(json::scalar(&member["name"]).map(|name| printable(&name)).unwrap_or_default())),
-        ("network", json::text(member, "nwid")),
+        ("member", member.address.to_string()),
+        ("name", called(member)),
+        ("network", member.network.to_string()),
         ("state", Standing::of(member).name().to_owned()),
-        ("ips", list(ips)),
+        ("ips", list(ips(member))),
         ("tags", list(tags)),
         ("capabilities", list(capabilities)),
-        ("bridge", yes("activeBridge")),
+        ("bridge", if member.active_bridge { "yes" } else { "no" }.to_owned()),
         ("protocol", version(member)),
-        ("revision", json::text(member, "revision")),
+        ("revision", member.revision.to_string()),
     ] {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{name:<17}{value}");
@@ -223,35 +204,27 @@ pub fn member(member: &Value, vocabulary: &Vocabulary) -> String {
 }
 
 /// One line on a member after a change; `done` says what was done.
-pub fn member_line(member: &Value, done: &str) -> String {
-    let address = json::text(member, "address");
-    let ips: Vec<String> =
-        json::items(member, "ipAssignments").iter().filter_map(Value::as_str).map(printable).collect();
-    let mut line = format!("member {address}");
-    if let Some(name) = member["name"].as_str().filter(|name| !name.is_empty()) {
+pub fn member_line(member: &Member, done: &str) -> String {
+    let mut line = format!("member {}", member.address);
+    if let Some(name) = member.name.as_deref().filter(|name| !name.is_empty()) {
         let _ = write!(line, " ({})", printable(name));
     }
-    let _ = write!(line, " {done} {}", json::text(member, "nwid"));
-    if !ips.is_empty() {
-        let _ = write!(line, ": {}", ips.join(", "));
+    let _ = write!(line, " {done} {}", member.network);
+    if !member.ip_assignments.is_empty() {
+        let _ = write!(line, ": {}", ips(member).join(", "));
     }
     line + "\n"
 }
 
 /// How far the word has got that a member was put out; nothing if the controller does not say.
-pub fn revocation(revocation: &Value) -> String {
-    if !revocation.is_object() {
-        return String::new();
-    }
-    let members = |field| -> Vec<String> {
-        json::items(revocation, field).iter().filter_map(Value::as_str).map(printable).collect()
-    };
-    let mut missing = members("unreachable");
-    missing.extend(members("waiting"));
-    let mut line = format!("the other members: acknowledged by {}", members("acknowledged").len());
-    let sent = members("sent");
-    if !sent.is_empty() {
-        let _ = write!(line, ", sent to {} (zerotier-one cannot confirm)", sent.len());
+pub fn revocation(revocation: Option<&Revocation>) -> String {
+    let Some(revocation) = revocation else { return String::new() };
+    let reach = revocation.reach.clone().unwrap_or_default();
+    let missing: Vec<String> =
+        reach.unreachable.iter().chain(&reach.waiting).map(|member| printable(member)).collect();
+    let mut line = format!("the other members: acknowledged by {}", reach.acknowledged.len());
+    if !reach.sent.is_empty() {
+        let _ = write!(line, ", sent to {} (zerotier-one cannot confirm)", reach.sent.len());
     }
     let _ = write!(line, ", not reachable {}", missing.len());
     if !missing.is_empty() {
@@ -260,40 +233,36 @@ pub fn revocation(revocation: &Value) -> String {
     line + "\n"
 }
 
-fn id(network: &Value) -> String {
-    json::text(network, "id")
+fn access(network: &Network) -> &'static str {
+    if network.private { "private" } else { "public" }
 }
 
-/// A network without the field is private: that is the default.
-fn access(network: &Value) -> &'static str {
-    if network["private"] == Value::Bool(false) { "public" } else { "private" }
+fn routes(network: &Network) -> String {
+    let routes = network.routes.iter().map(|route| match route.via {
+        Some(via) => format!("{} via {via}", route.target),
+        None => route.target.to_string(),
+    });
+    routes.collect::<Vec<_>>().join(", ")
 }
 
-fn routes(network: &Value) -> String {
-    let routes: Vec<String> = json::items(network, "routes")
-        .iter()
-        .map(|route| match route["via"].as_str() {
-            Some(via) => format!("{} via {}", json::text(route, "target"), printable(via)),
-            None => json::text(route, "target"),
-        })
-        .collect();
-    routes.join(", ")
+fn pools(network: &Network) -> String {
+    let pools = network.pools.iter().map(|pool| format!("{}-{}", pool.start, pool.end));
+    pools.collect::<Vec<_>>().join(", ")
 }
 
-fn pools(network: &Value) -> String {
-    let pools: Vec<String> = json::items(network, "ipAssignmentPools")
-        .iter()
-        .map(|pool| format!("{}-{}", json::text(pool, "ipRangeStart"), json::text(pool, "ipRangeEnd")))
-        .collect();
-    pools.join(", ")
+fn ips(member: &Member) -> Vec<String> {
+    member.ip_assignments.iter().map(ToString::to_string).collect()
 }
 
-fn version(member: &Value) -> String {
-    if !member["vMajor"].is_number() || json::int(member, "vMajor") < 0 {
-        return "-".to_owned();
+fn called(member: &Member) -> String {
+    dash(member.name.as_deref().map(printable).unwrap_or_default())
+}
+
+fn version(member: &Member) -> String {
+    match member.version {
+        Version { major: ..0, .. } => "-".to_owned(),
+        Version { major, minor, revision, .. } => format!("{major}.{minor}.{revision}"),
     }
-    let part = |field| json::int(member, field);
-    format!("{}.{}.{}", part("vMajor"), part("vMinor"), part("vRev"))
 }
 
 fn dash(text: String) -> String {

@@ -1,32 +1,30 @@
 //! Join tokens, for people.
 
-use serde_json::Value;
+use api::{ShownToken, TokenState};
 
-use super::{json, printable, table};
+use super::{printable, table};
 
 /// All tokens of a network; `now` is the time here, ms since the epoch, from which what is left is shown.
-pub fn list(network: &str, tokens: &[Value], now: i64) -> String {
+pub fn list(network: &str, tokens: &[ShownToken], now: i64) -> String {
     if tokens.is_empty() {
         return format!("{network} has no join tokens. Make one: ztnode-cli token create {network}\n");
     }
     let rows: Vec<[String; 8]> = tokens
         .iter()
         .map(|token| {
-            let words = |field| {
-                let items = json::items(token, field).iter().filter_map(Value::as_str).map(printable);
-                dash(items.collect::<Vec<_>>().join(","))
-            };
-            let tags: Vec<_> = json::tags(token).iter().map(|(id, value)| format!("{id}={value}")).collect();
-            let name = json::scalar(&token["name"]).map(|name| printable(&name)).unwrap_or_default();
+            let record = &token.record;
+            let ips: Vec<String> = record.ips.iter().map(ToString::to_string).collect();
+            let tags: Vec<_> = record.tags.iter().map(|(id, value)| format!("{id}={value}")).collect();
+            let members: Vec<String> = token.members.iter().map(|member| printable(member)).collect();
             [
-                json::text(token, "id"),
-                json::text(token, "state"),
-                format!("{}/{}", json::int(token, "used"), allowed(token)),
+                record.id.to_string(),
+                token.state.name().to_owned(),
+                format!("{}/{}", record.used, allowed(token)),
                 ends(token, now),
-                dash(name),
-                words("ipAssignments"),
+                dash(record.name.as_deref().map(printable).unwrap_or_default()),
+                dash(ips.join(",")),
                 dash(tags.join(",")),
-                words("members"),
+                dash(members.join(",")),
             ]
         })
         .collect();
@@ -34,9 +32,14 @@ pub fn list(network: &str, tokens: &[Value], now: i64) -> String {
 }
 
 /// What a new token is valid for.
+<<<<<<< HEAD
 pub fn made(network: &str, token: &Value) -> String {
     let place = printable(token["planet"]["place"].as_str().unwrap_or_default());
     let (planet, join) = match place.as_str() {
+=======
+pub fn made(network: &str, token: &ShownToken, place: Option<&str>) -> String {
+    let (planet, join) = match place.unwrap_or_default() {
+>>>>>>> a19a13b (cli: networks, members, tokens, rules and traces are read by the types of the API; no JSON is indexed by a word)
         "" => (String::new(), "TOKEN"),
         url if url.contains(':') => {
             (format!("A node that knows no root yet takes the planet of {url}.\n"), "TOKEN")
@@ -53,7 +56,7 @@ pub fn made(network: &str, token: &Value) -> String {
 }
 
 /// The same, of user-data with the token in it.
-pub fn user_data(network: &str, token: &Value) -> String {
+pub fn user_data(network: &str, token: &ShownToken) -> String {
     format!(
         "{}. Everything that runs on a machine can read its user-data: keep the file to yourself, and delete it when the \
          machine is in.\n",
@@ -61,33 +64,33 @@ pub fn user_data(network: &str, token: &Value) -> String {
     )
 }
 
-fn valid(network: &str, token: &Value) -> String {
-    let nodes = match json::int(token, "uses") {
+fn valid(network: &str, token: &ShownToken) -> String {
+    let nodes = match token.record.uses {
         0 => "any number of nodes".to_owned(),
         1 => "one node".to_owned(),
         uses => format!("{uses} nodes"),
     };
-    let created = json::int(token, "creationTime");
-    let until = match json::int(token, "expiryTime") {
+    let created = token.record.created;
+    let until = match token.record.expires {
         0 => "until it is revoked".to_owned(),
         end => format!("for {}", span(end.saturating_sub(created))),
     };
-    let id = json::text(token, "id");
+    let id = token.record.id;
     format!("Token {id} lets {nodes} into {network}, {until}")
 }
 
-fn allowed(token: &Value) -> String {
-    match json::int(token, "uses") {
+fn allowed(token: &ShownToken) -> String {
+    match token.record.uses {
         0 => "unlimited".to_owned(),
         uses => uses.to_string(),
     }
 }
 
 /// When a good token ends.
-fn ends(token: &Value, now: i64) -> String {
-    match (json::text(token, "state").as_str(), json::int(token, "expiryTime")) {
-        ("good", 0) => "never".to_owned(),
-        ("good", end) => format!("in {}", span(end.saturating_sub(now))),
+fn ends(token: &ShownToken, now: i64) -> String {
+    match (token.state, token.record.expires) {
+        (TokenState::Good, 0) => "never".to_owned(),
+        (TokenState::Good, end) => format!("in {}", span(end.saturating_sub(now))),
         _ => "-".to_owned(),
     }
 }
@@ -159,7 +162,7 @@ mod tests {
             json!({"id": "00000001", "state": "revoked", "used": 2, "uses": 0, "expiryTime": 0, "name": null,
                 "ipAssignments": [], "tags": [], "members": ["5aca06ff8e", "0123456789"]}),
         ];
-        let text = list("37f2b7c94f000001", &tokens, 60_000);
+        let text = list("37f2b7c94f000001", &api::all(&tokens), 60_000);
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(
             lines[1],

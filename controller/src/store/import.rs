@@ -10,7 +10,9 @@ use std::str::FromStr;
 #[cfg(feature = "sqlite")]
 use std::time::SystemTime;
 
+use api::lenient;
 use protocol::{Address, NetworkId};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{Change, Store, StoreError};
@@ -146,6 +148,14 @@ fn id_in_name<T: FromStr>(file: &Path, length: usize) -> Option<T> {
     (stem.len() == length).then(|| stem.to_ascii_lowercase().parse().ok()).flatten()
 }
 
+/// What is looked at of a record.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Named {
+    #[serde(deserialize_with = "lenient::only_text")]
+    id: Option<String>,
+}
+
 /// A record, or `None` when its `id` has another length than such records have.
 fn read(file: &Path, id_length: usize) -> Result<Option<Map<String, Value>>, StoreError> {
     let bytes =
@@ -153,7 +163,7 @@ fn read(file: &Path, id_length: usize) -> Result<Option<Map<String, Value>>, Sto
     let bad = |detail: String| StoreError::Import { path: file.to_owned(), detail };
     match serde_json::from_slice(&bytes).map_err(|error| bad(format!("not JSON: {error}")))? {
         Value::Object(record) => {
-            let fits = record.get("id").and_then(Value::as_str).is_some_and(|id| id.len() == id_length);
+            let fits = api::read::<Named>(&record).id.is_some_and(|id| id.len() == id_length);
             Ok(fits.then_some(record))
         }
         _ => Err(bad("not a JSON object".to_owned())),

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::args::Common;
 use crate::commands::Session;
 use crate::failure::{Failure, Io, Outcome};
-use crate::text::json;
+use crate::text;
 use crate::text::lack::Lack;
 
 /// Checks the networks, or all that are joined. With a line for each that cannot be used.
@@ -20,7 +20,7 @@ pub(super) fn run(program: &str, common: Common, networks: &[String], io: &mut I
         .show_list("health", "/network")
         .map_err(ill)?
         .iter()
-        .map(|network| json::text(network, "id"))
+        .map(|network| text::printable(&api::of::<api::JoinedNetwork>(network).id))
         .collect();
     let wanted = if networks.is_empty() { &joined } else { networks };
     let mut healthy = true;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use protocol::identity::SecretIdentity;
 use protocol::world::{World, WorldKind};
+use serde::Deserialize;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
@@ -274,7 +275,7 @@ impl Source {
         let remedy = "The node would not start with it: correct it or move it away.";
         let value: Value = serde_json::from_slice(&content.bytes)
             .map_err(|error| broken(&path, format!("is no JSON ({error})"), remedy))?;
-        let elsewhere = value["settings"]["controllerDbPath"].as_str().map(str::to_owned);
+        let elsewhere = api::of::<LocalConf>(&value).settings.controller_db_path;
         self.take("local.conf".to_owned(), content.bytes, open_mode(content.mode));
         if let Some(place) = elsewhere.as_deref().filter(|place| !place.starts_with('/') && !place.is_empty())
         {
@@ -332,6 +333,30 @@ impl Source {
     }
 }
 
+/// What is looked at of a `local.conf`.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct LocalConf {
+    #[serde(deserialize_with = "api::lenient::or_default")]
+    settings: Settings,
+}
+
+/// The section `settings` of it.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Settings {
+    #[serde(deserialize_with = "api::lenient::only_text")]
+    controller_db_path: Option<String>,
+}
+
+/// What is looked at of a controller's record.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Record {
+    #[serde(deserialize_with = "api::lenient::only_text")]
+    id: Option<String>,
+}
+
 /// Whether the node will import this file. One that is no JSON would keep it from starting.
 fn is_record(path: &Path, id_length: usize) -> Result<bool, Failure> {
     let Some(content) = read_bounded(path, MAX_FILE).map_err(failed(path))? else { return Ok(false) };
@@ -341,7 +366,7 @@ fn is_record(path: &Path, id_length: usize) -> Result<bool, Failure> {
     if !value.is_object() {
         return Err(broken(path, "the controller's record is no JSON object", remedy));
     }
-    Ok(value["id"].as_str().is_some_and(|id| id.len() == id_length))
+    Ok(api::of::<Record>(&value).id.is_some_and(|id| id.len() == id_length))
 }
 
 /// Permissions of a file without secrets: as it had them, but nobody else may write.

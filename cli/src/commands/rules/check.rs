@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use api::Member;
 use flowrules::language::{Options, Place, compile};
 use flowrules::lint::{Finding, Known, lint};
 use serde_json::{Value, json};
@@ -11,7 +12,6 @@ use crate::args::Common;
 use crate::commands::Session;
 use crate::commands::controller::{all_members, network_id, print};
 use crate::failure::{Failure, Io, Outcome};
-use crate::text;
 
 pub(super) fn run(
     program: &str,
@@ -84,9 +84,9 @@ pub(super) fn findings(compiled: &Compiled, members: Option<&[u64]>) -> Vec<Find
 
 /// The addresses of all members of a network of the controller here that are let in.
 pub(super) fn addresses(session: &Session, network: &str) -> Result<Vec<u64>, Failure> {
-    let members = all_members(session, network)?;
-    let inside = members.iter().filter(|member| text::json::flag(member, "authorized"));
-    Ok(inside.filter_map(|member| u64::from_str_radix(member["address"].as_str()?, 16).ok()).collect())
+    let members: Vec<Member> = api::all(&all_members(session, network)?);
+    let inside = members.iter().filter(|member| member.authorized);
+    Ok(inside.map(|member| member.address.to_u64()).collect())
 }
 
 pub(super) fn finding_json(finding: &Finding) -> Value {

@@ -2,16 +2,17 @@
 
 use std::collections::BTreeMap;
 
+use api::{Counters, EnforcedRules, HeldCapability, HeldTag, Line, Lists, Network, OtherMember};
 use flowrules::decompile::Names;
 use flowrules::explain::{Book, Rules};
 use flowrules::{Entry, Kind, Rule, from_json};
 use hyper::Method;
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::commands::Session;
 use crate::commands::controller::request;
 use crate::failure::Failure;
-use crate::text::json::{flag, int, items, tags, text};
 
 /// Rules in force on the node here, and what it knows of the other members.
 pub(super) struct Enforced {
@@ -24,8 +25,8 @@ pub(super) struct Enforced {
     pub(super) tags: BTreeMap<u32, u32>,
     pub(super) match_unknown: bool,
     pub(super) members: Vec<Neighbour>,
-    lines: Value,
-    counters: Value,
+    lines: Lists<Option<Line>>,
+    counters: Counters,
 }
 
 /// What the node here has been shown by another member.
@@ -49,55 +50,55 @@ impl Enforced {
                 "They come with the network's configuration; see `ztnode-cli listnetworks` for its status.",
             ));
         }
-        let value = request(session, Method::GET, &path, None)?;
+        let told: EnforcedRules = api::of(&request(session, Method::GET, &path, None)?);
+        let neighbour = |member: &OtherMember| Neighbour {
+            address: address(&member.address),
+            tags: tags(&member.tags),
+            capabilities: held(&member.capabilities),
+        };
         Ok(Self {
-            address: address(&value["address"]),
-            base: rules(&value["rules"]),
-            capabilities: capabilities(&value),
-            tags: tags(&value),
-            match_unknown: flag(&value["flags"], "matchUnknown"),
-            members: items(&value, "members")
-                .iter()
-                .map(|member| Neighbour {
-                    address: address(&member["address"]),
-                    tags: tags(member),
-                    capabilities: capabilities(member),
-                })
-                .collect(),
-            lines: value["lines"].clone(),
-            counters: value["counters"].clone(),
+            address: address(&told.address),
+            base: rules(&told.rules),
+            capabilities: held(&told.capabilities),
+            tags: tags(&told.tags),
+            match_unknown: told.flags.match_unknown,
+            members: told.members.iter().map(neighbour).collect(),
+            lines: told.lines,
+            counters: told.counters,
         })
     }
 
     /// The rules a controller keeps of a network.
-    pub(super) fn of_record(record: &Value) -> Self {
+    pub(super) fn of_record(record: &Network) -> Self {
         Self {
             address: 0,
-            base: rules(&record["rules"]),
+            base: rules(record.rules.json()),
             capabilities: capabilities(record),
             tags: BTreeMap::new(),
             match_unknown: false,
             members: Vec::new(),
-            lines: Value::Null,
-            counters: Value::Null,
+            lines: Lists::default(),
+            counters: Counters::default(),
         }
     }
 
     /// Line and `include` line of an entry, as far as the controller told them.
     pub(super) fn place(&self, entry: Entry) -> (Option<u32>, Option<u32>) {
-        let place = &of_entry(&self.lines, entry);
-        let number = |field: &str| u32::try_from(int(place, field)).ok().filter(|line| *line > 0);
-        (number("line"), number("includedAt"))
+        let Some(Some(Line { line, included_at })) = of_entry(&self.lines, entry) else {
+            return (None, None);
+        };
+        let real = |line: &u32| *line > 0;
+        (Some(*line).filter(real), included_at.filter(real))
     }
 
     /// How often an entry decided.
     pub(super) fn hits(&self, entry: Entry) -> u64 {
-        of_entry(&self.counters, entry).as_u64().unwrap_or(0)
+        of_entry(&self.counters.lists, entry).copied().unwrap_or(0)
     }
 
     /// How often no entry decided.
     pub(super) fn nothing_matched(&self) -> u64 {
-        self.counters["nothingMatched"].as_u64().unwrap_or(0)
+        self.counters.nothing_matched
     }
 
     /// The statements with their places.
@@ -120,37 +121,46 @@ impl Enforced {
     }
 }
 
-/// The item of an entry in an object with `base` and `capabilities.<id>`.
-fn of_entry(lists: &Value, entry: Entry) -> Value {
+/// What there is of an entry.
+fn of_entry<T>(lists: &Lists<T>, entry: Entry) -> Option<&T> {
     let list = match entry.capability {
-        None => &lists["base"],
-        Some(id) => &lists["capabilities"][id.to_string()],
+        None => &lists.base,
+        Some(id) => lists.capabilities.get(&id.to_string())?,
     };
-    list[usize::from(entry.index)].clone()
+    list.get(usize::from(entry.index))
 }
 
-fn address(value: &Value) -> u64 {
-    value.as_str().and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0) & 0xff_ffff_ffff
+fn address(text: &str) -> u64 {
+    u64::from_str_radix(text, 16).unwrap_or(0) & 0xff_ffff_ffff
+}
+
+fn tags(held: &[HeldTag]) -> BTreeMap<u32, u32> {
+    held.iter().map(|tag| (tag.id, tag.value)).collect()
+}
+
+fn held(list: &[HeldCapability]) -> BTreeMap<u32, Vec<Rule>> {
+    list.iter().map(|one| (one.id, rules(&one.rules))).collect()
 }
 
 /// A list in JSON; an entry of a kind this version does not know keeps its place.
-pub(super) fn rules(list: &Value) -> Vec<Rule> {
-    let list = list.as_array().map_or(&[][..], Vec::as_slice);
+pub(super) fn rules(list: &[Value]) -> Vec<Rule> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Unknown {
+        #[serde(rename = "type")]
+        kind: String,
+        not: bool,
+        or: bool,
+    }
     let unknown = |value: &Value| {
-        let number = if text(value, "type").contains("ACTION") { 15 } else { 63 };
-        Rule {
-            not: flag(value, "not"),
-            or: flag(value, "or"),
-            kind: Kind::Unknown { number, value: Vec::new() },
-        }
+        let Unknown { kind, not, or } = api::of(value);
+        let number = if kind.contains("ACTION") { 15 } else { 63 };
+        Rule { not, or, kind: Kind::Unknown { number, value: Vec::new() } }
     };
     list.iter().map(|value| from_json(value).unwrap_or_else(|| unknown(value))).collect()
 }
 
-/// `[{"id", "rules"}]` of an object's `capabilities`.
-pub(super) fn capabilities(object: &Value) -> BTreeMap<u32, Vec<Rule>> {
-    items(object, "capabilities")
-        .iter()
-        .filter_map(|one| Some((u32::try_from(int(one, "id")).ok()?, rules(&one["rules"]))))
-        .collect()
+/// The capabilities of a network and their rules.
+pub(super) fn capabilities(network: &Network) -> BTreeMap<u32, Vec<Rule>> {
+    network.capabilities.iter().map(|one| (one.id, rules(one.rules.json()))).collect()
 }

@@ -183,7 +183,7 @@ fn from_node(session: &Session, network: &str) -> Result<World, Failure> {
             }
         }
         Found::Member(network) => {
-            let id = crate::text::json::text(&network, "id");
+            let id = crate::text::printable(&network.id);
             let enforced = Enforced::ask(session, &id)?;
             let people = People::of_member(&network, &enforced);
             Ok(World::of(enforced, people))
@@ -218,7 +218,7 @@ fn answer_json(
         .map(|walk| {
             let mut side = side_json(&world.book, walk);
             if wanted.verbose {
-                side["steps"] = steps_json(&world.book, walk, rules);
+                super::put(&mut side, "steps", steps_json(&world.book, walk, rules));
             }
             side
         })

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
+use api::{JoinedNetwork, Network};
 use flowrules::Rule;
 use flowrules::cases::Vocabulary;
 use flowrules::explain::{Book, Rules};
@@ -93,8 +94,8 @@ impl Compiled {
     }
 
     /// The source a controller keeps with a network, if it has one that compiles.
-    fn of_network(network: &Value) -> Option<Self> {
-        let text = network["rulesSource"].as_str().filter(|text| !text.trim().is_empty())?;
+    fn of_network(network: &Network) -> Option<Self> {
+        let text = Some(network.rules_source.as_str()).filter(|text| !text.trim().is_empty())?;
         let program = language::compile(text, &Options::default()).ok()?;
         Some(Self::new(Source { name: "rulesSource".to_owned(), text: text.to_owned() }, program))
     }
@@ -105,7 +106,7 @@ impl Compiled {
 }
 
 /// The names that the source kept with a network gives to tags and capabilities.
-pub(super) fn vocabulary(network: &Value) -> Vocabulary {
+pub(super) fn vocabulary(network: &Network) -> Vocabulary {
     Compiled::of_network(network).map(|compiled| compiled.vocabulary).unwrap_or_default()
 }
 
@@ -133,36 +134,49 @@ fn read_text(program: &str, file: &Path, limit: usize) -> Result<(String, String
 
 /// A network as the controller here keeps it, or as the node here has joined it.
 enum Found {
-    Controller(Value),
-    Member(Value),
+    Controller(Box<Network>),
+    Member(Box<JoinedNetwork>),
 }
 
 /// Looks for a network first on the controller here, then among those the node has joined.
 fn find(session: &Session, typed: &str) -> Result<Found, Failure> {
     match on_controller(session, typed)? {
-        Some(network) => Ok(Found::Controller(network)),
-        None => super::network_of(session, typed).map(Found::Member),
+        Some(network) => Ok(Found::Controller(network.into())),
+        None => joined(session, typed).map(Found::Member),
     }
 }
 
+/// A network that the node has joined.
+fn joined(session: &Session, typed: &str) -> Result<Box<JoinedNetwork>, Failure> {
+    super::network_of(session, typed).map(|network| Box::new(api::of(&network)))
+}
+
 /// The network as the controller here keeps it, or `None`. A node whose controller is out of order has no networks.
-fn on_controller(session: &Session, typed: &str) -> Result<Option<Value>, Failure> {
-    let networks = match all_networks(session) {
-        Ok(networks) => networks,
+fn on_controller(session: &Session, typed: &str) -> Result<Option<Network>, Failure> {
+    let networks: Vec<Network> = match all_networks(session) {
+        Ok(networks) => api::all(&networks),
         // Whether the service answers at all shows with the next request.
         Err(failure) if failure.code == 1 => return Ok(None),
         Err(failure) => return Err(failure),
     };
     let id = is_hex(typed, 16).then(|| typed.to_ascii_lowercase());
     let known = networks.iter().any(|network| match &id {
-        Some(id) => network["id"] == **id,
-        None => network["name"] == *typed,
+        Some(id) => network.id.to_string() == *id,
+        None => network.name == typed,
     });
     if !known {
         return Ok(None);
     }
     let id = super::controller::network_id(session, typed)?;
-    request(session, hyper::Method::GET, &format!("/controller/network/{id}"), None).map(Some)
+    let record = request(session, hyper::Method::GET, &format!("/controller/network/{id}"), None)?;
+    Ok(Some(api::of(&record)))
+}
+
+/// Adds a field to an object.
+fn put(object: &mut Value, field: &str, value: impl Into<Value>) {
+    if let Value::Object(fields) = object {
+        fields.insert(field.to_owned(), value.into());
+    }
 }
 
 /// `line`, `includedAt` and `statement` of an entry, for JSON.

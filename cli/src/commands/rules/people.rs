@@ -3,18 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use api::{JoinedNetwork, Member, Network, V6AssignMode};
 use flowrules::cases::Vocabulary;
 use flowrules::describe::Known;
 use flowrules::explain::Party;
 use protocol::{Address, Mac, NetworkId, derive};
-use serde_json::Value;
 
 use super::enforced::{Enforced, capabilities};
 use super::test::member_mac;
 use super::{Compiled, Session};
 use crate::commands::controller::all_members;
 use crate::failure::Failure;
-use crate::text::json;
 use crate::validate::is_hex;
 
 /// Addresses of nodes that are made up: no node has them, for they are reserved.
@@ -61,57 +60,38 @@ pub(super) struct People {
 
 impl People {
     /// All members that the controller here has let in.
-    pub(super) fn of_controller(session: &Session, record: &Value) -> Result<Self, Failure> {
-        let id = json::text(record, "id");
-        let network = u64::from_str_radix(&id, 16).ok();
+    pub(super) fn of_controller(session: &Session, record: &Network) -> Result<Self, Failure> {
+        let network = record.id;
         let lists = capabilities(record);
-        let defaults: BTreeMap<u32, u32> = json::items(record, "tags")
-            .iter()
-            .filter_map(|tag| {
-                let id = u32::try_from(json::int(tag, "id")).ok()?;
-                Some((id, tag["default"].as_i64()? as u32))
-            })
-            .collect();
+        let defaults: BTreeMap<u32, u32> =
+            record.tags.iter().filter_map(|tag| Some((tag.id, tag.default?))).collect();
         let mut people = Self {
-            network,
+            network: Some(network.0),
             vocabulary: Compiled::of_network(record).map(|one| one.vocabulary).unwrap_or_default(),
             stranger: Party { tags: defaults.clone(), ..Party::default() },
             ..Self::default()
         };
-        for member in all_members(session, &id)? {
-            let Some(address) = address(&member["address"]).filter(|_| json::flag(&member, "authorized"))
-            else {
-                continue;
-            };
-            let mut ips: Vec<IpAddr> = json::items(&member, "ipAssignments")
-                .iter()
-                .filter_map(|ip| ip.as_str()?.split('/').next()?.parse().ok())
-                .collect();
-            if let Some(network) = network {
-                let modes = &record["v6AssignMode"];
-                ips.extend(derived(NetworkId(network), address, modes));
-            }
+        let members: Vec<Member> = api::all(&all_members(session, &network.to_string())?);
+        for member in members.into_iter().filter(|member| member.authorized) {
+            let address = member.address.to_u64();
+            let mut ips = member.ip_assignments;
+            ips.extend(derived(network, address, record.v6_assign_mode));
             let mut party = Party { address, tags: defaults.clone(), owns: ips.clone(), ..Party::default() };
-            party.tags.extend(json::tags(&member));
-            for held in json::items(&member, "capabilities") {
-                let id = held.as_i64().and_then(|id| u32::try_from(id).ok());
-                if let Some((id, rules)) = id.and_then(|id| Some((id, lists.get(&id)?))) {
-                    party.capabilities.insert(id, rules.clone());
-                }
-            }
-            let name = member["name"].as_str().filter(|name| !name.is_empty()).map(crate::text::printable);
-            people.all.push(Person { name, party, ips, mac: member_mac(network, address), unmet: false });
+            party.tags.extend(member.tags);
+            let held = member.capabilities.iter().filter_map(|id| Some((*id, lists.get(id)?.clone())));
+            party.capabilities.extend(held);
+            let name = member.name.filter(|name| !name.is_empty()).as_deref().map(crate::text::printable);
+            let mac = member_mac(Some(network.0), address);
+            people.all.push(Person { name, party, ips, mac, unmet: false });
         }
         Ok(people)
     }
 
     /// The node here, and the members it has heard of.
-    pub(super) fn of_member(network: &Value, enforced: &Enforced) -> Self {
-        let id = u64::from_str_radix(&json::text(network, "id"), 16).ok();
-        let ips: Vec<IpAddr> = json::items(network, "assignedAddresses")
-            .iter()
-            .filter_map(|ip| ip.as_str()?.split('/').next()?.parse().ok())
-            .collect();
+    pub(super) fn of_member(network: &JoinedNetwork, enforced: &Enforced) -> Self {
+        let id = u64::from_str_radix(&network.id, 16).ok();
+        let ips = network.assigned_addresses.iter();
+        let ips: Vec<IpAddr> = ips.filter_map(|ip| ip.split('/').next()?.parse().ok()).collect();
         let own = Person {
             name: None,
             party: Party {
@@ -145,7 +125,7 @@ impl People {
                     .to_owned(),
             ],
             neighbours: std::fs::read_to_string("/proc/net/arp")
-                .map(|table| arp(&table, &json::text(network, "portDeviceName")))
+                .map(|table| arp(&table, &network.port_device_name))
                 .unwrap_or_default(),
             ..Self::default()
         }
@@ -249,19 +229,14 @@ impl People {
     }
 }
 
-fn address(value: &Value) -> Option<u64> {
-    let text = value.as_str().filter(|text| is_hex(text, 10))?;
-    u64::from_str_radix(text, 16).ok()
-}
-
 fn all_derived(network: NetworkId, member: u64) -> [IpAddr; 2] {
     let member = Address::from_u64(member);
     [derive::rfc4193(network, member).into(), derive::six_plane(network, member).into()]
 }
 
 /// The derived addresses that a network's `v6AssignMode` gives a member.
-fn derived(network: NetworkId, member: u64, modes: &Value) -> Vec<IpAddr> {
-    let wanted = ["rfc4193", "6plane"].map(|mode| json::flag(modes, mode));
+fn derived(network: NetworkId, member: u64, modes: V6AssignMode) -> Vec<IpAddr> {
+    let wanted = [modes.rfc4193, modes.six_plane].map(|on| on == Some(true));
     let both = all_derived(network, member).into_iter().zip(wanted);
     both.filter_map(|(ip, wanted)| wanted.then_some(ip)).collect()
 }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use api::{Network, RuleList};
 use flowrules::{Rule, from_json};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ pub(super) fn run(session: &Session, network: &str, file: &Path, dry_run: bool, 
         ))
         .hint("Rules are set on the controller of a network; see `ztnode-cli network list`.")
     })?;
-    let id = text::json::text(&record, "id");
+    let id = record.id.to_string();
     let members = addresses(session, &id)?;
     let findings = findings(&compiled, Some(&members));
     if !dry_run {
@@ -63,16 +64,14 @@ fn put(session: &Session, id: &str, compiled: &Compiled) -> Outcome {
     let path = format!("/controller/network/{id}");
     let mut body = json!({"rulesSource": compiled.source.text});
     let record = request(session, Method::POST, &path, Some(&body))?;
-    if in_force(&record, compiled) {
+    if in_force(&api::of(&record), compiled) {
         return Ok(());
     }
-    if let Value::Object(config) = compiled.program.config() {
-        for (field, value) in config {
-            body[field] = value;
-        }
+    if let (Value::Object(body), Value::Object(config)) = (&mut body, compiled.program.config()) {
+        body.extend(config);
     }
     let record = request(session, Method::POST, &path, Some(&body))?;
-    if in_force(&record, compiled) {
+    if in_force(&api::of(&record), compiled) {
         return Ok(());
     }
     Err(Failure::error(format!(
@@ -82,19 +81,17 @@ fn put(session: &Session, id: &str, compiled: &Compiled) -> Outcome {
 }
 
 /// Whether the rules of a network's record are those of a program.
-pub(super) fn in_force(record: &Value, compiled: &Compiled) -> bool {
+pub(super) fn in_force(record: &Network, compiled: &Compiled) -> bool {
     let program = &compiled.program;
-    let same = |list: &Value, rules: &[Rule]| {
-        let list = list.as_array().map_or(&[][..], Vec::as_slice);
+    let same = |list: &RuleList, rules: &[Rule]| {
+        let list = list.json();
         list.len() == rules.len()
             && list.iter().zip(rules).all(|(value, rule)| from_json(value).as_ref() == Some(rule))
     };
-    let capabilities = text::json::items(record, "capabilities");
-    same(&record["rules"], &program.base.rules)
-        && capabilities.len() == program.capabilities.len()
+    same(&record.rules, &program.base.rules)
+        && record.capabilities.len() == program.capabilities.len()
         && program.capabilities.iter().all(|one| {
-            capabilities.iter().any(|kept| {
-                text::json::int(kept, "id") == i64::from(one.id) && same(&kept["rules"], &one.section.rules)
-            })
+            let mut kept = record.capabilities.iter();
+            kept.any(|kept| kept.id == one.id && same(&kept.rules, &one.section.rules))
         })
 }

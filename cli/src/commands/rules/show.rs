@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api::Network;
 use flowrules::decompile::{Decompiled, Names, decompile};
 use flowrules::{Entry, Rule};
 use serde_json::{Value, json};
@@ -9,8 +10,8 @@ use serde_json::{Value, json};
 use super::enforced::{Enforced, capabilities, rules};
 use super::set::in_force;
 use super::{Compiled, Found, find};
+use crate::commands::Session;
 use crate::commands::controller::print;
-use crate::commands::{Session, network_of};
 use crate::failure::{Io, Outcome};
 use crate::text;
 
@@ -23,11 +24,11 @@ pub(super) fn run(
 ) -> Outcome {
     // Counters are those of a node, which the controller of a network need not be.
     let found =
-        if counters { network_of(session, network).map(Found::Member) } else { find(session, network) };
+        if counters { super::joined(session, network).map(Found::Member) } else { find(session, network) };
     match found? {
         Found::Controller(record) => kept(session, &record, source, io),
         Found::Member(network) => {
-            let id = text::json::text(&network, "id");
+            let id = text::printable(&network.id);
             let enforced = Enforced::ask(session, &id)?;
             if session.common.json {
                 return print(&enforced_json(&id, &enforced), io);
@@ -46,16 +47,16 @@ pub(super) fn run(
 }
 
 /// What the controller keeps.
-fn kept(session: &Session, record: &Value, only_source: bool, io: &mut Io<'_>) -> Outcome {
-    let id = text::json::text(record, "id");
-    let source = record["rulesSource"].as_str().filter(|source| !source.trim().is_empty());
+fn kept(session: &Session, record: &Network, only_source: bool, io: &mut Io<'_>) -> Outcome {
+    let id = record.id.to_string();
+    let source = Some(record.rules_source.as_str()).filter(|source| !source.trim().is_empty());
     let compiled = Compiled::of_network(record);
     let named = compiled.as_ref().filter(|compiled| in_force(record, compiled));
     let shown = match (named, source) {
         (Some(compiled), _) => ended(&compiled.source.text),
         (None, kept) => {
             let names = compiled.as_ref().map(|compiled| Names::from(&compiled.program)).unwrap_or_default();
-            let text = ended(&decompiled(&rules(&record["rules"]), &capabilities(record), &names).text);
+            let text = ended(&decompiled(&rules(record.rules.json()), &capabilities(record), &names).text);
             let why = match kept {
                 None => "the controller keeps no source of them",
                 Some(_) => "the source kept with the network does not give the rules in force",
@@ -67,8 +68,8 @@ fn kept(session: &Session, record: &Value, only_source: bool, io: &mut Io<'_>) -
         return print(
             &json!({
                 "network": id, "from": "controller", "source": source, "sourceInForce": named.is_some(),
-                "text": shown, "rules": record["rules"], "capabilities": record["capabilities"],
-                "tags": record["tags"],
+                "text": shown, "rules": record.rules, "capabilities": record.capabilities,
+                "tags": record.tags,
             }),
             io,
         );
@@ -171,7 +172,7 @@ fn enforced_json(id: &str, enforced: &Enforced) -> Value {
         .flat_map(|(capability, list)| statements(capability, list))
         .map(|(entry, _)| {
             let mut one = super::place_json(&book, Some(entry));
-            one["hits"] = enforced.hits(entry).into();
+            super::put(&mut one, "hits", enforced.hits(entry));
             one
         })
         .collect();

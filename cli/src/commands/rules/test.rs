@@ -7,7 +7,7 @@ use flowrules::explain::{Fate, fate, tell, verdict_words};
 use protocol::{Address, Mac, NetworkId};
 use serde_json::{Value, json};
 
-use super::{Compiled, Source, place_json, read_text};
+use super::{Compiled, Source, place_json, put, read_text};
 use crate::args::Common;
 use crate::commands::controller::print;
 use crate::failure::{Failure, Io, Outcome};
@@ -128,17 +128,17 @@ pub(super) fn side_json(book: &flowrules::explain::Book, walk: &flowrules::expla
         .iter()
         .map(|copy| {
             let mut one = place_json(book, Some(copy.by));
-            one["to"] = address(copy.target).into();
-            one["watch"] = copy.watch.into();
-            one["length"] = copy.length.into();
+            put(&mut one, "to", address(copy.target));
+            put(&mut one, "watch", copy.watch);
+            put(&mut one, "length", copy.length);
             one
         })
         .collect();
     let mut value = place_json(book, walk.verdict.by);
-    value["side"] = side.into();
-    value["verdict"] = verdict_words(&walk.verdict, &address).split([' ', ',']).next().into();
-    value["redirect"] = walk.verdict.redirect.map(address).into();
-    value["copies"] = copies.into();
-    value["byChance"] = walk.by_chance.into();
+    put(&mut value, "side", side);
+    put(&mut value, "verdict", verdict_words(&walk.verdict, &address).split([' ', ',']).next());
+    put(&mut value, "redirect", walk.verdict.redirect.map(address));
+    put(&mut value, "copies", copies);
+    put(&mut value, "byChance", walk.by_chance);
     value
 }

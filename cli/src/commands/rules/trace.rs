@@ -4,24 +4,25 @@ use std::io::{self, Write};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use api::Trace as Event;
 use flowrules::describe::{Who, describe, mac_text, parse};
 use flowrules::explain::Book;
 use flowrules::{Entry, Frame};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::enforced::Enforced;
 use crate::args::rules::Trace;
-use crate::commands::{Session, network_of};
+use crate::commands::Session;
 use crate::failure::{Failure, Io, Outcome};
-use crate::text::{self, json};
+use crate::text;
 
 /// How soon rules are asked for again when a packet met one that is not known.
 const REFRESH: Duration = Duration::from_secs(1);
 
 pub(super) fn run(session: &Session, wanted: &Trace, io: &mut Io<'_>) -> Outcome {
     let filter = Filter::of(session, wanted)?;
-    let network = network_of(session, &wanted.network)?;
-    let id = json::text(&network, "id");
+    let id = text::printable(&super::joined(session, &wanted.network)?.id);
     let mut known = Known::ask(session, &id)?;
     let program = &session.program;
     let mut stream = session.stream(&format!("/network/{id}/trace?rate={}", wanted.rate))?;
@@ -40,8 +41,9 @@ pub(super) fn run(session: &Session, wanted: &Trace, io: &mut Io<'_>) -> Outcome
                 return Err(Failure::error(format!("{program}: the trace broke off: {reason}")));
             }
         };
-        let Ok(mut event) = serde_json::from_str::<Value>(&line) else { continue };
-        let skipped = json::int(&event, "skipped");
+        let Ok(shown) = serde_json::from_str::<Value>(&line) else { continue };
+        let event: Event = api::of(&shown);
+        let skipped = event.skipped;
         if skipped > 0 && !session.common.json {
             writeln!(io.err, "({skipped} packets not shown: more than --rate {} a second)", wanted.rate)?;
         }
@@ -49,14 +51,13 @@ pub(super) fn run(session: &Session, wanted: &Trace, io: &mut Io<'_>) -> Outcome
         if !filter.takes(&event, &seen) {
             continue;
         }
-        let entry = entry(&event["entry"]);
+        let entry = event.entry.as_ref().and_then(entry);
         if entry.is_some_and(|entry| !known.agrees(entry, &event)) {
             known.refresh(session, &id);
         }
         let shown = if session.common.json {
-            event["packet"] = seen.packet.clone().into();
-            event["statement"] = known.book.text(entry).into();
-            writeln!(io.out, "{event}")
+            let (packet, statement) = (&seen.packet, known.book.text(entry));
+            writeln!(io.out, "{}", api::json(&Described { event: shown, packet, statement }))
         } else {
             show(io.out, &event, &seen, entry, &known.book)
         };
@@ -73,6 +74,15 @@ pub(super) fn run(session: &Session, wanted: &Trace, io: &mut Io<'_>) -> Outcome
     }
 }
 
+/// What `-j` prints: what the node told, and what it means.
+#[derive(Serialize)]
+struct Described<'a> {
+    #[serde(flatten)]
+    event: Value,
+    packet: &'a str,
+    statement: &'a str,
+}
+
 /// The rules as last asked for.
 struct Known {
     enforced: Enforced,
@@ -87,12 +97,9 @@ impl Known {
     }
 
     /// Whether the entry of a packet can be the one of these rules: they may have changed meanwhile.
-    fn agrees(&self, entry: Entry, event: &Value) -> bool {
-        let line = event["line"].as_u64();
+    fn agrees(&self, entry: Entry, event: &Event) -> bool {
         // Of other members' capabilities the node tells no lines here.
-        self.book
-            .statement(entry)
-            .is_some_and(|known| known.line.is_none() || known.line.map(u64::from) == line)
+        self.book.statement(entry).is_some_and(|known| known.line.is_none() || known.line == event.line)
     }
 
     /// If that fails, the old ones have to do; the stream will end by itself if the node is gone.
@@ -106,10 +113,8 @@ impl Known {
     }
 }
 
-fn entry(value: &Value) -> Option<Entry> {
-    let index = u16::try_from(value["index"].as_u64()?).ok()?;
-    let capability = value["capability"].as_u64().and_then(|id| u32::try_from(id).ok());
-    Some(Entry { capability, index })
+fn entry(told: &api::Entry) -> Option<Entry> {
+    Some(Entry { capability: told.capability, index: u16::try_from(told.index).ok()? })
 }
 
 /// A packet of the trace.
@@ -121,16 +126,15 @@ struct Seen {
 }
 
 impl Seen {
-    fn of(event: &Value) -> Self {
-        let mac = |field: &str| -> [u8; 6] {
-            let digits: String =
-                json::text(event, field).chars().filter(|c| *c != ':' && *c != '-').collect();
+    fn of(event: &Event) -> Self {
+        let mac = |text: &str| -> [u8; 6] {
+            let digits: String = text.chars().filter(|c| *c != ':' && *c != '-').collect();
             unhex(&digits).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default()
         };
-        let payload = event["head"].as_str().and_then(unhex).unwrap_or_default();
-        let (source, dest) = (mac("source"), mac("dest"));
-        let ethertype = u16::try_from(json::int(event, "etherType")).unwrap_or_default();
-        let length = usize::try_from(json::int(event, "length")).unwrap_or_default();
+        let payload = unhex(&event.head).unwrap_or_default();
+        let (source, dest) = (mac(&event.source), mac(&event.dest));
+        let ethertype = event.ether_type;
+        let length = usize::try_from(event.length).unwrap_or_default();
         let packet = describe(&Frame { source, dest, ethertype, vlan: 0, payload: &payload }, length);
         let (mut ips, mut ports) = (Vec::new(), Vec::new());
         if let Ok(read) = parse(&packet) {
@@ -194,46 +198,46 @@ impl Filter {
         Ok(filter)
     }
 
-    fn takes(&self, event: &Value, seen: &Seen) -> bool {
-        (!self.drops || (event["accept"] == "drop" && event["redirect"].is_null()))
-            && self.way.is_none_or(|way| event["direction"] == *way)
+    fn takes(&self, event: &Event, seen: &Seen) -> bool {
+        (!self.drops || (event.accept == "drop" && event.redirect.is_none()))
+            && self.way.is_none_or(|way| event.direction == way)
             && self.ips.iter().all(|ip| seen.ips.contains(ip))
             && self.ports.iter().all(|port| seen.ports.contains(port))
-            && self.others.iter().all(|other| seen.macs.contains(other) || event["peer"] == **other)
+            && self.others.iter().all(|other| seen.macs.contains(other) || event.peer.as_ref() == Some(other))
     }
 }
 
 fn show(
     out: &mut dyn Write,
-    event: &Value,
+    event: &Event,
     seen: &Seen,
     entry: Option<Entry>,
     book: &Book,
 ) -> io::Result<()> {
-    let at = text::time(u64::try_from(json::int(event, "at")).unwrap_or(0).saturating_mul(1000));
-    let way = json::text(event, "direction");
-    let peer = event["peer"].as_str().map_or_else(|| "(many)".to_owned(), text::printable);
-    let verdict = match (event["redirect"].as_str(), event["accept"].as_str()) {
+    let at = text::time(u64::try_from(event.at).unwrap_or(0).saturating_mul(1000));
+    let way = text::printable(&event.direction);
+    let peer = event.peer.as_deref().map_or_else(|| "(many)".to_owned(), text::printable);
+    let verdict = match (event.redirect.as_deref(), event.accept.as_str()) {
         (Some(to), _) => format!("redirect to {}", text::printable(to)),
-        (None, Some(accept)) => text::printable(accept),
-        (None, None) => "?".to_owned(),
+        (None, "") => "?".to_owned(),
+        (None, accept) => text::printable(accept),
     };
-    let line = |value: &Value| match (value["line"].as_u64(), value["includedAt"].as_u64()) {
+    let line = |line: Option<u32>, included_at: Option<u32>| match (line, included_at) {
         (Some(line), Some(at)) => Some(format!("line {line}, included at line {at}")),
         (Some(line), None) => Some(format!("line {line}")),
         _ => None,
     };
-    let by = line(event).unwrap_or_else(|| book.name(entry));
+    let by = line(event.line, event.included_at).unwrap_or_else(|| book.name(entry));
     let statement = book.text(entry);
     write!(out, "{at} {way:<3} {peer:<10}  {}  {verdict} by {by}", seen.packet)?;
     if !statement.is_empty() {
         write!(out, ": {statement}")?;
     }
     let mut between = if statement.ends_with(';') { "" } else { ";" };
-    for copy in json::items(event, "copies") {
-        let by = line(copy).unwrap_or_else(|| book.name(self::entry(&copy["entry"])));
-        let what = if json::flag(copy, "watch") { "watched by" } else { "copied to" };
-        write!(out, "{between} {what} {} by {by}", json::text(copy, "to"))?;
+    for copy in &event.copies {
+        let by = line(copy.line, copy.included_at).unwrap_or_else(|| book.name(self::entry(&copy.entry)));
+        let what = if copy.watch { "watched by" } else { "copied to" };
+        write!(out, "{between} {what} {} by {by}", text::printable(&copy.to))?;
         between = ";";
     }
     writeln!(out)
