@@ -32,22 +32,20 @@ pub fn list(network: &str, tokens: &[ShownToken], now: i64) -> String {
 }
 
 /// What a new token is valid for.
-<<<<<<< HEAD
-pub fn made(network: &str, token: &Value) -> String {
-    let place = printable(token["planet"]["place"].as_str().unwrap_or_default());
-    let (planet, join) = match place.as_str() {
-=======
 pub fn made(network: &str, token: &ShownToken, place: Option<&str>) -> String {
     let (planet, join) = match place.unwrap_or_default() {
->>>>>>> a19a13b (cli: networks, members, tokens, rules and traces are read by the types of the API; no JSON is indexed by a word)
         "" => (String::new(), "TOKEN"),
         url if url.contains(':') => {
+            let url = printable(url);
             (format!("A node that knows no root yet takes the planet of {url}.\n"), "TOKEN")
         }
-        name => (
-            format!("A node that knows no root yet takes the planet {name} beside the token's file.\n"),
-            "--token-file FILE",
-        ),
+        name => {
+            let name = printable(name);
+            (
+                format!("A node that knows no root yet takes the planet {name} beside the token's file.\n"),
+                "--token-file FILE",
+            )
+        }
     };
     format!(
         "{}; it is not shown again.\n{planet}There: ztnode-cli join {join} --wait\n",
@@ -139,16 +137,16 @@ mod tests {
     #[test]
     fn a_planet_is_told_where_there_is_one() {
         let token = json!({"id": "5f0c2a19", "uses": 1, "creationTime": 0, "expiryTime": 3_600_000});
+        let token: ShownToken = api::of(&token);
         let said = "Token 5f0c2a19 lets one node into 37f2b7c94f000001, for 1 h; it is not shown again.\n";
-        assert_eq!(made("37f2b7c94f000001", &token), format!("{said}There: ztnode-cli join TOKEN --wait\n"));
+        let told = made("37f2b7c94f000001", &token, None);
+        assert_eq!(told, format!("{said}There: ztnode-cli join TOKEN --wait\n"));
         for (place, told) in [
             ("https://a.example/planet", "of https://a.example/planet.\nThere: ztnode-cli join TOKEN"),
             ("lab.planet", "lab.planet beside the token's file.\nThere: ztnode-cli join --token-file FILE"),
         ] {
-            let mut with = token.clone();
-            with["planet"] = json!({"sha256": "00", "place": place});
             assert_eq!(
-                made("37f2b7c94f000001", &with),
+                made("37f2b7c94f000001", &token, Some(place)),
                 format!("{said}A node that knows no root yet takes the planet {told} --wait\n")
             );
         }
