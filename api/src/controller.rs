@@ -104,6 +104,7 @@ impl Revocation {
 
 /// Members by what they know of a revocation: their addresses.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Reach {
     /// They said that they keep it.
     #[serde(deserialize_with = "lenient::list")]

@@ -234,6 +234,7 @@ fn members() {
     let path = format!("/controller/network/{ID}");
     let record = |revocation: serde_json::Value| serde_json::json!({"address": "62f865ae71", "nwid": ID, "revocation": revocation});
     let seen = serde_json::json!({
+        "nwid": ID, "address": "62f865ae71", "objtype": "revocation", "threshold": 1, "until": 2,
         "acknowledged": ["5aca06ff8e", "37f2b7c94f"], "sent": ["1122334455"], "unreachable": ["2233445566"], "waiting": [],
     });
     let waiting = record(serde_json::json!({"waiting": ["5aca06ff8e"]}));
