@@ -1,7 +1,6 @@
 //! The controller: its networks, and what it does when a member asks.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::SocketAddr;
 
 use protocol::credential::{Revocation, Signed};
 use protocol::metadata::RequestMetadata;
@@ -48,8 +47,6 @@ pub struct Request {
     pub metadata: Vec<u8>,
     /// The packet to answer.
     pub packet_id: u64,
-    /// Where it came from, if it came without relay.
-    pub from: Option<SocketAddr>,
     /// Timestamp of the configuration in force there, as it says; 0 for none.
     pub held: i64,
 }
@@ -104,15 +101,6 @@ pub enum Action {
         /// NETWORK_CREDENTIALS packet.
         ask: Option<u64>,
     },
-}
-
-/// When and from where a member last asked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Seen {
-    /// ms since the epoch.
-    pub at: i64,
-    /// Its physical address, unless it came through a relay.
-    pub from: Option<SocketAddr>,
 }
 
 /// The networks of one identity. Sans I/O but for its [`Store`]: time comes in, packets go out as [`Action`]s.
@@ -248,13 +236,6 @@ impl Controller {
         self.networks.keys().copied()
     }
 
-    /// When a member last asked, if it did since this process started.
-    #[must_use]
-    pub fn last_seen(&self, network: NetworkId, member: Address) -> Option<Seen> {
-        let live = self.networks.get(&network)?.live(member)?;
-        Some(Seen { at: live.last_request, from: live.from })
-    }
-
     /// Members of a network nobody but themselves ever said anything about; at most [`crate::MAX_STRANGERS`].
     #[must_use]
     pub fn strangers(&self, network: NetworkId) -> usize {
@@ -265,7 +246,7 @@ impl Controller {
     ///
     /// Nothing is answered about networks of other controllers and to requests that come too fast.
     pub fn request(&mut self, now: i64, request: Request) -> Vec<Action> {
-        let Request { network, member: identity, metadata, packet_id, from, held } = request;
+        let Request { network, member: identity, metadata, packet_id, held } = request;
         let member = identity.address;
         if network.controller() != self.address() || !self.admit(now, (network, member)) {
             return Vec::new();
@@ -276,13 +257,8 @@ impl Controller {
             return actions;
         }
         let metadata = RequestMetadata::from_dictionary(&metadata);
-        let answer = self.decide(
-            now,
-            network,
-            &identity,
-            Some(Asked { metadata: &metadata, from }),
-            Wants::from(&metadata),
-        );
+        let answer =
+            self.decide(now, network, &identity, Some(Asked { metadata: &metadata }), Wants::from(&metadata));
         match answer {
             Ok(config) => {
                 let mut actions = vec![self.config_action(member, network, Some(packet_id), config)];
@@ -348,8 +324,8 @@ impl Controller {
 
         self.save_admitted(known.authorized, member, admission.used)?;
         let state = self.networks.get_mut(&network).ok_or(Refusal::code(CODE_NOT_FOUND))?;
-        if let Some(Asked { from, .. }) = asked {
-            let live = Live { last_request: now, from, identity: identity.clone(), wants, configured: None };
+        if asked.is_some() {
+            let live = Live { last_request: now, identity: identity.clone(), wants, configured: None };
             state.heard(address, live);
         }
 
@@ -443,7 +419,6 @@ impl Controller {
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {
     metadata: &'a RequestMetadata,
-    from: Option<SocketAddr>,
 }
 
 impl<'a> Asked<'a> {

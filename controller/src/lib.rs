@@ -29,7 +29,7 @@ mod tombstone;
 mod warnings;
 
 pub use controller::{
-    Action, CODE_ACCESS_DENIED, CODE_AUTHENTICATION_REQUIRED, CODE_NOT_FOUND, Controller, Request, Seen,
+    Action, CODE_ACCESS_DENIED, CODE_AUTHENTICATION_REQUIRED, CODE_NOT_FOUND, Controller, Request,
 };
 pub use counts::Counts;
 pub use courier::Acknowledgement;

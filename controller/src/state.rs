@@ -1,7 +1,7 @@
 //! One network in memory: its record, its members, and the indexes that keep a request from looking at all of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use protocol::metadata::RequestMetadata;
 use protocol::netconf::RuleLines;
@@ -49,8 +49,6 @@ impl From<&RequestMetadata> for Wants {
 pub(crate) struct Live {
     /// Time of its last accepted request.
     pub(crate) last_request: i64,
-    /// Where that came from, if it came directly.
-    pub(crate) from: Option<SocketAddr>,
     /// Whom pushes are made for.
     pub(crate) identity: Identity,
     /// What it asked for.

@@ -84,7 +84,7 @@ impl Fixture {
         let packet_id = self.next_packet;
         self.next_packet += 1;
         let metadata = metadata.to_dictionary().into_bytes();
-        let request = Request { network, member: who.clone(), metadata, packet_id, from: None, held };
+        let request = Request { network, member: who.clone(), metadata, packet_id, held };
         self.controller.request(self.now, request)
     }
 

@@ -265,7 +265,6 @@ impl Configuration {
                     member: us,
                     metadata: metadata.to_vec(),
                     packet_id: u64::MAX,
-                    from: None,
                     held: timestamp,
                 };
                 link.outbox.errands.push_back(Errand::ConfigRequest(request));

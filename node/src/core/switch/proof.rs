@@ -88,8 +88,7 @@ impl Requesters {
             let way = Way { relayed: false, source: Source::of(ip.into()) };
             let (address, network) = (peer(number), NetworkId(number));
             let member = protocol::Identity { address, public: [9; 64] };
-            let request =
-                Request { network, member, metadata: Vec::new(), packet_id: number, from: None, held: 0 };
+            let request = Request { network, member, metadata: Vec::new(), packet_id: number, held: 0 };
             (way, (address, network), Held { request, asked: now })
         });
     }
@@ -108,14 +107,7 @@ mod tests {
 
     fn request(peer: u64, network: u64) -> Request {
         let member = Identity { address: Address::from_u64(peer), public: [0; 64] };
-        Request {
-            network: NetworkId(network),
-            member,
-            metadata: Vec::new(),
-            packet_id: 1,
-            from: None,
-            held: 0,
-        }
+        Request { network: NetworkId(network), member, metadata: Vec::new(), packet_id: 1, held: 0 }
     }
 
     fn way(relayed: bool, n: u16) -> Way {

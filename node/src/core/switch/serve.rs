@@ -48,7 +48,6 @@ impl OwnController {
             member: peer.identity.clone(),
             metadata: asked.metadata.to_vec(),
             packet_id: incoming.id,
-            from: (incoming.hops == 0).then_some(incoming.via.remote),
             held: asked.timestamp.map_or(0, |at| i64::try_from(at).unwrap_or(0)),
         };
         if peer.answered {
