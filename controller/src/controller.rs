@@ -1,33 +1,34 @@
 //! The controller: its networks, and what it does when a member asks.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
+use api::{Member, Network, Version};
 use protocol::credential::{Revocation, Signed};
 use protocol::metadata::RequestMetadata;
-use protocol::verbs::config_chunk;
 use protocol::{Address, Identity, NetworkId, SecretIdentity};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use tracing::{debug, error, info, warn};
 
 use crate::admission::{self, Claim, NotTheSame, Standing};
 use crate::counts::Counts;
-use crate::courier::Ledger;
+use crate::courier::{Acknowledgement, Courier};
 use crate::grant::{self, Grant};
-use crate::http::Origin;
 use crate::lease::Idle;
+use crate::legacy::{KeptRevocation, Legacy};
+use crate::login::Logins;
+use crate::networks::{Networks, NoSuchNetwork};
+use crate::push::Pushes;
+use crate::rate::RateLimit;
+use crate::signer::Signer;
 use crate::state::{Live, NetworkState, Saved, Wants};
-use crate::store::{Store, StoreError};
-use crate::time::{StoredNetwork, Times};
+use crate::store::{Change, Store, StoreError};
+use crate::time::{Clock, Moment, Times};
 use crate::token::{Complaints, JoinToken};
-use crate::tombstone::Tombstone;
-use api::{Member, Network, Version};
+use crate::tombstone::Tombstones;
 
-/// A member is heard once in this time, ms; what comes sooner is dropped.
-const REQUEST_INTERVAL: i64 = 1000;
-
-/// Senders whose last request is remembered for the rate limit.
-const MAX_RATE_ENTRIES: usize = 16_384;
+/// How often is looked for what is of no more use, ms.
+const PRUNE: i64 = 600_000;
 
 /// ERROR code: no such network, or an internal failure.
 pub const CODE_NOT_FOUND: u8 = 0x03;
@@ -105,32 +106,20 @@ pub enum Action {
 
 /// The networks of one identity. Sans I/O but for its [`Store`]: time comes in, packets go out as [`Action`]s.
 pub struct Controller {
-    pub(crate) identity: SecretIdentity,
+    pub(crate) signer: Signer,
     pub(crate) store: Box<dyn Store>,
-    pub(crate) networks: BTreeMap<NetworkId, NetworkState>,
-    pub(crate) random: StdRng,
-    /// Members to be sent their configuration unasked.
-    pub(crate) pushes: BTreeSet<(NetworkId, Address)>,
-    /// When whose authentication ends.
-    pub(crate) expiries: BTreeSet<(i64, NetworkId, Address)>,
-    /// Revocations that stand, and who knows of them; also of networks that are gone.
-    pub(crate) revoked: BTreeMap<NetworkId, Ledger>,
-    /// When whom revocations are to be brought.
-    pub(crate) due: BTreeSet<(i64, NetworkId, Address)>,
+    pub(crate) networks: Networks,
     /// Networks that were deleted.
-    pub(crate) tombstones: BTreeMap<NetworkId, Tombstone>,
-    /// When this process was first asked for anything.
-    pub(crate) started: Option<i64>,
-    /// When was last looked for what may be forgotten.
-    pub(crate) pruned: i64,
-    /// The wall clock less `now`, ms.
-    pub(crate) correction: i64,
-    /// When the wall clock was first told.
-    pub(crate) clock_began: Option<i64>,
-    /// Who asks for what is being done.
-    pub(crate) origin: Origin,
+    pub(crate) tombstones: Tombstones,
+    /// Who is out for good, and who knows of it.
+    pub(crate) courier: Courier,
+    pub(crate) pushes: Pushes,
+    pub(crate) logins: Logins,
+    pub(crate) clock: Clock,
     pub(crate) counts: Counts,
-    heard: HashMap<(NetworkId, Address), i64>,
+    /// When was last looked for what may be forgotten.
+    pruned: i64,
+    limit: RateLimit,
     complaints: Complaints,
 }
 
@@ -170,76 +159,158 @@ impl Controller {
         random: StdRng,
     ) -> Result<Self, StoreError> {
         let records = store.load()?;
-        // A record without a creation time is older than all that have one.
-        let mut networks: BTreeMap<NetworkId, NetworkState> = records
-            .networks
-            .iter()
-            .map(|(id, record)| {
-                let StoredNetwork::<Network> { network, certificate_mark } = api::read(record);
-                let mut state = NetworkState::new(network.kept_as(*id));
-                state.certificates.not_before(certificate_mark);
-                (*id, state)
-            })
-            .collect();
-        for (network, address, record) in &records.members {
-            if let Some(state) = networks.get_mut(network) {
-                state.put(api::read::<Member>(record).kept_as(*network, *address));
-            }
+        let mut signer = Signer { identity, random };
+        let mut networks = Networks::load(&records);
+        let courier = Courier::load(&mut signer, &records);
+        for (network, threshold) in courier.thresholds() {
+            networks.issue_after(network, threshold);
         }
-        for (network, id, record) in &records.tokens {
-            let token = id.parse().ok().and_then(|id| JoinToken::from_stored(*network, id, record));
-            match (token, networks.get_mut(network)) {
-                (Some(token), Some(state)) => state.put_token(token),
-                _ => warn!(%network, token = id, "the record of a join token is damaged; it lets nobody in"),
-            }
-        }
-        let tombstones =
-            records.tombstones.iter().map(|(network, record)| (*network, api::read(record))).collect();
-        let mut controller = Self {
-            identity,
+        Ok(Self {
+            signer,
             store,
             networks,
-            random,
-            pushes: BTreeSet::new(),
-            expiries: BTreeSet::new(),
-            revoked: BTreeMap::new(),
-            due: BTreeSet::new(),
-            tombstones,
-            started: None,
-            pruned: 0,
-            correction: 0,
-            clock_began: None,
-            origin: Origin::default(),
+            tombstones: Tombstones::load(&records),
+            courier,
+            pushes: Pushes::default(),
+            logins: Logins::default(),
+            clock: Clock::default(),
             counts: Counts::default(),
-            heard: HashMap::new(),
+            pruned: 0,
+            limit: RateLimit::default(),
             complaints: Complaints::default(),
-        };
-        for (network, member, record) in &records.revocations {
-            let standing = &mut controller.ledger(*network).standing;
-            standing.put_stored(*member, record);
-            let threshold = standing.get(*member).map_or(0, |revoked| revoked.threshold);
-            if let Some(state) = controller.networks.get_mut(network) {
-                state.certificates.not_before(threshold.saturating_add(1));
-            }
-        }
-        Ok(controller)
+        })
     }
 
     /// The controller's own address: the first ten digits of its networks' IDs.
     #[must_use]
     pub fn address(&self) -> Address {
-        self.identity.identity().address
+        self.signer.address()
     }
 
     /// IDs of all networks, ascending.
     pub fn networks(&self) -> impl Iterator<Item = NetworkId> + '_ {
-        self.networks.keys().copied()
+        self.networks.ids()
     }
 
     /// Members of a network nobody but themselves ever said anything about; at most [`crate::MAX_STRANGERS`].
     #[must_use]
     pub fn strangers(&self, network: NetworkId) -> usize {
-        self.networks.get(&network).map_or(0, NetworkState::strangers)
+        self.networks.get(network).map_or(0, NetworkState::strangers)
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let members = self.networks.iter().map(|state| state.members().len() as u64).sum();
+        Counts { networks: self.networks.len() as u64, members, ..self.counts }
+    }
+
+    /// Networks whose certificates run ahead of the wall clock, and by how much, ms.
+    #[must_use]
+    pub fn leads(&self, now: i64) -> BTreeMap<String, i64> {
+        self.networks.leads(self.clock.wall(now))
+    }
+
+    /// Says what the wall clock shows at `now`, ms since the epoch. To be called at the start, often, and before a change:
+    /// a clock that was set is noticed here. Until the first call the wall clock is taken to show `now`.
+    ///
+    /// A step forward is taken at once, and all members get certificates of the new time. After a step back, certificate
+    /// time runs on where it was.
+    pub fn set_wall(&mut self, now: i64, wall: i64) -> Vec<Action> {
+        let Some(step) = self.clock.set(now, wall) else { return Vec::new() };
+        let changes = self.networks.clock_set(&step);
+        if step.was_wrong() {
+            self.logins.follow(&self.networks);
+        }
+        if !changes.is_empty() {
+            let records = changes.len();
+            match self.store.commit(&changes) {
+                Ok(()) => info!(records, "times that the wrong clock had written were corrected"),
+                Err(problem) => {
+                    error!("times that the wrong clock had written come back at the next start: {problem}");
+                }
+            }
+        }
+        let (seconds, networks) = (step.by.abs() / 1000, self.networks.len());
+        if step.by < 0 {
+            warn!(
+                seconds,
+                networks,
+                "the clock was set back; certificates run on from the time they had, since members drop older ones"
+            );
+            return Vec::new();
+        }
+        info!(seconds, networks, "the clock was set forward; all members get new certificates");
+        for state in self.networks.iter() {
+            self.pushes.put_network(now, state);
+        }
+        self.tick(now)
+    }
+
+    /// Stores exactly how far certificates have come. Without it, after a crash, they stand still for a minute at most.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn settle(&mut self) -> Result<(), StoreError> {
+        let changes = self.networks.settle();
+        if changes.is_empty() { Ok(()) } else { self.store.commit(&changes) }
+    }
+
+    /// Ends this controller and closes its store.
+    #[must_use]
+    pub fn into_legacy(self) -> Legacy {
+        Legacy {
+            revocations: self.courier.legacy(),
+            tombstones: self.tombstones.iter().collect(),
+            certificates: self.networks.issued().collect(),
+            clock: self.clock,
+        }
+    }
+
+    /// Takes over the revocations, and the deleted networks that are not there again.
+    ///
+    /// # Errors
+    /// What the store says; nothing is taken over then.
+    pub fn inherit(&mut self, legacy: &Legacy) -> Result<(), StoreError> {
+        let mut news = legacy.revocations.clone();
+        news.retain(|kept| self.courier.is_news(kept));
+        let mut gone = legacy.tombstones.clone();
+        gone.retain(|(network, _)| {
+            self.networks.get(*network).is_none() && self.tombstones.get(*network).is_none()
+        });
+        let revocations = news.iter().map(KeptRevocation::change);
+        let tombstones = gone.iter().map(|(network, tombstone)| Change::PutTombstone {
+            network: *network,
+            record: api::json(tombstone),
+        });
+        let changes: Vec<Change> = revocations.chain(tombstones).collect();
+        for (network, last) in &legacy.certificates {
+            self.networks.issued_until(*network, *last);
+        }
+        self.clock.inherit(legacy.clock);
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(&changes)?;
+        self.courier.inherit(&mut self.signer, news);
+        self.tombstones.inherit(gone);
+        Ok(())
+    }
+
+    /// The times of a call. Once in a while, what is of no more use is forgotten.
+    pub(crate) fn begin(&mut self, now: i64) -> Moment {
+        let at = self.clock.begin(now);
+        if !(0..PRUNE).contains(&now.saturating_sub(self.pruned)) {
+            self.pruned = now;
+            self.courier.prune(self.store.as_mut(), &self.networks, at.wall);
+            self.tombstones.prune(self.store.as_mut(), at.wall);
+        }
+        at
+    }
+
+    /// A member keeps what it was brought.
+    pub fn acknowledged(&mut self, now: i64, word: Acknowledgement) {
+        self.courier.acknowledged(now, word);
     }
 
     /// A member's NETWORK_CONFIG_REQUEST, or that of this very node.
@@ -248,22 +319,22 @@ impl Controller {
     pub fn request(&mut self, now: i64, request: Request) -> Vec<Action> {
         let Request { network, member: identity, metadata, packet_id, held } = request;
         let member = identity.address;
-        if network.controller() != self.address() || !self.admit(now, (network, member)) {
+        if !self.signer.owns(network) || !self.limit.admits(now, network, member) {
             return Vec::new();
         }
         self.counts.requests += 1;
-        self.prune_revoked(now);
-        if let Some(actions) = self.answer_of_deleted(network, member, packet_id, held) {
+        let at = self.begin(now);
+        let gone = self.tombstones.answer(&mut self.signer, network, member, packet_id, held);
+        if let Some(actions) = gone {
             return actions;
         }
         let metadata = RequestMetadata::from_dictionary(&metadata);
-        let answer =
-            self.decide(now, network, &identity, Some(Asked { metadata: &metadata }), Wants::from(&metadata));
-        match answer {
+        let asked = Asked { metadata: &metadata };
+        match self.decide(at, network, &identity, Some(asked), Wants::from(&metadata)) {
             Ok(config) => {
-                let mut actions = vec![self.config_action(member, network, Some(packet_id), config)];
-                self.bring_after_request(now, network, member, metadata.run);
-                actions.extend(self.bring(now));
+                let mut actions = vec![self.signer.config(member, network, Some(packet_id), config)];
+                self.courier.asked(now, network, member, metadata.run);
+                actions.extend(self.courier.bring(&self.signer.identity, &self.networks, now));
                 actions
             }
             Err(Refusal { code, detail }) => {
@@ -272,35 +343,19 @@ impl Controller {
         }
     }
 
-    /// The rate limit. What it remembers is bounded: senders that are already free to ask again are forgotten.
-    fn admit(&mut self, now: i64, key: (NetworkId, Address)) -> bool {
-        let recent = |at: i64| (0..=REQUEST_INTERVAL).contains(&now.saturating_sub(at));
-        if self.heard.get(&key).is_some_and(|at| recent(*at)) {
-            return false;
-        }
-        if self.heard.len() >= MAX_RATE_ENTRIES {
-            self.heard.retain(|_, at| recent(*at));
-            if self.heard.len() >= MAX_RATE_ENTRIES / 2 {
-                self.heard.clear();
-            }
-        }
-        self.heard.insert(key, now);
-        true
-    }
-
     /// Authorization and, if granted, the configuration as a dictionary; the member's record is saved before this
     /// returns. `asked` is what came with a genuine request, `None` for a push.
     pub(crate) fn decide(
         &mut self,
-        now: i64,
+        at: Moment,
         network: NetworkId,
         identity: &Identity,
         asked: Option<Asked<'_>>,
         wants: Wants,
     ) -> Result<Vec<u8>, Refusal> {
         let address = identity.address;
-        let wall = self.wall(now);
-        let state = self.networks.get(&network).ok_or(Refusal::code(CODE_NOT_FOUND))?;
+        let Moment { now, wall, .. } = at;
+        let state = self.networks.find(network)?;
         let known = state.member(address).cloned().unwrap_or_else(|| Member::new(network, address, wall));
 
         let claim = Claim { identity, token: asked.and_then(|asked| asked.token()) };
@@ -316,14 +371,14 @@ impl Controller {
                     Some(asked) => asked.told_by(admission.member),
                     None => admission.member,
                 };
-                let granted = self.grant(now, network, &member, identity, wants)?;
+                let granted = self.grant(at, network, &member, identity, wants)?;
                 (Some(granted.config), granted.member)
             }
             Standing::Login | Standing::Denied => (None, admission.member),
         };
 
         self.save_admitted(known.authorized, member, admission.used)?;
-        let state = self.networks.get_mut(&network).ok_or(Refusal::code(CODE_NOT_FOUND))?;
+        let state = self.networks.find_mut(network)?;
         if asked.is_some() {
             let live = Live { last_request: now, identity: identity.clone(), wants, configured: None };
             state.heard(address, live);
@@ -339,10 +394,10 @@ impl Controller {
         }
         if let Some(member) = state.member(address).filter(|member| admission::logs_in(&state.record, member))
         {
-            self.expiries.insert((member.authentication_expiry, network, address));
+            self.logins.note(member);
         }
         // Whatever was waiting to be pushed is in this one.
-        self.pushes.remove(&(network, address));
+        self.pushes.done(network, address);
         Ok(config.to_dictionary().into_bytes())
     }
 
@@ -350,26 +405,25 @@ impl Controller {
     /// taken back when it is time to, or when none is left for this one.
     fn grant(
         &mut self,
-        now: i64,
+        at: Moment,
         network: NetworkId,
         member: &Member,
         identity: &Identity,
         wants: Wants,
     ) -> Result<Grant, Refusal> {
-        let wall = self.wall(now);
-        let started = *self.started.get_or_insert(now);
-        let state = self.networks.get_mut(&network).ok_or(Refusal::code(CODE_NOT_FOUND))?;
+        let Moment { now, wall, started } = at;
+        let state = self.networks.find_mut(network)?;
         let idle = Idle { now, started, except: member.address };
         idle.reclaim(state, self.store.as_mut(), false);
         let issue = state.certificate_time(self.store.as_mut(), wall);
         let times = Times { now, wall, issue };
-        let random = &mut self.random;
-        let mut granted = grant::build(times, &self.identity, random, state, member, identity, wants);
+        let Signer { identity: signer, random } = &mut self.signer;
+        let mut granted = grant::build(times, signer, random, state, member, identity, wants);
         if grant::lacks_address(&state.record, &granted.member)
             && idle.reclaim(state, self.store.as_mut(), true)
         {
             let member = &granted.member;
-            granted = grant::build(times, &self.identity, random, state, member, identity, wants);
+            granted = grant::build(times, signer, random, state, member, identity, wants);
         }
         Ok(granted)
     }
@@ -382,7 +436,7 @@ impl Controller {
         used: Option<JoinToken>,
     ) -> Result<(), Refusal> {
         let (network, address) = (member.network, member.address);
-        let state = self.networks.get_mut(&network).ok_or(Refusal::code(CODE_NOT_FOUND))?;
+        let state = self.networks.find_mut(network)?;
         let let_in = member.authorized && !was_in;
         let by_token =
             used.as_ref().map(|token| (token.id, token.used, member.name.clone().unwrap_or_default()));
@@ -399,19 +453,6 @@ impl Controller {
             info!(%network, member = %address, %token, use_number, name, "authorized by a join token");
         }
         Ok(())
-    }
-
-    /// Cuts and signs a configuration.
-    pub(crate) fn config_action(
-        &mut self,
-        member: Address,
-        network: NetworkId,
-        in_re: Option<u64>,
-        dictionary: Vec<u8>,
-    ) -> Action {
-        let update_id = self.random.next_u64().max(1);
-        let chunks = config_chunk::cut(network, &dictionary, 0, update_id, &self.identity);
-        Action::Config { member, network, in_re, chunks, dictionary, last: false }
     }
 }
 
@@ -461,5 +502,11 @@ impl Refusal {
             }
             Standing::In | Standing::Denied => Self::code(CODE_ACCESS_DENIED),
         }
+    }
+}
+
+impl From<NoSuchNetwork> for Refusal {
+    fn from(NoSuchNetwork: NoSuchNetwork) -> Self {
+        Self::code(CODE_NOT_FOUND)
     }
 }

@@ -1,7 +1,5 @@
 //! What a controller has done since it began, in numbers.
 
-use crate::controller::Controller;
-
 /// Numbers of a controller; but for the first two they only grow.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counts {
@@ -23,13 +21,4 @@ pub struct Counts {
     pub login_checks: u64,
     /// Those that were over.
     pub login_ends: u64,
-}
-
-impl Controller {
-    /// What was done so far.
-    #[must_use]
-    pub fn counts(&self) -> Counts {
-        let members = self.networks.values().map(|state| state.members().len() as u64).sum();
-        Counts { networks: self.networks.len() as u64, members, ..self.counts }
-    }
 }

@@ -5,14 +5,19 @@
 //! every packet of credentials that comes within a second of another: it is brought all of them after each configuration
 //! it asks for, the latest first, one packet at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use api::{Member, Reach, Revocation};
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, SecretIdentity};
+use rand::Rng as _;
 
-use crate::controller::{Action, Controller};
+use crate::controller::Action;
+use crate::legacy::KeptRevocation;
+use crate::networks::Networks;
 use crate::revoked::{self, GRACE, Revoked, Standing};
-use crate::store::Change;
+use crate::signer::Signer;
+use crate::store::{Change, Records, Store};
+use crate::time::Moment;
 
 /// Least time between two packets of credentials to a zerotier-one, ms.
 const SPACING: i64 = 1_100;
@@ -30,8 +35,6 @@ const HANDFUL: usize = 16;
 const HANDFUL_TIME: i64 = 100;
 /// Messages made in one go.
 const BATCH: usize = 128;
-/// How often is looked for revocations that are of no more use, ms.
-const PRUNE: i64 = 600_000;
 
 /// A member's word that it keeps revocations.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -69,15 +72,9 @@ struct Told {
 
 /// What is known about one network's revocations.
 #[derive(Debug)]
-pub(crate) struct Ledger {
-    pub(crate) standing: Standing,
+struct Ledger {
+    standing: Standing,
     told: BTreeMap<Address, Told>,
-}
-
-impl Ledger {
-    pub(crate) fn new(base: u64) -> Self {
-        Self { standing: Standing::new(base), told: BTreeMap::new() }
-    }
 }
 
 /// Somebody who has to know.
@@ -91,23 +88,41 @@ struct Recipient {
     run: u64,
 }
 
-impl Controller {
-    /// What puts `members` out for good goes into the same batch as what deauthorizes or deletes them.
-    pub(crate) fn revocation_changes(
+/// Revocations that stand, also of networks that are gone; who knows of them; and whom they are to be brought, and when.
+#[derive(Debug)]
+pub(crate) struct Courier {
+    own: Address,
+    ledgers: BTreeMap<NetworkId, Ledger>,
+    due: BTreeSet<(i64, NetworkId, Address)>,
+}
+
+impl Courier {
+    /// Takes in what is stored.
+    pub(crate) fn load(signer: &mut Signer, records: &Records) -> Self {
+        let mut courier = Self { own: signer.address(), ledgers: BTreeMap::new(), due: BTreeSet::new() };
+        for (network, member, record) in &records.revocations {
+            courier.ledger(signer, *network).standing.put_stored(*member, record);
+        }
+        courier
+    }
+
+    /// What stores that `members` are out for good, in the same batch as what deauthorizes or deletes them.
+    pub(crate) fn changes(
         &self,
-        now: i64,
+        networks: &Networks,
+        at: Moment,
         network: NetworkId,
         members: &[Address],
     ) -> Vec<Change> {
-        if network.controller() != self.address() {
+        if network.controller() != self.own {
             return Vec::new();
         }
-        let at = self.certificate_time(now, network);
-        let window = self.window(network);
-        let standing = self.revoked.get(&network).map(|ledger| &ledger.standing);
+        let time = networks.certificate_time(at.wall, network);
+        let window = networks.window(network);
+        let standing = self.ledgers.get(&network).map(|ledger| &ledger.standing);
         let mut changes = Vec::new();
         for member in members {
-            let threshold = standing.map_or(at, |standing| standing.threshold(*member, at));
+            let threshold = standing.map_or(time, |standing| standing.threshold(*member, time));
             let crowded = standing.and_then(|standing| standing.crowded_out(*member));
             changes.extend(crowded.map(|oldest| Change::DeleteRevocation { network, member: oldest }));
             let record = Revoked::record(threshold, window);
@@ -116,46 +131,106 @@ impl Controller {
         changes
     }
 
-    /// Takes in what [`Controller::revocation_changes`] stored.
-    pub(crate) fn note_revoked(&mut self, now: i64, network: NetworkId, members: &[Address]) {
-        if network.controller() != self.address() {
+    /// Takes in what [`Courier::changes`] stored.
+    pub(crate) fn note(
+        &mut self,
+        signer: &mut Signer,
+        networks: &mut Networks,
+        at: Moment,
+        network: NetworkId,
+        members: &[Address],
+    ) {
+        if network.controller() != self.own {
             return;
         }
-        let at = self.certificate_time(now, network);
-        let window = self.window(network);
-        let standing = &mut self.ledger(network).standing;
+        let time = networks.certificate_time(at.wall, network);
+        let window = networks.window(network);
+        let standing = &mut self.ledger(signer, network).standing;
         for member in members {
             if let Some(oldest) = standing.crowded_out(*member) {
                 standing.remove(oldest);
             }
-            let threshold = standing.threshold(*member, at);
+            let threshold = standing.threshold(*member, time);
             standing.put(*member, threshold, window);
         }
         // Who is let in again at once gets a certificate that is not void.
-        if let Some(state) = self.networks.get_mut(&network) {
-            state.certificates.not_before(at.saturating_add(1));
+        networks.issue_after(network, time);
+    }
+
+    fn ledger(&mut self, signer: &mut Signer, network: NetworkId) -> &mut Ledger {
+        let random = &mut signer.random;
+        self.ledgers
+            .entry(network)
+            .or_insert_with(|| Ledger { standing: Standing::new(random.next_u64()), told: BTreeMap::new() })
+    }
+
+    fn standing(&self, network: NetworkId) -> impl Iterator<Item = (Address, &Revoked)> {
+        self.ledgers.get(&network).into_iter().flat_map(|ledger| ledger.standing.iter())
+    }
+
+    /// The latest time of which certificates of a network are void.
+    pub(crate) fn latest(&self, network: NetworkId) -> Option<i64> {
+        self.standing(network).map(|(_, revoked)| revoked.threshold).max()
+    }
+
+    /// Networks with revocations, and the latest time of which certificates are void there.
+    pub(crate) fn thresholds(&self) -> impl Iterator<Item = (NetworkId, i64)> + '_ {
+        self.ledgers.keys().filter_map(|network| Some((*network, self.latest(*network)?)))
+    }
+
+    /// Whose revocations are of a time that is still to come.
+    pub(crate) fn ahead(&self, network: NetworkId, wall: i64) -> Vec<Address> {
+        let ahead = |(member, revoked): (Address, &Revoked)| (revoked.threshold > wall).then_some(member);
+        self.standing(network).filter_map(ahead).collect()
+    }
+
+    /// Forgets revocations that are no longer stored.
+    pub(crate) fn forget(&mut self, network: NetworkId, members: &[Address]) {
+        if let Some(ledger) = self.ledgers.get_mut(&network) {
+            members.iter().for_each(|member| ledger.standing.remove(*member));
         }
     }
 
-    pub(crate) fn ledger(&mut self, network: NetworkId) -> &mut Ledger {
-        use rand::Rng as _;
-        let random = &mut self.random;
-        self.revoked.entry(network).or_insert_with(|| Ledger::new(random.next_u64()))
+    /// All revocations, for whoever takes this one's place.
+    pub(crate) fn legacy(&self) -> Vec<KeptRevocation> {
+        let of = |network: &NetworkId| {
+            let network = *network;
+            self.standing(network).map(move |(member, revoked)| KeptRevocation {
+                network,
+                member,
+                threshold: revoked.threshold,
+                window: revoked.window,
+            })
+        };
+        self.ledgers.keys().flat_map(of).collect()
     }
 
-    /// The window of a network, or the widest there may have been when it is gone.
-    fn window(&self, network: NetworkId) -> i64 {
-        let window = self.networks.get(&network).map_or(*api::WINDOW_RANGE.end(), |s| s.record.window());
-        i64::try_from(window).unwrap_or(i64::MAX)
+    /// Whether a revocation puts somebody out who is not out yet.
+    pub(crate) fn is_news(&self, kept: &KeptRevocation) -> bool {
+        let known = self.ledgers.get(&kept.network).and_then(|ledger| ledger.standing.get(kept.member));
+        known.map_or(i64::MIN, |revoked| revoked.threshold) < kept.threshold
+    }
+
+    /// Takes over what is stored of a controller before this one.
+    pub(crate) fn inherit(&mut self, signer: &mut Signer, news: Vec<KeptRevocation>) {
+        for KeptRevocation { network, member, threshold, window } in news {
+            self.ledger(signer, network).standing.put(member, threshold, window);
+        }
+    }
+
+    /// When something is brought next.
+    pub(crate) fn next(&self) -> Option<i64> {
+        self.due.first().map(|(at, _, _)| *at)
     }
 
     /// Members whose certificates may be in use: authorized, and heard in the last window, or not yet since this process
     /// began, which may be a moment ago.
-    fn recipients(&self, now: i64, network: NetworkId) -> Vec<Recipient> {
-        let Some(state) = self.networks.get(&network) else { return Vec::new() };
-        let lately = self.window(network).saturating_add(GRACE);
-        let young = self.started.is_none_or(|at| now.saturating_sub(at) < lately);
-        let own = self.address();
+    fn recipients(&self, networks: &Networks, at: Moment, network: NetworkId) -> Vec<Recipient> {
+        let Some(state) = networks.get(network) else { return Vec::new() };
+        let Moment { now, started, .. } = at;
+        let lately = networks.window(network).saturating_add(GRACE);
+        let young = now.saturating_sub(started) < lately;
+        let own = self.own;
         let member = |(address, member): (&Address, &Member)| {
             let live = state.live(*address);
             let recent = live.map_or(young && member.identity.is_some(), |live| {
@@ -173,23 +248,21 @@ impl Controller {
 
     /// Tells everybody that a member was put out: at once whoever may be there, by a message that they pass on; and those who
     /// acknowledge by one that is repeated. `online` are those who were there before.
-    pub(crate) fn tell_of(
+    pub(crate) fn tell(
         &mut self,
-        now: i64,
+        signer: &mut Signer,
+        networks: &Networks,
+        at: Moment,
         network: NetworkId,
         target: Address,
         online: &[Address],
     ) -> Vec<Action> {
-        if network.controller() != self.address() {
+        if network.controller() != self.own {
             return Vec::new();
         }
-        let recipients = self.recipients(now, network);
-        let id = {
-            use rand::Rng as _;
-            self.random.next_u32()
-        };
-        let own = self.address();
-        let Some(ledger) = self.revoked.get_mut(&network) else { return Vec::new() };
+        let recipients = self.recipients(networks, at, network);
+        let (now, own, id) = (at.now, self.own, signer.random.next_u32());
+        let Some(ledger) = self.ledgers.get_mut(&network) else { return Vec::new() };
         let Some(revoked) = ledger.standing.get(target) else { return Vec::new() };
         let (threshold, serial) = (revoked.threshold, revoked.serial);
         let mut to: Vec<Address> = online.iter().copied().filter(|a| *a == target || *a == own).collect();
@@ -232,16 +305,16 @@ impl Controller {
         to.sort_unstable();
         to.dedup();
         let flags = protocol::credential::revocation::FAST_PROPAGATE;
-        let revocation = revoked::sign(&self.identity, network, target, threshold, id, flags);
+        let revocation = revoked::sign(&signer.identity, network, target, threshold, id, flags);
         vec![Action::Revoke { to, revocation }]
     }
 
     /// A member has just been given a configuration it asked for: it gets what it may not know.
-    pub(crate) fn bring_after_request(&mut self, now: i64, network: NetworkId, member: Address, run: u64) {
-        if member == self.address() {
+    pub(crate) fn asked(&mut self, now: i64, network: NetworkId, member: Address, run: u64) {
+        if member == self.own {
             return;
         }
-        let Some(ledger) = self.revoked.get_mut(&network).filter(|l| !l.standing.is_empty()) else { return };
+        let Some(ledger) = self.ledgers.get_mut(&network).filter(|l| !l.standing.is_empty()) else { return };
         let newest = ledger.standing.newest();
         let told = ledger.told.entry(member).or_default();
         let due = if run != 0 {
@@ -271,26 +344,26 @@ impl Controller {
     }
 
     /// Brings what is due.
-    pub(crate) fn bring(&mut self, now: i64) -> Vec<Action> {
+    pub(crate) fn bring(&mut self, signer: &SecretIdentity, networks: &Networks, now: i64) -> Vec<Action> {
         let mut actions = Vec::new();
         while actions.len() < BATCH
             && let Some((at, network, member)) = self.due.first().copied()
             && at <= now
         {
             self.due.pop_first();
-            let state = self.networks.get(&network);
+            let state = networks.get(network);
             let record = state.and_then(|state| state.member(member)).filter(|record| record.authorized);
             let live = state.and_then(|state| state.live(member));
             let acknowledges = record.map(|r| live.map_or(r.acknowledges, |live| live.wants.run != 0));
             let online = live.is_some_and(|live| live.is_online(now));
-            let Some(ledger) = self.revoked.get_mut(&network) else { continue };
+            let Some(ledger) = self.ledgers.get_mut(&network) else { continue };
             let Ledger { standing, told } = ledger;
             let Some(told) = told.get_mut(&member) else { continue };
             told.due = None;
             // Who is out meanwhile is none of its business.
             let Some(acknowledges) = acknowledges else { continue };
             let due = if acknowledges {
-                let Some((revocations, last)) = standing.after(told.done, network, &self.identity) else {
+                let Some((revocations, last)) = standing.after(told.done, network, signer) else {
                     continue;
                 };
                 told.sent = told.sent.max(last);
@@ -299,7 +372,7 @@ impl Controller {
                 actions.push(Action::Bring { member, network, revocations, ask: Some(last) });
                 Some(now + pause)
             } else {
-                let next = standing.before(told.cursor, network, &self.identity);
+                let next = standing.before(told.cursor, network, signer);
                 let more = next.as_ref().is_some_and(|(list, _)| list.len() >= revoked::PER_MESSAGE);
                 if let Some((revocations, last)) = next {
                     (told.cursor, told.last) = (last, now);
@@ -318,9 +391,9 @@ impl Controller {
     }
 
     /// A member keeps what it was brought.
-    pub fn acknowledged(&mut self, now: i64, word: Acknowledgement) {
+    pub(crate) fn acknowledged(&mut self, now: i64, word: Acknowledgement) {
         let Acknowledgement { network, member, serial, run } = word;
-        let Some(ledger) = self.revoked.get_mut(&network) else { return };
+        let Some(ledger) = self.ledgers.get_mut(&network) else { return };
         let newest = ledger.standing.newest();
         let Some(told) = ledger.told.get_mut(&member) else { return };
         // What it was never sent it cannot have, and what an earlier run of it had is on disk, or not.
@@ -336,23 +409,18 @@ impl Controller {
     }
 
     /// Forgets what is of no more use.
-    pub(crate) fn prune_revoked(&mut self, now: i64) {
-        self.started.get_or_insert(now);
-        if (0..PRUNE).contains(&now.saturating_sub(self.pruned)) {
-            return;
-        }
-        self.pruned = now;
-        let ids: Vec<NetworkId> = self.revoked.keys().copied().collect();
+    pub(crate) fn prune(&mut self, store: &mut dyn Store, networks: &Networks, wall: i64) {
+        let ids: Vec<NetworkId> = self.ledgers.keys().copied().collect();
         for network in ids {
             // A network that is gone has no window to be widened.
-            let window = if self.networks.contains_key(&network) { self.window(network) } else { 0 };
-            let at = self.certificate_time(now, network);
-            let Some(ledger) = self.revoked.get_mut(&network) else { continue };
-            let over = ledger.standing.over(at, window);
+            let window = networks.get(network).map_or(0, |_| networks.window(network));
+            let time = networks.certificate_time(wall, network);
+            let Some(ledger) = self.ledgers.get_mut(&network) else { continue };
+            let over = ledger.standing.over(time, window);
             let changes: Vec<Change> =
                 over.iter().map(|member| Change::DeleteRevocation { network, member: *member }).collect();
             if !changes.is_empty()
-                && let Err(problem) = self.store.commit(&changes)
+                && let Err(problem) = store.commit(&changes)
             {
                 tracing::warn!(%network, "old revocations are kept for now: {problem}");
                 continue;
@@ -366,27 +434,28 @@ impl Controller {
                         self.due.remove(&(at, network, member));
                     }
                 }
-                self.revoked.remove(&network);
+                self.ledgers.remove(&network);
             }
         }
-        self.prune_tombstones(self.wall(now));
     }
 
     /// How far the word of one revocation has got; `None` when there is none that stands.
-    pub(crate) fn revocation_report(
+    pub(crate) fn report(
         &self,
-        now: i64,
+        networks: &Networks,
+        at: Moment,
         network: NetworkId,
         target: Address,
     ) -> Option<Revocation> {
-        let ledger = self.revoked.get(&network)?;
+        let ledger = self.ledgers.get(&network)?;
         let revoked = ledger.standing.get(target)?;
         let mut reach = Reach::default();
-        for recipient in self.recipients(now, network).iter().filter(|r| r.address != target) {
+        for recipient in self.recipients(networks, at, network).iter().filter(|r| r.address != target) {
             let told = ledger.told.get(&recipient.address);
             let done = told.is_some_and(|told| told.done >= revoked.serial);
             let patient = told.is_some_and(|told| {
-                told.due.is_some() && (!recipient.acknowledges || now.saturating_sub(told.since) < PATIENCE)
+                told.due.is_some()
+                    && (!recipient.acknowledges || at.now.saturating_sub(told.since) < PATIENCE)
             });
             let list = match (done, recipient.acknowledges) {
                 (true, true) => &mut reach.acknowledged,
@@ -397,16 +466,15 @@ impl Controller {
             };
             list.push(recipient.address.to_string());
         }
-        Some(Revocation { reach: Some(reach), ..self.shown(network, target, revoked) })
+        Some(Revocation { reach: Some(reach), ..shown(networks, network, target, revoked) })
     }
 
     /// The revocations of a network that stand. Whom each has reached is told of one at a time: there may be many of both.
-    pub(crate) fn revocation_list(&self, network: NetworkId) -> Vec<Revocation> {
-        let standing = self.revoked.get(&network).into_iter().flat_map(|ledger| ledger.standing.iter());
-        standing.map(|(target, revoked)| self.shown(network, target, revoked)).collect()
+    pub(crate) fn list(&self, networks: &Networks, network: NetworkId) -> Vec<Revocation> {
+        self.standing(network).map(|(target, revoked)| shown(networks, network, target, revoked)).collect()
     }
+}
 
-    fn shown(&self, network: NetworkId, target: Address, revoked: &Revoked) -> Revocation {
-        Revocation::new(network, target, revoked.threshold, revoked.until(self.window(network)))
-    }
+fn shown(networks: &Networks, network: NetworkId, target: Address, revoked: &Revoked) -> Revocation {
+    Revocation::new(network, target, revoked.threshold, revoked.until(networks.window(network)))
 }

@@ -16,10 +16,13 @@ use serde_json::{Map, Value};
 
 use crate::admission::give_default_capabilities;
 use crate::controller::{Action, Controller};
+use crate::networks::NoSuchNetwork;
 use crate::push::was_put_out;
 use crate::state::{NetworkState, Saved};
 use crate::store::{Change, StoreError};
-use crate::tombstone::{self, Tombstone};
+use crate::time::Moment;
+use crate::token::requests;
+use crate::tombstone::Tombstone;
 use crate::{audit, source, strict, warnings};
 
 /// Attempts at an unused network ID.
@@ -61,12 +64,25 @@ pub struct Origin {
     pub here: bool,
 }
 
+/// What somebody asks for, but for the path.
+pub(crate) struct Call<'a> {
+    pub(crate) at: Moment,
+    pub(crate) body: &'a [u8],
+    pub(crate) origin: &'a Origin,
+}
+
 /// Answers that end the handling of a request early.
 pub(crate) type Outcome = Result<HttpReply, HttpReply>;
 
 impl From<StoreError> for HttpReply {
     fn from(problem: StoreError) -> Self {
         Self::error(500, problem.to_string())
+    }
+}
+
+impl From<NoSuchNetwork> for HttpReply {
+    fn from(NoSuchNetwork: NoSuchNetwork) -> Self {
+        Self::empty(404)
     }
 }
 
@@ -159,76 +175,86 @@ impl Controller {
         body: &[u8],
         origin: Origin,
     ) -> (HttpReply, Vec<Action>) {
-        self.origin = origin;
         let Some(route) = route(path) else { return (HttpReply::empty(404), Vec::new()) };
-        self.prune_revoked(now);
+        let call = Call { at: self.begin(now), body, origin: &origin };
         let mut actions = Vec::new();
-        let outcome = match (method, route) {
-            ("GET" | "HEAD", route) => self.get(now, &route),
-            ("POST" | "PUT", Route::Networks) => self.create(now, body),
-            ("POST" | "PUT", Route::NewNetwork(owner)) => {
-                if owner == self.address().to_string() {
-                    self.create(now, body)
-                } else {
-                    Err(HttpReply::empty(400))
-                }
-            }
-            ("POST" | "PUT", Route::Network(id)) => self.post_network(now, id, body),
-            ("POST" | "PUT", Route::Member(network, member)) => {
-                self.post_member(now, network, member, body, &mut actions)
-            }
-            ("POST" | "PUT", Route::Tokens(network)) => self.create_token(self.wall(now), network, body),
-            ("DELETE", Route::Token(network, token)) => self.revoke_token(self.wall(now), network, token),
-            ("DELETE", Route::Network(id)) => self.delete_network(now, id),
-            ("DELETE", Route::Lead(id)) => self.reset_certificates(now, id),
-            ("DELETE", Route::Member(network, member)) => {
-                self.delete_member(now, network, member, &mut actions)
-            }
+        let outcome = match method {
+            "GET" | "HEAD" => self.get(call.at, &route),
+            "POST" | "PUT" => self.post(&call, &route, &mut actions),
+            "DELETE" => self.delete(&call, &route, &mut actions),
             _ => Err(HttpReply::empty(404)),
         };
-        actions.extend(self.drain_pushes(now));
-        actions.extend(self.bring(now));
+        actions.extend(self.drain_pushes(call.at));
+        actions.extend(self.courier.bring(&self.signer.identity, &self.networks, now));
         (outcome.unwrap_or_else(|early| early), actions)
     }
 
-    fn get(&self, now: i64, route: &Route) -> Outcome {
+    fn post(&mut self, call: &Call<'_>, route: &Route, actions: &mut Vec<Action>) -> Outcome {
+        match route {
+            Route::Networks => self.create(call),
+            Route::NewNetwork(owner) if *owner == self.address().to_string() => self.create(call),
+            Route::NewNetwork(_) => Err(HttpReply::empty(400)),
+            Route::Network(id) => self.post_network(call, *id),
+            Route::Member(network, member) => self.post_member(call, *network, *member, actions),
+            Route::Tokens(network) => {
+                let state = self.networks.find_mut(*network)?;
+                requests::create(state, self.store.as_mut(), &mut self.signer.random, call)
+            }
+            _ => Err(HttpReply::empty(404)),
+        }
+    }
+
+    fn delete(&mut self, call: &Call<'_>, route: &Route, actions: &mut Vec<Action>) -> Outcome {
+        match route {
+            Route::Network(id) => self.delete_network(call, *id),
+            Route::Lead(id) => self.reset_certificates(call, *id),
+            Route::Member(network, member) => self.delete_member(call, *network, *member, actions),
+            Route::Token(network, token) => {
+                requests::revoke(self.networks.find_mut(*network)?, self.store.as_mut(), *token, call)
+            }
+            _ => Err(HttpReply::empty(404)),
+        }
+    }
+
+    fn get(&self, at: Moment, route: &Route) -> Outcome {
+        let networks = &self.networks;
         Ok(match route {
             Route::Status => {
                 let status = ControllerStatus {
                     controller: true,
                     api_version: API_VERSION,
-                    clock: self.wall(now),
+                    clock: at.wall,
                     database_ready: true,
-                    certificate_lead: self.leads(now),
+                    certificate_lead: networks.leads(at.wall),
                 };
                 HttpReply { pretty: true, ..HttpReply::ok(&status) }
             }
-            Route::Networks => HttpReply::ok(&self.networks().map(|id| id.to_string()).collect::<Vec<_>>()),
+            Route::Networks => HttpReply::ok(&networks.ids().map(|id| id.to_string()).collect::<Vec<_>>()),
             Route::NewNetwork(_) => HttpReply::empty(404),
-            Route::Network(id) => HttpReply::ok(&self.state(*id)?.record),
+            Route::Network(id) => HttpReply::ok(&networks.find(*id)?.record),
             Route::Members(id) => {
-                let members = self.state(*id)?.members();
+                let members = networks.find(*id)?.members();
                 let revisions: BTreeMap<String, u64> =
                     members.values().map(|m| (m.address.to_string(), m.revision)).collect();
                 HttpReply::ok(&revisions)
             }
             Route::Member(network, member) => {
-                let member = self.state(*network)?.member(*member).ok_or_else(|| HttpReply::empty(404))?;
+                let member = networks.find(*network)?.member(*member).ok_or_else(|| HttpReply::empty(404))?;
                 HttpReply::ok(member)
             }
-            Route::Tokens(network) => self.list_tokens(self.wall(now), *network)?,
-            Route::Token(network, token) => self.get_token(self.wall(now), *network, *token)?,
+            Route::Tokens(network) => requests::list(networks.find(*network)?, at.wall),
+            Route::Token(network, token) => requests::get(networks.find(*network)?, at.wall, *token)?,
             Route::Lead(id) => {
-                self.state(*id)?;
-                let lead = self.leads(now).get(&id.to_string()).copied().unwrap_or_default();
+                networks.find(*id)?;
+                let lead = networks.leads(at.wall).get(&id.to_string()).copied().unwrap_or_default();
                 HttpReply::ok(&Lead { lead, was: None })
             }
             Route::Revocations(network) => {
-                self.state(*network)?;
-                HttpReply::ok(&self.revocation_list(*network))
+                networks.find(*network)?;
+                HttpReply::ok(&self.courier.list(networks, *network))
             }
             Route::Revocation(network, member) => {
-                let report = self.revocation_report(now, *network, *member);
+                let report = self.courier.report(networks, at, *network, *member);
                 HttpReply::ok(&report.ok_or_else(|| HttpReply::empty(404))?)
             }
             Route::AllNetworks => {
@@ -239,12 +265,12 @@ impl Controller {
                         authorized_member_count: state.authorized(),
                     },
                 };
-                let data: Vec<_> = self.networks.values().map(counted).collect();
+                let data: Vec<_> = networks.iter().map(counted).collect();
                 let meta = NetworksMeta { network_count: data.len() };
                 HttpReply::ok(&AllNetworks { data, meta })
             }
             Route::AllMembers(id) => {
-                let state = self.state(*id)?;
+                let state = networks.find(*id)?;
                 let data: Vec<Member> = state.members().values().cloned().collect();
                 let meta = MembersMeta { total_count: data.len(), authorized_count: state.authorized() };
                 HttpReply::ok(&AllMembers { data, meta })
@@ -252,80 +278,74 @@ impl Controller {
         })
     }
 
-    pub(crate) fn state(&self, id: NetworkId) -> Result<&NetworkState, HttpReply> {
-        self.networks.get(&id).ok_or_else(|| HttpReply::empty(404))
-    }
-
-    fn create(&mut self, now: i64, body: &[u8]) -> Outcome {
+    fn create(&mut self, call: &Call<'_>) -> Outcome {
         // A body that is no JSON must not use up an ID.
-        object(body)?;
+        object(call.body)?;
         let prefix = self.address().to_u64() << 24;
         for _ in 0..ID_TRIES {
-            let suffix = u64::from(self.random.next_u32() & 0xff_ffff).max(1);
+            let suffix = u64::from(self.signer.random.next_u32() & 0xff_ffff).max(1);
             let id = NetworkId(prefix | suffix);
-            if !self.networks.contains_key(&id) && !self.tombstones.contains_key(&id) {
-                return self.post_network(now, id, body);
+            if self.networks.get(id).is_none() && self.tombstones.get(id).is_none() {
+                return self.post_network(call, id);
             }
         }
         Err(HttpReply::empty(503))
     }
 
-    fn post_network(&mut self, now: i64, id: NetworkId, body: &[u8]) -> Outcome {
-        let mut body = object(body)?;
+    fn post_network(&mut self, call: &Call<'_>, id: NetworkId) -> Outcome {
+        let mut body = object(call.body)?;
         strict::network(&mut body)?;
         // Before anything else: a source that is refused leaves all of the request unapplied.
         let mut asked: NetworkPatch = api::read(&body);
         source::compile_into(&mut asked)
             .map_err(|problem| HttpReply { body: Some(api::json(&*problem)), ..HttpReply::empty(400) })?;
-        let wall = self.wall(now);
+        let Moment { now, wall, .. } = call.at;
         let store = self.store.as_mut();
-        let before = self.networks.get(&id).map(|state| state.record.clone());
-        let changed = match self.networks.get_mut(&id) {
-            Some(state) => {
+        let before = self.networks.get(id).map(|state| state.record.clone());
+        let changed = match self.networks.find_mut(id) {
+            Ok(state) => {
                 let mut record = state.record.clone();
                 record.apply(asked.clone());
                 state.save_network(store, record, Vec::new())?
             }
-            None => {
+            Err(NoSuchNetwork) => {
                 let mut record = Network::new(id, wall);
                 record.apply(asked.clone());
                 let mut state = NetworkState::new(Network::new(id, wall));
                 // What its members had before it was deleted is older than what they get now.
-                let deleted = self.tombstones.get(&id).map(|tombstone| tombstone.deleted);
-                let revoked = self.revoked.get(&id).into_iter().flat_map(|ledger| ledger.standing.iter());
-                let latest = revoked.map(|(_, revoked)| revoked.threshold).chain(deleted).max();
+                let deleted = self.tombstones.get(id).map(|tombstone| tombstone.deleted);
+                let latest = self.courier.latest(id).into_iter().chain(deleted).max();
                 state.certificates.not_before(latest.map_or(0, |at| at.saturating_add(1)));
                 let also = deleted.map(|_| Change::DeleteTombstone { network: id }).into_iter().collect();
                 let changed = state.save_network(store, record, also)?;
-                self.networks.insert(id, state);
-                self.tombstones.remove(&id);
+                self.networks.put(state);
+                self.tombstones.remove(id);
                 changed
             }
         };
+        let state = self.networks.find(id)?;
+        let record = &state.record;
         if changed {
             self.counts.network_changes += 1;
-            self.push_network(now, id);
+            self.pushes.put_network(now, state);
+            audit::network(call.origin, before.as_ref(), record);
         }
-        let record = &self.state(id)?.record;
-        if changed {
-            audit::network(&self.origin, before.as_ref(), record);
-        }
-        let others = self.networks.values().map(|state| &state.record);
+        let others = self.networks.iter().map(|state| &state.record);
         let warnings = warnings::of_network(record, &asked, before.is_none(), others);
         Ok(HttpReply::ok(&Changed { warnings, ..Changed::plain(record) }))
     }
 
     fn post_member(
         &mut self,
-        now: i64,
+        call: &Call<'_>,
         network: NetworkId,
         address: Address,
-        body: &[u8],
         actions: &mut Vec<Action>,
     ) -> Outcome {
-        let wall = self.wall(now);
-        let state = self.networks.get(&network).ok_or_else(|| HttpReply::empty(404))?;
-        let mut body = object(body)?;
+        let at = call.at;
+        let Moment { now, wall, .. } = at;
+        let state = self.networks.find(network)?;
+        let mut body = object(call.body)?;
         strict::member(&mut body)?;
         let asked: MemberPatch = api::read(&body);
         let old = state.member(address).cloned();
@@ -337,15 +357,16 @@ impl Controller {
         }
         addresses_are_free(wall, state, old.as_ref(), &member)?;
         let put_out = was_put_out(old.as_ref(), &member);
-        let also = if put_out { self.revocation_changes(now, network, &[address]) } else { Vec::new() };
+        let also =
+            if put_out { self.courier.changes(&self.networks, at, network, &[address]) } else { Vec::new() };
         let store = self.store.as_mut();
-        let state = self.networks.get_mut(&network).ok_or_else(|| HttpReply::empty(404))?;
+        let state = self.networks.find_mut(network)?;
         let changed = state.save_member(store, member, None, also)? != Saved::Unchanged;
         let saved = state.member(address).cloned().ok_or_else(|| HttpReply::empty(404))?;
         let before = old.iter().filter(|old| old.authorized).flat_map(|old| &old.ip_assignments);
         state.note_freed(now, before.filter(|ip| !saved.ip_assignments.contains(ip)).copied());
         if asked.authentication_expiry.is_some() {
-            if self.origin.here {
+            if call.origin.here {
                 state.logins_here.insert(address);
             } else {
                 state.logins_here.remove(&address);
@@ -357,47 +378,50 @@ impl Controller {
             self.counts.member_changes += 1;
             self.counts.authorizations += u64::from(saved.authorized && !was_in);
             self.counts.deauthorizations += u64::from(put_out);
-            audit::member(&self.origin, old.as_ref(), &saved);
-            actions.extend(self.member_changed(now, old.as_ref(), &saved));
+            audit::member(call.origin, old.as_ref(), &saved);
+            actions.extend(self.member_changed(at, old.as_ref(), &saved));
         }
-        let revocation = if put_out { self.revocation_report(now, network, address) } else { None };
+        let revocation =
+            if put_out { self.courier.report(&self.networks, at, network, address) } else { None };
         Ok(HttpReply::ok(&Changed { record: saved, revocation, warnings: found }))
     }
 
     fn delete_member(
         &mut self,
-        now: i64,
+        call: &Call<'_>,
         network: NetworkId,
         address: Address,
         actions: &mut Vec<Action>,
     ) -> Outcome {
-        let state = self.networks.get(&network).ok_or_else(|| HttpReply::empty(404))?;
+        let at = call.at;
+        let state = self.networks.find(network)?;
         let was_in = state.member(address).is_some_and(|member| member.authorized);
-        let also = if was_in { self.revocation_changes(now, network, &[address]) } else { Vec::new() };
+        let also =
+            if was_in { self.courier.changes(&self.networks, at, network, &[address]) } else { Vec::new() };
         let store = self.store.as_mut();
-        let state = self.networks.get_mut(&network).ok_or_else(|| HttpReply::empty(404))?;
+        let state = self.networks.find_mut(network)?;
         // The target is told as well, so ask before it is forgotten.
-        let online = state.online(now);
+        let online = state.online(at.now);
         let deleted = state.delete_member(store, address, also)?.ok_or_else(|| HttpReply::empty(404))?;
         self.counts.member_changes += 1;
         self.counts.deauthorizations += u64::from(was_in);
-        audit::member_deleted(&self.origin, &deleted);
+        audit::member_deleted(call.origin, &deleted);
         let mut revocation = None;
         if was_in {
-            self.note_revoked(now, network, &[address]);
-            actions.extend(self.tell_of(now, network, address, &online));
-            revocation = self.revocation_report(now, network, address);
+            actions.extend(self.put_out(at, network, address, &online));
+            revocation = self.courier.report(&self.networks, at, network, address);
         }
         if deleted.active_bridge {
-            self.push_network(now, network);
+            self.pushes.put_network(at.now, self.networks.find(network)?);
         }
         Ok(HttpReply::ok(&Changed { revocation, ..Changed::plain(deleted) }))
     }
 
     /// Deletes a network. Its members are told by a last configuration, now or when they ask; their certificates stay void
     /// should it be made anew.
-    fn delete_network(&mut self, now: i64, id: NetworkId) -> Outcome {
-        let state = self.networks.get(&id).ok_or_else(|| HttpReply::empty(404))?;
+    fn delete_network(&mut self, call: &Call<'_>, id: NetworkId) -> Outcome {
+        let at = call.at;
+        let state = self.networks.find(id)?;
         let members: Vec<Address> = state
             .members()
             .values()
@@ -405,27 +429,39 @@ impl Controller {
             .map(|member| member.address)
             .collect();
         let mut changes = vec![Change::DeleteNetwork { network: id }];
-        let ours = id.controller() == self.address();
-        let tombstone = Tombstone::new(self.certificate_time(now, id), state.record.revision);
-        let crowded = tombstone::crowded_out(&self.tombstones).filter(|_| ours);
+        let ours = self.signer.owns(id);
+        let tombstone = Tombstone::new(state.certificates.time(at.wall), state.record.revision);
         if ours {
-            changes.extend(crowded.map(|oldest| Change::DeleteTombstone { network: oldest }));
-            changes.push(Change::PutTombstone { network: id, record: api::json(&tombstone) });
-            changes.extend(self.revocation_changes(now, id, &members));
+            changes.extend(self.tombstones.changes(id, tombstone));
+            changes.extend(self.courier.changes(&self.networks, at, id, &members));
         }
         self.store.commit(&changes)?;
         if ours {
-            self.note_revoked(now, id, &members);
-            self.pushes.extend(members.into_iter().map(|member| (id, member)));
-            if let Some(oldest) = crowded {
-                self.tombstones.remove(&oldest);
-            }
-            self.tombstones.insert(id, tombstone);
+            self.courier.note(&mut self.signer, &mut self.networks, at, id, &members);
+            self.pushes.put(id, members);
+            self.tombstones.put(id, tombstone);
         }
-        let state = self.networks.remove(&id).ok_or_else(|| HttpReply::empty(404))?;
+        let state = self.networks.remove(id)?;
         self.counts.network_changes += 1;
-        audit::network_deleted(&self.origin, &state.record, state.members().len());
+        audit::network_deleted(call.origin, &state.record, state.members().len());
         Ok(HttpReply::ok(&state.record))
+    }
+
+    /// Forgets how far a network's certificates have come: they follow the wall clock again, and members that saw later ones
+    /// accept none of them until they leave the network and join again.
+    fn reset_certificates(&mut self, call: &Call<'_>, network: NetworkId) -> Outcome {
+        let Moment { now, wall, .. } = call.at;
+        let state = self.networks.find_mut(network)?;
+        let lead = state.certificates.time(wall).saturating_sub(wall);
+        // Of the time that never was; kept, they would make void what is issued from now on.
+        let over = self.courier.ahead(network, wall);
+        let gone = over.iter().map(|member| Change::DeleteRevocation { network, member: *member });
+        state.restart_certificates(self.store.as_mut(), wall, gone)?;
+        self.courier.forget(network, &over);
+        self.pushes.put_network(now, state);
+        let by = &call.origin.by;
+        tracing::info!(%network, seconds = lead / 1000, by, "certificates follow the clock again; its members have to leave and join again");
+        Ok(HttpReply::ok(&Lead { lead: 0, was: Some(lead) }))
     }
 }
 

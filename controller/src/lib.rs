@@ -16,9 +16,14 @@ mod courier;
 mod grant;
 mod http;
 mod lease;
+mod legacy;
+mod login;
+mod networks;
 mod pool;
 mod push;
+mod rate;
 mod revoked;
+mod signer;
 mod source;
 mod state;
 pub mod store;
@@ -34,7 +39,7 @@ pub use controller::{
 pub use counts::Counts;
 pub use courier::Acknowledgement;
 pub use http::{HttpReply, Origin};
-pub use revoked::Legacy;
+pub use legacy::Legacy;
 pub use state::MAX_STRANGERS;
 #[cfg(feature = "sqlite")]
 pub use store::SqliteStore;

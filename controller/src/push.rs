@@ -2,24 +2,59 @@
 //!
 //! Specification: VL2 controller, change propagation.
 
+use std::collections::BTreeSet;
+
 use protocol::{Address, NetworkId};
 
 use crate::admission;
 use crate::controller::{Action, Controller};
+use crate::state::NetworkState;
+use crate::time::Moment;
 use api::Member;
 
 /// Configurations built in one go. A change to a network of thousands is spread over several calls of
 /// [`Controller::tick`], so that requests are answered in between.
 const PUSH_BATCH: usize = 128;
 
+/// Members to be sent their configuration unasked.
+#[derive(Debug, Default)]
+pub(crate) struct Pushes {
+    waiting: BTreeSet<(NetworkId, Address)>,
+}
+
+impl Pushes {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Notes that all online members of a network need its new configuration.
+    pub(crate) fn put_network(&mut self, now: i64, state: &NetworkState) {
+        self.put(state.record.id, state.online(now));
+    }
+
+    /// Notes that some members need their new configuration.
+    pub(crate) fn put(&mut self, network: NetworkId, members: impl IntoIterator<Item = Address>) {
+        self.waiting.extend(members.into_iter().map(|member| (network, member)));
+    }
+
+    /// A member has its newest configuration.
+    pub(crate) fn done(&mut self, network: NetworkId, member: Address) {
+        self.waiting.remove(&(network, member));
+    }
+
+    fn pop(&mut self) -> Option<(NetworkId, Address)> {
+        self.waiting.pop_first()
+    }
+}
+
 impl Controller {
     /// Does what is due: waiting pushes, and revocations of members whose authentication ended. To be called at
     /// [`Controller::next_deadline`]; calling it more often does no harm.
     pub fn tick(&mut self, now: i64) -> Vec<Action> {
-        self.prune_revoked(now);
-        let mut actions = self.expire(now);
-        actions.extend(self.bring(now));
-        actions.extend(self.drain_pushes(now));
+        let at = self.begin(now);
+        let mut actions = self.expire(at);
+        actions.extend(self.courier.bring(&self.signer.identity, &self.networks, now));
+        actions.extend(self.drain_pushes(at));
         actions
     }
 
@@ -29,44 +64,31 @@ impl Controller {
         if !self.pushes.is_empty() {
             return Some(0);
         }
-        let expiry = self.expiries.first().map(|(at, _, _)| at.saturating_sub(self.correction));
-        let due = self.due.first().map(|(at, _, _)| *at);
-        expiry.into_iter().chain(due).min()
-    }
-
-    /// Notes that all online members of a network need its new configuration.
-    pub(crate) fn push_network(&mut self, now: i64, network: NetworkId) {
-        if let Some(state) = self.networks.get(&network) {
-            self.pushes.extend(state.online(now).into_iter().map(|member| (network, member)));
-        }
-    }
-
-    /// Notes that one member needs its new configuration.
-    pub(crate) fn push_member(&mut self, network: NetworkId, member: Address) {
-        self.pushes.insert((network, member));
+        let login = self.logins.next().map(|wall| self.clock.when(wall));
+        login.into_iter().chain(self.courier.next()).min()
     }
 
     /// Builds the configurations of the next waiting members. Who is offline or not authorized gets none.
-    pub(crate) fn drain_pushes(&mut self, now: i64) -> Vec<Action> {
+    pub(crate) fn drain_pushes(&mut self, at: Moment) -> Vec<Action> {
         let mut actions = Vec::new();
         while actions.len() < PUSH_BATCH
-            && let Some((network, member)) = self.pushes.pop_first()
+            && let Some((network, member)) = self.pushes.pop()
         {
-            if network.controller() != self.address() {
+            if !self.signer.owns(network) {
                 continue;
             }
-            if self.tombstones.contains_key(&network) {
-                actions.extend(self.last_config(network, member, None));
+            if self.tombstones.get(network).is_some() {
+                actions.extend(self.tombstones.last_config(&mut self.signer, network, member, None));
                 continue;
             }
-            let Some(state) = self.networks.get(&network) else { continue };
-            let Some(live) = state.live(member).filter(|live| live.is_online(now)) else { continue };
+            let Some(state) = self.networks.get(network) else { continue };
+            let Some(live) = state.live(member).filter(|live| live.is_online(at.now)) else { continue };
             if !state.member(member).is_some_and(|member| admission::is_pushed(&state.record, member)) {
                 continue;
             }
             let (identity, wants) = (live.identity.clone(), live.wants);
-            if let Ok(dictionary) = self.decide(now, network, &identity, None, wants) {
-                actions.push(self.config_action(member, network, None, dictionary));
+            if let Ok(dictionary) = self.decide(at, network, &identity, None, wants) {
+                actions.push(self.signer.config(member, network, None, dictionary));
             }
         }
         actions
@@ -74,41 +96,48 @@ impl Controller {
 
     /// What follows from a saved member: a push to it, to all if it became or ceased to be a bridge (they all hold
     /// the list), and word of its revocation, which was saved with it, if it was authorized and is no more.
-    pub(crate) fn member_changed(&mut self, now: i64, old: Option<&Member>, new: &Member) -> Vec<Action> {
+    pub(crate) fn member_changed(&mut self, at: Moment, old: Option<&Member>, new: &Member) -> Vec<Action> {
         let network = new.network;
-        self.push_member(network, new.address);
+        self.pushes.put(network, [new.address]);
+        let Some(state) = self.networks.get(network) else { return Vec::new() };
         if old.is_some_and(|old| old.active_bridge) != new.active_bridge {
-            self.push_network(now, network);
+            self.pushes.put_network(at.now, state);
         }
-        if was_put_out(old, new) {
-            self.note_revoked(now, network, &[new.address]);
-            let online = self.networks.get(&network).map(|state| state.online(now)).unwrap_or_default();
-            return self.tell_of(now, network, new.address, &online);
+        if !was_put_out(old, new) {
+            return Vec::new();
         }
-        Vec::new()
+        let online = state.online(at.now);
+        self.put_out(at, network, new.address, &online)
     }
 
-    fn expire(&mut self, now: i64) -> Vec<Action> {
-        let wall = self.wall(now);
+    /// Word that a member is out for good, which was saved before; `online` are those who were there when it was.
+    pub(crate) fn put_out(
+        &mut self,
+        at: Moment,
+        network: NetworkId,
+        member: Address,
+        online: &[Address],
+    ) -> Vec<Action> {
+        self.courier.note(&mut self.signer, &mut self.networks, at, network, &[member]);
+        self.courier.tell(&mut self.signer, &self.networks, at, network, member, online)
+    }
+
+    fn expire(&mut self, at: Moment) -> Vec<Action> {
         let mut actions = Vec::new();
-        while let Some((at, network, member)) = self.expiries.first().copied()
-            && at <= wall
-        {
-            self.expiries.pop_first();
+        while let Some((network, member)) = self.logins.pop(at.wall) {
             self.counts.login_checks += 1;
-            let Some(state) = self.networks.get(&network) else { continue };
+            let Some(state) = self.networks.get(network) else { continue };
             let record = state.member(member);
-            let ended = record.is_some_and(|record| admission::has_to_log_in(wall, &state.record, record));
+            let ended = record.is_some_and(|record| admission::has_to_log_in(at.wall, &state.record, record));
             if ended {
                 self.counts.login_ends += 1;
-                let online = state.online(now);
-                let changes = self.revocation_changes(now, network, &[member]);
+                let online = state.online(at.now);
+                let changes = self.courier.changes(&self.networks, at, network, &[member]);
                 if let Err(problem) = self.store.commit(&changes) {
                     // Who is there hears of it all the same.
                     tracing::error!(%network, %member, "the end of an authentication is not kept: {problem}");
                 }
-                self.note_revoked(now, network, &[member]);
-                actions.extend(self.tell_of(now, network, member, &online));
+                actions.extend(self.put_out(at, network, member, &online));
             }
         }
         actions

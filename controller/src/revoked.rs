@@ -15,10 +15,6 @@ use protocol::{Address, NetworkId, SecretIdentity};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::controller::Controller;
-use crate::courier::Ledger;
-use crate::store::{Change, StoreError};
-use crate::tombstone::Tombstone;
 use api::WINDOW_RANGE;
 use api::lenient;
 
@@ -40,7 +36,7 @@ pub(crate) struct Revoked {
     /// Certificates issued then or earlier are void, ms since the epoch.
     pub(crate) threshold: i64,
     /// The network's window then, ms.
-    window: i64,
+    pub(crate) window: i64,
     pub(crate) serial: u64,
     /// Signed for those who missed it: nobody passes that on.
     repeat: Option<Signed<Revocation>>,
@@ -198,87 +194,6 @@ pub(crate) fn sign(
     flags: u64,
 ) -> Signed<Revocation> {
     Revocation { id, network, credential_id: 0, threshold, flags, target, kind: kind::COM }.sign(signer)
-}
-
-/// What a controller leaves to the one that takes its place over a restored backup: word that is out stays true.
-#[derive(Debug, Default)]
-pub struct Legacy {
-    revocations: Vec<(NetworkId, Address, i64, i64)>,
-    tombstones: Vec<(NetworkId, Tombstone)>,
-    /// How far the certificates of each network have come.
-    certificates: Vec<(NetworkId, i64)>,
-    wall: Option<(i64, i64)>,
-}
-
-impl Controller {
-    /// Ends this controller and closes its store.
-    #[must_use]
-    pub fn into_legacy(self) -> Legacy {
-        let of = |(network, ledger): (&NetworkId, &Ledger)| {
-            let network = *network;
-            let one = |(member, r): (Address, &Revoked)| (network, member, r.threshold, r.window);
-            ledger.standing.iter().map(one).collect::<Vec<_>>()
-        };
-        Legacy {
-            revocations: self.revoked.iter().flat_map(of).collect(),
-            tombstones: self.tombstones.iter().map(|(network, tombstone)| (*network, *tombstone)).collect(),
-            certificates: self.networks.iter().map(|(id, state)| (*id, state.certificates.last())).collect(),
-            wall: self.clock_began.map(|began| (began, self.correction)),
-        }
-    }
-
-    /// Takes over the revocations, and the deleted networks that are not there again.
-    ///
-    /// # Errors
-    /// What the store says; nothing is taken over then.
-    pub fn inherit(&mut self, legacy: &Legacy) -> Result<(), StoreError> {
-        let known = |network: &NetworkId, member: Address| {
-            self.revoked
-                .get(network)
-                .and_then(|ledger| ledger.standing.get(member))
-                .map_or(i64::MIN, |r| r.threshold)
-        };
-        let news: Vec<_> = legacy
-            .revocations
-            .iter()
-            .copied()
-            .filter(|(network, member, threshold, _)| known(network, *member) < *threshold)
-            .collect();
-        let gone: Vec<_> = legacy
-            .tombstones
-            .iter()
-            .copied()
-            .filter(|(network, _)| {
-                !self.networks.contains_key(network) && !self.tombstones.contains_key(network)
-            })
-            .collect();
-        let revocation = |(network, member, threshold, window): &(NetworkId, Address, i64, i64)| {
-            let record = Revoked::record(*threshold, *window);
-            Change::PutRevocation { network: *network, member: *member, record }
-        };
-        let tombstone = |(network, tombstone): &(NetworkId, Tombstone)| Change::PutTombstone {
-            network: *network,
-            record: api::json(tombstone),
-        };
-        let changes: Vec<Change> = news.iter().map(revocation).chain(gone.iter().map(tombstone)).collect();
-        for (network, last) in &legacy.certificates {
-            if let Some(state) = self.networks.get_mut(network) {
-                state.certificates.not_before(*last);
-            }
-        }
-        if let Some((began, correction)) = legacy.wall {
-            (self.clock_began, self.correction) = (Some(began), correction);
-        }
-        if changes.is_empty() {
-            return Ok(());
-        }
-        self.store.commit(&changes)?;
-        for (network, member, threshold, window) in news {
-            self.ledger(network).standing.put(member, threshold, window);
-        }
-        self.tombstones.extend(gone);
-        Ok(())
-    }
 }
 
 #[cfg(test)]

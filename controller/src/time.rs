@@ -8,15 +8,9 @@
 //! issued there, which is stored. After the wall clock was set back it runs on from there as time passes, ahead of the wall
 //! clock.
 
-use std::collections::BTreeMap;
-
-use api::{Lead, Network, lenient};
-use protocol::{Address, NetworkId};
+use api::{Network, lenient};
 use serde::{Deserialize, Serialize};
 
-use crate::controller::{Action, Controller};
-use crate::http::{HttpReply, Outcome};
-use crate::revoked::Revoked;
 use crate::state::NetworkState;
 use crate::store::{Change, Store, StoreError};
 use crate::token::JoinToken;
@@ -43,7 +37,67 @@ fn is_none_yet(mark: &i64) -> bool {
     *mark <= 0
 }
 
-/// The times of one call.
+/// When something is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    /// What pauses are measured with.
+    pub(crate) now: i64,
+    /// What the machine says it is.
+    pub(crate) wall: i64,
+    /// When this process was first asked for anything.
+    pub(crate) started: i64,
+}
+
+/// What *now* is by the wall clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Clock {
+    /// The wall clock less *now*, ms.
+    correction: i64,
+    /// When the wall clock was first told.
+    told: Option<i64>,
+    /// When this process was first asked for anything.
+    started: Option<i64>,
+}
+
+impl Clock {
+    /// The times of a call.
+    pub(crate) fn begin(&mut self, now: i64) -> Moment {
+        Moment { now, wall: self.wall(now), started: *self.started.get_or_insert(now) }
+    }
+
+    /// The wall clock at `now`.
+    pub(crate) fn wall(&self, now: i64) -> i64 {
+        now.saturating_add(self.correction)
+    }
+
+    /// When it is `wall` by the wall clock.
+    pub(crate) fn when(&self, wall: i64) -> i64 {
+        wall.saturating_sub(self.correction)
+    }
+
+    /// Takes in what the wall clock shows at `now`; whether it was set since, by more than it is ever adjusted. Until the
+    /// first call it is taken to show `now`.
+    pub(crate) fn set(&mut self, now: i64, wall: i64) -> Option<Step> {
+        let before = self.wall(now);
+        self.correction = wall.saturating_sub(now);
+        let Some(told) = self.told else {
+            self.told = Some(now);
+            return None;
+        };
+        let by = wall.saturating_sub(before);
+        let began = told.saturating_add(before.saturating_sub(now));
+        (by.abs() >= STEP).then_some(Step { by, began, until: before })
+    }
+
+    /// Takes the place of another one.
+    pub(crate) fn inherit(&mut self, legacy: Self) {
+        if legacy.told.is_some() {
+            (self.told, self.correction) = (legacy.told, legacy.correction);
+        }
+    }
+}
+
+/// The times of what is issued.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     /// What pauses are measured with.
@@ -66,6 +120,10 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
+    fn starting(wall: i64) -> Self {
+        Self { issued: wall, reserved: wall, lead: 0 }
+    }
+
     /// What was issued until `at` was issued before this process, or by a network of the same ID.
     pub(crate) fn not_before(&mut self, at: i64) {
         self.issued = self.issued.max(at);
@@ -93,8 +151,13 @@ impl Certificates {
     }
 
     /// How far it is ahead of the wall clock, if that is more than a moment, ms.
-    fn ahead(&self, wall: i64) -> Option<i64> {
+    pub(crate) fn ahead(&self, wall: i64) -> Option<i64> {
         Some(self.time(wall).saturating_sub(wall)).filter(|ahead| *ahead > RESERVE)
+    }
+
+    /// The wall clock was set: forward, it comes closer.
+    pub(crate) fn clock_set(&mut self, step: &Step) {
+        self.lead = self.lead.saturating_sub(step.by.max(0)).max(0);
     }
 }
 
@@ -123,7 +186,7 @@ impl NetworkState {
     }
 
     /// The exact mark, for a controller that ends in good order.
-    fn settle(&mut self) -> Option<Change> {
+    pub(crate) fn settle(&mut self) -> Option<Change> {
         let certificates = &mut self.certificates;
         if certificates.reserved == certificates.issued || certificates.reserved == 0 {
             return None;
@@ -132,23 +195,35 @@ impl NetworkState {
         Some(self.put_network())
     }
 
+    /// Lets certificates follow the wall clock again, however far they have come. `also` is stored in the same step.
+    pub(crate) fn restart_certificates(
+        &mut self,
+        store: &mut dyn Store,
+        wall: i64,
+        also: impl IntoIterator<Item = Change>,
+    ) -> Result<(), StoreError> {
+        let before = std::mem::replace(&mut self.certificates, Certificates::starting(wall));
+        let changes: Vec<Change> = std::iter::once(self.put_network()).chain(also).collect();
+        store.commit(&changes).inspect_err(|_| self.certificates = before)
+    }
+
     /// Moves the times in its records that were written by a clock which was wrong by `by` until now: tokens made by it, and
     /// what it said of members. Gives what has to be stored.
-    fn shift(&mut self, shift: &Shift) -> Vec<Change> {
+    pub(crate) fn shift(&mut self, step: &Step) -> Vec<Change> {
         let network = self.record.id;
-        let mine = |token: &JoinToken| self.tokens().is_fresh(token.id) || shift.is_to_come(token.created);
-        let moved = self.tokens().iter().filter(|token| mine(token)).map(|token| token.shifted(shift.by));
+        let mine = |token: &JoinToken| self.tokens().is_fresh(token.id) || step.is_to_come(token.created);
+        let moved = self.tokens().iter().filter(|token| mine(token)).map(|token| token.shifted(step.by));
         let mut changes = self.put_tokens(moved.collect());
         let mut members = Vec::new();
         for member in self.members().values() {
             let mut moved = member.clone();
             for at in [&mut moved.creation_time, &mut moved.last_authorized, &mut moved.last_deauthorized] {
-                if *at > 0 && shift.concerns(*at) {
-                    *at = at.saturating_add(shift.by);
+                if *at > 0 && step.concerns(*at) {
+                    *at = at.saturating_add(step.by);
                 }
             }
             if self.logins_here.contains(&member.address) {
-                moved.authentication_expiry = moved.authentication_expiry.saturating_add(shift.by);
+                moved.authentication_expiry = moved.authentication_expiry.saturating_add(step.by);
             }
             if moved != *member {
                 moved.revision += 1;
@@ -169,15 +244,21 @@ fn put_network(record: &Network, certificates: &Certificates) -> Change {
     Change::PutNetwork { network: record.id, record: api::json(&stored) }
 }
 
-/// A correction of a clock that was wrong.
-struct Shift {
-    by: i64,
-    /// When this process began and when the clock was set, by the wrong clock.
+/// A wall clock that was set.
+pub(crate) struct Step {
+    /// By how much, ms.
+    pub(crate) by: i64,
+    /// When this process began and when the clock was set, by the clock as it was.
     began: i64,
     until: i64,
 }
 
-impl Shift {
+impl Step {
+    /// Whether the clock was wrong before, and with it whatever was written by it.
+    pub(crate) fn was_wrong(&self) -> bool {
+        self.by.abs() >= WRONG
+    }
+
     fn concerns(&self, at: i64) -> bool {
         (self.began..=self.until).contains(&at) || self.is_to_come(at)
     }
@@ -185,138 +266,5 @@ impl Shift {
     /// Whether a time of the past lies in the future by the right clock.
     fn is_to_come(&self, at: i64) -> bool {
         self.by < 0 && at > self.until.saturating_add(self.by)
-    }
-}
-
-impl Controller {
-    /// The wall clock at `now`.
-    pub(crate) fn wall(&self, now: i64) -> i64 {
-        now.saturating_add(self.correction)
-    }
-
-    /// All times of a network at `now`; nothing is issued yet.
-    pub(crate) fn certificate_time(&self, now: i64, network: NetworkId) -> i64 {
-        let wall = self.wall(now);
-        self.networks.get(&network).map_or(wall, |state| state.certificates.time(wall))
-    }
-
-    /// Says what the wall clock shows at `now`, ms since the epoch. To be called at the start, often, and before a change:
-    /// a clock that was set is noticed here. Until the first call the wall clock is taken to show `now`.
-    ///
-    /// A step forward is taken at once, and all members get certificates of the new time. After a step back, certificate
-    /// time runs on where it was.
-    pub fn set_wall(&mut self, now: i64, wall: i64) -> Vec<Action> {
-        let before = self.wall(now);
-        self.correction = wall.saturating_sub(now);
-        let Some(began) = self.clock_began else {
-            self.clock_began = Some(now);
-            return Vec::new();
-        };
-        let by = wall.saturating_sub(before);
-        if by.abs() < STEP {
-            return Vec::new();
-        }
-        for state in self.networks.values_mut() {
-            let certificates = &mut state.certificates;
-            certificates.lead = certificates.lead.saturating_sub(by.max(0)).max(0);
-        }
-        if by.abs() >= WRONG {
-            let began = began.saturating_add(before.saturating_sub(now));
-            self.shift(&Shift { by, began, until: before });
-        }
-        let (seconds, networks) = (by.abs() / 1000, self.networks.len());
-        if by < 0 {
-            tracing::warn!(
-                seconds,
-                networks,
-                "the clock was set back; certificates run on from the time they had, since members drop older ones"
-            );
-            return Vec::new();
-        }
-        tracing::info!(seconds, networks, "the clock was set forward; all members get new certificates");
-        let ids: Vec<NetworkId> = self.networks.keys().copied().collect();
-        for network in ids {
-            self.push_network(now, network);
-        }
-        self.tick(now)
-    }
-
-    fn shift(&mut self, shift: &Shift) {
-        let mut changes = Vec::new();
-        for state in self.networks.values_mut() {
-            changes.extend(state.shift(shift));
-        }
-        let moved: Vec<(i64, NetworkId, Address)> = self.expiries.iter().copied().collect();
-        for (at, network, member) in moved {
-            let state = self.networks.get(&network);
-            let expiry = state.and_then(|state| state.member(member)).map(|m| m.authentication_expiry);
-            if let Some(expiry) = expiry.filter(|expiry| *expiry != at) {
-                self.expiries.remove(&(at, network, member));
-                self.expiries.insert((expiry, network, member));
-            }
-        }
-        if changes.is_empty() {
-            return;
-        }
-        let records = changes.len();
-        match self.store.commit(&changes) {
-            Ok(()) => tracing::info!(records, "times that the wrong clock had written were corrected"),
-            Err(problem) => {
-                tracing::error!(
-                    "times that the wrong clock had written come back at the next start: {problem}"
-                );
-            }
-        }
-    }
-
-    /// Networks whose certificates run ahead of the wall clock, and by how much, ms.
-    #[must_use]
-    pub fn leads(&self, now: i64) -> BTreeMap<String, i64> {
-        let wall = self.wall(now);
-        let ahead = |(id, state): (&NetworkId, &NetworkState)| {
-            Some((id.to_string(), state.certificates.ahead(wall)?))
-        };
-        self.networks.iter().filter_map(ahead).collect()
-    }
-
-    /// Stores exactly how far certificates have come. Without it, after a crash, they stand still for a minute at most.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub fn settle(&mut self) -> Result<(), StoreError> {
-        let changes: Vec<Change> = self.networks.values_mut().filter_map(NetworkState::settle).collect();
-        if changes.is_empty() { Ok(()) } else { self.store.commit(&changes) }
-    }
-
-    /// Forgets how far a network's certificates have come: they follow the wall clock again, and members that saw later ones
-    /// accept none of them until they leave the network and join again.
-    pub(crate) fn reset_certificates(&mut self, now: i64, network: NetworkId) -> Outcome {
-        let wall = self.wall(now);
-        let lead = self.certificate_time(now, network).saturating_sub(wall);
-        let state = self.networks.get_mut(&network).ok_or_else(|| HttpReply::empty(404))?;
-        let ledger = self.revoked.get(&network).into_iter().flat_map(|ledger| ledger.standing.iter());
-        // Of the time that never was; kept, they would make void what is issued from now on.
-        let ahead = |(member, revoked): (Address, &Revoked)| (revoked.threshold > wall).then_some(member);
-        let over: Vec<Address> = ledger.filter_map(ahead).collect();
-        let before = std::mem::replace(&mut state.certificates, Certificates::starting(wall));
-        let gone = over.iter().map(|member| Change::DeleteRevocation { network, member: *member });
-        let changes: Vec<Change> = std::iter::once(state.put_network()).chain(gone).collect();
-        if let Err(problem) = self.store.commit(&changes) {
-            state.certificates = before;
-            return Err(problem.into());
-        }
-        for member in over {
-            self.ledger(network).standing.remove(member);
-        }
-        self.push_network(now, network);
-        let by = &self.origin.by;
-        tracing::info!(%network, seconds = lead / 1000, by, "certificates follow the clock again; its members have to leave and join again");
-        Ok(HttpReply::ok(&Lead { lead: 0, was: Some(lead) }))
-    }
-}
-
-impl Certificates {
-    fn starting(wall: i64) -> Self {
-        Self { issued: wall, reserved: wall, lead: 0 }
     }
 }

@@ -12,7 +12,7 @@
 
 mod complaints;
 mod record;
-mod requests;
+pub(crate) mod requests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

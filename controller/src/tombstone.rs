@@ -12,8 +12,9 @@ use protocol::netconf::NetworkConfig;
 use protocol::{Address, NetworkId};
 use serde::{Deserialize, Serialize};
 
-use crate::controller::{Action, CODE_NOT_FOUND, Controller};
-use crate::store::Change;
+use crate::controller::{Action, CODE_NOT_FOUND};
+use crate::signer::Signer;
+use crate::store::{Change, Records, Store};
 use api::DEFAULT_WINDOW;
 use api::lenient;
 
@@ -46,7 +47,7 @@ impl Tombstone {
     }
 
     /// The last configuration of a member.
-    fn config(self, network: NetworkId, member: Address) -> NetworkConfig {
+    fn config(&self, network: NetworkId, member: Address) -> NetworkConfig {
         let mut config = NetworkConfig::new(network, member, self.deleted);
         config.revision = self.revision;
         config.public = false;
@@ -56,27 +57,73 @@ impl Tombstone {
     }
 }
 
-/// The deleted networks to be forgotten for one more.
-pub(crate) fn crowded_out(tombstones: &BTreeMap<NetworkId, Tombstone>) -> Option<NetworkId> {
-    let full = tombstones.len() >= MAX_TOMBSTONES;
-    let oldest = tombstones.iter().filter(|_| full).min_by_key(|(_, tombstone)| tombstone.deleted);
-    oldest.map(|(network, _)| *network)
+/// The networks that were deleted.
+#[derive(Debug, Default)]
+pub(crate) struct Tombstones {
+    by_network: BTreeMap<NetworkId, Tombstone>,
 }
 
-impl Controller {
+impl Tombstones {
+    /// Takes in what is stored.
+    pub(crate) fn load(records: &Records) -> Self {
+        let read = records.tombstones.iter().map(|(network, record)| (*network, api::read(record)));
+        Self { by_network: read.collect() }
+    }
+
+    pub(crate) fn get(&self, network: NetworkId) -> Option<&Tombstone> {
+        self.by_network.get(&network)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (NetworkId, Tombstone)> + '_ {
+        self.by_network.iter().map(|(network, tombstone)| (*network, *tombstone))
+    }
+
+    /// What stores one more; [`Tombstones::put`] takes it in.
+    pub(crate) fn changes(&self, network: NetworkId, tombstone: Tombstone) -> Vec<Change> {
+        let crowded = self.crowded_out().map(|oldest| Change::DeleteTombstone { network: oldest });
+        let put = Change::PutTombstone { network, record: api::json(&tombstone) };
+        crowded.into_iter().chain([put]).collect()
+    }
+
+    /// Takes in what [`Tombstones::changes`] stored.
+    pub(crate) fn put(&mut self, network: NetworkId, tombstone: Tombstone) {
+        if let Some(oldest) = self.crowded_out() {
+            self.by_network.remove(&oldest);
+        }
+        self.by_network.insert(network, tombstone);
+    }
+
+    /// Takes over what is stored of a controller before this one.
+    pub(crate) fn inherit(&mut self, gone: Vec<(NetworkId, Tombstone)>) {
+        self.by_network.extend(gone);
+    }
+
+    /// The network is made anew.
+    pub(crate) fn remove(&mut self, network: NetworkId) {
+        self.by_network.remove(&network);
+    }
+
+    /// The one to be forgotten for one more.
+    fn crowded_out(&self) -> Option<NetworkId> {
+        let full = self.by_network.len() >= MAX_TOMBSTONES;
+        let oldest = self.by_network.iter().filter(|_| full).min_by_key(|(_, tombstone)| tombstone.deleted);
+        oldest.map(|(network, _)| *network)
+    }
+
     /// The answer to a member of a deleted network: its last configuration, unless it has that already (the configuration
     /// in force there is `held` ms old, 0 for none known), and that the network is no more.
-    pub(crate) fn answer_of_deleted(
-        &mut self,
+    pub(crate) fn answer(
+        &self,
+        signer: &mut Signer,
         network: NetworkId,
         member: Address,
         packet_id: u64,
         held: i64,
     ) -> Option<Vec<Action>> {
-        let tombstone = *self.tombstones.get(&network)?;
+        let tombstone = self.get(network)?;
         let mut actions = Vec::new();
         if held < tombstone.deleted {
-            actions.extend(self.last_config(network, member, Some(packet_id)));
+            actions.extend(self.last_config(signer, network, member, Some(packet_id)));
         }
         let refusal =
             Action::Refuse { member, network, in_re: packet_id, code: CODE_NOT_FOUND, detail: None };
@@ -86,14 +133,14 @@ impl Controller {
 
     /// The last configuration of a deleted network, as an answer or as a push.
     pub(crate) fn last_config(
-        &mut self,
+        &self,
+        signer: &mut Signer,
         network: NetworkId,
         member: Address,
         in_re: Option<u64>,
     ) -> Option<Action> {
-        let tombstone = *self.tombstones.get(&network)?;
-        let dictionary = tombstone.config(network, member).to_dictionary().into_bytes();
-        let mut action = self.config_action(member, network, in_re, dictionary);
+        let dictionary = self.get(network)?.config(network, member).to_dictionary().into_bytes();
+        let mut action = signer.config(member, network, in_re, dictionary);
         if let Action::Config { last, .. } = &mut action {
             *last = true;
         }
@@ -101,17 +148,17 @@ impl Controller {
     }
 
     /// Forgets the networks deleted long ago.
-    pub(crate) fn prune_tombstones(&mut self, now: i64) {
-        let over = |tombstone: &Tombstone| now.saturating_sub(tombstone.deleted) >= KEPT;
+    pub(crate) fn prune(&mut self, store: &mut dyn Store, wall: i64) {
+        let over = |tombstone: &Tombstone| wall.saturating_sub(tombstone.deleted) >= KEPT;
         let networks: Vec<NetworkId> =
-            self.tombstones.iter().filter(|(_, t)| over(t)).map(|(network, _)| *network).collect();
+            self.by_network.iter().filter(|(_, t)| over(t)).map(|(network, _)| *network).collect();
         let changes: Vec<Change> =
             networks.iter().map(|network| Change::DeleteTombstone { network: *network }).collect();
-        if changes.is_empty() || self.store.commit(&changes).is_err() {
+        if changes.is_empty() || store.commit(&changes).is_err() {
             return;
         }
         for network in networks {
-            self.tombstones.remove(&network);
+            self.by_network.remove(&network);
         }
     }
 }

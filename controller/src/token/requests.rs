@@ -5,15 +5,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use api::{ShownToken, Token, TokenId, TokenRequest};
-use protocol::{NetworkId, netconf};
+use protocol::netconf;
 use rand::Rng;
+use rand::rngs::StdRng;
 use serde_json::{Map, Value};
 
 use super::record::Terms;
 use super::{DEFAULT_LIFETIME, JoinToken, MAX_LIFETIME, MAX_NAME, MAX_TOKENS, MAX_USES};
-use crate::controller::Controller;
-use crate::http::{HttpReply, Outcome, object};
+use crate::http::{Call, HttpReply, Outcome, object};
 use crate::state::NetworkState;
+use crate::store::Store;
 use crate::warnings::list_routes;
 
 /// A token that is over is still listed, and told apart from one that never was, for this long, ms: thirty days.
@@ -23,65 +24,72 @@ fn wrong(description: impl Into<String>) -> HttpReply {
     HttpReply::error(400, description)
 }
 
-impl Controller {
-    /// A network's tokens in order of their making.
-    pub(crate) fn list_tokens(&self, now: i64, network: NetworkId) -> Outcome {
-        let state = self.state(network)?;
-        let mut tokens: Vec<&JoinToken> = state.tokens().iter().collect();
-        tokens.sort_by_key(|token| (token.created, token.id));
-        // One look at the members for all tokens.
-        let mut members: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        for member in state.members().values() {
-            if let Some(token) = member.join_token() {
-                members.entry(token).or_default().push(member.address.to_string());
-            }
+/// A network's tokens in order of their making.
+pub(crate) fn list(state: &NetworkState, now: i64) -> HttpReply {
+    let mut tokens: Vec<&JoinToken> = state.tokens().iter().collect();
+    tokens.sort_by_key(|token| (token.created, token.id));
+    // One look at the members for all tokens.
+    let mut members: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for member in state.members().values() {
+        if let Some(token) = member.join_token() {
+            members.entry(token).or_default().push(member.address.to_string());
         }
-        let shown = tokens.into_iter().map(|token| {
-            let members = members.remove(token.id.to_string().as_str()).unwrap_or_default();
-            show(now, token, members)
-        });
-        Ok(HttpReply::ok(&shown.collect::<Vec<_>>()))
     }
+    let shown = tokens.into_iter().map(|token| {
+        let members = members.remove(token.id.to_string().as_str()).unwrap_or_default();
+        show(now, token, members)
+    });
+    HttpReply::ok(&shown.collect::<Vec<_>>())
+}
 
-    /// One token.
-    pub(crate) fn get_token(&self, now: i64, network: NetworkId, id: TokenId) -> Outcome {
-        let state = self.state(network)?;
-        let token = state.tokens().get(id).ok_or_else(|| HttpReply::empty(404))?;
-        Ok(HttpReply::ok(&show(now, token, members(state, id))))
-    }
+/// One token.
+pub(crate) fn get(state: &NetworkState, now: i64, id: TokenId) -> Outcome {
+    let token = state.tokens().get(id).ok_or_else(|| HttpReply::empty(404))?;
+    Ok(HttpReply::ok(&show(now, token, members(state, id))))
+}
 
-    /// Makes a token. The answer is the only thing that ever has its text.
-    pub(crate) fn create_token(&mut self, now: i64, network: NetworkId, body: &[u8]) -> Outcome {
-        let Some(state) = self.networks.get_mut(&network) else { return Err(HttpReply::empty(404)) };
-        let terms = if body.is_empty() { Map::new() } else { object(body)? };
-        let terms = read(now, &api::read(&terms))?;
-        check_addresses(now, state, &terms.ips)?;
-        let forgotten = make_room(now, state)?;
-        let free = |id: &TokenId| state.tokens().get(*id).is_none();
-        let mut ids = std::iter::repeat_with(|| TokenId(self.random.next_u32()));
-        let id = ids.find(free).ok_or_else(|| HttpReply::empty(503))?;
-        let (token, text) = JoinToken::create(network, id, &mut self.random, now, terms);
-        let mut shown = show(now, &token, Vec::new());
-        state.save_token(self.store.as_mut(), token, &forgotten)?;
-        state.note_fresh_token(id);
-        shown.token = Some(super::record::naming(network, &text).to_string());
-        let by = &self.origin.by;
-        tracing::info!(%network, token = %id, by, "join token made");
-        Ok(HttpReply::ok(&shown))
-    }
+/// Makes a token. The answer is the only thing that ever has its text.
+pub(crate) fn create(
+    state: &mut NetworkState,
+    store: &mut dyn Store,
+    random: &mut StdRng,
+    call: &Call<'_>,
+) -> Outcome {
+    let now = call.at.wall;
+    let network = state.record.id;
+    let terms = if call.body.is_empty() { Map::new() } else { object(call.body)? };
+    let terms = read(now, &api::read(&terms))?;
+    check_addresses(now, state, &terms.ips)?;
+    let forgotten = make_room(now, state)?;
+    let free = |id: &TokenId| state.tokens().get(*id).is_none();
+    let mut ids = std::iter::repeat_with(|| TokenId(random.next_u32()));
+    let id = ids.find(free).ok_or_else(|| HttpReply::empty(503))?;
+    let (token, text) = JoinToken::create(network, id, random, now, terms);
+    let mut shown = show(now, &token, Vec::new());
+    state.save_token(store, token, &forgotten)?;
+    state.note_fresh_token(id);
+    shown.token = Some(super::record::naming(network, &text).to_string());
+    let by = &call.origin.by;
+    tracing::info!(%network, token = %id, by, "join token made");
+    Ok(HttpReply::ok(&shown))
+}
 
-    /// Ends a token; members it let in stay. One that is revoked already stays as it is.
-    pub(crate) fn revoke_token(&mut self, now: i64, network: NetworkId, id: TokenId) -> Outcome {
-        let Some(state) = self.networks.get_mut(&network) else { return Err(HttpReply::empty(404)) };
-        let mut token = state.tokens().get(id).cloned().ok_or_else(|| HttpReply::empty(404))?;
-        if token.revoked == 0 {
-            token = token.revoked_at(now);
-            state.save_token(self.store.as_mut(), token.clone(), &[])?;
-            let by = &self.origin.by;
-            tracing::info!(%network, token = %id, by, "join token revoked");
-        }
-        Ok(HttpReply::ok(&show(now, &token, members(state, id))))
+/// Ends a token; members it let in stay. One that is revoked already stays as it is.
+pub(crate) fn revoke(
+    state: &mut NetworkState,
+    store: &mut dyn Store,
+    id: TokenId,
+    call: &Call<'_>,
+) -> Outcome {
+    let (network, now) = (state.record.id, call.at.wall);
+    let mut token = state.tokens().get(id).cloned().ok_or_else(|| HttpReply::empty(404))?;
+    if token.revoked == 0 {
+        token = token.revoked_at(now);
+        state.save_token(store, token.clone(), &[])?;
+        let by = &call.origin.by;
+        tracing::info!(%network, token = %id, by, "join token revoked");
     }
+    Ok(HttpReply::ok(&show(now, &token, members(state, id))))
 }
 
 fn members(state: &NetworkState, id: TokenId) -> Vec<String> {

@@ -275,7 +275,7 @@ const ROWS: &[(&str, &[Number])] = &[
         &[(RULES, "MAX_RULES", Count), (RULES, "MAX_CAPABILITY_RULES", Count)],
     ),
     ("requests waiting for the controller", &[("node/src/service/controlling.rs", "QUEUE", Count)]),
-    ("requests to the controller", &[("controller/src/controller.rs", "REQUEST_INTERVAL", PerSecond)]),
+    ("requests to the controller", &[("controller/src/rate.rs", "REQUEST_INTERVAL", PerSecond)]),
     ("unauthorized members recorded, of a network", &[("controller/src/state.rs", "MAX_STRANGERS", Count)]),
     (
         "API connections, by TCP and by the socket",
