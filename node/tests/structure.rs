@@ -15,9 +15,6 @@ const MAX_FILES: usize = 3;
 /// Lines of a file.
 const MAX_LINES: usize = 650;
 
-/// Objects that are too much still, by crate. The list may only shrink.
-const STILL_TOO_MUCH: [(&str, &str); 0] = [];
-
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
@@ -172,22 +169,14 @@ fn objects(part: &str) -> Objects {
 #[test]
 fn no_object_does_everything() {
     let mut wrong = Vec::new();
-    let mut excused = BTreeSet::new();
     for part in ["node", "protocol", "controller"] {
         for (name, found) in objects(part).0 {
-            for object in found {
-                let Some(excess) = object.excess() else { continue };
-                if let Some(known) = STILL_TOO_MUCH.iter().find(|known| **known == (part, &name[..])) {
-                    excused.insert(known);
-                } else {
-                    wrong.push(format!("{name} ({}): {excess}", object.file.display()));
-                }
-            }
+            let excess =
+                |object: &Object| Some(format!("{name} ({}): {}", object.file.display(), object.excess()?));
+            wrong.extend(found.iter().filter_map(excess));
         }
     }
     assert!(wrong.is_empty(), "these are too much for one object:\n{}", wrong.join("\n"));
-    let mended: Vec<_> = STILL_TOO_MUCH.iter().filter(|known| !excused.contains(known)).collect();
-    assert!(mended.is_empty(), "these are small enough now, and go from the list: {mended:?}");
 }
 
 #[test]
