@@ -7,6 +7,20 @@
 //!
 //! A controller decides alone about one set of networks: requests and changes are handled one after another, so two
 //! members can never be given the same address. The SQLite store is locked against a second process.
+//!
+//! [`Controller`] only says what follows from what. What there is to know lies in closed objects, each of which it holds once:
+//!
+//! | module | object |
+//! |---|---|
+//! | `networks`, `state` | all networks, and one of them: its record, members, join tokens, certificate time |
+//! | `tombstone` | networks that were deleted, and what their members are told |
+//! | `courier`, `revoked` | who is out for good, who knows of it, and who has to be told again |
+//! | `push` | members that wait for a configuration they did not ask for |
+//! | `login` | when whose log-in ends |
+//! | `time` | what *now* is by the wall clock |
+//! | `rate` | how often a member is heard |
+//! | `signer` | the identity that signs, and where random numbers come from |
+//! | `store` | records on disk |
 
 mod admission;
 mod audit;

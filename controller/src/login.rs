@@ -40,3 +40,35 @@ impl Logins {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::Network;
+
+    use super::*;
+    use crate::state::NetworkState;
+
+    #[test]
+    fn ends_come_in_order_and_move_with_the_record() {
+        let network = NetworkId(1);
+        let member = |address, end| {
+            let mut member = Member::new(network, Address::from_u64(address), 0);
+            member.authentication_expiry = end;
+            member
+        };
+        let mut logins = Logins::default();
+        logins.note(&member(1, 300));
+        logins.note(&member(2, 200));
+        assert_eq!((logins.next(), logins.pop(199)), (Some(200), None));
+        assert_eq!(logins.pop(200), Some((network, Address::from_u64(2))));
+
+        logins.note(&member(3, 400));
+        let mut state = NetworkState::new(Network::new(network, 0));
+        state.put(member(1, 500));
+        let mut networks = Networks::default();
+        networks.put(state);
+        logins.follow(&networks);
+        assert_eq!(logins.pop(400), Some((network, Address::from_u64(3))), "one without a record stays");
+        assert_eq!((logins.pop(499), logins.next()), (None, Some(500)));
+    }
+}

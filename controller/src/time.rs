@@ -268,3 +268,39 @@ impl Step {
         self.by < 0 && at > self.until.saturating_add(self.by)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_only_adjusted_was_not_set() {
+        let mut clock = Clock::default();
+        assert_eq!(clock.wall(100), 100, "nobody has told the time");
+        assert!(clock.set(100, 1_000_100).is_none(), "the first time is no step");
+        assert!(clock.set(200, 1_000_200 + STEP - 1).is_none());
+        assert_eq!(clock.wall(300), 1_000_300 + STEP - 1);
+        let step = clock.set(300, clock.wall(300) - WRONG).unwrap();
+        assert!(step.by == -WRONG && step.was_wrong());
+        assert_eq!(clock.when(clock.wall(400)), 400);
+    }
+
+    #[test]
+    fn a_call_knows_when_the_first_one_was() {
+        let mut clock = Clock::default();
+        assert_eq!(clock.begin(5).started, 5);
+        assert_eq!(clock.begin(9).started, 5);
+    }
+
+    #[test]
+    fn a_clock_that_was_never_told_the_time_leaves_nothing() {
+        let mut told = Clock::default();
+        told.set(0, 1_000);
+        told.inherit(Clock::default());
+        assert_eq!(told.wall(0), 1_000);
+        let mut fresh = Clock::default();
+        fresh.inherit(told);
+        assert_eq!(fresh.wall(0), 1_000);
+        assert!(fresh.set(1, 1_001 - STEP).is_some(), "a step since is noticed");
+    }
+}

@@ -162,3 +162,37 @@ impl Tombstones {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn a_full_table_forgets_the_network_that_was_deleted_first() {
+        let mut tombstones = Tombstones::default();
+        let most = MAX_TOMBSTONES as u64;
+        for n in 0..most {
+            tombstones.put(NetworkId(n), Tombstone::new(i64::try_from(most - n).unwrap(), 1));
+        }
+        let (one_more, first) = (NetworkId(most), NetworkId(most - 1));
+        let tombstone = Tombstone::new(i64::MAX, 1);
+        assert_eq!(
+            tombstones.changes(one_more, tombstone).first(),
+            Some(&Change::DeleteTombstone { network: first })
+        );
+        tombstones.put(one_more, tombstone);
+        assert_eq!((tombstones.get(first), tombstones.iter().count()), (None, MAX_TOMBSTONES));
+    }
+
+    #[test]
+    fn a_deleted_network_is_remembered_for_its_time_and_no_longer() {
+        let mut tombstones = Tombstones::default();
+        let network = NetworkId(1);
+        tombstones.put(network, Tombstone::new(100, 1));
+        tombstones.prune(&mut MemoryStore::new(), 100 + KEPT - 1);
+        assert!(tombstones.get(network).is_some());
+        tombstones.prune(&mut MemoryStore::new(), 100 + KEPT);
+        assert!(tombstones.get(network).is_none());
+    }
+}
