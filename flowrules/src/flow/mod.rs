@@ -112,7 +112,7 @@ pub struct FlowCache {
     draws: bool,
     /// The base rules begin by accepting everything, as those of most networks do: there is nothing to look at.
     accepts_all: bool,
-    /// Entries of the base rules and of all capabilities seen.
+    /// Entries of the base rules and of all capabilities seen, as far as any of them is looked at.
     entries: usize,
     /// The node and the outcome of unknown matches that what is remembered holds for.
     holds_for: (u64, bool),
@@ -140,6 +140,7 @@ impl FlowCache {
             reads.widen(rules);
             entries += rules.len();
         }
+        let accepts_all = base.first() == Some(&Rule::new(Kind::Accept));
         let randoms = base.iter().enumerate().filter_map(|(index, rule)| match rule.kind {
             Kind::Random(probability) => Some((index, probability)),
             _ => None,
@@ -149,8 +150,8 @@ impl FlowCache {
             reads,
             randoms: randoms.take(MAX_RANDOMS).collect(),
             draws,
-            accepts_all: base.first() == Some(&Rule::new(Kind::Accept)),
-            entries,
+            accepts_all,
+            entries: if accepts_all { 0 } else { entries },
             holds_for: (0, false),
             table: Table::new(),
             plans: Vec::new(),
@@ -163,7 +164,9 @@ impl FlowCache {
     /// evaluated.
     pub fn presented(&mut self, rules: &[Rule]) {
         self.draws |= has_random(rules);
-        self.entries = self.entries.saturating_add(rules.len());
+        if !self.accepts_all {
+            self.entries = self.entries.saturating_add(rules.len());
+        }
         if self.reads.widen(rules) {
             self.words = self.reads.words();
             self.clear();
@@ -193,7 +196,7 @@ impl FlowCache {
     /// Counts `frames` more that got the verdict of [`Self::filter`] without being asked about, because
     /// [`Self::is_uniform`].
     pub fn repeated(&mut self, frames: u64) {
-        if self.accepts_all || self.entries < WORTHWHILE {
+        if self.entries < WORTHWHILE {
             self.statistics.bypassed += frames;
         } else {
             self.statistics.hits += frames;
@@ -215,14 +218,13 @@ impl FlowCache {
         ctx: &mut Context<'_>,
         no_tee: bool,
     ) -> Verdict {
-        if self.accepts_all {
-            self.statistics.bypassed += 1;
-            let by = Some(Entry { capability: None, index: 0 });
-            let (copies, priority) = (Copies::default(), 0);
-            return Verdict { accept: Accept::Accept, redirect: None, copies, priority, by };
-        }
         if self.entries < WORTHWHILE || self.reads.too_much {
             self.statistics.bypassed += 1;
+            if self.accepts_all {
+                let by = Some(Entry { capability: None, index: 0 });
+                let (copies, priority) = (Copies::default(), 0);
+                return Verdict { accept: Accept::Accept, redirect: None, copies, priority, by };
+            }
             return filter(base, capabilities, ctx, no_tee);
         }
         if self.holds_for != (ctx.self_address, ctx.match_unknown) {
