@@ -76,7 +76,7 @@ pub const MAX_REQUESTERS_PER_SOURCE: usize = 512;
 pub const MAX_OWN_GROUPS: usize = 1_024;
 /// Multicasts of one group waiting for more receivers.
 pub const MAX_PENDING_MULTICASTS: usize = 32;
-/// Members of one network told of by [`crate::core::Core::rules`].
+/// Members of one network told of by [`crate::core::view::View::rules`].
 pub const MAX_SHOWN_MEMBERS: usize = 1_024;
 /// Capabilities of one network whose entries' hits are counted.
 pub const MAX_COUNTED_CAPABILITIES: usize = 1_024;

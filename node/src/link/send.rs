@@ -44,7 +44,7 @@ fn wants_reply(verb: u8) -> bool {
 }
 
 impl Link {
-    /// Begins a packet in the reusable buffer; hand it to [`Core::send`], [`Core::reply`] or [`Core::send_to`].
+    /// Begins a packet in the reusable buffer; hand it to [`Link::send`], [`Link::reply`] or [`Link::send_to`].
     pub(crate) fn begin(&mut self, dest: Address, verb: Verb) -> Vec<u8> {
         let mut packet = std::mem::take(&mut self.scratch);
         packet.clear();

@@ -70,7 +70,7 @@ impl Network {
         }
     }
 
-    /// See [`Core::rules`](super::super::Core::rules).
+    /// See [`View::rules`](super::super::view::View::rules).
     pub(super) fn rules_info(&self) -> Option<RulesInfo> {
         let config = self.policy.configuration.current.clone()?;
         let window = config.window();
