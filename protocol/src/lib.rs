@@ -2,7 +2,7 @@
 //! (VL1) and dictionaries, credentials, network configurations (VL2).
 //!
 //! Bytes and values go in, bytes and values come out. There is no clock, no I/O, no thread and no global state in
-//! this crate; time is always passed in by the caller, in milliseconds since the Unix epoch. Parsers accept any
+//! this crate; time is always passed in by the caller ([`Time`]). Parsers accept any
 //! input without panicking and report where and why they refused it ([`Malformed`]).
 
 pub mod address;
@@ -16,6 +16,7 @@ pub mod network_id;
 pub mod packet;
 pub mod public_planet;
 pub mod reader;
+pub mod time;
 pub mod verb;
 pub mod verbs;
 pub mod world;
@@ -39,4 +40,5 @@ pub use mac::Mac;
 pub use multicast_group::MulticastGroup;
 pub use network_id::NetworkId;
 pub use reader::Reader;
+pub use time::{Span, Time};
 pub use world::World;
