@@ -219,13 +219,7 @@ impl FlowCache {
         no_tee: bool,
     ) -> Verdict {
         if self.entries < WORTHWHILE || self.reads.too_much {
-            self.statistics.bypassed += 1;
-            if self.accepts_all {
-                let by = Some(Entry { capability: None, index: 0 });
-                let (copies, priority) = (Copies::default(), 0);
-                return Verdict { accept: Accept::Accept, redirect: None, copies, priority, by };
-            }
-            return filter(base, capabilities, ctx, no_tee);
+            return self.pass_by(base, capabilities, ctx, no_tee);
         }
         if self.holds_for != (ctx.self_address, ctx.match_unknown) {
             self.clear();
@@ -274,6 +268,24 @@ impl FlowCache {
             verdict.copies = Copies::default();
         }
         verdict
+    }
+
+    /// The verdict where remembering it is of no use.
+    #[inline(never)]
+    fn pass_by(
+        &mut self,
+        base: &[Rule],
+        capabilities: &mut dyn Iterator<Item = (u32, &[Rule])>,
+        ctx: &mut Context<'_>,
+        no_tee: bool,
+    ) -> Verdict {
+        self.statistics.bypassed += 1;
+        if self.accepts_all {
+            let by = Some(Entry { capability: None, index: 0 });
+            let (copies, priority) = (Copies::default(), 0);
+            return Verdict { accept: Accept::Accept, redirect: None, copies, priority, by };
+        }
+        filter(base, capabilities, ctx, no_tee)
     }
 
     /// The number of a plan, which may be new.
