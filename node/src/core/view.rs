@@ -51,8 +51,10 @@ impl<'a> View<'a> {
             .peers
             .iter()
             .map(|(address, peer)| {
-                let best =
-                    peer.best_path(now, paths, PATH_EXPIRY).filter(|(_, alive)| *alive).map(|(key, _)| key);
+                let best = peer
+                    .best_path(now, paths, PATH_EXPIRY)
+                    .filter(|best| best.is_alive())
+                    .map(|best| best.key);
                 let v = peer.version;
                 PeerInfo {
                     address: *address,

@@ -39,9 +39,37 @@ impl Gate {
     }
 }
 
+/// Octets that may be spent: so many at once, and so many more with each millisecond.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Allowance {
+    spent: i64,
+    at: i64,
+}
+
+impl Allowance {
+    /// Whether so much may be spent; it is then.
+    pub(crate) fn take(&mut self, now: i64, amount: usize, rate: i64, burst: i64) -> bool {
+        let passed = now.saturating_sub(self.at).max(0);
+        let spent = self.spent.saturating_sub(passed.saturating_mul(rate)).max(0);
+        let after = spent.saturating_add(i64::try_from(amount).unwrap_or(i64::MAX));
+        let may = after <= burst;
+        (self.spent, self.at) = (if may { after } else { spent }, now);
+        may
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_allowance_is_a_burst_and_then_a_rate() {
+        let mut copies = Allowance::default();
+        assert!(copies.take(1_000, 900, 10, 1_000) && !copies.take(1_000, 101, 10, 1_000));
+        assert!(copies.take(1_000, 100, 10, 1_000) && !copies.take(1_000, 1, 10, 1_000));
+        assert!(copies.take(1_050, 500, 10, 1_000) && !copies.take(1_050, 1, 10, 1_000));
+        assert!(!copies.take(9_000, 1_001, 10, 1_000), "never more than the burst");
+    }
 
     #[test]
     fn a_gate_lets_a_burst_through_and_then_one_per_interval() {

@@ -95,6 +95,18 @@ pub const FIRST_GREETING: i64 = 100;
 pub const HOUSEKEEPING: i64 = 30_000;
 /// A path that has brought nothing for this long is not alive.
 pub const PATH_ALIVE: i64 = 19_000;
+/// A path known for less than this gives way to one that is nearly as good.
+pub const PATH_SETTLED: i64 = 2_000;
+/// Copies of packets to a peer whose path is in doubt: octets at once (some 64 packets) …
+pub const COPY_BURST: i64 = 96_000;
+/// … and in a millisecond (2 Mbit/s).
+pub const COPY_RATE: i64 = 250;
+/// The same for all peers together by relays: octets at once …
+pub const RELAYED_COPY_BURST: i64 = 960_000;
+/// … and in a millisecond (20 Mbit/s).
+pub const RELAYED_COPY_RATE: i64 = 2_500;
+/// Doubt lasts this long at least before a flow that is too much for copies moves to another way.
+pub const MOVE_AFTER: i64 = 300;
 /// Silence after which a used path gets a heartbeat.
 pub const PATH_HEARTBEAT: i64 = 14_000;
 /// The same for peers whose packets may be repetitions, of which only answers count.

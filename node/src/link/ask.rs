@@ -17,45 +17,20 @@ use crate::ground::limits::{CONFIRM_GATE, HINT_GATE, PATH_EXPIRY, RELAYED_HELLO}
 use crate::ground::work;
 use crate::link::extension::{Known, PROBE};
 use crate::link::path::{PathKey, SocketId};
+use crate::link::ways::Ways;
 
 impl Link {
-    /// The path a packet to `dest` takes now: a live direct one; else the best root, while the direct one is probed; else
-    /// whatever might still work.
-    pub(crate) fn route(&mut self, now: i64, dest: Address) -> Option<PathKey> {
-        let direct = self.topology.peers.get(&dest)?.best_path(now, &self.topology.paths, PATH_EXPIRY);
-        if let Some((key, true)) = direct {
-            return Some(key);
-        }
-        match direct {
-            Some((key, _)) => self.confirm(now, dest, key),
-            None => self.try_hints(now, dest),
-        }
-        let relay = self.topology.relay_path(now).filter(|(root, ..)| *root != dest);
-        if let Some((_, key, true)) = relay {
-            self.greet_through(now, dest, key);
-        }
-        match (direct, relay) {
-            (_, Some((_, key, true))) => Some(key),
-            (Some((key, _)), _) | (None, Some((_, key, _))) => Some(key),
-            (None, None) => {
-                let peer = self.topology.peers.get(&dest)?;
-                peer.best_path(now, &self.topology.paths, i64::MAX).map(|(key, _)| key)
-            }
-        }
-    }
-
     /// A path to `dest` on which answers come, direct or by the best root.
     pub(crate) fn live_route(&self, now: i64, dest: Address) -> Option<PathKey> {
-        let direct = self.topology.direct_path(now, dest).filter(|(_, alive)| *alive).map(|(key, _)| key);
-        direct.or_else(|| {
-            let relay = self.topology.relay_path(now).filter(|(root, _, alive)| *alive && *root != dest);
-            relay.map(|(_, key, _)| key)
-        })
+        let direct = self.topology.direct_path(now, dest);
+        let relay = || self.topology.relay_path(now, &[dest]).map(|(_, path)| path);
+        let path = direct.filter(|path| path.is_alive()).or_else(|| relay().filter(|path| path.is_alive()));
+        path.map(|path| path.key)
     }
 
     /// Says HELLO through a root to a peer that never told its version: its answer lets us use the faster suite, relayed or not.
     /// The reference does not, and stays with the slow one until there is a direct path.
-    fn greet_through(&mut self, now: i64, dest: Address, relay: PathKey) {
+    pub(super) fn greet_through(&mut self, now: i64, dest: Address, relay: PathKey) {
         let Some(peer) = self.topology.peers.get(&dest) else { return };
         if peer.version.protocol == 0 && now - peer.last_attempt >= RELAYED_HELLO {
             self.say_hello(now, dest, Some(relay.socket), relay.remote);
@@ -63,7 +38,7 @@ impl Link {
     }
 
     /// Says HELLO to addresses somebody told us to try for a peer that cannot be reached directly.
-    fn try_hints(&mut self, now: i64, dest: Address) {
+    pub(super) fn try_hints(&mut self, now: i64, dest: Address) {
         let configured = self.settings.peers.get(&dest).map_or(&[][..], |p| &p.hints[..]);
         let cached = self.hints.get(&dest).map_or(&[][..], |h| &h[..]);
         if configured.is_empty() && cached.is_empty() {
@@ -211,8 +186,8 @@ impl Link {
         // Looking for a way costs something as well, found or not.
         peer.extensions.try_at(now);
         // Never to where something came from just now: anybody can send from anywhere.
-        let Some(path) = self.route(now, source) else { return };
-        let Some(id) = self.probe(now, source, path, 0) else { return };
+        let Some(way) = Ways::choose(self, now, source, false) else { return };
+        let Some(id) = self.probe(now, source, way.key, 0) else { return };
         if let Some(peer) = self.topology.peers.get_mut(&source) {
             peer.extensions.asked(id);
             peer.replay.asking();

@@ -16,6 +16,7 @@ use crate::link::contact::Contacts;
 #[cfg(feature = "work")]
 use crate::link::path::PathKey;
 use crate::link::path::SocketId;
+use crate::link::peer::Best;
 
 /// Candidates that are probed at once, of all peers together.
 pub(crate) const MAX_CANDIDATES: usize = 512;
@@ -117,7 +118,7 @@ impl Contacts {
     /// Probes the candidates that are due; gives up where a direct path has been found or patience has ended.
     pub(crate) fn probe_candidates(&mut self, link: &mut Link, now: i64) {
         while let Some((place, candidate)) = self.candidates.take_due(now) {
-            let direct = link.topology.direct_path(now, place.0).is_some_and(|(_, alive)| alive);
+            let direct = link.topology.direct_path(now, place.0).is_some_and(Best::is_alive);
             if !direct || candidate.tries == 0 {
                 link.contact(now, place.0, candidate.socket, place.1);
                 self.candidates.again(now, place, candidate);

@@ -34,6 +34,7 @@ use crate::ground::work;
 use crate::link::Incoming;
 use crate::link::Link;
 use crate::link::path::PathKey;
+use crate::link::peer::Best;
 
 /// Type of the message, far from the reserved ones: `ztnodeTW`.
 pub(crate) const KIND: u64 = 0x7a74_6e6f_6465_5457;
@@ -294,8 +295,7 @@ impl Clones {
     fn carriers(&self, link: &Link, now: i64) -> Vec<Address> {
         // A controller may know the other place only, and then answers us there: so it is asked by way of a root, if need be.
         let controllers = link.controllers.iter().copied();
-        let direct =
-            |address: &Address| link.topology.direct_path(now, *address).is_some_and(|(_, alive)| alive);
+        let direct = |address: &Address| link.topology.direct_path(now, *address).is_some_and(Best::is_alive);
         let members = link
             .topology
             .peers

@@ -4,7 +4,7 @@
 //! on purpose: roots get a heartbeat of their own instead of an accidental WHOIS every five seconds, and a heartbeat that stays
 //! unanswered is followed by a HELLO at the next check, so that a restarted root knows us again within seconds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use protocol::inet::Scope;
@@ -17,16 +17,25 @@ use rand::seq::IndexedRandom;
 use crate::ground::event::{Event, Object};
 use crate::ground::limits::{FIRST_GREETING, ONLINE_TIMEOUT, PING_CHECK};
 use crate::ground::limits::{
-    FULL_HELLO, PATH_ALIVE, PATH_EXPIRY, PATH_HEARTBEAT, PATH_HEARTBEAT_UNNUMBERED, PEER_TIMEOUT,
+    FULL_HELLO, MAX_PEERS, PATH_ALIVE, PATH_EXPIRY, PATH_HEARTBEAT, PATH_HEARTBEAT_UNNUMBERED, PEER_TIMEOUT,
     PROBE_ANSWER, PUSH_DIRECT, PUSH_PER_SCOPE, PUSH_RELAYED,
 };
 use crate::link::Link;
 use crate::link::candidates::Candidates;
+use crate::link::extension::{Known, MOVED};
 use crate::link::path::PathKey;
+use crate::link::ways::{Place, Ways};
 use crate::link::{Handled, Incoming};
 
 /// Time-to-live of the datagram that opens our NAT: it passes the NAT and dies before it reaches the other one.
 const PUNCH_TTL: u8 = 2;
+
+/// Whoever was active within this time is told at once that we have moved; of the others …
+const JUST_NOW: i64 = 10_000;
+/// … so many in …
+const TELLING_BATCH: usize = 25;
+/// … this time.
+const TELLING_PAUSE: i64 = 50;
 
 /// How we keep in touch.
 pub(crate) struct Contacts {
@@ -42,6 +51,9 @@ pub(crate) struct Contacts {
     pub(crate) next_ping: i64,
     /// Endpoints that are tried again and again.
     pub(crate) candidates: Candidates,
+    /// Who is to be told that we have moved, where it was, and when the next of them are.
+    to_tell: VecDeque<(Address, Vec<SocketAddr>)>,
+    next_telling: i64,
 }
 
 impl Contacts {
@@ -54,7 +66,15 @@ impl Contacts {
             greetings: 0,
             next_ping: now,
             candidates: Candidates::default(),
+            to_tell: VecDeque::new(),
+            next_telling: now,
         }
+    }
+
+    /// When there is something to do by the clock, but for the contact check.
+    pub(crate) fn next(&self) -> Option<i64> {
+        let telling = (!self.to_tell.is_empty()).then_some(self.next_telling);
+        self.candidates.next().into_iter().chain(telling).min()
     }
 
     /// Whether a root has begun to answer since this was last asked.
@@ -108,13 +128,11 @@ impl Contacts {
                         path.last_trusted = now;
                     }
                 }
-            } else if !peer.has_live_sibling(now, &link.topology.paths, &via)
-                && link.path_allowed(source, via.remote)
-            {
-                if proves {
-                    self.learn_path(link, now, source, via, trust);
-                } else {
-                    link.confirm(now, source, via);
+            } else if link.path_allowed(source, via.remote) {
+                match Ways::newcomer(link, now, source, via, (proves, fresh), verb) {
+                    Place::Proven => self.learn_path(link, now, source, via, trust),
+                    Place::Possible => link.confirm(now, source, via),
+                    Place::Another => {}
                 }
             }
         }
@@ -135,6 +153,9 @@ impl Contacts {
         }
         if trust && let Some(path) = link.topology.paths.get_mut(&via) {
             path.last_trusted = now;
+        }
+        if link.topology.peers.get(&source).is_some_and(|peer| peer.moved_to == Some(via)) {
+            Ways::moved(link, now, source, &via);
         }
         self.path_learned(link, now, source, via);
     }
@@ -205,6 +226,50 @@ impl Contacts {
         self.next_ping = now + self.ping_interval(link);
     }
 
+    /// Our sockets are others: whoever we talked with a moment ago is told from them at once; the rest in turn, not too many in a
+    /// second.
+    pub(crate) fn tell_moved(&mut self, link: &mut Link, now: i64, known: Vec<(Address, Vec<SocketAddr>)>) {
+        for (address, endpoints) in known {
+            let busy =
+                link.topology.peers.get(&address).is_some_and(|peer| now - peer.last_active < JUST_NOW);
+            if busy {
+                self.tell_one_moved(link, now, address, &endpoints);
+            } else if !endpoints.is_empty() && self.to_tell.len() < MAX_PEERS {
+                self.to_tell.push_back((address, endpoints));
+            }
+        }
+        self.next_telling = now;
+    }
+
+    /// Tells some of those that have not been told yet.
+    pub(crate) fn tell_more_moved(&mut self, link: &mut Link, now: i64) {
+        if self.to_tell.is_empty() || now < self.next_telling {
+            return;
+        }
+        for _ in 0..TELLING_BATCH {
+            let Some((address, endpoints)) = self.to_tell.pop_front() else { break };
+            self.tell_one_moved(link, now, address, &endpoints);
+        }
+        self.next_telling = now + TELLING_PAUSE;
+    }
+
+    fn tell_one_moved(&mut self, link: &mut Link, now: i64, address: Address, endpoints: &[SocketAddr]) {
+        let Some(peer) = link.topology.peers.get(&address) else { return };
+        let is_ours = matches!(peer.extensions.known, Known::Ztnode(_));
+        for endpoint in endpoints {
+            if !link.path_allowed(address, *endpoint) {
+                continue;
+            }
+            if is_ours {
+                let mut packet = link.begin(address, Verb::Echo);
+                packet.extend_from_slice(&MOVED);
+                link.send_to(now, None, *endpoint, packet);
+            } else {
+                link.say_hello(now, address, None, *endpoint);
+            }
+        }
+    }
+
     /// Greets all roots at once, on every path and at every address that is known of them: whether they still answer is to be seen.
     pub(crate) fn greet_roots(&mut self, link: &mut Link, now: i64) {
         for (address, endpoints) in link.topology.upstreams.clone() {
@@ -243,9 +308,8 @@ impl Contacts {
         }
         if endpoints.is_empty() && !reached_v4 && !reached_v6 {
             // No address of its own is known: ask through the best root.
-            let relay = link.topology.relay_path(now).filter(|(root, ..)| *root != address);
-            if let Some((_, key, _)) = relay {
-                link.say_hello(now, address, Some(key.socket), key.remote);
+            if let Some((_, relay)) = link.topology.relay_path(now, &[address]) {
+                link.say_hello(now, address, Some(relay.key.socket), relay.key.remote);
             }
         }
     }
@@ -260,20 +324,22 @@ impl Contacts {
         }
         // Packets of a peer that does not number them keep nothing alive, so that it is asked more often.
         let heartbeat = if peer.replay.is_exact() { PATH_HEARTBEAT } else { PATH_HEARTBEAT_UNNUMBERED };
-        let paths = peer.paths.clone();
+        peer.reconsider();
+        let paths: Vec<(PathKey, i64, i64)> =
+            peer.paths.iter().map(|path| (path.key, path.last_received, path.probed_at)).collect();
         let (mut v4, mut v6) = (false, false);
-        for path in paths {
-            let last_out = link.topology.paths.get(&path.key).map_or(0, |p| p.last_out);
-            let alive = now - path.last_received < PATH_ALIVE;
+        for (key, last_received, probed_at) in paths {
+            let last_out = link.topology.paths.get(&key).map_or(0, |p| p.last_out);
+            let alive = now - last_received < PATH_ALIVE;
             if alive {
-                *(if path.key.remote.is_ipv4() { &mut v4 } else { &mut v6 }) = true;
+                *(if key.remote.is_ipv4() { &mut v4 } else { &mut v6 }) = true;
             }
-            let unanswered = path.probed_at != 0 && now - path.probed_at >= PROBE_ANSWER;
-            let silent = now - path.last_received >= heartbeat - 4_000 || now - last_out >= PATH_HEARTBEAT;
+            let unanswered = probed_at != 0 && now - probed_at >= PROBE_ANSWER;
+            let silent = now - last_received >= heartbeat - 4_000 || now - last_out >= PATH_HEARTBEAT;
             if full || unanswered {
-                link.say_hello(now, address, Some(path.key.socket), path.key.remote);
+                link.say_hello(now, address, Some(key.socket), key.remote);
             } else if silent {
-                link.contact(now, address, Some(path.key.socket), path.key.remote);
+                link.contact(now, address, Some(key.socket), key.remote);
             }
         }
         (v4, v6)

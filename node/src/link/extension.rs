@@ -16,6 +16,9 @@ pub(crate) const PROBE: [u8; 8] = *b"ztnodePM";
 /// Begins a ztnode's answer; the largest datagram it takes follows, two octets, and what else it can do, one octet.
 pub(crate) const ANSWER: [u8; 8] = *b"ztnodePA";
 
+/// Begins the payload of an ECHO from where a node has moved.
+pub(crate) const MOVED: [u8; 8] = *b"ztnodeMV";
+
 /// Type of the message in which a controller brings revocations: `ztnodeRV`.
 pub(crate) const BRING: u64 = u64::from_be_bytes(*b"ztnodeRV");
 /// Type of its answer: `ztnodeRA`.
@@ -52,7 +55,7 @@ pub struct Message {
 }
 
 /// Everything there is. Marks are never used again for something else.
-pub const MESSAGES: [Message; 6] = [
+pub const MESSAGES: [Message; 7] = [
     // Answered by everybody: with ANSWER by a ztnode, with its own payload by others. One to each peer, and those that measure paths.
     Message {
         mark: PROBE,
@@ -67,6 +70,15 @@ pub const MESSAGES: [Message; 6] = [
         verb: Verb::Ok,
         sender: Sender::Asked,
         size: 3,
+        to_unknown: false,
+        fuzz: "datagram",
+    },
+    // Answered like any other ECHO.
+    Message {
+        mark: MOVED,
+        verb: Verb::Echo,
+        sender: Sender::Peer,
+        size: 0,
         to_unknown: false,
         fuzz: "datagram",
     },

@@ -13,6 +13,7 @@ pub(crate) mod expected;
 pub mod extension;
 pub(crate) mod hello;
 mod incoming;
+pub(crate) mod liveness;
 pub(crate) mod newcomers;
 pub mod path;
 pub(crate) mod path_mtu;
@@ -29,6 +30,7 @@ pub(crate) mod topology;
 mod underlay;
 pub(crate) mod unproven;
 mod verbs;
+pub(crate) mod ways;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -50,6 +52,7 @@ use crate::link::queue::SendQueue;
 use crate::link::surface::Surfaces;
 use crate::link::topology::Topology;
 use crate::link::unproven::Unproven;
+use crate::link::ways::Ways;
 pub(crate) use arrival::{Opened, Received};
 pub(crate) use incoming::{Handled, Incoming};
 pub(crate) use underlay::Underlay;
@@ -78,6 +81,8 @@ pub(crate) struct Link {
     pub(crate) expected: Expected,
     /// How large a datagram each path takes.
     pub(crate) path_mtus: PathMtus,
+    /// Which ways packets take.
+    pub(crate) ways: Ways,
     /// Packets that wait for a path or an identity.
     pub(crate) sending: SendQueue,
     /// How often we ask and complain.
@@ -123,6 +128,7 @@ impl Link {
             settings,
             expected: Expected::default(),
             path_mtus: PathMtus::default(),
+            ways: Ways::default(),
             sending: SendQueue::default(),
             gates: Gates {
                 whois: Buckets::new(GATE_BUCKETS, hash),

@@ -8,16 +8,17 @@ use std::sync::Arc;
 use protocol::packet::SessionKeys;
 use protocol::packet::Suite;
 use protocol::verbs::MoonEntry;
-use protocol::{Identity, scope};
+use protocol::{Identity, Time, scope};
 
 use crate::ground::event::Cipher;
-use crate::ground::gate::Gate;
+use crate::ground::gate::{Allowance, Gate};
 use crate::ground::info::{Latencies, PeerPackets};
 use crate::ground::limits::{
-    MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT, PUSH_BURST, PUSH_WINDOW, TRUST,
+    MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PATH_SETTLED, PEER_TIMEOUT, PUSH_BURST, PUSH_WINDOW, TRUST,
 };
 use crate::ground::work;
-use crate::link::extension::Extensions;
+use crate::link::extension::{Extensions, Known};
+use crate::link::liveness::{Liveness, Pace, Standing};
 use crate::link::path::{PathKey, Paths, SocketId};
 use crate::link::replay::Replay;
 use crate::link::replay::counter::Counter;
@@ -63,7 +64,7 @@ pub struct OwedWorlds {
 }
 
 /// One path of one peer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct PeerPath {
     /// Which path.
     pub key: PathKey,
@@ -71,6 +72,49 @@ pub struct PeerPath {
     pub last_received: i64,
     /// When we last probed it (ECHO or HELLO) without an answer since; 0 when nothing is outstanding.
     pub probed_at: i64,
+    /// When it was learned.
+    pub(crate) since: i64,
+    /// Whether the peer hears us there.
+    pub(crate) liveness: Liveness,
+    /// The same for the timer: whether that knows of it.
+    pub(crate) timed: bool,
+}
+
+impl PeerPath {
+    /// A path on which the peer has just been heard.
+    pub(crate) fn new(now: i64, key: PathKey) -> Self {
+        let liveness = Liveness::new(Time::from_ms(now));
+        Self { key, last_received: now, probed_at: 0, since: now, liveness, timed: false }
+    }
+}
+
+/// The path that packets to a peer take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Choice {
+    pub(crate) key: PathKey,
+    /// Until when nobody has to think about it again.
+    pub(crate) until: i64,
+}
+
+/// A path that may be taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Best {
+    pub(crate) key: PathKey,
+    pub(crate) standing: Standing,
+    /// Whether it brought something lately.
+    pub(crate) heard: bool,
+}
+
+impl Best {
+    /// Whether it may be taken alone.
+    pub(crate) fn is_sound(self) -> bool {
+        self.heard && self.standing == Standing::Sound
+    }
+
+    /// Whether what is sent there is likely to arrive.
+    pub(crate) fn is_alive(self) -> bool {
+        self.heard && self.standing <= Standing::Doubtful
+    }
 }
 
 /// How often a peer may do what, and how often we do for it.
@@ -138,6 +182,12 @@ pub struct Peer {
     pub packets: PeerPackets,
     /// Where it was reached.
     pub paths: Vec<PeerPath>,
+    /// Which of these is taken.
+    pub(crate) choice: Option<Choice>,
+    /// From where it said that it has moved, and where it was is no place of it any more unless it answers there.
+    pub(crate) moved_to: Option<PathKey>,
+    /// What may be sent to it twice.
+    pub(crate) copies: Allowance,
     /// Last credited packet, direct or relayed; 0 for never.
     pub last_received: i64,
     /// Last packet that makes it worth keeping in contact.
@@ -175,6 +225,9 @@ impl Peer {
             extensions: Extensions::default(),
             version: RemoteVersion::default(),
             paths: Vec::new(),
+            choice: None,
+            moved_to: None,
+            copies: Allowance::default(),
             last_received: 0,
             last_active: 0,
             last_trusted: 0,
@@ -222,12 +275,13 @@ impl Peer {
             .any(|p| p.key.remote == remote && now - p.last_received < PATH_EXPIRY)
     }
 
-    /// Whether another port of the same address on the same socket is in use and alive.
-    pub fn has_live_sibling(&self, now: i64, paths: &Paths, key: &PathKey) -> bool {
-        self.paths.iter().inspect(|_| work::step()).any(|p| {
+    /// A path by another port of the same address on the same socket that is in use and alive.
+    pub(crate) fn live_sibling(&mut self, now: i64, paths: &Paths, key: &PathKey) -> Option<&mut PeerPath> {
+        self.paths.iter_mut().inspect(|_| work::step()).find(|p| {
             p.key.socket == key.socket
                 && p.key.remote.ip() == key.remote.ip()
                 && p.key.remote.port() != key.remote.port()
+                && p.liveness.standing() <= Standing::Doubtful
                 && now - p.last_received < PATH_ALIVE
                 && paths.get(&p.key).is_some_and(|path| path.is_alive(now))
         })
@@ -236,12 +290,14 @@ impl Peer {
     /// Takes a confirmed path in: in place of a dead one to the same address, else in a free place, else in place of the one
     /// silent for longest.
     pub fn learn(&mut self, now: i64, paths: &Paths, key: PathKey) {
-        let entry = PeerPath { key, last_received: now, probed_at: 0 };
+        let entry = PeerPath::new(now, key);
         let same = |p: &PeerPath| {
             p.key.socket == key.socket
                 && p.key.remote.ip() == key.remote.ip()
-                && !paths.get(&p.key).is_some_and(|path| path.is_alive(now))
+                && (p.liveness.standing() == Standing::Dead
+                    || !paths.get(&p.key).is_some_and(|path| path.is_alive(now)))
         };
+        self.reconsider();
         if let Some(dead) = self.paths.iter_mut().inspect(|_| work::step()).find(|p| same(p)) {
             *dead = entry;
         } else if self.paths.len() < MAX_PATHS_PER_PEER {
@@ -251,8 +307,10 @@ impl Peer {
         }
     }
 
-    /// The best path among those confirmed in the last `max_age` ms, and whether it is alive.
-    pub fn best_path(&self, now: i64, paths: &Paths, max_age: i64) -> Option<(PathKey, bool)> {
+    /// The best path among those confirmed in the last `max_age` ms. One in use stays unless another is better by a quarter: two that
+    /// are nearly the same must not take turns, which would reorder what goes by them. A new one has to hold for a while first.
+    pub(crate) fn best_path(&self, now: i64, paths: &Paths, max_age: i64) -> Option<Best> {
+        let in_use = self.choice.map(|choice| choice.key);
         self.paths
             .iter()
             .inspect(|_| work::step())
@@ -261,35 +319,49 @@ impl Peer {
             .map(|(p, path)| {
                 // Both the shared path and this peer on it must have been heard: one socket may carry several peers.
                 let silence = (now - path.last_in.min(p.last_received)).min(MAX_SILENCE);
-                let alive = silence < PATH_ALIVE;
+                let heard = silence < PATH_ALIVE;
                 let latency = path.latency.map_or(UNKNOWN_LATENCY, i64::from);
-                let cost = if alive { latency } else { latency + UNKNOWN_LATENCY + silence };
-                (cost * (8 - scope(p.key.remote.ip()) as i64), p.key, alive)
+                let cost = if heard { latency } else { latency + UNKNOWN_LATENCY + silence };
+                let kept = in_use == Some(p.key) && now - p.since >= PATH_SETTLED;
+                let weight = if kept { 3 } else { 4 } * (8 - scope(p.key.remote.ip()) as i64);
+                let best = Best { key: p.key, standing: p.liveness.standing(), heard };
+                ((!heard, best.standing, cost * weight, p.since), best)
             })
-            .min_by_key(|(quality, ..)| *quality)
-            .map(|(_, key, alive)| (key, alive))
+            .min_by_key(|(quality, _)| *quality)
+            .map(|(_, best)| best)
     }
 
-    /// The best path, if it is alive, for something that is sent on it now.
+    /// Something is different: which path is taken has to be thought about again.
+    pub(crate) fn reconsider(&mut self) {
+        if let Some(choice) = &mut self.choice {
+            choice.until = 0;
+        }
+    }
+
+    /// How its paths are probed.
+    pub(crate) fn pace(&self, is_root: bool) -> Pace {
+        match self.extensions.known {
+            _ if is_root => Pace::ROOTS,
+            Known::Ztnode(_) => Pace::OURS,
+            _ => Pace::OTHERS,
+        }
+    }
+
+    /// The path in use, if nobody has to think about it, for something that is sent on it now.
     #[inline]
-    pub(crate) fn take_live_path(&self, now: i64, paths: &mut Paths) -> Option<PathKey> {
-        // Mostly there is one.
-        let key = if let [only] = &self.paths[..] {
-            (now - only.last_received < PATH_ALIVE).then_some(only.key)?
-        } else {
-            self.best_path(now, paths, PATH_EXPIRY).filter(|(_, alive)| *alive)?.0
-        };
-        paths.take_live(&key, now).then_some(key)
+    pub(crate) fn take_chosen_path(&self, now: i64, paths: &mut Paths) -> Option<PathKey> {
+        let Choice { key, until } = self.choice?;
+        (now < until && paths.take_live(&key, now)).then_some(key)
     }
 
     /// Round-trip time in ms over the best path, if measured.
     pub fn latency(&self, now: i64, paths: &Paths) -> Option<u32> {
-        let (key, _) = self.best_path(now, paths, PATH_EXPIRY)?;
-        paths.get(&key)?.latency
+        paths.get(&self.best_path(now, paths, PATH_EXPIRY)?.key)?.latency
     }
 
     /// Drops paths over a socket that no longer exists.
     pub fn forget_sockets(&mut self, exists: impl Fn(SocketId) -> bool) {
         self.paths.retain(|p| exists(p.key.socket));
+        self.reconsider();
     }
 }

@@ -51,13 +51,13 @@ impl Relay {
             return;
         }
         packet::increment_hops(data);
-        if let Some((key, _)) = link.topology.direct_path(now, dest) {
-            self.forward(link, now, key, data);
+        if let Some(direct) = link.topology.direct_path(now, dest) {
+            self.forward(link, now, direct.key, data);
             self.introduce(link, now, via, source, dest);
-        } else if let Some((root, key, _)) =
-            link.topology.relay_path(now).filter(|(root, ..)| *root != source)
+        } else if let Some((root, relay)) =
+            link.topology.relay_path(now, &[]).filter(|(root, _)| *root != source)
         {
-            self.forward(link, now, key, data);
+            self.forward(link, now, relay.key, data);
             self.introduce(link, now, via, source, root);
         } else {
             link.counters.dropped += 1;
@@ -75,8 +75,8 @@ impl Relay {
         let key = link
             .topology
             .direct_path(now, dest)
-            .map(|(key, _)| key)
-            .or_else(|| link.topology.relay_path(now).map(|(_, key, _)| key));
+            .map(|direct| direct.key)
+            .or_else(|| link.topology.relay_path(now, &[]).map(|(_, relay)| relay.key));
         match key {
             // Never back to where it came from.
             Some(key) if key != via => self.forward(link, now, key, data),

@@ -17,16 +17,22 @@ use crate::ground::limits::{ERROR_GATE, UNKNOWN_SOURCE_BURST, UNKNOWN_SOURCE_GAT
 use crate::link::path::{PathKey, SocketId};
 use crate::link::path_mtu::FLOOR;
 use crate::link::queue::Outgoing;
+use crate::link::ways::{Way, Ways};
 
 /// How a packet leaves.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Way {
+enum Manner {
     /// To whom it is addressed, by the path chosen for that.
     ByAddress,
     /// Back on the path something came by.
     Back,
     /// By address, but dispensable: a copy that rules asked for.
     Copy,
+}
+
+/// Verbs that carry what users send: the way of these is watched.
+fn is_traffic(verb: u8) -> bool {
+    [Verb::Frame, Verb::ExtFrame, Verb::MulticastFrame].iter().any(|v| *v as u8 == verb)
 }
 
 /// Verbs whose sender listens for an OK.
@@ -68,8 +74,10 @@ impl Link {
             self.scratch = packet;
             return;
         }
-        if let Some(key) = self.route(now, dest) {
-            self.emit(now, &mut packet, key, Way::ByAddress);
+        let traffic = is_traffic(packet::verb_byte(&packet) & packet::VERB_MASK);
+        if let Some(way) = Ways::choose(self, now, dest, traffic) {
+            self.emit(now, &mut packet, way.key, Manner::ByAddress);
+            self.repeat(now, &packet, &way);
             self.scratch = packet;
         } else {
             self.await_route(now, dest, false, packet);
@@ -103,8 +111,8 @@ impl Link {
         let dest = packet::dest(&packet);
         if dest == self.address() {
             self.scratch = packet;
-        } else if let Some(key) = self.route(now, dest) {
-            self.emit(now, &mut packet, key, Way::Copy);
+        } else if let Some(way) = Ways::choose(self, now, dest, true) {
+            self.emit(now, &mut packet, way.key, Manner::Copy);
             self.scratch = packet;
         } else {
             self.await_route(now, dest, true, packet);
@@ -115,13 +123,13 @@ impl Link {
     /// another path, or waits until one has.
     pub(crate) fn reply(&mut self, now: i64, via: PathKey, mut packet: Vec<u8>) {
         if self.may_send(now, via, packet.len()) {
-            self.emit(now, &mut packet, via, Way::Back);
+            self.emit(now, &mut packet, via, Manner::Back);
             self.scratch = packet;
         } else {
             let dest = packet::dest(&packet);
             self.confirm(now, dest, via);
             if let Some(key) = self.live_route(now, dest) {
-                self.emit(now, &mut packet, key, Way::ByAddress);
+                self.emit(now, &mut packet, key, Manner::ByAddress);
                 self.scratch = packet;
             } else {
                 let via = Some(via);
@@ -190,12 +198,12 @@ impl Link {
     }
 
     /// Protects a packet for its destination and puts it, cut as the path wants it, into the outbox.
-    fn emit(&mut self, now: i64, packet: &mut [u8], key: PathKey, way: Way) {
+    fn emit(&mut self, now: i64, packet: &mut [u8], key: PathKey, manner: Manner) {
         let dest = packet::dest(packet);
         let mtu = self.datagram_size(now, dest, &key, packet.len());
         let Some(peer) = self.topology.peers.get_mut(&dest) else { return };
         let ip = key.remote.ip();
-        let copy = way == Way::Copy;
+        let copy = manner == Manner::Copy;
         if packet.len() > packet::max_packet(mtu) {
             self.counters.dropped += 1;
             self.counters.copies.too_large += u64::from(copy);
@@ -207,7 +215,7 @@ impl Link {
         }
         let verb = packet::verb_byte(packet) & packet::VERB_MASK;
         packet::set_fragmented(packet, packet.len() > mtu);
-        match self.settings.trusted_path(ip).filter(|_| way != Way::Back) {
+        match self.settings.trusted_path(ip).filter(|_| manner != Manner::Back) {
             Some(id) => packet::mark_trusted(packet, id),
             None => peer.seal(packet, self.settings.cipher),
         }
@@ -227,6 +235,25 @@ impl Link {
             }
         });
         counters.copies.sent += u64::from(copy);
+    }
+
+    /// Sends a packet that has just been emitted once more by another way, if the one it took is in doubt. What would have to be cut
+    /// differently there is not sent.
+    fn repeat(&mut self, now: i64, packet: &[u8], way: &Way) {
+        let Some(copy) = way.copy else { return };
+        let dest = packet::dest(packet);
+        let mtu = self.settings.configured_mtu(copy.remote.ip()).unwrap_or(DEFAULT_MTU);
+        if packet::is_fragmented(packet) != (packet.len() > mtu)
+            || !Ways::may_copy(self, now, dest, way, packet.len())
+        {
+            return;
+        }
+        self.topology.paths.sent(&copy, now);
+        let (datagrams, counters) = (&mut self.outbox.datagrams, &mut self.counters);
+        packet::datagrams(packet, mtu, Split::Halves, |head, data| {
+            counters.bytes_out += (head.len() + data.len()) as u64;
+            datagrams.push_copy(copy.socket, copy.remote, head, data);
+        });
     }
 
     /// Size of the datagrams into which a packet of `length` bytes to `dest` is cut on its way over `path`.
@@ -257,25 +284,27 @@ impl Link {
         parts: &Parts<'_>,
     ) {
         let us = self.address();
-        let direct = |link: &mut Self| {
+        let chosen = |link: &mut Self| {
             let peer = link.topology.peers.get_mut(&to)?;
-            peer.take_live_path(now, &mut link.topology.paths)
+            peer.take_chosen_path(now, &mut link.topology.paths)
         };
-        let (key, is_direct) = match direct(self) {
-            Some(key) => (key, true),
-            None => match self.route(now, to).filter(|_| to != us) {
-                Some(key) => (key, false),
+        let (way, is_noted) = match chosen(self) {
+            Some(key) => (Way { key, direct: true, copy: None }, true),
+            None => match Ways::choose(self, now, to, true).filter(|_| to != us) {
+                Some(way) => (way, false),
                 None => return self.let_frames_wait(now, to, network, ethertype, parts),
             },
         };
+        let key = way.key;
+        let octets = if way.copy.is_some() { parts.count() * (HEAD + parts.longest()) } else { 0 };
+        let copy = way.copy.filter(|_| Ways::may_copy(self, now, to, &way, octets));
         let Some(peer) = self.topology.peers.get_mut(&to) else { return };
         let physical = self.settings.physical(key.remote.ip());
         let bits = parts.ecn(ethertype);
         let length = HEAD + parts.longest();
         // On the way over somebody else nobody knows what comes after him.
-        let belongs = is_direct || peer.paths.iter().any(|known| known.key == key);
         let configured = physical.and_then(|physical| physical.datagram_size());
-        let is_measured = configured.is_none() && length > FLOOR && belongs && peer.version.answers_echo();
+        let is_measured = configured.is_none() && length > FLOOR && way.direct && peer.version.answers_echo();
         let (measured, takes_ecn) = if is_measured {
             self.path_mtus.in_use(now, to, &key)
         } else {
@@ -301,12 +330,19 @@ impl Link {
             ecn: if takes_ecn { bits } else { ecn::NOT_CAPABLE },
         };
         let first = if orders.are_numbered() { peer.sent.take(parts.count()) } else { 0 };
+        if let Some(PathKey { socket, remote }) = copy {
+            // Before the original, which lanes may protect where it lies.
+            let again =
+                SendPlan { socket, remote, mtu: DEFAULT_MTU, ecn: ecn::NOT_CAPABLE, ..orders.clone() };
+            let amount = again.carry_out(parts, first, &mut self.rng, &mut self.outbox.datagrams);
+            self.counters.bytes_out += amount.octets;
+        }
         let amount = self.outbox.send(ethertype, &orders, first, &mut self.rng, parts);
         peer.packets.sent += amount.packets;
         self.counters.dropped += amount.too_long;
         self.counters.bytes_out += amount.octets;
         self.counters.packets_out[Verb::Frame as usize] += amount.packets;
-        if amount.packets > 0 && !is_direct {
+        if amount.packets > 0 && !is_noted {
             self.topology.paths.sent(&key, now);
         }
     }
@@ -332,10 +368,14 @@ impl Link {
     pub(crate) fn retry_sending(&mut self, now: i64, peer: Option<Address>) {
         for mut waiting in self.sending.take(now, peer) {
             let is_answer = waiting.via.is_some();
-            let key = if is_answer { self.live_route(now, waiting.to) } else { self.route(now, waiting.to) };
+            let key = if is_answer {
+                self.live_route(now, waiting.to)
+            } else {
+                Ways::choose(self, now, waiting.to, true).map(|way| way.key)
+            };
             if let Some(key) = key {
-                let way = if waiting.copy { Way::Copy } else { Way::ByAddress };
-                self.emit(now, &mut waiting.packet, key, way);
+                let manner = if waiting.copy { Manner::Copy } else { Manner::ByAddress };
+                self.emit(now, &mut waiting.packet, key, manner);
             } else {
                 if !self.topology.peers.contains_key(&waiting.to) {
                     self.whois(now, waiting.to);

@@ -13,7 +13,7 @@ use crate::ground::info::Role;
 use crate::ground::limits::{MAX_PATHS, MAX_PEERS, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT};
 use crate::ground::work;
 use crate::link::path::{PathKey, Paths};
-use crate::link::peer::Peer;
+use crate::link::peer::{Best, Peer};
 use crate::link::peer_cache;
 use crate::link::replay::counter::{Counter, Origin};
 
@@ -150,23 +150,31 @@ impl Topology {
 
     /// The upstream that carries our WHOIS and relayed traffic: the one with the best mix of latency and freshness, and the
     /// path to it.
-    pub(crate) fn best_upstream(&self, now: i64) -> Option<(Address, Option<(PathKey, bool)>)> {
+    pub(crate) fn best_upstream(&self, now: i64) -> Option<(Address, Option<Best>)> {
+        self.best_upstream_but(now, &[])
+    }
+
+    /// The same, but none of these.
+    fn best_upstream_but(&self, now: i64, not: &[Address]) -> Option<(Address, Option<Best>)> {
         self.upstreams
             .keys()
             .inspect(|_| work::step())
+            .filter(|address| !not.contains(address))
             .filter_map(|address| self.peers.get(address).map(|peer| (*address, peer)))
             .map(|(address, peer)| {
                 let path = peer.best_path(now, &self.paths, i64::MAX);
                 let age = now - peer.last_received;
                 let latency = path
-                    .and_then(|(key, _)| self.paths.get(&key)?.latency)
+                    .and_then(|best| self.paths.get(&best.key)?.latency)
                     .filter(|l| *l > 0)
                     .map_or(65_535, i64::from);
                 // A root that has stopped answering must not win against one that answers.
                 let score = if age >= PEER_TIMEOUT {
                     i64::from(u32::MAX)
-                } else if path.is_some_and(|(_, alive)| alive) {
+                } else if path.is_some_and(Best::is_sound) {
                     latency
+                } else if path.is_some_and(Best::is_alive) {
+                    latency + 65_535
                 } else {
                     latency.max(65_535) * (age / PATH_ALIVE + 2)
                 };
@@ -176,14 +184,14 @@ impl Topology {
             .map(|(_, address, path)| (address.0, path))
     }
 
-    /// A usable path to the best upstream.
-    pub(crate) fn relay_path(&self, now: i64) -> Option<(Address, PathKey, bool)> {
-        let (address, path) = self.best_upstream(now)?;
-        path.map(|(key, alive)| (address, key, alive))
+    /// A path to the best upstream that is none of these.
+    pub(crate) fn relay_path(&self, now: i64, not: &[Address]) -> Option<(Address, Best)> {
+        let (address, path) = self.best_upstream_but(now, not)?;
+        path.map(|best| (address, best))
     }
 
     /// A direct path to `address` confirmed lately enough.
-    pub(crate) fn direct_path(&self, now: i64, address: Address) -> Option<(PathKey, bool)> {
+    pub(crate) fn direct_path(&self, now: i64, address: Address) -> Option<Best> {
         self.peers.get(&address)?.best_path(now, &self.paths, PATH_EXPIRY)
     }
 

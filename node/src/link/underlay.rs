@@ -26,6 +26,7 @@ use super::peer_cache::Earlier;
 use super::queue::Parking;
 use super::relay::Relay;
 use super::replay::ReplayMemory;
+use super::ways::Ways;
 use crate::dataplane::ecn;
 use crate::ground::buckets::Keyed;
 use crate::ground::event::{Event, Object, Settings};
@@ -90,7 +91,8 @@ impl Underlay {
     /// When there is something to do by the clock, but for what waits.
     pub(crate) fn next_deadline(&self) -> i64 {
         let measures = self.link.path_mtus.next().into_iter();
-        let others = self.contacts.candidates.next().into_iter().chain(self.clones.next());
+        let others = [self.contacts.next(), self.clones.next(), self.link.ways.next()];
+        let others = others.into_iter().flatten();
         measures.chain(others).fold(self.contacts.next_ping, i64::min)
     }
 
@@ -102,7 +104,9 @@ impl Underlay {
             self.link.outbox.events.push_back(Event::Store { object, bytes });
         }
         self.link.measure_paths(now);
+        Ways::tick(&mut self.link, now);
         self.contacts.probe_candidates(&mut self.link, now);
+        self.contacts.tell_more_moved(&mut self.link, now);
         self.clones.call_clones(&mut self.link, now);
     }
 
@@ -132,10 +136,19 @@ impl Underlay {
         if local == self.link.local {
             return;
         }
-        for peer in self.link.topology.peers.values_mut() {
+        let before = std::mem::replace(&mut self.link.local, local);
+        let is_new = self.link.local.iter().any(|new| !before.contains(new));
+        let local = &self.link.local;
+        let mut known = Vec::new();
+        for (address, peer) in &mut self.link.topology.peers {
+            if is_new {
+                let mut places: Vec<SocketAddr> = peer.paths.iter().map(|path| path.key.remote).collect();
+                places.dedup();
+                known.push((*address, places));
+            }
             peer.forget_sockets(|s| local.iter().any(|(id, _)| *id == s));
         }
-        self.link.local = local;
+        self.contacts.tell_moved(&mut self.link, now, known);
         self.contacts.greetings = 0;
         self.contacts.next_ping = now;
     }
@@ -204,7 +217,7 @@ impl Underlay {
                 peer.keys = Arc::clone(&keys);
                 let heard = now - 10_000 - (number % 100_000).cast_signed();
                 (peer.last_received, peer.since, peer.last_trusted) = (heard, heard, heard);
-                peer.paths = vec![PeerPath { key: nowhere(number), last_received: heard, probed_at: 0 }];
+                peer.paths = vec![PeerPath::new(heard, nowhere(number))];
                 peer
             });
         }

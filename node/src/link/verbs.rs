@@ -16,6 +16,7 @@ use super::newcomers::Stage;
 use super::path::PathKey;
 use super::replay::Greeting;
 use super::underlay::Underlay;
+use super::ways::Ways;
 use super::{Handled, Incoming};
 use crate::ground::event::Event;
 use crate::ground::limits::{COLLISION_PAUSE, ECHO_BURST, ECHO_GATE, WHOIS_GATE};
@@ -50,6 +51,9 @@ impl Underlay {
         if self.memory.settle_clock(&mut self.link, incoming.source, incoming.via, sent_at) {
             // What it is now, its answer tells.
             self.link.say_hello(now, incoming.source, Some(incoming.via.socket), incoming.via.remote);
+        }
+        if incoming.proves && incoming.hops == 0 {
+            Ways::answered(&mut self.link, now, incoming.source, incoming.via, sent_at);
         }
         match Verb::from_byte(ok.in_re_verb) {
             Some(Verb::Hello) => self.contacts.ok_hello(&mut self.link, now, incoming, ok.body, sent_at),
@@ -145,6 +149,9 @@ impl Underlay {
         let mut packet = self.link.begin_ok(incoming, Verb::Echo);
         packet.extend_from_slice(probe.as_ref().map_or(incoming.payload, |answer| answer));
         self.link.reply(now, incoming.via, packet);
+        if incoming.payload == extension::MOVED && incoming.fresh && incoming.hops == 0 {
+            Ways::moved(&mut self.link, now, incoming.source, &incoming.via);
+        }
         if probe.is_some() {
             self.memory.probed_by(&mut self.link, now, incoming.source);
         }

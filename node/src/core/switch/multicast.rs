@@ -167,9 +167,9 @@ fn nearest_replicator(network: &Network, link: &Link, now: i64) -> Option<(Addre
         .replicators()
         .filter_map(|address| {
             let peer = link.topology.peers.get(&address)?;
-            let (key, alive) = peer.best_path(now, &link.topology.paths, PATH_EXPIRY)?;
+            let best = peer.best_path(now, &link.topology.paths, PATH_EXPIRY)?;
             let latency = peer.latency(now, &link.topology.paths)?;
-            (alive && peer.is_alive(now)).then_some((latency, address, key))
+            (best.is_alive() && peer.is_alive(now)).then_some((latency, address, best.key))
         })
         .min_by_key(|(latency, address, _)| (*latency, *address))
         .map(|(_, address, key)| (address, key))
