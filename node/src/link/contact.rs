@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use protocol::inet::Scope;
 use protocol::verb::Verb;
 use protocol::verbs::{PushDirectPaths, PushedPath, Rendezvous};
-use protocol::{Address, Result, packet, scope};
+use protocol::{Address, Result, Span, Time, packet, scope};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
@@ -27,6 +27,8 @@ use crate::link::{Handled, Incoming};
 
 /// Time-to-live of the datagram that opens our NAT: it passes the NAT and dies before it reaches the other one.
 const PUNCH_TTL: u8 = 2;
+/// A heartbeat may go out so much before its time: the next check comes [`PING_CHECK`] later.
+const HEARTBEAT_MARGIN: Span = Span::secs(4);
 
 /// How we keep in touch.
 pub(crate) struct Contacts {
@@ -39,14 +41,14 @@ pub(crate) struct Contacts {
     /// Contact checks since a root was last heard.
     pub(crate) greetings: u32,
     /// When the next contact check is due.
-    pub(crate) next_ping: i64,
+    pub(crate) next_ping: Time,
     /// Endpoints that are tried again and again.
     pub(crate) candidates: Candidates,
 }
 
 impl Contacts {
     /// In touch with nobody; the first check is due at once.
-    pub(crate) fn new(now: i64) -> Self {
+    pub(crate) fn new(now: Time) -> Self {
         Self {
             online: false,
             came_online: false,
@@ -67,7 +69,7 @@ impl Contacts {
     pub(crate) fn credit(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         verb: Option<Verb>,
         trust: bool,
@@ -75,7 +77,7 @@ impl Contacts {
         let &Incoming { via, source, hops, fresh, proves, .. } = incoming;
         let Some(peer) = link.topology.peers.get_mut(&source) else { return };
         if fresh {
-            peer.last_received = now;
+            peer.last_received = Some(now);
         }
         if matches!(
             verb,
@@ -87,15 +89,15 @@ impl Contacts {
                     | Verb::MulticastFrame
             )
         ) {
-            peer.last_active = now;
+            peer.last_active = Some(now);
         }
         if trust {
-            peer.last_trusted = now;
+            peer.last_trusted = Some(now);
         }
         if hops == 0 {
             if let Some(known) = peer.path_mut(&via) {
                 if fresh {
-                    (known.last_received, known.probed_at) = (now, 0);
+                    (known.last_received, known.probed_at) = (Some(now), None);
                 }
                 if let Some(path) = link.topology.paths.get_mut(&via) {
                     if fresh {
@@ -105,7 +107,7 @@ impl Contacts {
                         path.proven_at = now;
                     }
                     if trust {
-                        path.last_trusted = now;
+                        path.last_trusted = Some(now);
                     }
                 }
             } else if !peer.has_live_sibling(now, &link.topology.paths, &via)
@@ -125,7 +127,7 @@ impl Contacts {
     pub(crate) fn learn_path(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         source: Address,
         via: PathKey,
         trust: bool,
@@ -134,12 +136,12 @@ impl Contacts {
             return;
         }
         if trust && let Some(path) = link.topology.paths.get_mut(&via) {
-            path.last_trusted = now;
+            path.last_trusted = Some(now);
         }
         self.path_learned(link, now, source, via);
     }
 
-    fn path_learned(&mut self, link: &mut Link, now: i64, peer: Address, via: PathKey) {
+    fn path_learned(&mut self, link: &mut Link, now: Time, peer: Address, via: PathKey) {
         self.send_owed_worlds(link, now, peer, via);
         if link.topology.peers.get(&peer).is_some_and(|peer| peer.version.protocol == 0) {
             // Its answer tells the version, and with it the cipher.
@@ -153,13 +155,10 @@ impl Contacts {
         }
     }
 
-    fn update_online(&mut self, link: &mut Link, now: i64) {
+    fn update_online(&mut self, link: &mut Link, now: Time) {
         let online = link.topology.am_root
             || link.topology.upstreams.keys().chain(link.topology.seeds.values()).any(|address| {
-                link.topology
-                    .peers
-                    .get(address)
-                    .is_some_and(|p| p.last_received != 0 && now - p.last_received < ONLINE_TIMEOUT)
+                link.topology.peers.get(address).is_some_and(|peer| peer.was_heard(now, ONLINE_TIMEOUT))
             });
         if online != self.online {
             self.online = online;
@@ -168,20 +167,20 @@ impl Contacts {
         }
     }
 
-    /// Time to the next contact check, ms. Without a root the first ones come in quick succession: a HELLO may have been lost,
+    /// Time to the next contact check. Without a root the first ones come in quick succession: a HELLO may have been lost,
     /// or the root may be starting at the same moment as we.
-    fn ping_interval(&mut self, link: &Link) -> i64 {
-        let regular = if link.settings.low_bandwidth { 5 * PING_CHECK } else { PING_CHECK };
+    fn ping_interval(&mut self, link: &Link) -> Span {
+        let regular = if link.settings.low_bandwidth { PING_CHECK * 5 } else { PING_CHECK };
         if self.online || link.topology.upstreams.is_empty() {
             self.greetings = 0;
             return regular;
         }
         self.greetings += 1;
-        (FIRST_GREETING << self.greetings.min(8)).min(regular)
+        (FIRST_GREETING * (1 << self.greetings.min(8))).min(regular)
     }
 
     /// Looks after everybody we want to stay in contact with.
-    pub(crate) fn ping_check(&mut self, link: &mut Link, now: i64, anchors: Vec<Address>) {
+    pub(crate) fn ping_check(&mut self, link: &mut Link, now: Time, anchors: Vec<Address>) {
         let mut wanted: BTreeMap<Address, Vec<SocketAddr>> = link.topology.upstreams.clone();
         for address in link.topology.seeds.values().copied().chain(anchors) {
             if address != link.address() {
@@ -206,7 +205,7 @@ impl Contacts {
     }
 
     /// Greets all roots at once, on every path and at every address that is known of them: whether they still answer is to be seen.
-    pub(crate) fn greet_roots(&mut self, link: &mut Link, now: i64) {
+    pub(crate) fn greet_roots(&mut self, link: &mut Link, now: Time) {
         for (address, endpoints) in link.topology.upstreams.clone() {
             let Some(peer) = link.topology.peers.get(&address) else { continue };
             let paths: Vec<PathKey> = peer.paths.iter().map(|path| path.key).collect();
@@ -221,14 +220,14 @@ impl Contacts {
         }
     }
 
-    /// Whether a root was heard since then. A root asks nobody.
-    pub(crate) fn heard_root_since(&self, link: &Link, then: i64) -> bool {
+    /// Whether a root was heard since then, or ever. A root asks nobody.
+    pub(crate) fn heard_root_since(&self, link: &Link, then: Option<Time>) -> bool {
         let heard = |address| link.topology.peers.get(address).is_some_and(|peer| peer.last_received > then);
         link.topology.am_root || link.topology.upstreams.keys().any(heard)
     }
 
     /// A peer we always want to reach: a root, a moon's seed, an anchor.
-    fn keep_wanted(&mut self, link: &mut Link, now: i64, address: Address, endpoints: &[SocketAddr]) {
+    fn keep_wanted(&mut self, link: &mut Link, now: Time, address: Address, endpoints: &[SocketAddr]) {
         if !link.topology.peers.contains_key(&address) {
             link.whois(now, address);
             return;
@@ -251,25 +250,26 @@ impl Contacts {
     }
 
     /// Heartbeats on a peer's paths; expired ones are dropped. Tells whether a live IPv4 and a live IPv6 path remain.
-    fn keep_alive(&mut self, link: &mut Link, now: i64, address: Address) -> (bool, bool) {
+    fn keep_alive(&mut self, link: &mut Link, now: Time, address: Address) -> (bool, bool) {
         let Some(peer) = link.topology.peers.get_mut(&address) else { return (false, false) };
-        peer.paths.retain(|p| now - p.last_received < PATH_EXPIRY);
-        let full = now - peer.last_hello >= FULL_HELLO;
+        peer.paths.retain(|p| p.was_heard(now, PATH_EXPIRY));
+        let full = peer.last_hello.is_none_or(|at| now - at >= FULL_HELLO);
         if full {
-            peer.last_hello = now;
+            peer.last_hello = Some(now);
         }
         // Packets of a peer that does not number them keep nothing alive, so that it is asked more often.
         let heartbeat = if peer.replay.is_exact() { PATH_HEARTBEAT } else { PATH_HEARTBEAT_UNNUMBERED };
         let paths = peer.paths.clone();
         let (mut v4, mut v6) = (false, false);
         for path in paths {
-            let last_out = link.topology.paths.get(&path.key).map_or(0, |p| p.last_out);
-            let alive = now - path.last_received < PATH_ALIVE;
+            let last_out = link.topology.paths.get(&path.key).and_then(|p| p.last_out);
+            let alive = path.was_heard(now, PATH_ALIVE);
             if alive {
                 *(if path.key.remote.is_ipv4() { &mut v4 } else { &mut v6 }) = true;
             }
-            let unanswered = path.probed_at != 0 && now - path.probed_at >= PROBE_ANSWER;
-            let silent = now - path.last_received >= heartbeat - 4_000 || now - last_out >= PATH_HEARTBEAT;
+            let unanswered = path.probed_at.is_some_and(|at| now - at >= PROBE_ANSWER);
+            let silent = !path.was_heard(now, heartbeat - HEARTBEAT_MARGIN)
+                || last_out.is_none_or(|at| now - at >= PATH_HEARTBEAT);
             if full || unanswered {
                 link.say_hello(now, address, Some(path.key.socket), path.key.remote);
             } else if silent {
@@ -280,20 +280,21 @@ impl Contacts {
     }
 
     /// Forgets peers that have been silent for long; their identities go to the cache.
-    pub(crate) fn forget_silent_peers(&mut self, link: &mut Link, now: i64) {
+    pub(crate) fn forget_silent_peers(&mut self, link: &mut Link, now: Time) {
         let silent: Vec<Address> = link
             .topology
             .peers
             .iter()
             .filter(|(address, peer)| {
                 !link.topology.is_upstream(**address)
-                    && now - peer.last_received.max(peer.last_attempt).max(peer.since) >= PEER_TIMEOUT
+                    && peer.last_attempt.is_none_or(|at| now - at >= PEER_TIMEOUT)
+                    && now - peer.silent_since() >= PEER_TIMEOUT
             })
             .map(|(address, _)| *address)
             .collect();
         for address in silent {
             if let Some(peer) = link.topology.peers.remove(&address)
-                && peer.last_received != 0
+                && peer.last_received.is_some()
             {
                 let bytes = crate::link::peer_cache::write(&peer);
                 link.outbox.events.push_back(Event::Store { object: Object::Peer(address), bytes });
@@ -305,7 +306,7 @@ impl Contacts {
     pub(crate) fn rendezvous(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
     ) -> Result<Handled> {
         let rendezvous = Rendezvous::parse(incoming.payload)?;
@@ -329,7 +330,7 @@ impl Contacts {
     pub(crate) fn pushed_paths(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
     ) -> Result<Handled> {
         const FORGET: u8 = 0x01;
@@ -367,14 +368,14 @@ impl Contacts {
     }
 
     /// Tells a member of a common network our addresses, now and then.
-    pub(crate) fn push_addresses(&mut self, link: &mut Link, now: i64, via: PathKey, to: Address, hops: u8) {
+    pub(crate) fn push_addresses(&mut self, link: &mut Link, now: Time, via: PathKey, to: Address, hops: u8) {
         let interval = match (hops, link.settings.low_bandwidth) {
             (0, false) => PUSH_DIRECT,
-            (0, true) => 16 * PUSH_DIRECT,
+            (0, true) => PUSH_DIRECT * 16,
             _ => PUSH_RELAYED,
         };
         let Some(peer) = link.topology.peers.get_mut(&to) else { return };
-        if !peer.is_trusted(now) || now - peer.last_push < interval {
+        if !peer.is_trusted(now) || peer.last_push.is_some_and(|at| now - at < interval) {
             return;
         }
         let mut candidates: Vec<SocketAddr> = link.local.iter().map(|(_, address)| *address).collect();
@@ -385,7 +386,7 @@ impl Contacts {
         if candidates.is_empty() {
             return;
         }
-        peer.last_push = now;
+        peer.last_push = Some(now);
         let paths: Vec<PushedPath> =
             candidates.into_iter().map(|endpoint| PushedPath { flags: 0, endpoint }).collect();
         // 32 records of the larger kind stay below the 1176 bytes a push may have.
