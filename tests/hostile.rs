@@ -10,7 +10,7 @@ use hostile::cast::Actor;
 use hostile::live::Attacker;
 use lab::capture::Capture;
 use lab::{Access, Cluster, Daemon, Host, Namespace, NatKind, Plan, Seat, testing, tool, traffic};
-use protocol::{Identity, SecretIdentity};
+use protocol::{Identity, SecretIdentity, Time};
 use serde_json::json;
 
 const LIMIT: Duration = Duration::from_secs(10);
@@ -142,10 +142,9 @@ fn daemon(cluster: &mut Cluster, target: Target) -> Result<&mut Daemon> {
 const VICTIM: usize = 1;
 const FRIEND: usize = 0;
 
-/// Milliseconds since the Unix epoch.
-fn now() -> i64 {
+fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    Time::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Real traffic to a target, to be mutated: HELLOs, OKs, frames, fragments, requests of a joining member.

@@ -4,9 +4,9 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use protocol::Address;
 use protocol::packet::{self, DEFAULT_MTU, Reassembler, Split};
 use protocol::verb::Verb;
+use protocol::{Address, Time};
 
 /// Packets in two, four and seven datagrams.
 const SIZES: [usize; 3] = [2_838, 5_600, 9_900];
@@ -50,9 +50,9 @@ fn join(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(size as u64));
         group.bench_function(BenchmarkId::from_parameter(size), |bencher| {
             bencher.iter(|| {
-                let mut whole = reassembler.insert_head(0, (), &datagrams[0]);
+                let mut whole = reassembler.insert_head(Time::EPOCH, (), &datagrams[0]);
                 for datagram in &datagrams[1..] {
-                    whole = reassembler.insert_fragment(0, (), black_box(datagram));
+                    whole = reassembler.insert_fragment(Time::EPOCH, (), black_box(datagram));
                 }
                 let whole = whole.expect("the last fragment completes the packet");
                 assert_eq!(whole.len(), size);

@@ -8,13 +8,13 @@ use node::core::event::{Errand, Event, Settings};
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
 use protocol::world::{Root, World, WorldKey, WorldKind};
-use protocol::{Mac, NetworkId, SecretIdentity};
+use protocol::{Mac, NetworkId, SecretIdentity, Span, Time};
 use serde_json::json;
 
 /// The only socket of either core.
 const SOCKET: SocketId = SocketId(0);
 /// The time at which everything happens, milliseconds since the Unix epoch.
-const START: i64 = 1_700_000_000_000;
+const START: Time = Time::from_ms(1_700_000_000_000);
 /// An ethertype for experiments (IEEE 802, local experimental 1): nobody looks into such frames.
 const ETHERTYPE: u16 = 0x88b5;
 
@@ -24,7 +24,7 @@ pub struct Pair {
     at: [SocketAddr; 2],
     controller: Controller,
     network: NetworkId,
-    now: i64,
+    now: Time,
     datagram: Vec<u8>,
     joined: [bool; 2],
     delivered: u64,
@@ -70,8 +70,8 @@ impl Pair {
 
     /// Lets time pass until a frame gets through in both directions.
     fn meet(&mut self) -> Result<()> {
-        while self.now < START + 10_000 {
-            self.now += 50;
+        while self.now < START + Span::secs(10) {
+            self.now += Span::ms(50);
             for core in &mut self.cores {
                 core.tick(self.now);
             }
@@ -83,7 +83,7 @@ impl Pair {
                 }
                 self.settle();
                 // Each finds out by a probe what the other is: what is measured is how it goes on from there.
-                if self.delivered == before + 2 && self.now >= START + 5_000 {
+                if self.delivered == before + 2 && self.now >= START + Span::secs(5) {
                     return Ok(());
                 }
             }
@@ -103,7 +103,7 @@ impl Pair {
                 while let Some(errand) = self.cores[from].outbox().errands.pop_front() {
                     match errand {
                         Errand::ConfigRequest(request) => {
-                            for action in self.controller.request(self.now, request) {
+                            for action in self.controller.request(self.now.as_ms(), request) {
                                 self.cores[from].controller_action(self.now, action);
                             }
                         }
@@ -175,7 +175,7 @@ impl Pair {
 /// A private network of which both are authorized members.
 fn make_network(controller: &mut Controller, members: &[SecretIdentity; 2]) -> Result<NetworkId> {
     let mut post = |path: &str, body: serde_json::Value| {
-        let (reply, _) = controller.http(START, "POST", path, body.to_string().as_bytes());
+        let (reply, _) = controller.http(START.as_ms(), "POST", path, body.to_string().as_bytes());
         ensure!(reply.status == 200, "POST {path}: {} {:?}", reply.status, reply.body);
         reply.body.context("an empty reply")
     };

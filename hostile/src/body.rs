@@ -14,7 +14,7 @@ use protocol::verbs::{
     Rendezvous, UserMessage, Whois, config_chunk, error_code,
 };
 use protocol::world::{WorldKey, WorldKind};
-use protocol::{Address, Identity, Mac, MulticastGroup, NetworkId, Reader, SecretIdentity, World};
+use protocol::{Address, Identity, Mac, MulticastGroup, NetworkId, Reader, SecretIdentity, Time, World};
 
 use crate::cast::{self, ACTORS, Actor};
 use crate::choices::Choices;
@@ -29,7 +29,7 @@ pub const VERBS: [u8; 32] = [
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     /// Virtual time, ms.
-    pub now: i64,
+    pub now: Time,
     /// Who speaks.
     pub actor: Actor,
     /// The node under attack.
@@ -69,11 +69,11 @@ impl Facts<'_> {
     /// Times that make a difference: now, never, around windows and thresholds, absurd ones.
     fn time(&self, choices: &mut Choices<'_>) -> i64 {
         match choices.below(8) {
-            0 => self.now,
-            1 => self.now - 1,
-            2 => self.now + 1,
-            3 => self.now - 7_200_000,
-            4 => self.now + 86_400_000,
+            0 => self.now.as_ms(),
+            1 => self.now.as_ms() - 1,
+            2 => self.now.as_ms() + 1,
+            3 => self.now.as_ms() - 7_200_000,
+            4 => self.now.as_ms() + 86_400_000,
             5 => 0,
             6 => i64::MAX,
             _ => choices.u64().cast_signed(),
@@ -137,16 +137,16 @@ impl Facts<'_> {
 }
 
 /// Up to when certificates of the former member are revoked.
-pub const REVOKED: i64 = crate::scene::START - 1_000;
+pub const REVOKED: Time = Time::from_ms(crate::scene::START.as_ms() - 1_000);
 
 /// A certificate by a controller.
 pub fn member_com(
-    time: i64,
+    time: Time,
     network: NetworkId,
     member: &Identity,
     controller: &SecretIdentity,
 ) -> Signed<Com> {
-    Com::new(time, 7_200_000, network, member).sign(controller)
+    Com::new(time.as_ms(), 7_200_000, network, member).sign(controller)
 }
 
 /// A credential with a signature that may be anybody's.

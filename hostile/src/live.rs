@@ -4,7 +4,7 @@ use protocol::metadata::{ANNOUNCED_VERSION, PROTOCOL_VERSION};
 use protocol::packet::{self, SessionKeys, Split, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::{OkHeader, OkHello, write_hello};
-use protocol::{Address, Identity, NetworkId, SecretIdentity};
+use protocol::{Address, Identity, NetworkId, SecretIdentity, Time};
 
 use crate::body::{self, Facts};
 use crate::cast::Actor;
@@ -33,7 +33,7 @@ impl Attacker {
         Self { actor, keys, victim, network, authority: authority.clone(), serial }
     }
 
-    fn facts(&mut self, now: i64) -> Facts<'_> {
+    fn facts(&mut self, now: Time) -> Facts<'_> {
         self.serial += 1;
         Facts {
             now,
@@ -55,9 +55,9 @@ impl Attacker {
     }
 
     /// A HELLO in order, by which the victim comes to know the actor.
-    pub fn hello(&mut self, now: i64) -> Vec<u8> {
+    pub fn hello(&mut self, now: Time) -> Vec<u8> {
         let mut hello = body::hello(&self.facts(now), &mut Choices::new(&[]));
-        hello.timestamp = now.cast_unsigned();
+        hello.timestamp = now.as_ms().cast_unsigned();
         let mut packet = self.begin(Verb::Hello as u8);
         write_hello(&mut packet, 0, &hello, &[], &self.keys);
         packet
@@ -98,7 +98,7 @@ impl Attacker {
     }
 
     /// The datagrams of whatever packet the octets tell.
-    pub fn datagrams(&mut self, now: i64, octets: &[u8]) -> Vec<Vec<u8>> {
+    pub fn datagrams(&mut self, now: Time, octets: &[u8]) -> Vec<Vec<u8>> {
         let mut choices = Choices::new(octets);
         let verb = choices.of(&body::VERBS);
         let facts = self.facts(now);

@@ -16,7 +16,7 @@ use protocol::credential::revocation::FAST_PROPAGATE;
 use protocol::credential::{Credential, Revocation, kind};
 use protocol::netconf::NetworkConfig;
 use protocol::packet;
-use protocol::{Address, Mac, NetworkId};
+use protocol::{Address, Mac, NetworkId, Span, Time};
 
 use crate::body::{REVOKED, member_com};
 use crate::cast::{self, Actor, CONTROLLER, FRIEND, NODE, OTHER_FRIEND, ROOT};
@@ -24,16 +24,16 @@ use crate::ledger::Ledger;
 use crate::promise::{Promise, Violation};
 use crate::tape::Tape;
 
-/// When the virtual clock starts, ms since the Unix epoch.
-pub const START: i64 = 1_700_000_000_000;
+/// When the virtual clock starts.
+pub const START: Time = Time::from_ms(1_700_000_000_000);
 /// The only socket of every node.
 pub const SOCKET: SocketId = SocketId(0);
 /// Datagrams that one step may cause, all nodes together.
 const MAX_COMMOTION: usize = 20_000;
-/// Friends hear of each other at least this often, ms: else they would rightly forget each other.
-const CHAT: i64 = 20_000;
-/// A node that moved is reached again within this time, ms.
-const FOUND_AGAIN: i64 = 40_000;
+/// Friends hear of each other at least this often: else they would rightly forget each other.
+const CHAT: Span = Span::secs(20);
+/// A node that moved is reached again within this time.
+const FOUND_AGAIN: Span = Span::secs(40);
 
 /// What the node under attack is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -71,8 +71,8 @@ struct Flight {
 
 /// Everything.
 pub struct Scene {
-    /// Virtual time, ms.
-    pub now: i64,
+    /// Virtual time.
+    pub now: Time,
     /// What the node under attack is.
     pub role: Role,
     /// The network with the honest controller.
@@ -86,7 +86,7 @@ pub struct Scene {
     /// Endpoints that have proved themselves, or that the node was told of by its configuration.
     proven: BTreeSet<SocketAddr>,
     /// When an endpoint was last told of.
-    told: BTreeMap<SocketAddr, i64>,
+    told: BTreeMap<SocketAddr, Time>,
     /// What came by, for whoever wants to send it again.
     pub tape: Tape,
     /// Payloads that may come out of its port, and how often.
@@ -180,7 +180,7 @@ impl Scene {
         let index = self.host(CONTROLLER);
         let now = self.now;
         let controller = self.hosts[index].controller.as_mut().expect("the controller");
-        let (reply, actions) = controller.http(now, "POST", path, body.as_bytes());
+        let (reply, actions) = controller.http(now.as_ms(), "POST", path, body.as_bytes());
         assert_eq!(reply.status, 200, "{path}: {:?}", reply.body);
         for action in actions {
             self.hosts[index].core.controller_action(now, action);
@@ -233,7 +233,7 @@ impl Scene {
             // The network of the hostile controller, as if joined in an earlier run.
             let us = cast::secret(self.hosts[victim].number).identity();
             let foreign = cast::foreign_network();
-            let mut config = NetworkConfig::new(foreign, us.address, now);
+            let mut config = NetworkConfig::new(foreign, us.address, now.as_ms());
             config.com = Some(member_com(now, foreign, us, Actor::Controller.secret()));
             config.multicast_limit = 32;
             let cached = config.to_dictionary().into_bytes();
@@ -255,7 +255,7 @@ impl Scene {
             id: 1,
             network,
             credential_id: 0,
-            threshold: REVOKED,
+            threshold: REVOKED.as_ms(),
             flags: FAST_PROPAGATE,
             target: Actor::Former.address(),
             kind: kind::COM,
@@ -329,7 +329,7 @@ impl Scene {
     /// The node is told to try an endpoint; `octets` may go there for it, once in 20 s.
     pub fn tell(&mut self, endpoint: SocketAddr, octets: usize) {
         let last = self.told.insert(endpoint, self.now);
-        if last.is_none_or(|at| self.now - at >= 20_000) {
+        if last.is_none_or(|at| self.now - at >= CHAT) {
             self.ledger.told(endpoint, octets);
         } else if let Some(at) = last {
             self.told.insert(endpoint, at);
@@ -350,12 +350,12 @@ impl Scene {
 
     /// Time passes; friends say something now and then.
     pub fn pass(&mut self, ms: i64) {
-        let end = self.now + ms;
+        let end = self.now + Span::ms(ms);
         let mut chat = self.now + CHAT;
         loop {
             let deadline = self.hosts.iter().map(|h| h.core.next_deadline()).min().unwrap_or(end);
             // A deadline in the past would be one that never moves.
-            let next = deadline.max(self.now + 1).min(chat);
+            let next = deadline.max(self.now + Span::ms(1)).min(chat);
             if next > end {
                 break;
             }
@@ -378,8 +378,8 @@ impl Scene {
     fn tick_controller(&mut self, index: usize) {
         let (now, host) = (self.now, &mut self.hosts[index]);
         let Some(controller) = &mut host.controller else { return };
-        if controller.next_deadline().is_some_and(|at| at <= now) {
-            for action in controller.tick(now) {
+        if controller.next_deadline().is_some_and(|at| at <= now.as_ms()) {
+            for action in controller.tick(now.as_ms()) {
                 host.core.controller_action(now, action);
             }
         }
@@ -461,7 +461,7 @@ impl Scene {
             }
             self.pass(1_000);
         }
-        self.broken(Promise::Path, format!("not reached for {FOUND_AGAIN} ms, replays: {replayed}"));
+        self.broken(Promise::Path, format!("not reached for {FOUND_AGAIN:?}, replays: {replayed}"));
     }
 
     /// The last test of a play.
@@ -600,14 +600,14 @@ impl Scene {
         match errand {
             Errand::ConfigRequest(request) => {
                 if let Some(controller) = &mut self.hosts[index].controller {
-                    for action in controller.request(now, request) {
+                    for action in controller.request(now.as_ms(), request) {
                         self.hosts[index].core.controller_action(now, action);
                     }
                 }
             }
             Errand::Acknowledged(word) => {
                 if let Some(controller) = &mut self.hosts[index].controller {
-                    controller.acknowledged(now, word);
+                    controller.acknowledged(now.as_ms(), word);
                 }
             }
             Errand::CheckIdentity { identity, .. } => {

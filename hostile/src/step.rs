@@ -7,7 +7,7 @@ use protocol::verb::Verb;
 use protocol::verbs::{
     ExtFrame, Frame, MulticastFrame, OkHeader, OkHello, PushDirectPaths, Rendezvous, write_hello,
 };
-use protocol::{Address, Reader};
+use protocol::{Address, Reader, Span};
 
 use crate::body::{self, Facts};
 use crate::cast::{self, ACTORS, Actor};
@@ -15,8 +15,8 @@ use crate::choices::Choices;
 use crate::ledger::{TOLD, allowance};
 use crate::scene::{Role, START, Scene};
 
-/// A play in which more time has passed, in ms, is played to its end at once: it tests no more, and takes ever longer.
-const LONGEST: i64 = 1_800_000;
+/// A play in which more time has passed is played to its end at once: it tests no more, and takes ever longer.
+const LONGEST: Span = Span::secs(1_800);
 /// Most copies of one packet.
 const MAX_BURST: usize = 20;
 

@@ -123,7 +123,7 @@ fn a_stranger_cannot_point_large_packets_at_somebody() {
             major: 1,
             minor: 0,
             revision: 0,
-            timestamp: scene.now.cast_unsigned(),
+            timestamp: scene.now.as_ms().cast_unsigned(),
             identity: actor.secret().identity().clone(),
             sent_to: None,
             planet: None,

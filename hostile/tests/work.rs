@@ -13,6 +13,7 @@ use hostile::scene::SOCKET;
 use hostile::{Role, Scene, step};
 use node::core::bounds::TABLES;
 use node::core::work;
+use protocol::Span;
 use protocol::packet;
 
 thread_local! {
@@ -114,7 +115,7 @@ fn costs(role: Role, filled: bool) -> BTreeMap<(Actor, u8, usize), Cost> {
                 };
                 costs.insert((actor, verb, variant), cost);
                 scene.follow();
-                scene.now += 25;
+                scene.now += Span::ms(25);
             }
         }
     }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use node::core::event::Event;
 use node::core::path::SocketId;
+use protocol::Span;
 use protocol::packet::{self, SessionKeys, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::error_code;
@@ -40,9 +41,9 @@ fn told(world: &mut World, from: usize, mut sealed: Vec<u8>) -> usize {
 
 /// The packet ID of a HELLO that the victim sends now to `to`.
 fn greeting(world: &mut World, to: SocketAddr) -> u64 {
-    let limit = world.now + 200_000;
+    let limit = world.now + Span::secs(200);
     while world.now < limit {
-        world.now = world.hosts[VICTIM].core.next_deadline().max(world.now + 1);
+        world.now = world.hosts[VICTIM].core.next_deadline().max(world.now + Span::ms(1));
         let now = world.now;
         let core = &mut world.hosts[VICTIM].core;
         core.tick(now);
@@ -80,11 +81,11 @@ fn only_a_root_and_only_in_answer_to_a_greeting() {
         let another = error(&world, 0, Verb::Hello, id);
         assert_eq!(told(&mut world, 0, another), 0, "said already");
     }
-    world.now += 10_000;
+    world.now += Span::secs(10);
     assert_eq!(told(&mut world, 0, answer), 0, "a recorded one");
     let another = error(&world, 0, Verb::Hello, id);
     assert_eq!(told(&mut world, 0, another), 1, "still awaited, and some time later");
-    world.now += 30_000;
+    world.now += Span::secs(30);
     let late = error(&world, 0, Verb::Hello, id);
     assert_eq!(told(&mut world, 0, late), 0, "too late");
 }

@@ -34,8 +34,8 @@ fn all_joined(world: &World, network: NetworkId) -> bool {
 
 fn converge(seed: u64, nodes: usize, pairs: usize, weather: Weather) -> (u64, u64) {
     let (mut world, network) = crowd(seed, nodes, weather);
-    let joined =
-        world.run_until(120_000, |w| w.now % 250 == 0 && all_joined(w, network) || all_joined(w, network));
+    let joined = world
+        .run_until(120_000, |w| w.now.as_ms() % 250 == 0 && all_joined(w, network) || all_joined(w, network));
     assert!(joined, "{} of {nodes} joined", world.hosts.iter().filter(|h| !h.status.is_empty()).count());
     let mut choice = StdRng::seed_from_u64(seed);
     for _ in 0..pairs {

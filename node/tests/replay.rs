@@ -9,13 +9,13 @@ use std::net::SocketAddr;
 
 use node::core::event::{Cipher, Settings};
 use node::core::info::NetworkStatus;
-use protocol::NetworkId;
 use protocol::packet;
 use protocol::verb::Verb;
+use protocol::{NetworkId, Span};
 use sim::{Nat, Weather, World, frame_between, reaches};
 
 const CALM: Weather = Weather { latency: (10, 12), loss: 0 };
-const YEAR: i64 = 365 * 86_400_000;
+const YEAR: Span = Span::secs(365 * 86_400);
 /// A frame, a probe and its answer there and back, and the frame once more a second later.
 const ONE_PROBE: i64 = 1_100;
 
@@ -88,13 +88,13 @@ fn a_replay_has_no_effect_whenever_it_comes() {
             let (mut world, network) = talking(cipher);
             let (from, data) = recorded(&mut world, network, b"once");
             // Whatever else is said pushes IDs out that are older than two seconds.
-            let end = world.now + after - 100;
+            let end = world.now + Span::ms(after - 100);
             while world.now < end {
                 let frame = frame_between(&world, network, 1, 2, b"more");
                 for _ in 0..8 {
                     world.send_frame(1, network, &frame);
                 }
-                world.run((end - world.now).min(after / 4 + 1));
+                world.run((end - world.now).as_ms().min(after / 4 + 1));
             }
             for from in [from, elsewhere()] {
                 world.inject(2, from, &data);

@@ -5,7 +5,7 @@
 mod sim;
 
 use node::core::info::NetworkStatus;
-use protocol::NetworkId;
+use protocol::{NetworkId, Span};
 use sim::{Weather, World, reaches};
 
 const CALM: Weather = Weather { latency: (10, 20), loss: 0 };
@@ -227,5 +227,5 @@ fn who_cannot_be_reached_gets_nothing_and_who_can_is_not_held_up() {
     let begun = world.now;
     world.join(2, network);
     assert!(world.run_until(10_000, |w| w.hosts[2].status.get(&network) == Some(&NetworkStatus::Ok)));
-    assert!(world.now - begun <= 45, "{} ms", world.now - begun);
+    assert!(world.now - begun <= Span::ms(45), "{:?}", world.now - begun);
 }

@@ -7,7 +7,7 @@ use controller::Action;
 use node::core::event::Event;
 use node::core::info::{CopyCounters, NetworkStatus};
 use protocol::credential::{Credential, Revocation, kind};
-use protocol::{Mac, NetworkId};
+use protocol::{Mac, NetworkId, Span, Time};
 use sim::{START, Weather, World, identity, reaches};
 
 const CALM: Weather = Weather { latency: (10, 20), loss: 0 };
@@ -229,7 +229,7 @@ fn a_tag_given_or_revoked_takes_effect_on_a_remembered_flow() {
         id: 77,
         network,
         credential_id: 1,
-        threshold: world.now,
+        threshold: world.now.as_ms(),
         flags: 0,
         target: world.address(1),
         kind: kind::TAG,
@@ -304,7 +304,7 @@ fn entries_are_counted_and_frames_traced_at_a_limited_rate() {
 
     let now = world.now;
     let core = &mut world.hosts[1].core;
-    let traced = |core: &mut node::core::Core, at: i64| {
+    let traced = |core: &mut node::core::Core, at: Time| {
         if let Some(joined) = core.joined(network) {
             joined.frame(at, &short);
         }
@@ -320,10 +320,10 @@ fn entries_are_counted_and_frames_traced_at_a_limited_rate() {
     let first = traced(core, now).expect("shown");
     assert_eq!((first.length, first.skipped, first.verdict.by.map(|e| e.index)), (20, 0, Some(22)));
     assert!(traced(core, now).is_some());
-    assert!(traced(core, now).is_none() && traced(core, now + 999).is_none(), "two a second");
-    assert_eq!(traced(core, now + 1_000).map(|t| t.skipped), Some(2));
+    assert!(traced(core, now).is_none() && traced(core, now + Span::ms(999)).is_none(), "two a second");
+    assert_eq!(traced(core, now + Span::secs(1)).map(|t| t.skipped), Some(2));
     core.joined(network).unwrap().set_trace(0);
-    assert!(traced(core, now + 5_000).is_none(), "off again");
+    assert!(traced(core, now + Span::secs(5)).is_none(), "off again");
 }
 
 #[test]

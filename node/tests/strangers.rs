@@ -19,12 +19,12 @@ use protocol::verbs::{
     Hello, MulticastGather, MulticastLike, OkGather, OkHeader, OkWhois, Rendezvous, error_code, write_hello,
 };
 use protocol::world::{Root, World, WorldKey, WorldKind};
-use protocol::{Address, Identity, MulticastGroup, NetworkId, SecretIdentity};
+use protocol::{Address, Identity, MulticastGroup, NetworkId, SecretIdentity, Span, Time};
 use sim::{START, identity};
 
 const SOCKET: SocketId = SocketId(0);
 /// What one identity check costs the thread that makes it, ms.
-const HASH: i64 = 20;
+const HASH: Span = Span::ms(20);
 
 fn endpoint(a: u8, b: u8, c: u8, d: u8, port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(a, b, c, d), port))
@@ -57,9 +57,9 @@ struct Opened {
 /// One core, its checks of identities, and what it sent.
 struct Scene {
     core: Core,
-    now: i64,
+    now: Time,
     checks: Vec<Identity>,
-    checking_until: i64,
+    checking_until: Time,
     sent: Vec<(SocketAddr, Vec<u8>)>,
     /// Whether an identity is genuine is computed, or believed.
     believes: bool,
@@ -82,7 +82,7 @@ impl Scene {
             core,
             now: START,
             checks: Vec::new(),
-            checking_until: 0,
+            checking_until: START,
             sent: Vec::new(),
             believes: false,
         };
@@ -110,7 +110,7 @@ impl Scene {
 
     /// Lets a millisecond pass; one identity is checked at a time, as by the thread of the daemon.
     fn pass(&mut self) {
-        self.now += 1;
+        self.now += Span::ms(1);
         if self.core.next_deadline() <= self.now {
             self.core.tick(self.now);
         }
@@ -278,7 +278,7 @@ fn an_endpoint_that_has_not_proven_itself_gets_no_more_than_came_from_it() {
     let one = identity(2).address().to_bytes().repeat(19);
     let mut came = 0;
     for round in 0..200u16 {
-        scene.now += 7;
+        scene.now += Span::ms(7);
         let network = NetworkId(u64::from(round) << 32);
         let mut config = network.0.to_be_bytes().to_vec();
         config.extend_from_slice(&[0, 0]);
@@ -533,7 +533,7 @@ fn strangers_on_one_machine_do_not_hide_who_joins_later() {
         let mut gather = Vec::new();
         MulticastGather { network, group, limit: 8, com: None }.write(&mut gather);
         let packet = asker.seal(Verb::MulticastGather, &gather);
-        scene.now += 1_000;
+        scene.now += Span::secs(1);
         scene.feed(asker.at, &packet);
         let answer = scene.take(&asker).into_iter().find(|p| p.verb == Verb::Ok).expect("an answer");
         let found = OkGather::parse(&answer.payload[9..]).unwrap();

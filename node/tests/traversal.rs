@@ -56,7 +56,7 @@ fn a_direct_path_outlives_the_root() {
     world.stop(0);
     for _ in 0..20 {
         world.run(30_000);
-        assert!(reaches(&mut world, network, 1, 2, 2_000), "still direct at {}", world.now);
+        assert!(reaches(&mut world, network, 1, 2, 2_000), "still direct at {:?}", world.now);
         assert!(reaches(&mut world, network, 2, 1, 2_000));
     }
 }

@@ -8,10 +8,10 @@ use flowrules::{Kind, Rule};
 use crate::derive::{SIX_PLANE_BITS, six_plane};
 use crate::inet::Prefix;
 use crate::netconf::{FLAG_NDP_EMULATION, NetworkConfig, Specialist};
-use crate::{Address, NetworkId};
+use crate::{Address, NetworkId, Span, Time};
 
-/// Greatest difference between timestamps, ms; without credentials it has no effect.
-const CREDENTIAL_WINDOW: i64 = 7_200_000;
+/// Greatest difference between timestamps; without credentials it has no effect.
+const CREDENTIAL_WINDOW: Span = Span::secs(7_200);
 /// How many members a multicast reaches on a flat network.
 const MULTICAST_LIMIT: u32 = 1024;
 
@@ -26,9 +26,9 @@ pub enum Adhoc {
     Never,
 }
 
-/// The configuration `member` makes for itself at `now` (ms); `None` if the network has a controller.
+/// The configuration `member` makes for itself at `now`; `None` if the network has a controller.
 #[must_use]
-pub fn adhoc_config(network: NetworkId, member: Address, now: i64) -> Option<Adhoc> {
+pub fn adhoc_config(network: NetworkId, member: Address, now: Time) -> Option<Adhoc> {
     if !network.is_adhoc() {
         return None;
     }
@@ -61,9 +61,9 @@ pub fn adhoc_config(network: NetworkId, member: Address, now: i64) -> Option<Adh
     })
 }
 
-fn base(network: NetworkId, member: Address, now: i64) -> NetworkConfig {
-    let mut config = NetworkConfig::new(network, member, now);
-    config.credential_window = CREDENTIAL_WINDOW;
+fn base(network: NetworkId, member: Address, now: Time) -> NetworkConfig {
+    let mut config = NetworkConfig::new(network, member, now.as_ms());
+    config.credential_window = CREDENTIAL_WINDOW.as_ms();
     config.revision = 1;
     config.flags = FLAG_NDP_EMULATION;
     config.public = true;

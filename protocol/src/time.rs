@@ -18,13 +18,19 @@ pub struct Span(i64);
 impl Time {
     /// The Unix epoch.
     pub const EPOCH: Self = Self(0);
+    /// No moment is earlier: where ranges of moments begin …
+    pub const FIRST: Self = Self(i64::MIN);
+    /// … and none is later: where they end.
+    pub const LAST: Self = Self(i64::MAX);
 
     /// That many milliseconds since the Unix epoch.
+    #[inline]
     pub const fn from_ms(ms: i64) -> Self {
         Self(ms)
     }
 
     /// Milliseconds since the Unix epoch.
+    #[inline]
     pub const fn as_ms(self) -> i64 {
         self.0
     }
@@ -35,21 +41,25 @@ impl Span {
     pub const ZERO: Self = Self(0);
 
     /// That many milliseconds.
+    #[inline]
     pub const fn ms(ms: i64) -> Self {
         Self(ms)
     }
 
     /// That many seconds.
+    #[inline]
     pub const fn secs(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1_000))
     }
 
     /// Milliseconds.
+    #[inline]
     pub const fn as_ms(self) -> i64 {
         self.0
     }
 
     /// How long it is, whichever way it goes.
+    #[inline]
     #[must_use]
     pub const fn abs(self) -> Self {
         Self(self.0.saturating_abs())
@@ -59,6 +69,7 @@ impl Span {
 impl Sub for Time {
     type Output = Span;
 
+    #[inline]
     fn sub(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))
     }
@@ -67,6 +78,7 @@ impl Sub for Time {
 impl Add<Span> for Time {
     type Output = Self;
 
+    #[inline]
     fn add(self, span: Span) -> Self {
         Self(self.0.saturating_add(span.0))
     }
@@ -75,18 +87,21 @@ impl Add<Span> for Time {
 impl Sub<Span> for Time {
     type Output = Self;
 
+    #[inline]
     fn sub(self, span: Span) -> Self {
         Self(self.0.saturating_sub(span.0))
     }
 }
 
 impl AddAssign<Span> for Time {
+    #[inline]
     fn add_assign(&mut self, span: Span) {
         *self = *self + span;
     }
 }
 
 impl SubAssign<Span> for Time {
+    #[inline]
     fn sub_assign(&mut self, span: Span) {
         *self = *self - span;
     }
@@ -95,12 +110,14 @@ impl SubAssign<Span> for Time {
 impl Add for Span {
     type Output = Self;
 
+    #[inline]
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 }
 
 impl AddAssign for Span {
+    #[inline]
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
     }
@@ -109,6 +126,7 @@ impl AddAssign for Span {
 impl Sub for Span {
     type Output = Self;
 
+    #[inline]
     fn sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
@@ -117,6 +135,7 @@ impl Sub for Span {
 impl Neg for Span {
     type Output = Self;
 
+    #[inline]
     fn neg(self) -> Self {
         Self(self.0.saturating_neg())
     }
@@ -125,6 +144,7 @@ impl Neg for Span {
 impl Mul<i64> for Span {
     type Output = Self;
 
+    #[inline]
     fn mul(self, times: i64) -> Self {
         Self(self.0.saturating_mul(times))
     }
@@ -133,6 +153,7 @@ impl Mul<i64> for Span {
 impl Div<i64> for Span {
     type Output = Self;
 
+    #[inline]
     fn div(self, parts: i64) -> Self {
         Self(self.0.checked_div(parts).unwrap_or(0))
     }
@@ -142,6 +163,7 @@ impl Div<i64> for Span {
 impl Div for Span {
     type Output = i64;
 
+    #[inline]
     fn div(self, other: Self) -> i64 {
         self.0.checked_div(other.0).unwrap_or(0)
     }
@@ -150,6 +172,7 @@ impl Div for Span {
 impl Rem for Span {
     type Output = Self;
 
+    #[inline]
     fn rem(self, other: Self) -> Self {
         Self(self.0.checked_rem(other.0).unwrap_or(0))
     }

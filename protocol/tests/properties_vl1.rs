@@ -16,7 +16,7 @@ use protocol::verbs::{
     QosMeasurement, QosRecord, RemoteTrace, Rendezvous, UserMessage, Whois, write_hello,
 };
 use protocol::world::{Root, World, WorldKind};
-use protocol::{Address, Identity, Mac, NetworkId, Reader, SecretIdentity};
+use protocol::{Address, Identity, Mac, NetworkId, Reader, SecretIdentity, Time};
 
 fn bytes(max: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..max)
@@ -342,8 +342,8 @@ proptest! {
             seed /= left.len() + 1;
             for _ in 0..=usize::from(duplicates && !left.is_empty()) {
                 done = match classify(next) {
-                    Datagram::Fragment => reassembler.insert_fragment(0, 'x', next),
-                    Datagram::Packet => reassembler.insert_head(0, 'x', next),
+                    Datagram::Fragment => reassembler.insert_fragment(Time::EPOCH, 'x', next),
+                    Datagram::Packet => reassembler.insert_head(Time::EPOCH, 'x', next),
                     other => panic!("{other:?}"),
                 };
             }
@@ -364,9 +364,9 @@ proptest! {
             datagram.extend([0, 0, 0, 0, 1, 0xff, piece, 0]);
             datagram.resize(16 + length, piece);
             let done = if is_head {
-                reassembler.insert_head(id as i64 * 2000, source, &datagram)
+                reassembler.insert_head(Time::from_ms(id as i64 * 2000), source, &datagram)
             } else {
-                reassembler.insert_fragment(id as i64 * 2000, source, &datagram)
+                reassembler.insert_fragment(Time::from_ms(id as i64 * 2000), source, &datagram)
             };
             if let Some(packet) = done {
                 prop_assert!(packet.len() <= header::MAX_PACKET);

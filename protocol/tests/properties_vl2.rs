@@ -25,7 +25,7 @@ use protocol::verbs::{
     ConfigChunk, ConfigRequest, ExtFrame, Frame, Gathered, MulticastFrame, MulticastGather, MulticastLike,
     NetworkCredentials, OkGather, OkMulticastFrame, config_chunk,
 };
-use protocol::{Address, Identity, Mac, NetworkId, Reader, Result, SecretIdentity, ndp};
+use protocol::{Address, Identity, Mac, NetworkId, Reader, Result, SecretIdentity, Time, ndp};
 
 /// A throw-away identity with a valid address, so that no test needs to find one.
 const CONTROLLER: &str = "a2164671da:0:2c42160999c126bdc0aad689d18c90cb29d331a5238ceb71f4dfbe10e201c02c5f326c95c1c3e7b9f17ba587f34b4e49b6acd6c4a47b5668ae3b07232a866eb0:ff82adf2f573c601e2ad285daf876d825c8a10053b3dee3ea268a4155607480e47a06a094fb46ec122b934d249cafdd3fbbf34756de3f4af9da0fed350ce0c72";
@@ -481,7 +481,7 @@ proptest! {
     fn adhoc_configurations_survive_the_wire(id in 0xff00_0000_0000_0000u64.., member in address(), now in 0i64..) {
         prop_assume!(!member.is_null());
         for id in [id, id & !0xff_ffff, id & !0xff | 1] {
-            if let Some(Adhoc::Config(config)) = adhoc_config(NetworkId(id), member, now) {
+            if let Some(Adhoc::Config(config)) = adhoc_config(NetworkId(id), member, Time::from_ms(now)) {
                 let dictionary = config.to_dictionary();
                 prop_assert_eq!(NetworkConfig::from_dictionary(dictionary.as_bytes()), Ok(*config));
             }

@@ -7,7 +7,7 @@ use protocol::adhoc::{Adhoc, adhoc_config};
 use protocol::derive::{interface_name, resolution_group, rfc4193, six_plane};
 use protocol::inet::Prefix;
 use protocol::netconf::{FLAG_NDP_EMULATION, NetworkConfig};
-use protocol::{Address, Mac, NetworkId, ndp};
+use protocol::{Address, Mac, NetworkId, Time, ndp};
 use support::{Value, bytes, flag, hex, id, list, load, name, number, text};
 
 fn network(case: &Value, key: &str) -> NetworkId {
@@ -65,7 +65,7 @@ fn vector_derive_adhoc_networks() {
     for case in list(&load("derive.json"), "adhoc_networks") {
         let network = network(case, "network_id");
         let member = address(case, "node_address");
-        let made = adhoc_config(network, member, number(case, "clock") as i64);
+        let made = adhoc_config(network, member, Time::from_ms(number(case, "clock") as i64));
         let config = match (made.expect("an ad-hoc network"), number(case, "status")) {
             (Adhoc::Config(config), 1) => config,
             (Adhoc::NotFound, 3) | (Adhoc::Never, 0) => {

@@ -10,7 +10,7 @@ use protocol::packet::header::{self, Datagram, HEADER_LEN, MAX_PACKET};
 use protocol::packet::{SessionKeys, Suite, armor};
 use protocol::verb::Verb;
 use protocol::verbs::UserMessage;
-use protocol::{Identity, SecretIdentity};
+use protocol::{Identity, SecretIdentity, Time};
 use support::{Value, array, bytes, flag, hex, list, load, name, number, text, unhex};
 
 fn keys(case: &Value) -> SessionKeys {
@@ -182,8 +182,8 @@ fn fragmentation_receive_vectors() {
                 continue;
             }
             let packet = match kind {
-                Datagram::Fragment => reassembler.insert_fragment(0, 0, &datagram),
-                _ if header::is_fragmented(&datagram) => reassembler.insert_head(0, 0, &datagram),
+                Datagram::Fragment => reassembler.insert_fragment(Time::EPOCH, 0, &datagram),
+                _ if header::is_fragmented(&datagram) => reassembler.insert_head(Time::EPOCH, 0, &datagram),
                 _ => Some(datagram),
             };
             if let Some(mut packet) = packet

@@ -14,7 +14,7 @@ use protocol::verb::Verb;
 use protocol::verbs::{
     Error, Hello, OkHeader, OkHello, OkWhois, PushDirectPaths, RemoteTrace, Rendezvous, UserMessage, Whois,
 };
-use protocol::{Address, SecretIdentity};
+use protocol::{Address, SecretIdentity, Time};
 use support::{Value, bytes, endpoint, hex, id, list, number, text};
 
 /// All transcripts, with their names.
@@ -232,7 +232,7 @@ fn transcript_vectors() {
                     assert_eq!(kind, Datagram::Packet, "{what}");
                     assert!(header::is_fragmented(&raw), "{what}");
                     pieces += 1;
-                    if let Some(packet) = reassembler.insert_head(0, source, &raw) {
+                    if let Some(packet) = reassembler.insert_head(Time::EPOCH, source, &raw) {
                         whole.insert((header::id(&packet), u64::from(header::hops(&packet))), packet);
                     }
                 }
@@ -251,7 +251,7 @@ fn transcript_vectors() {
                     assert_eq!(u64::from(header::fragment_hops(&raw)), number(entry, "hops"), "{what}");
                     assert_eq!(header::id(&raw), id(entry, "packet_id"), "{what}");
                     pieces += 1;
-                    if let Some(packet) = reassembler.insert_fragment(0, source, &raw) {
+                    if let Some(packet) = reassembler.insert_fragment(Time::EPOCH, source, &raw) {
                         whole.insert((header::id(&packet), u64::from(header::hops(&packet))), packet);
                     }
                 }

@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use benches::pair::Pair;
 use flowrules::evaluate::{Context, Credentials, Direction, Frame};
 use flowrules::{FlowCache, Rule, from_json};
-use protocol::Address;
 use protocol::packet::{self, DEFAULT_MTU, Reassembler, SessionKeys, Split, Suite};
 use protocol::verb::Verb;
+use protocol::{Address, Time};
 use serde_json::json;
 
 /// Packets: a small one, the largest of one datagram, a frame of 2800 octets.
@@ -69,8 +69,8 @@ fn fragments(run: &mut dyn FnMut(&str, &mut dyn FnMut())) -> Result<()> {
     let mut reassembler = Reassembler::new(32);
     let mut joined = 0;
     run("join 2838", &mut || {
-        let _ = reassembler.insert_head(0, (), head);
-        if let Some(whole) = reassembler.insert_fragment(0, (), black_box(tail)) {
+        let _ = reassembler.insert_head(Time::EPOCH, (), head);
+        if let Some(whole) = reassembler.insert_fragment(Time::EPOCH, (), black_box(tail)) {
             joined += whole.len();
             reassembler.recycle(whole);
         }

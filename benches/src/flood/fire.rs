@@ -13,7 +13,7 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, sendto, socket,
 };
 use nix::unistd::Pid;
-use protocol::{Address, Identity, NetworkId};
+use protocol::{Address, Identity, NetworkId, Time};
 
 use crate::kinds::{Generator, Kind};
 
@@ -49,9 +49,9 @@ pub(crate) struct Fire {
     core: Option<usize>,
 }
 
-fn now() -> i64 {
+fn now() -> Time {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    Time::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// Whether this is a network namespace of a lab: forged datagrams must not get out of one.

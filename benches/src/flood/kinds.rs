@@ -11,7 +11,7 @@ use protocol::metadata::{ANNOUNCED_VERSION, PROTOCOL_VERSION};
 use protocol::packet::{self, SessionKeys, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::{Frame, Hello, MulticastLike, NetworkCredentials, Whois, write_hello};
-use protocol::{Address, Identity, Mac, MulticastGroup, NetworkId};
+use protocol::{Address, Identity, Mac, MulticastGroup, NetworkId, Time};
 
 /// One kind of flood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
@@ -143,7 +143,7 @@ impl Generator {
     }
 
     /// The stranger's introduction.
-    pub(crate) fn hello(&mut self, now: i64) -> Vec<u8> {
+    pub(crate) fn hello(&mut self, now: Time) -> Vec<u8> {
         self.stranger.hello(now)
     }
 
@@ -152,7 +152,7 @@ impl Generator {
         self.stranger.answer(heard)
     }
 
-    fn made_up_hello(&mut self, now: i64, number: usize) -> Vec<u8> {
+    fn made_up_hello(&mut self, now: Time, number: usize) -> Vec<u8> {
         let address = Address::from_u64(self.random.next() & 0x7f_ffff_ffff | 1);
         let public = cast::secret(number).identity().public;
         let (major, minor, revision) = ANNOUNCED_VERSION;
@@ -161,7 +161,7 @@ impl Generator {
             major,
             minor,
             revision,
-            timestamp: now.cast_unsigned(),
+            timestamp: now.as_ms().cast_unsigned(),
             identity: Identity { address, public },
             sent_to: None,
             planet: None,
@@ -174,7 +174,7 @@ impl Generator {
     }
 
     /// The next datagram and where it is said to come from.
-    pub(crate) fn next(&mut self, now: i64) -> (SocketAddrV4, Vec<u8>) {
+    pub(crate) fn next(&mut self, now: Time) -> (SocketAddrV4, Vec<u8>) {
         self.count += 1;
         let mut body = Vec::new();
         match self.kind {
@@ -187,7 +187,7 @@ impl Generator {
                         id: self.random.next() as u32,
                         network: self.network,
                         credential_id: 0,
-                        threshold: now,
+                        threshold: now.as_ms(),
                         flags: 0,
                         target: Address::from_u64(self.random.next() & 0x7f_ffff_ffff | 1),
                         kind: kind::COM,

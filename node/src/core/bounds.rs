@@ -5,6 +5,7 @@
 //! [`NOT_TABLES`]; the table of bounds in SECURITY.md is made from here. `hostile/tests/work.rs` fills every table to its cap and
 //! measures what a datagram costs then.
 
+use protocol::Span;
 use protocol::credential::membership::{MAX_CAPABILITIES, MAX_COOS, MAX_TAGS, MAX_THRESHOLDS};
 use protocol::packet::MAX_PACKET;
 
@@ -472,9 +473,9 @@ fn number(n: usize) -> String {
     groups.join(",")
 }
 
-/// One event in so many milliseconds, as a rate.
-fn rate(interval: i64) -> String {
-    format!("{} a second", 1_000 / interval)
+/// One event in such an interval, as a rate.
+fn rate(interval: Span) -> String {
+    format!("{} a second", Span::secs(1) / interval)
 }
 
 /// The table of bounds as it stands in SECURITY.md.

@@ -1,7 +1,7 @@
 //! A door for tests: every table filled to its cap with made-up entries, and how full each is. Making real ones would take a
 //! memory-hard hash each.
 
-use protocol::Address;
+use protocol::{Address, Time};
 
 use super::Core;
 
@@ -12,7 +12,7 @@ fn nobody(number: u64) -> Address {
 
 impl Core {
     /// Fills every table to its cap with entries of nobody in particular, beside what is there. What is full stays as it is.
-    pub fn fill_for_test(&mut self, now: i64) {
+    pub fn fill_for_test(&mut self, now: Time) {
         self.underlay.fill(now, nobody);
         self.switch.fill(now, nobody);
     }

@@ -1,5 +1,6 @@
 //! One joined network, as the service sees it.
 
+use protocol::Time;
 use protocol::multicast_group::MulticastGroup;
 
 use super::switch::{Directory, Network};
@@ -15,12 +16,12 @@ pub struct Joined<'a> {
 
 impl Joined<'_> {
     /// Takes in one whole Ethernet frame from the port.
-    pub fn frame(self, now: i64, octets: &[u8]) {
+    pub fn frame(self, now: Time, octets: &[u8]) {
         self.network.frame(self.link, self.directory, now, octets);
     }
 
     /// Tells which multicast groups the operating system listens to on the port, addresses' own groups included.
-    pub fn set_multicast_groups(self, now: i64, groups: &[MulticastGroup]) {
+    pub fn set_multicast_groups(self, now: Time, groups: &[MulticastGroup]) {
         let Network { groups: own, policy, .. } = self.network;
         let new = own.listen(groups);
         if !new.is_empty() {
@@ -40,7 +41,7 @@ impl Joined<'_> {
 
     /// Puts into force what an earlier run kept of the network's revocations; to be called when it has been joined. False when
     /// the file was damaged: what could be read of it counts all the same.
-    pub fn restore_revocations(self, now: i64, kept: &[u8]) -> bool {
+    pub fn restore_revocations(self, now: Time, kept: &[u8]) -> bool {
         self.network.policy.restore_revocations(now, kept)
     }
 

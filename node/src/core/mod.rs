@@ -16,7 +16,7 @@
 //! | `switch/` | VL2 |
 //! | [`bounds`] | the registry of tables |
 //!
-//! Times are milliseconds since the Unix epoch and must not run backwards.
+//! Time must not run backwards.
 
 pub mod bounds;
 #[cfg(feature = "work")]
@@ -34,7 +34,7 @@ use std::net::SocketAddr;
 
 use controller::Action;
 use protocol::world::World;
-use protocol::{Address, Identity, NetworkId, Prefix, Result, SecretIdentity};
+use protocol::{Address, Identity, NetworkId, Prefix, Result, SecretIdentity, Time};
 use zeroize::Zeroizing;
 
 use crate::dataplane::frame_pool::PortFrame;
@@ -63,13 +63,13 @@ pub struct CoreConfig {
 pub struct Core {
     underlay: Underlay,
     switch: Switch,
-    next_housekeeping: i64,
-    next_background: i64,
+    next_housekeeping: Time,
+    next_background: Time,
 }
 
 impl Core {
     /// A node at time `now`. It does nothing until it is ticked and given sockets.
-    pub fn new(config: CoreConfig, now: i64) -> Self {
+    pub fn new(config: CoreConfig, now: Time) -> Self {
         let CoreConfig { identity, planet, seed, settings } = config;
         let (underlay, hash) = Underlay::new(identity, planet, settings, seed, now);
         Self {
@@ -112,7 +112,7 @@ impl Core {
     }
 
     /// When [`Core::tick`] wants to run next.
-    pub fn next_deadline(&self) -> i64 {
+    pub fn next_deadline(&self) -> Time {
         let mut next = self.underlay.next_deadline().min(self.next_housekeeping);
         if self.underlay.has_waiting() {
             next = next.min(self.next_background);
@@ -121,7 +121,7 @@ impl Core {
     }
 
     /// Does what is due: queue retries, contact checks, configuration requests, expiry. Calling it early is harmless.
-    pub fn tick(&mut self, now: i64) {
+    pub fn tick(&mut self, now: Time) {
         if now >= self.next_background {
             self.next_background = now + BACKGROUND;
             self.underlay.link.retry_sending(now, None);
@@ -156,40 +156,40 @@ impl Core {
 
     /// Tells which sockets exist and under which local address each can be reached. Paths over sockets that are gone are
     /// forgotten and the roots are greeted at once over the new ones.
-    pub fn set_local_addresses(&mut self, now: i64, local: Vec<(SocketId, SocketAddr)>) {
+    pub fn set_local_addresses(&mut self, now: Time, local: Vec<(SocketId, SocketAddr)>) {
         self.underlay.set_local_addresses(now, local);
     }
 
     /// Orbits a moon: `cached` is its definition from our own disk, `seed` a node that will tell it otherwise.
-    pub fn orbit(&mut self, now: i64, id: u64, seed: Option<Address>, cached: Option<World>) {
+    pub fn orbit(&mut self, now: Time, id: u64, seed: Option<Address>, cached: Option<World>) {
         self.underlay.orbit(now, id, seed, cached);
     }
 
     /// Leaves a moon and forgets its file.
-    pub fn deorbit(&mut self, now: i64, id: u64) {
+    pub fn deorbit(&mut self, now: Time, id: u64) {
         self.underlay.deorbit(now, id);
     }
 
     /// Puts another planet in force, whoever signed it, greets its roots and gives back the former one. Whether it may be replaced,
     /// and storing it, is the caller's business.
-    pub fn replace_planet(&mut self, now: i64, planet: World) -> World {
+    pub fn replace_planet(&mut self, now: Time, planet: World) -> World {
         self.underlay.replace_planet(now, planet)
     }
 
     /// Greets all roots at once, on every path and at every address that is known of them: whether they still answer is to be seen.
-    pub fn greet_roots(&mut self, now: i64) {
+    pub fn greet_roots(&mut self, now: Time) {
         let Underlay { link, contacts, .. } = &mut self.underlay;
         contacts.greet_roots(link, now);
     }
 
-    /// Whether a root was heard since then. A root asks nobody.
-    pub fn heard_root_since(&self, then: i64) -> bool {
+    /// Whether a root was heard since then, or ever. A root asks nobody.
+    pub fn heard_root_since(&self, then: Option<Time>) -> bool {
         self.underlay.contacts.heard_root_since(&self.underlay.link, then)
     }
 
     /// Joins a network: its port is wanted at once, its configuration is asked for. `cached` is the configuration dictionary
     /// an earlier run kept; it is in force until the controller answers. False when too many networks are joined.
-    pub fn join(&mut self, now: i64, id: NetworkId, cached: Option<&[u8]>) -> bool {
+    pub fn join(&mut self, now: Time, id: NetworkId, cached: Option<&[u8]>) -> bool {
         self.join_with(now, id, cached, None)
     }
 
@@ -198,7 +198,7 @@ impl Core {
     /// already it takes the place of an earlier one, and the controller is asked at once.
     pub fn join_with(
         &mut self,
-        now: i64,
+        now: Time,
         id: NetworkId,
         cached: Option<&[u8]>,
         token: Option<Zeroizing<String>>,
@@ -214,7 +214,7 @@ impl Core {
     /// Takes in what the port of a network gave, with what the kernel left undone about it: a checksum to be completed, or several
     /// frames' worth of data to be cut. A frame that is not what it says is dropped. Its memory may be exchanged for other memory.
     #[inline]
-    pub fn port_frame(&mut self, now: i64, id: NetworkId, frame: PortFrame<'_>) {
+    pub fn port_frame(&mut self, now: Time, id: NetworkId, frame: PortFrame<'_>) {
         let PortFrame { memory, range, offload } = frame;
         let (link, start) = (&mut self.underlay.link, range.start);
         if let Some(octets) = memory.get_mut(range) {
@@ -225,18 +225,18 @@ impl Core {
 
     /// Begins to look out for other machines with our identity; again: the machine turned out to be another (or the identity
     /// was bound to it).
-    pub fn watch_for_clones(&mut self, now: i64, machine: Machine) {
+    pub fn watch_for_clones(&mut self, now: Time, machine: Machine) {
         let Underlay { link, clones, .. } = &mut self.underlay;
         clones.watch_for_clones(link, now, machine);
     }
 
     /// Carries out what our own controller has decided.
-    pub fn controller_action(&mut self, now: i64, action: Action) {
+    pub fn controller_action(&mut self, now: Time, action: Action) {
         self.switch.controller_action(&mut self.underlay.link, now, action);
     }
 
     /// The outcome of an [`event::Errand::CheckIdentity`]: whether the address belongs to the key.
-    pub fn identity_checked(&mut self, now: i64, identity: &Identity, valid: bool) {
+    pub fn identity_checked(&mut self, now: Time, identity: &Identity, valid: bool) {
         let address = identity.address;
         let Some(greeted) = self.underlay.identity_checked(now, identity, valid) else { return };
         if greeted {
@@ -259,7 +259,7 @@ impl Core {
     }
 
     /// Puts the records of all live peers into the outbox: the last thing to do before the process ends.
-    pub fn save_peers(&mut self, now: i64) {
+    pub fn save_peers(&mut self, now: Time) {
         let Link { topology, outbox, .. } = &mut self.underlay.link;
         outbox.events.extend(topology.records(now).map(|(address, bytes)| {
             let object = Object::Peer(address);
@@ -268,12 +268,12 @@ impl Core {
     }
 
     /// Takes in what an earlier run kept as [`event::Object::Counts`]. Anything else is as good as nothing.
-    pub fn resume_counting(&mut self, now: i64, kept: &[u8]) {
+    pub fn resume_counting(&mut self, now: Time, kept: &[u8]) {
         self.underlay.link.topology.resume_counting(now, kept);
     }
 
     /// A root may have begun to answer: networks without a configuration ask at once.
-    fn after_contact(&mut self, now: i64) {
+    fn after_contact(&mut self, now: Time) {
         if self.underlay.contacts.take_came_online() {
             self.switch.hurry_requests(&mut self.underlay.link, now);
         }

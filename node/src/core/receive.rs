@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use protocol::verb::Verb;
 use protocol::verbs::{self, OkHeader, UserMessage, error_code};
-use protocol::{Address, Result};
+use protocol::{Address, Result, Time};
 
 use super::Core;
 use crate::dataplane::ecn;
@@ -13,7 +13,7 @@ use crate::link::{Handled, Incoming, Opened, Received};
 
 impl Core {
     /// Takes in one UDP datagram. The buffer is used as scratch space.
-    pub fn datagram(&mut self, now: i64, socket: SocketId, remote: SocketAddr, data: &mut [u8]) {
+    pub fn datagram(&mut self, now: Time, socket: SocketId, remote: SocketAddr, data: &mut [u8]) {
         self.datagrams(now, socket, remote, data, data.len());
     }
 
@@ -21,7 +21,7 @@ impl Core {
     /// last may have fewer. The buffer is used as scratch space. It is the same as one after the other, but cheaper.
     pub fn datagrams(
         &mut self,
-        now: i64,
+        now: Time,
         socket: SocketId,
         remote: SocketAddr,
         data: &mut [u8],
@@ -33,7 +33,7 @@ impl Core {
     /// [`Self::datagrams`] that arrived with these ECN bits, which go on to the frames in them.
     pub fn marked_datagrams(
         &mut self,
-        now: i64,
+        now: Time,
         socket: SocketId,
         remote: SocketAddr,
         data: &mut [u8],
@@ -53,7 +53,7 @@ impl Core {
     }
 
     /// Tries again to handle what waits for the identity or credentials of `peer`, or of anybody.
-    pub(super) fn retry_parked(&mut self, now: i64, peer: Option<Address>) {
+    pub(super) fn retry_parked(&mut self, now: Time, peer: Option<Address>) {
         for waiting in self.underlay.parked.take(now, peer) {
             let received = self.underlay.open_again(now, waiting);
             self.receive(now, received);
@@ -61,7 +61,7 @@ impl Core {
     }
 
     #[inline]
-    fn receive(&mut self, now: i64, received: Received<'_>) {
+    fn receive(&mut self, now: Time, received: Received<'_>) {
         match received {
             Received::Nothing => {}
             Received::Greeted(peer) => self.switch.greeted(&mut self.underlay.link, now, peer),
@@ -70,7 +70,7 @@ impl Core {
     }
 
     #[inline]
-    fn dispatch(&mut self, now: i64, opened: Opened<'_>) {
+    fn dispatch(&mut self, now: Time, opened: Opened<'_>) {
         let verb = opened.verb();
         let incoming = self.underlay.incoming(now, &opened);
         let handled = match verb {
@@ -92,7 +92,7 @@ impl Core {
     }
 
     /// Handles a packet whose verb concerns VL1, or both machines.
-    fn handle(&mut self, now: i64, verb: Verb, incoming: &Incoming<'_>) -> Result<Handled> {
+    fn handle(&mut self, now: Time, verb: Verb, incoming: &Incoming<'_>) -> Result<Handled> {
         match verb {
             Verb::Ok => self.ok(now, incoming),
             Verb::Error => self.error(now, incoming),
@@ -101,7 +101,7 @@ impl Core {
         }
     }
 
-    fn ok(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    fn ok(&mut self, now: Time, incoming: &Incoming<'_>) -> Result<Handled> {
         let ok = OkHeader::parse(incoming.payload)?;
         let Some(sent_at) =
             self.underlay.link.expected.sent_at(now, ok.in_re_id, incoming.source, ok.in_re_verb)
@@ -116,7 +116,7 @@ impl Core {
         Ok(handled)
     }
 
-    fn error(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    fn error(&mut self, now: Time, incoming: &Incoming<'_>) -> Result<Handled> {
         let error = verbs::Error::parse(incoming.payload)?;
         // To send credentials once more changes nothing.
         if !self.underlay.is_awaited(now, incoming, &error)
@@ -132,7 +132,7 @@ impl Core {
         Ok(Handled::Credit)
     }
 
-    fn message(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    fn message(&mut self, now: Time, incoming: &Incoming<'_>) -> Result<Handled> {
         let Ok(message) = UserMessage::parse(incoming.payload) else { return Ok(Handled::Credit) };
         match self.switch.handle_message(&mut self.underlay.link, now, incoming, &message) {
             Some(handled) => handled,

@@ -2,7 +2,7 @@
 
 use protocol::packet::DEFAULT_MTU;
 use protocol::world::World;
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Time};
 
 use super::switch::Switch;
 use crate::ground::info::{
@@ -44,17 +44,14 @@ impl<'a> View<'a> {
     }
 
     /// Everybody we know, by address.
-    pub fn peers(&self, now: i64) -> Vec<PeerInfo> {
+    pub fn peers(&self, now: Time) -> Vec<PeerInfo> {
         let paths = &self.link.topology.paths;
         self.link
             .topology
             .peers
             .iter()
             .map(|(address, peer)| {
-                let best = peer
-                    .best_path(now, paths, PATH_EXPIRY)
-                    .filter(|best| best.is_alive())
-                    .map(|best| best.key);
+                let best = peer.best_path(now, paths).filter(|best| best.is_alive()).map(|best| best.key);
                 let v = peer.version;
                 PeerInfo {
                     address: *address,
@@ -72,12 +69,12 @@ impl<'a> View<'a> {
                         .map(|(p, (mtu, mtu_source))| PathInfo {
                             address: p.key.remote,
                             socket: p.key.socket.0,
-                            last_send: paths.get(&p.key).map_or(0, |path| path.last_out),
+                            last_send: paths.get(&p.key).and_then(|path| path.last_out),
                             last_receive: p.last_received,
                             trusted_path_id: self.link.settings.trusted_path(p.key.remote.ip()).unwrap_or(0),
                             mtu,
                             mtu_source,
-                            active: now - p.last_received < PATH_EXPIRY,
+                            active: p.was_heard(now, PATH_EXPIRY),
                             preferred: best == Some(p.key),
                         })
                         .collect(),

@@ -6,6 +6,8 @@
 
 use std::hash::{BuildHasher, Hash};
 
+use protocol::{Span, Time};
+
 use crate::ground::gate::Gate;
 use crate::ground::work;
 
@@ -48,12 +50,19 @@ impl Buckets {
     }
 
     /// [`Gate::allow`] for the gate of `key`.
-    pub(crate) fn allow(&mut self, key: &impl Hash, now: i64, interval: i64, burst: i64) -> bool {
+    pub(crate) fn allow(&mut self, key: &impl Hash, now: Time, interval: Span, burst: i64) -> bool {
         self.take(key, now, interval, 1, burst)
     }
 
     /// [`Gate::take`] for the gate of `key`.
-    pub(crate) fn take(&mut self, key: &impl Hash, now: i64, interval: i64, amount: i64, burst: i64) -> bool {
+    pub(crate) fn take(
+        &mut self,
+        key: &impl Hash,
+        now: Time,
+        interval: Span,
+        amount: i64,
+        burst: i64,
+    ) -> bool {
         work::step();
         let at = (self.hash.of(key) % self.gates.len() as u64) as usize;
         let mut gate = Gate::from_raw(self.gates[at]);
@@ -63,7 +72,7 @@ impl Buckets {
     }
 
     /// [`Gate::is_open`] for the gate of `key`.
-    pub(crate) fn is_open(&self, key: &impl Hash, now: i64, interval: i64, burst: i64) -> bool {
+    pub(crate) fn is_open(&self, key: &impl Hash, now: Time, interval: Span, burst: i64) -> bool {
         work::step();
         let at = (self.hash.of(key) % self.gates.len() as u64) as usize;
         Gate::from_raw(self.gates[at]).is_open(now, interval, burst)
@@ -92,13 +101,15 @@ mod tests {
     #[test]
     fn each_key_has_its_rate_and_a_flood_of_keys_costs_no_memory() {
         let mut buckets = Buckets::new(1 << 14, Keyed::new([1, 2]));
-        assert!(buckets.allow(&1, 0, 1_000, 2) && buckets.allow(&1, 0, 1_000, 2));
-        assert!(!buckets.allow(&1, 0, 1_000, 2));
-        assert!(buckets.allow(&2, 0, 1_000, 2));
-        let allowed = (0..1_000_000).filter(|key| buckets.allow(key, 0, 1_000, 2)).count();
+        let (now, second) = (Time::EPOCH, Span::secs(1));
+        assert!(buckets.allow(&1, now, second, 2) && buckets.allow(&1, now, second, 2));
+        assert!(!buckets.allow(&1, now, second, 2));
+        assert!(buckets.allow(&2, now, second, 2));
+        let allowed = (0..1_000_000).filter(|key| buckets.allow(key, now, second, 2)).count();
         assert!(allowed <= 2 << 14, "{allowed}");
-        assert!(buckets.allow(&1, 5_000, 1_000, 2), "time heals");
+        let now = now + second * 5;
+        assert!(buckets.allow(&1, now, second, 2), "time heals");
         buckets.forget(&1);
-        assert!(buckets.allow(&1, 5_000, 1_000, 1));
+        assert!(buckets.allow(&1, now, second, 1));
     }
 }

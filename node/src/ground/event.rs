@@ -8,7 +8,7 @@ use flowrules::{Direction, Verdict};
 use protocol::metadata::{PROTOCOL_VERSION, PROTOCOL_VERSION_BEFORE_AES};
 use protocol::netconf::NetworkConfig;
 use protocol::packet::Suite;
-use protocol::{Address, Identity, Mac, NetworkId, Prefix};
+use protocol::{Address, Identity, Mac, NetworkId, Prefix, Time};
 
 /// Something that another thread has to find out or to answer for the core.
 #[derive(Debug)]
@@ -117,12 +117,12 @@ pub struct Machine {
 /// Another machine that runs with our identity.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct CloneSeen {
-    /// When it was first heard, ms since the Unix epoch.
-    pub since: i64,
+    /// When it was first heard.
+    pub since: Time,
     /// When it was last heard.
-    pub last: i64,
+    pub last: Time,
     /// When it started, by its own clock.
-    pub started: i64,
+    pub started: Time,
     /// Whether its machine ID is the same as ours.
     pub same_machine: bool,
     /// Whether it is us who should give way.
@@ -139,8 +139,8 @@ pub const TRACE_HEAD: usize = 128;
 pub struct RuleTrace {
     /// The network.
     pub network: NetworkId,
-    /// When, ms since the Unix epoch.
-    pub at: i64,
+    /// When.
+    pub at: Time,
     /// Inbound: the frame came from [`RuleTrace::them`]; outbound: it goes there.
     pub direction: Direction,
     /// The other node; null for a multicast or an unknown address, before its receivers are chosen.

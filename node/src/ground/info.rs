@@ -13,7 +13,7 @@ use flowrules::{FlowStatistics, Rule};
 use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::NetworkConfig;
 use protocol::world::World;
-use protocol::{Address, Identity, Mac, NetworkId};
+use protocol::{Address, Identity, Mac, NetworkId, Time};
 
 /// The node itself.
 #[derive(Clone, Debug)]
@@ -250,9 +250,9 @@ pub struct PathInfo {
     /// Local socket number; an opaque handle.
     pub socket: u32,
     /// When something was last sent over it.
-    pub last_send: i64,
+    pub last_send: Option<Time>,
     /// When something authentic last arrived over it.
-    pub last_receive: i64,
+    pub last_receive: Option<Time>,
     /// Trusted path ID, 0 for none.
     pub trusted_path_id: u64,
     /// Size of the datagrams sent over it at most, bytes of UDP payload.

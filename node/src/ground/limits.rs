@@ -1,6 +1,8 @@
-//! Caps and timers of the core, in one place. Times are milliseconds.
+//! Caps and timers of the core, in one place.
 //!
 //! Specification: VL1 behaviour, "timers and constants"; deviations say why.
+
+use protocol::Span;
 
 /// Peers kept in memory; when full, the longest silent peer that is no upstream makes room.
 pub const MAX_PEERS: usize = 100_000;
@@ -23,15 +25,15 @@ pub const MAX_PARKED: usize = 512;
 /// Of these, from one sender address.
 pub const MAX_PARKED_PER_PEER: usize = 16;
 /// How long a packet waits in either queue.
-pub const QUEUE_LIFETIME: i64 = 5_000;
+pub const QUEUE_LIFETIME: Span = Span::secs(5);
 /// Replies awaited at once.
 pub const MAX_EXPECTED: usize = 65_536;
 /// Of these, of one peer.
 pub const MAX_EXPECTED_PER_PEER: usize = 4_096;
 /// How long a reply is awaited.
-pub const EXPECTED_LIFETIME: i64 = 30_000;
+pub const EXPECTED_LIFETIME: Span = Span::secs(30);
 /// Reports of roots that another node owns our address are passed on no more often than this.
-pub const COLLISION_PAUSE: i64 = 10_000;
+pub const COLLISION_PAUSE: Span = Span::secs(10);
 /// Answers to one request that count: a large configuration comes in as many pieces.
 pub const MAX_ANSWERS: u16 = 256;
 /// Octets that the large windows of all peers have together: each is 8 KiB. The one idle for longest gives back first.
@@ -39,7 +41,7 @@ pub const MAX_WINDOWS: usize = 4_096 * 8_192;
 /// Octets that the tables of packet IDs of all peers have together. The greediest gives back first.
 pub const MAX_RECENT: usize = 64 << 20;
 /// A large window, or table of packet IDs, of a peer not heard for this long is given back.
-pub const REPLAY_IDLE: i64 = 60_000;
+pub const REPLAY_IDLE: Span = Span::secs(60);
 /// Surface addresses remembered.
 pub const MAX_SURFACES: usize = 1_024;
 /// Of these, told by one /24 or /48.
@@ -86,17 +88,17 @@ pub const MAX_TRACE_RATE: u32 = 1_000;
 pub const MAX_BRIDGED_MACS: usize = 65_536;
 
 /// Spacing of background work while something waits in a queue.
-pub const BACKGROUND: i64 = 500;
+pub const BACKGROUND: Span = Span::ms(500);
 /// Contact checks.
-pub const PING_CHECK: i64 = 5_000;
+pub const PING_CHECK: Span = Span::secs(5);
 /// Half the pause after the first greeting of the roots; it doubles with each until [`PING_CHECK`].
-pub const FIRST_GREETING: i64 = 100;
+pub const FIRST_GREETING: Span = Span::ms(100);
 /// House-keeping: expiry of tables.
-pub const HOUSEKEEPING: i64 = 30_000;
+pub const HOUSEKEEPING: Span = Span::secs(30);
 /// A path that has brought nothing for this long is not alive.
-pub const PATH_ALIVE: i64 = 19_000;
+pub const PATH_ALIVE: Span = Span::secs(19);
 /// A path known for less than this gives way to one that is nearly as good.
-pub const PATH_SETTLED: i64 = 2_000;
+pub const PATH_SETTLED: Span = Span::secs(2);
 /// Copies of packets to a peer whose path is in doubt: octets at once (some 64 packets) …
 pub const COPY_BURST: i64 = 96_000;
 /// … and in a millisecond (2 Mbit/s).
@@ -106,94 +108,94 @@ pub const RELAYED_COPY_BURST: i64 = 960_000;
 /// … and in a millisecond (20 Mbit/s).
 pub const RELAYED_COPY_RATE: i64 = 2_500;
 /// Doubt lasts this long at least before a flow that is too much for copies moves to another way.
-pub const MOVE_AFTER: i64 = 300;
+pub const MOVE_AFTER: Span = Span::ms(300);
 /// Silence after which a used path gets a heartbeat.
-pub const PATH_HEARTBEAT: i64 = 14_000;
+pub const PATH_HEARTBEAT: Span = Span::secs(14);
 /// The same for peers whose packets may be repetitions, of which only answers count.
-pub const PATH_HEARTBEAT_UNNUMBERED: i64 = 8_000;
+pub const PATH_HEARTBEAT_UNNUMBERED: Span = Span::secs(8);
 /// A path not confirmed for this long is forgotten.
-pub const PATH_EXPIRY: i64 = 243_000;
+pub const PATH_EXPIRY: Span = Span::secs(243);
 /// Full HELLO to active peers and roots.
-pub const FULL_HELLO: i64 = 60_000;
+pub const FULL_HELLO: Span = Span::secs(60);
 /// Time after which an unanswered probe makes us say HELLO again, so that a restarted root learns of us soon.
-pub const PROBE_ANSWER: i64 = 4_000;
+pub const PROBE_ANSWER: Span = Span::secs(4);
 /// How long each try of a probe of a path's datagram size is waited for; with the last one the size has failed.
-pub const PATH_MTU_TRIES: [i64; 3] = [1_000, 2_000, 2_000];
+pub const PATH_MTU_TRIES: [Span; 3] = [Span::secs(1), Span::secs(2), Span::secs(2)];
 /// Pause before the next size is tried: receivers answer an ECHO in [`ECHO_GATE`] at most.
-pub const PATH_MTU_PAUSE: i64 = 250;
+pub const PATH_MTU_PAUSE: Span = Span::ms(250);
 /// A path in use is asked whether its datagram size still passes …
-pub const PATH_MTU_CHECK: i64 = 60_000;
+pub const PATH_MTU_CHECK: Span = Span::secs(60);
 /// … sooner, while that is larger than the default.
-pub const PATH_MTU_CHECK_LARGE: i64 = 10_000;
+pub const PATH_MTU_CHECK_LARGE: Span = Span::secs(10);
 /// A path in use is asked whether a larger datagram passes.
-pub const PATH_MTU_SEARCH: i64 = 600_000;
+pub const PATH_MTU_SEARCH: Span = Span::secs(600);
 /// What was measured is forgotten when no large packet went out for this long.
-pub const PATH_MTU_FORGET: i64 = 600_000;
+pub const PATH_MTU_FORGET: Span = Span::secs(600);
 /// Probes sent at once.
 pub const PATH_MTU_PROBES: usize = 64;
 /// A peer silent for this long is inactive and, unless it is an upstream, forgotten.
-pub const PEER_TIMEOUT: i64 = 500_000;
+pub const PEER_TIMEOUT: Span = Span::secs(500);
 /// A node that hears no root for this long calls itself offline. The reference waits 500 s.
-pub const ONLINE_TIMEOUT: i64 = 60_000;
+pub const ONLINE_TIMEOUT: Span = Span::secs(60);
 /// How long trust lasts after an accepted frame or credential.
-pub const TRUST: i64 = 600_000;
+pub const TRUST: Span = Span::secs(600);
 /// WHOIS for one address.
-pub const WHOIS_RETRY: i64 = 500;
+pub const WHOIS_RETRY: Span = Span::ms(500);
 /// WHOIS accepted from one peer, unless we are a root.
-pub const WHOIS_GATE: i64 = 100;
+pub const WHOIS_GATE: Span = Span::ms(100);
 /// The same ERROR to one peer about one network.
-pub const ERROR_GATE: i64 = 1_000;
+pub const ERROR_GATE: Span = Span::secs(1);
 /// ECHO answered to one peer: sustained spacing …
-pub const ECHO_GATE: i64 = 62;
+pub const ECHO_GATE: Span = Span::ms(62);
 /// … and at once: after a change of its address a peer asks on each of its up to 64 paths.
 pub const ECHO_BURST: i64 = 64;
 /// Path confirmation by HELLO, per peer and path.
-pub const CONFIRM_GATE: i64 = 1_000;
+pub const CONFIRM_GATE: Span = Span::secs(1);
 /// Introduction of one pair by a relay.
-pub const INTRODUCE_GATE: i64 = 30_000;
+pub const INTRODUCE_GATE: Span = Span::secs(30);
 /// Introductions of one source: sustained spacing …
-pub const INTRODUCTION_GATE: i64 = 100;
+pub const INTRODUCTION_GATE: Span = Span::ms(100);
 /// … and at once.
 pub const INTRODUCTION_BURST: i64 = 256;
 /// HELLO through a root to a peer of unknown version that we send to.
-pub const RELAYED_HELLO: i64 = 5_000;
+pub const RELAYED_HELLO: Span = Span::secs(5);
 /// Trying hints of a peer without a path.
-pub const HINT_GATE: i64 = 30_000;
+pub const HINT_GATE: Span = Span::secs(30);
 /// Pushing our addresses to a peer that reached us by relay.
-pub const PUSH_RELAYED: i64 = 15_000;
+pub const PUSH_RELAYED: Span = Span::secs(15);
 /// Pushing our addresses to a peer that reached us directly.
-pub const PUSH_DIRECT: i64 = 120_000;
+pub const PUSH_DIRECT: Span = Span::secs(120);
 /// Window of the gate for received pushes.
-pub const PUSH_WINDOW: i64 = 30_000;
+pub const PUSH_WINDOW: Span = Span::secs(30);
 /// Pushes acted upon in a row.
 pub const PUSH_BURST: u32 = 8;
 /// Addresses tried from one push, per scope and family.
 pub const PUSH_PER_SCOPE: usize = 8;
 /// A surface address is forgotten after this.
-pub const SURFACE_EXPIRY: i64 = 600_000;
+pub const SURFACE_EXPIRY: Span = Span::secs(600);
 /// Octets of HELLOs with unknown identities looked at from one /24 or /48, a second …
 pub const NEWCOMER_OCTETS: i64 = 16 << 10;
 /// … and at once: machines behind one NAT come up together. Sixteen times as much from one /16 or /32.
 pub const NEWCOMER_OCTETS_BURST: i64 = 64 << 10;
 /// Key agreements with unknown identities: sustained spacing for all together (each takes some 60 µs) …
-pub const AGREEMENT_GATE: i64 = 2;
+pub const AGREEMENT_GATE: Span = Span::ms(2);
 /// … and at once.
 pub const AGREEMENT_BURST: i64 = 256;
 /// Key agreements with unknown identities of one /24 or /48: sustained spacing …
-pub const AGREEMENT_SOURCE_GATE: i64 = 20;
+pub const AGREEMENT_SOURCE_GATE: Span = Span::ms(20);
 /// … and at once.
 pub const AGREEMENT_SOURCE_BURST: i64 = 128;
 /// Unknown identities whose memory-hard hash is checked: sustained spacing for all together (each takes some 20 ms of another
 /// thread) of those who have shown that they are where they say …
-pub const HASH_GATE: i64 = 50;
+pub const HASH_GATE: Span = Span::ms(50);
 /// … and at once.
 pub const HASH_BURST: i64 = 64;
 /// The same for those who have not: proof costs them one round trip, and their hashes must not take a core from anybody …
-pub const HASH_UNPROVEN_GATE: i64 = 500;
+pub const HASH_UNPROVEN_GATE: Span = Span::ms(500);
 /// … and at once, before newcomers have to show first that they are where they say.
 pub const HASH_UNPROVEN_BURST: i64 = 32;
 /// Unknown identities checked from one /24 or /48 without proof, or from one address with: sustained spacing …
-pub const HASH_SOURCE_GATE: i64 = 1_000;
+pub const HASH_SOURCE_GATE: Span = Span::secs(1);
 /// … and at once.
 pub const HASH_SOURCE_BURST: i64 = 16;
 /// Newcomers waiting for their answer to ours or for the check of their identity.
@@ -201,55 +203,55 @@ pub const MAX_NEWCOMERS: usize = 4_096;
 /// Of these, from one /24 or /48.
 pub const MAX_NEWCOMERS_PER_SOURCE: usize = 256;
 /// How long a newcomer is waited for.
-pub const NEWCOMER_LIFETIME: i64 = 8_000;
+pub const NEWCOMER_LIFETIME: Span = Span::secs(8);
 /// A newcomer is asked again whether it is there, at most this often.
-pub const NEWCOMER_ASK: i64 = 500;
+pub const NEWCOMER_ASK: Span = Span::ms(500);
 /// Buckets of a rate gate with one for each source.
 pub const GATE_BUCKETS: usize = 1 << 15;
 /// WHOIS caused by packets of unknown senders: sustained spacing for all together.
-pub const UNKNOWN_SOURCE_GATE: i64 = 10;
+pub const UNKNOWN_SOURCE_GATE: Span = Span::ms(10);
 /// WHOIS caused by packets of unknown senders, in a burst.
 pub const UNKNOWN_SOURCE_BURST: i64 = 500;
 /// Fetching a fresh network configuration.
-pub const CONFIG_REFRESH: i64 = 60_000;
+pub const CONFIG_REFRESH: Span = Span::secs(60);
 /// Credentials of one peer that are forged, outdated or of an unknown signer (each costs up to 60 µs): sustained spacing …
-pub const FORGERY_GATE: i64 = 1_000;
+pub const FORGERY_GATE: Span = Span::secs(1);
 /// … and at once, of a stranger …
 pub const FORGERY_BURST: i64 = 4;
 /// … and of a fellow member.
 pub const MEMBER_FORGERY_BURST: i64 = 16;
 /// The same of all strangers of one /24 or /48: sustained spacing …
-pub const SOURCE_FORGERY_GATE: i64 = 250;
+pub const SOURCE_FORGERY_GATE: Span = Span::ms(250);
 /// … and at once.
 pub const SOURCE_FORGERY_BURST: i64 = 32;
 /// The same of all strangers that come through relays: sustained spacing …
-pub const RELAYED_FORGERY_GATE: i64 = 10;
+pub const RELAYED_FORGERY_GATE: Span = Span::ms(10);
 /// … and at once.
 pub const RELAYED_FORGERY_BURST: i64 = 256;
 /// Credentials of one peer that are known already: sustained spacing …
-pub const REPEAT_GATE: i64 = 10;
+pub const REPEAT_GATE: Span = Span::ms(10);
 /// … and at once: who puts out hundreds of revocations at a time has every member pass on every one.
 pub const REPEAT_BURST: i64 = 2_048;
 /// A controller's packets of credentials to one zerotier-one: it drops what comes within a second of the last.
-pub const CREDENTIALS_SPACING: i64 = 1_100;
+pub const CREDENTIALS_SPACING: Span = Span::ms(1_100);
 /// How long a request waits for its sender's answer to an ECHO.
-pub const REQUESTER_LIFETIME: i64 = 30_000;
+pub const REQUESTER_LIFETIME: Span = Span::secs(30);
 /// Own credentials are pushed again to a peer in use after this, even without change.
-pub const CREDENTIALS_PUSH: i64 = 500_000;
+pub const CREDENTIALS_PUSH: Span = Span::secs(500);
 /// Announcement of multicast groups.
-pub const ANNOUNCE: i64 = 60_000;
+pub const ANNOUNCE: Span = Span::secs(60);
 /// Pauses after which groups just announced are announced again: nobody acknowledges an announcement, and a lost one would
 /// leave the member unfindable until the next regular one.
-pub const ANNOUNCE_REPEATS: [i64; 4] = [1_000, 2_000, 4_000, 8_000];
+pub const ANNOUNCE_REPEATS: [Span; 4] = [Span::secs(1), Span::secs(2), Span::secs(4), Span::secs(8)];
 /// Announcement of multicast groups to one that greets us, at most this often.
-pub const ANNOUNCE_AGAIN: i64 = 5_000;
+pub const ANNOUNCE_AGAIN: Span = Span::secs(5);
 /// A group subscriber is forgotten after this.
-pub const MULTICAST_EXPIRY: i64 = 600_000;
+pub const MULTICAST_EXPIRY: Span = Span::secs(600);
 /// A multicast waits this long for more receivers.
-pub const MULTICAST_LIFETIME: i64 = 5_000;
+pub const MULTICAST_LIFETIME: Span = Span::secs(5);
 /// Explicit gathers for one group.
-pub const GATHER: i64 = 60_000;
+pub const GATHER: Span = Span::secs(60);
 /// The local controller's word that a member may use our multicast directory.
-pub const CONTROLLER_AUTHORIZATION: i64 = 180_000;
+pub const CONTROLLER_AUTHORIZATION: Span = Span::secs(180);
 /// A MAC address behind a bridge is forgotten after this.
-pub const BRIDGE_EXPIRY: i64 = 1_200_000;
+pub const BRIDGE_EXPIRY: Span = Span::secs(1_200);

@@ -8,6 +8,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use protocol::Time;
+
 use crate::ground::work;
 
 /// Who is answerable for an entry.
@@ -26,8 +28,8 @@ impl Share for crate::ground::sources::Source {}
 #[derive(Debug)]
 struct Slot<S, V> {
     share: S,
-    /// When it was written, ms, and in which order.
-    stamp: (i64, u64),
+    /// When it was written, and in which order.
+    stamp: (Time, u64),
     value: V,
 }
 
@@ -38,7 +40,7 @@ pub(crate) struct Table<K, S, V> {
     per_share: usize,
     slots: BTreeMap<K, Slot<S, V>>,
     /// The entries of each share, oldest first.
-    ages: BTreeMap<(S, i64, u64), K>,
+    ages: BTreeMap<(S, Time, u64), K>,
     counts: BTreeMap<S, usize>,
     /// The shares by rank and number of entries, the one that pays last.
     greed: BTreeSet<(u8, usize, S)>,
@@ -113,7 +115,7 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
     /// The keys of one share, oldest first.
     pub(crate) fn of_share(&self, share: S) -> impl Iterator<Item = K> {
         self.ages
-            .range((share, i64::MIN, 0)..=(share, i64::MAX, u64::MAX))
+            .range((share, Time::FIRST, 0)..=(share, Time::LAST, u64::MAX))
             .inspect(|_| work::step())
             .map(|(_, key)| *key)
     }
@@ -125,7 +127,7 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
 
     /// Writes the entry of `key` at `now`: it is the newest of its share then. Gives what had to go for it, never the old entry
     /// of the same key.
-    pub(crate) fn insert(&mut self, now: i64, share: S, key: K, value: V) -> Option<(K, V)> {
+    pub(crate) fn insert(&mut self, now: Time, share: S, key: K, value: V) -> Option<(K, V)> {
         self.remove(&key);
         let payer = if self.share_len(share) >= self.per_share {
             Some(share)
@@ -160,12 +162,12 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
     }
 
     /// Takes out what was written before `before`.
-    pub(crate) fn expire(&mut self, before: i64) -> Vec<(K, V)> {
+    pub(crate) fn expire(&mut self, before: Time) -> Vec<(K, V)> {
         let shares: Vec<S> = self.counts.keys().copied().collect();
         let mut gone = Vec::new();
         for share in shares {
             work::step();
-            while let Some((_, key)) = self.ages.range((share, i64::MIN, 0)..(share, before, 0)).next() {
+            while let Some((_, key)) = self.ages.range((share, Time::FIRST, 0)..(share, before, 0)).next() {
                 let key = *key;
                 gone.extend(self.remove(&key).map(|value| (key, value)));
             }
@@ -202,7 +204,7 @@ impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
 #[cfg(feature = "work")]
 impl<K: Ord + Copy, S: Share, V> Table<K, S, V> {
     /// See `filling`: made-up entries by number until the table is full, one for each share it may have.
-    pub(crate) fn fill(&mut self, now: i64, entry: impl Fn(u64) -> (S, K, V)) {
+    pub(crate) fn fill(&mut self, now: Time, entry: impl Fn(u64) -> (S, K, V)) {
         for number in 0..2 * self.cap as u64 {
             if self.len() >= self.cap {
                 break;
@@ -220,6 +222,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
+    use protocol::Span;
 
     use super::*;
 
@@ -229,37 +232,41 @@ mod tests {
         }
     }
 
+    fn at(ms: i64) -> Time {
+        Time::from_ms(ms)
+    }
+
     #[test]
     fn the_greediest_share_pays_with_its_oldest_entry() {
         let mut table = Table::new(4, 4);
         for key in 0..3 {
-            assert_eq!(table.insert(0, 1u8, key, ()), None);
+            assert_eq!(table.insert(at(0), 1u8, key, ()), None);
         }
-        assert_eq!(table.insert(0, 2, 10, ()), None);
-        assert_eq!(table.insert(0, 2, 11, ()), Some((0, ())));
-        assert_eq!(table.insert(0, 3, 20, ()), Some((10, ())), "as greedy as another: one of the two");
+        assert_eq!(table.insert(at(0), 2, 10, ()), None);
+        assert_eq!(table.insert(at(0), 2, 11, ()), Some((0, ())));
+        assert_eq!(table.insert(at(0), 3, 20, ()), Some((10, ())), "as greedy as another: one of the two");
         assert_eq!(table.len(), 4);
     }
 
     #[test]
     fn a_full_share_pays_for_itself_and_a_higher_rank_before_the_greediest() {
         let mut table = Table::new(4, 2);
-        table.insert(0, 1u8, 1, ());
-        table.insert(0, 1, 2, ());
-        assert_eq!(table.insert(0, 1, 3, ()), Some((1, ())));
-        table.insert(0, 101, 4, ());
-        table.insert(0, 2, 5, ());
-        assert_eq!(table.insert(0, 3, 6, ()), Some((4, ())));
+        table.insert(at(0), 1u8, 1, ());
+        table.insert(at(0), 1, 2, ());
+        assert_eq!(table.insert(at(0), 1, 3, ()), Some((1, ())));
+        table.insert(at(0), 101, 4, ());
+        table.insert(at(0), 2, 5, ());
+        assert_eq!(table.insert(at(0), 3, 6, ()), Some((4, ())));
     }
 
     #[test]
     fn what_is_written_again_is_new_again() {
         let mut table = Table::new(2, 2);
-        table.insert(0, 1u8, 1, ());
-        table.insert(1, 1, 2, ());
-        table.insert(2, 1, 1, ());
-        assert_eq!(table.insert(3, 1, 3, ()), Some((2, ())));
-        assert_eq!(table.expire(3), [(1, ())]);
+        table.insert(at(0), 1u8, 1, ());
+        table.insert(at(1), 1, 2, ());
+        table.insert(at(2), 1, 1, ());
+        assert_eq!(table.insert(at(3), 1, 3, ()), Some((2, ())));
+        assert_eq!(table.expire(at(3)), [(1, ())]);
         assert_eq!(table.keys().copied().collect::<Vec<_>>(), [3]);
     }
 
@@ -268,10 +275,10 @@ mod tests {
         fn caps_hold_and_the_indexes_agree(steps in proptest::collection::vec((0u8..4, 0u16..40, 0u8..8), 0..300)) {
             let mut table = Table::new(12, 5);
             for (now, (kind, key, share)) in steps.into_iter().enumerate() {
-                let now = now as i64;
+                let now = Time::from_ms(now as i64);
                 match kind {
                     0 => drop(table.remove(&key)),
-                    1 => drop(table.expire(now - 20)),
+                    1 => drop(table.expire(now - Span::ms(20))),
                     _ => drop(table.insert(now, share, key, key)),
                 }
                 prop_assert!(table.len() <= 12);

@@ -8,7 +8,7 @@ use std::ops::{Deref, DerefMut};
 use protocol::packet::{self, Authentic, Datagram, Reassembler, Sealed};
 use protocol::verb::Verb;
 use protocol::verbs::OkHeader;
-use protocol::{Address, Result};
+use protocol::{Address, Result, Time};
 
 use super::path::{PathKey, SocketId};
 use super::queue::{Parked, State};
@@ -51,7 +51,7 @@ pub(crate) struct Manner {
     /// ECN bits of the datagrams it came in.
     pub(crate) ecn: u8,
     /// When it began to wait, if it did.
-    pub(crate) since: Option<i64>,
+    pub(crate) since: Option<Time>,
 }
 
 /// A whole packet addressed to us, as it came.
@@ -104,7 +104,7 @@ impl Underlay {
     #[inline]
     pub(crate) fn sort<'d>(
         &mut self,
-        now: i64,
+        now: Time,
         via: PathKey,
         ecn: u8,
         rest: &mut &'d mut [u8],
@@ -138,7 +138,7 @@ impl Underlay {
 
     fn sort_one<'d>(
         &mut self,
-        now: i64,
+        now: Time,
         via: PathKey,
         ecn: u8,
         data: &'d mut [u8],
@@ -182,7 +182,7 @@ impl Underlay {
 
     /// Authenticates and decrypts a packet.
     #[inline]
-    pub(crate) fn open<'d>(&mut self, now: i64, arrived: Arrived<'d>) -> Received<'d> {
+    pub(crate) fn open<'d>(&mut self, now: Time, arrived: Arrived<'d>) -> Received<'d> {
         let Arrived { manner, packet } = arrived;
         if packet.is_clear_hello() {
             return self.hear_clear_hello(now, manner.via, packet);
@@ -218,7 +218,7 @@ impl Underlay {
     }
 
     /// A packet of somebody who is no peer.
-    fn hear_stranger(&mut self, now: i64, manner: Manner, packet: Sealed<Octets<'_>>) {
+    fn hear_stranger(&mut self, now: Time, manner: Manner, packet: Sealed<Octets<'_>>) {
         let (source, via) = (packet.source(), manner.via);
         if source.is_reserved() || self.newcomers.newcomer_answers(&mut self.link, now, via, packet.octets())
         {
@@ -235,7 +235,7 @@ impl Underlay {
 
     /// Counts an authentic packet, and decompresses it.
     #[inline]
-    fn unpack<'d>(&mut self, now: i64, mut opened: Opened<'d>) -> Received<'d> {
+    fn unpack<'d>(&mut self, now: Time, mut opened: Opened<'d>) -> Received<'d> {
         self.link.counters.packets_in[usize::from(opened.packet.verb_number())] += 1;
         if opened.packet.is_compressed() {
             let inflated = opened.packet.inflate(std::mem::take(&mut self.inflated));
@@ -268,7 +268,7 @@ impl Underlay {
 
     /// What a handler of a verb has to know of a packet.
     #[inline]
-    pub(crate) fn incoming<'a>(&self, now: i64, opened: &'a Opened<'_>) -> Incoming<'a> {
+    pub(crate) fn incoming<'a>(&self, now: Time, opened: &'a Opened<'_>) -> Incoming<'a> {
         let Opened { manner: Manner { via, ecn, since }, judged, packet } = opened;
         let (source, payload) = (packet.source(), packet.payload());
         let proves = judged.fresh
@@ -293,7 +293,7 @@ impl Underlay {
     #[inline]
     pub(crate) fn settle(
         &mut self,
-        now: i64,
+        now: Time,
         verb: Option<Verb>,
         incoming: &Incoming<'_>,
         handled: Result<Handled>,
@@ -323,7 +323,7 @@ impl Underlay {
     }
 
     /// Lets a packet wait for its sender's credentials.
-    pub(crate) fn let_wait(&mut self, now: i64, opened: Opened<'_>) {
+    pub(crate) fn let_wait(&mut self, now: Time, opened: Opened<'_>) {
         let packet = opened.packet.map(|octets| match octets {
             Octets::Own(octets) => octets,
             Octets::Lent(octets) => octets.to_vec(),
@@ -331,13 +331,13 @@ impl Underlay {
         self.park(now, opened.manner, State::Opened(packet));
     }
 
-    fn park(&mut self, now: i64, manner: Manner, state: State) {
+    fn park(&mut self, now: Time, manner: Manner, state: State) {
         let since = manner.since.unwrap_or(now);
         self.parked.push(since, Parked { manner: Manner { since: Some(since), ..manner }, state });
     }
 
     /// Opens a packet that has waited.
-    pub(crate) fn open_again(&mut self, now: i64, parked: Parked) -> Received<'static> {
+    pub(crate) fn open_again(&mut self, now: Time, parked: Parked) -> Received<'static> {
         let manner = parked.manner;
         match parked.state {
             State::Sealed(packet) => match Sealed::new(Octets::Own(packet.into_octets())) {

@@ -8,7 +8,7 @@ use protocol::inet::Scope;
 use protocol::packet::{self, HEADER_LEN, SessionKeys};
 use protocol::verb::Verb;
 use protocol::verbs::{Hello, MoonEntry, write_hello};
-use protocol::{Address, Identity, scope};
+use protocol::{Address, Identity, Time, scope};
 use rand::RngExt;
 
 use super::Link;
@@ -21,7 +21,7 @@ use crate::link::ways::Ways;
 
 impl Link {
     /// A path to `dest` on which answers come, direct or by the best root.
-    pub(crate) fn live_route(&self, now: i64, dest: Address) -> Option<PathKey> {
+    pub(crate) fn live_route(&self, now: Time, dest: Address) -> Option<PathKey> {
         let direct = self.topology.direct_path(now, dest);
         let relay = || self.topology.relay_path(now, &[dest]).map(|(_, path)| path);
         let path = direct.filter(|path| path.is_alive()).or_else(|| relay().filter(|path| path.is_alive()));
@@ -30,15 +30,15 @@ impl Link {
 
     /// Says HELLO through a root to a peer that never told its version: its answer lets us use the faster suite, relayed or not.
     /// The reference does not, and stays with the slow one until there is a direct path.
-    pub(super) fn greet_through(&mut self, now: i64, dest: Address, relay: PathKey) {
+    pub(super) fn greet_through(&mut self, now: Time, dest: Address, relay: PathKey) {
         let Some(peer) = self.topology.peers.get(&dest) else { return };
-        if peer.version.protocol == 0 && now - peer.last_attempt >= RELAYED_HELLO {
+        if peer.version.protocol == 0 && peer.last_attempt.is_none_or(|at| now - at >= RELAYED_HELLO) {
             self.say_hello(now, dest, Some(relay.socket), relay.remote);
         }
     }
 
     /// Says HELLO to addresses somebody told us to try for a peer that cannot be reached directly.
-    pub(super) fn try_hints(&mut self, now: i64, dest: Address) {
+    pub(super) fn try_hints(&mut self, now: Time, dest: Address) {
         let configured = self.settings.peers.get(&dest).map_or(&[][..], |p| &p.hints[..]);
         let cached = self.hints.get(&dest).map_or(&[][..], |h| &h[..]);
         if configured.is_empty() && cached.is_empty() {
@@ -58,15 +58,15 @@ impl Link {
     /// Says HELLO to a known peer at an endpoint, from one socket or from all.
     pub(crate) fn say_hello(
         &mut self,
-        now: i64,
+        now: Time,
         to: Address,
         socket: Option<SocketId>,
         endpoint: SocketAddr,
     ) {
         let Some(peer) = self.topology.peers.get_mut(&to) else { return };
-        peer.last_attempt = now;
+        peer.last_attempt = Some(now);
         if let Some(path) = socket.and_then(|socket| peer.path_mut(&PathKey { socket, remote: endpoint })) {
-            path.probed_at = if path.probed_at == 0 { now } else { path.probed_at };
+            path.probed(now);
         }
         let held = self.topology.moons.values().map(|m| MoonEntry { id: m.id, timestamp: m.timestamp });
         let awaited = self.topology.seeds.keys().map(|id| MoonEntry { id: *id, timestamp: 0 });
@@ -84,7 +84,7 @@ impl Link {
     /// A HELLO with that packet ID, in the reusable buffer.
     pub(crate) fn hello_packet(
         &mut self,
-        now: i64,
+        now: Time,
         id: u64,
         to: Address,
         endpoint: SocketAddr,
@@ -100,7 +100,7 @@ impl Link {
             major,
             minor,
             revision,
-            timestamp: now.cast_unsigned(),
+            timestamp: now.as_ms().cast_unsigned(),
             identity: self.secret.identity().clone(),
             sent_to: Some(endpoint),
             planet: Some((self.topology.planet.id, self.topology.planet.timestamp)),
@@ -112,7 +112,7 @@ impl Link {
     }
 
     /// Probes an endpoint of a peer: ECHO if it is known to answer that, else HELLO. From one socket or from all.
-    pub(crate) fn contact(&mut self, now: i64, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
+    pub(crate) fn contact(&mut self, now: Time, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
         let Some(peer) = self.topology.peers.get(&to) else { return };
         if peer.version.answers_echo() {
             self.ask(now, to, socket, endpoint);
@@ -122,17 +122,17 @@ impl Link {
     }
 
     /// Sends an empty ECHO to an endpoint of a peer.
-    pub(crate) fn ask(&mut self, now: i64, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
+    pub(crate) fn ask(&mut self, now: Time, to: Address, socket: Option<SocketId>, endpoint: SocketAddr) {
         let Some(peer) = self.topology.peers.get_mut(&to) else { return };
         if let Some(path) = socket.and_then(|socket| peer.path_mut(&PathKey { socket, remote: endpoint })) {
-            path.probed_at = if path.probed_at == 0 { now } else { path.probed_at };
+            path.probed(now);
         }
         let packet = self.begin(to, Verb::Echo);
         self.send_to(now, socket, endpoint, packet);
     }
 
     /// Asks a peer by an empty ECHO, the smallest packet there is, whether it is behind a path; the answer makes the path usable.
-    pub(crate) fn confirm(&mut self, now: i64, source: Address, key: PathKey) {
+    pub(crate) fn confirm(&mut self, now: Time, source: Address, key: PathKey) {
         self.account_for_arrival(now);
         let Some(peer) = self.topology.peers.get_mut(&source) else { return };
         if peer.gates.allow_confirmation(now, key, CONFIRM_GATE)
@@ -143,7 +143,7 @@ impl Link {
     }
 
     /// Sends the probes that are due.
-    pub(crate) fn measure_paths(&mut self, now: i64) {
+    pub(crate) fn measure_paths(&mut self, now: Time) {
         if self.path_mtus.next().is_none_or(|due| now < due) {
             return;
         }
@@ -154,7 +154,7 @@ impl Link {
     }
 
     /// Sends an ECHO that fills one datagram; gives its packet ID.
-    pub(crate) fn probe(&mut self, now: i64, dest: Address, path: PathKey, size: usize) -> Option<u64> {
+    pub(crate) fn probe(&mut self, now: Time, dest: Address, path: PathKey, size: usize) -> Option<u64> {
         if !self.topology.peers.contains_key(&dest) {
             return None;
         }
@@ -177,7 +177,7 @@ impl Link {
 
     /// Finds out whether a peer is a ztnode and what it can do, unless that is known. `again`: although it is known, for what
     /// came from it does not fit.
-    pub(crate) fn recognize(&mut self, now: i64, source: Address, again: bool) {
+    pub(crate) fn recognize(&mut self, now: Time, source: Address, again: bool) {
         let Some(peer) = self.topology.peers.get_mut(&source) else { return };
         let wanted = again || peer.extensions.known == Known::Unknown;
         if !wanted || !peer.version.answers_echo() || !peer.extensions.may_ask(now) {
@@ -195,13 +195,13 @@ impl Link {
     }
 
     /// Whether somebody behind a path has answered a packet of ours lately.
-    pub(crate) fn is_proven(&self, now: i64, key: &PathKey) -> bool {
+    pub(crate) fn is_proven(&self, now: Time, key: &PathKey) -> bool {
         self.topology.paths.get(key).is_some_and(|path| now - path.proven_at < PATH_EXPIRY)
     }
 
     /// Whether a datagram of `octets` may go to where something came from: to an endpoint that has not proven itself no more
     /// than came from it. It is written off then.
-    pub(crate) fn may_send(&mut self, now: i64, key: PathKey, octets: usize) -> bool {
+    pub(crate) fn may_send(&mut self, now: Time, key: PathKey, octets: usize) -> bool {
         self.is_proven(now, &key) || {
             self.account_for_arrival(now);
             self.unproven.spend(now, key.remote, octets)
@@ -209,7 +209,7 @@ impl Link {
     }
 
     /// The datagram being handled lets out so much to where it came from, if that endpoint has not proven itself.
-    fn account_for_arrival(&mut self, now: i64) {
+    fn account_for_arrival(&mut self, now: Time) {
         if let Some((via, octets)) = self.arrival.take() {
             self.unproven.received(now, via.remote, octets);
         }

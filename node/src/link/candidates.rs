@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use protocol::Address;
 use protocol::verb::Verb;
+use protocol::{Address, Span, Time};
 
 use crate::ground::table::Table;
 use crate::link::Link;
@@ -22,14 +22,15 @@ use crate::link::peer::Best;
 pub(crate) const MAX_CANDIDATES: usize = 512;
 /// Of these, of one peer.
 const MAX_CANDIDATES_PER_PEER: usize = 16;
-/// Pauses before each probe, ms. The first is immediate.
-const PAUSES: [i64; 6] = [0, 300, 700, 2_000, 6_000, 12_000];
+/// Pauses before each probe. The first is immediate.
+const PAUSES: [Span; 6] =
+    [Span::ZERO, Span::ms(300), Span::ms(700), Span::secs(2), Span::secs(6), Span::secs(12)];
 
 /// An address to try for a peer.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     socket: Option<SocketId>,
-    due: i64,
+    due: Time,
     tries: usize,
 }
 
@@ -40,7 +41,7 @@ type Place = (Address, SocketAddr);
 #[derive(Debug)]
 pub(crate) struct Candidates {
     candidates: Table<Place, Address, Candidate>,
-    by_due: BTreeSet<(i64, Place)>,
+    by_due: BTreeSet<(Time, Place)>,
 }
 
 impl Default for Candidates {
@@ -51,12 +52,12 @@ impl Default for Candidates {
 
 impl Candidates {
     /// When the next probe is due.
-    pub(crate) fn next(&self) -> Option<i64> {
+    pub(crate) fn next(&self) -> Option<Time> {
         self.by_due.first().map(|(due, _)| *due)
     }
 
     /// Begins, or does so again at once where an address is being tried already.
-    fn begin(&mut self, now: i64, place: Place, socket: Option<SocketId>) {
+    fn begin(&mut self, now: Time, place: Place, socket: Option<SocketId>) {
         if let Some(known) = self.candidates.get_mut(&place) {
             self.by_due.remove(&(known.due, place));
             known.due = now;
@@ -72,17 +73,17 @@ impl Candidates {
     }
 
     /// Takes out one that is due.
-    fn take_due(&mut self, now: i64) -> Option<(Place, Candidate)> {
+    fn take_due(&mut self, now: Time) -> Option<(Place, Candidate)> {
         let (due, place) = *self.by_due.first().filter(|(due, _)| *due <= now)?;
         self.by_due.remove(&(due, place));
         self.candidates.remove(&place).map(|candidate| (place, candidate))
     }
 
     /// Waits for the next try, if there is one.
-    fn again(&mut self, now: i64, place: Place, candidate: Candidate) {
+    fn again(&mut self, now: Time, place: Place, candidate: Candidate) {
         let tries = candidate.tries + 1;
         if let Some(pause) = PAUSES.get(tries) {
-            let due = now + pause;
+            let due = now + *pause;
             self.candidates.insert(now, place.0, place, Candidate { due, tries, ..candidate });
             self.by_due.insert((due, place));
         }
@@ -95,7 +96,7 @@ impl Contacts {
     pub(crate) fn probe_candidate(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         peer: Address,
         socket: Option<SocketId>,
         endpoint: SocketAddr,
@@ -116,7 +117,7 @@ impl Contacts {
     }
 
     /// Probes the candidates that are due; gives up where a direct path has been found or patience has ended.
-    pub(crate) fn probe_candidates(&mut self, link: &mut Link, now: i64) {
+    pub(crate) fn probe_candidates(&mut self, link: &mut Link, now: Time) {
         while let Some((place, candidate)) = self.candidates.take_due(now) {
             let direct = link.topology.direct_path(now, place.0).is_some_and(Best::is_alive);
             if !direct || candidate.tries == 0 {
@@ -130,8 +131,8 @@ impl Contacts {
 #[cfg(feature = "work")]
 impl Candidates {
     /// See `filling`. Nothing becomes due while a test goes on.
-    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
-        let due = now + 1_000_000_000;
+    pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        let due = now + Span::secs(1_000_000);
         self.candidates.fill(now, |number| {
             let peer = peer(number / MAX_CANDIDATES_PER_PEER as u64);
             (peer, (peer, via(number).remote), Candidate { socket: None, due, tries: 1 })

@@ -23,7 +23,7 @@ use protocol::inet::{encode_inet, usable_for_paths};
 use protocol::packet::{self, Sealed, SessionKeys, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::UserMessage;
-use protocol::{Address, Reader, Result};
+use protocol::{Address, Reader, Result, Span, Time};
 use rand::RngExt;
 
 use crate::ground::buckets::{Buckets, Keyed};
@@ -46,10 +46,11 @@ const OURSELVES: [u8; 5] = [0xff, 0x7a, 0x74, 0x6e, 0x64];
 pub(crate) const MAX_SEALED: usize = 512;
 /// Form of the message.
 const FORM: u8 = 1;
-/// Pauses before the first calls, ms; the last repeats.
-const PAUSES: [i64; 6] = [500, 1_000, 2_000, 4_000, 8_000, 15_000];
+/// Pauses before the first calls; the last repeats.
+const PAUSES: [Span; 6] =
+    [Span::ms(500), Span::secs(1), Span::secs(2), Span::secs(4), Span::secs(8), Span::secs(15)];
 /// A clone that was not heard for this long is gone.
-const GONE: i64 = 120_000;
+const GONE: Span = Span::secs(120);
 /// Other runs kept in mind.
 pub(crate) const MAX_CLONES: usize = 8;
 /// Addresses told in a message, and tried when told.
@@ -58,20 +59,20 @@ const MAX_ENDPOINTS: usize = 8;
 const MAX_CARRIERS: usize = 12;
 const MAX_MEMBERS: usize = 4;
 /// Messages to ourselves opened: one in this time, and so many at once.
-const OPEN_GATE: i64 = 100;
+const OPEN_GATE: Span = Span::ms(100);
 const OPEN_BURST: i64 = 20;
 /// Answers: likewise.
-const ANSWER_GATE: i64 = 500;
+const ANSWER_GATE: Span = Span::ms(500);
 const ANSWER_BURST: i64 = 8;
 /// How often the service is told that a clone is still there.
-const REMIND: i64 = 60_000;
+const REMIND: Span = Span::secs(60);
 /// Addresses, and places of each, from which they wrote to themselves.
 pub(crate) const MAX_REFLECTED: usize = 4_096;
 const MAX_PLACES: usize = 4;
 /// How long such a place is remembered.
-const PLACE_LIFE: i64 = 60_000;
+const PLACE_LIFE: Span = Span::secs(60);
 /// Packets of one address to itself handed on: one in this time, and so many at once.
-const REFLECT_GATE: i64 = 250;
+const REFLECT_GATE: Span = Span::ms(250);
 const REFLECT_BURST: i64 = 8;
 
 /// A run of a node.
@@ -97,8 +98,8 @@ struct Message {
     /// The run this answers; zeros in a call.
     heard: Mark,
     machine: [u8; 16],
-    started: i64,
-    sent: i64,
+    started: Time,
+    sent: Time,
     endpoints: Vec<SocketAddr>,
 }
 
@@ -108,8 +109,8 @@ impl Message {
         for part in [&self.mark, &self.heard, &self.machine] {
             bytes.extend_from_slice(part);
         }
-        bytes.extend_from_slice(&self.started.to_be_bytes());
-        bytes.extend_from_slice(&self.sent.to_be_bytes());
+        bytes.extend_from_slice(&self.started.as_ms().to_be_bytes());
+        bytes.extend_from_slice(&self.sent.as_ms().to_be_bytes());
         bytes.push(self.endpoints.len() as u8);
         for endpoint in &self.endpoints {
             encode_inet(&mut bytes, Some(*endpoint));
@@ -132,8 +133,8 @@ impl Message {
         let mark = reader.array("mark of a run")?;
         let heard = reader.array("mark of a heard run")?;
         let machine = reader.array("machine of a run")?;
-        let started = reader.u64("start of a run")?.cast_signed();
-        let sent = reader.u64("time of a message")?.cast_signed();
+        let started = Time::from_ms(reader.u64("start of a run")?.cast_signed());
+        let sent = Time::from_ms(reader.u64("time of a message")?.cast_signed());
         let count = usize::from(reader.u8("number of addresses")?).min(MAX_ENDPOINTS);
         let mut endpoints = Vec::new();
         for _ in 0..count {
@@ -146,11 +147,11 @@ impl Message {
 /// Another run of our identity.
 #[derive(Clone, Debug)]
 struct Other {
-    since: i64,
-    last: i64,
+    since: Time,
+    last: Time,
     same_machine: bool,
     give_way: bool,
-    started: i64,
+    started: Time,
     endpoints: Vec<SocketAddr>,
 }
 
@@ -159,18 +160,18 @@ pub(crate) struct Watch {
     keys: SessionKeys,
     mark: Mark,
     machine: Machine,
-    started: i64,
-    next: i64,
+    started: Time,
+    next: Time,
     calls: usize,
     opened: Gate,
     answers: Gate,
     others: BTreeMap<Mark, Other>,
-    told: i64,
+    told: Option<Time>,
 }
 
 impl Watch {
     /// When the next call or expiry is due.
-    pub(crate) fn next(&self) -> i64 {
+    pub(crate) fn next(&self) -> Time {
         self.next
     }
 
@@ -194,12 +195,12 @@ type Place = (PathKey, bool);
 /// From where addresses wrote to themselves.
 #[derive(Debug, Default)]
 pub(crate) struct Reflections {
-    places: BTreeMap<Address, Vec<(Place, i64)>>,
+    places: BTreeMap<Address, Vec<(Place, Time)>>,
 }
 
 impl Reflections {
     /// Notes a place; gives the other recent ones.
-    fn note(&mut self, now: i64, address: Address, from: Place) -> Vec<Place> {
+    fn note(&mut self, now: Time, address: Address, from: Place) -> Vec<Place> {
         if self.places.len() >= MAX_REFLECTED && !self.places.contains_key(&address) {
             self.expire(now);
             if self.places.len() >= MAX_REFLECTED {
@@ -207,7 +208,7 @@ impl Reflections {
             }
         }
         let places = self.places.entry(address).or_default();
-        places.retain(|(place, at)| *place != from && now - at < PLACE_LIFE);
+        places.retain(|(place, at)| *place != from && now - *at < PLACE_LIFE);
         let others = places.iter().map(|(place, _)| *place).collect();
         if places.len() >= MAX_PLACES {
             places.remove(0);
@@ -217,10 +218,10 @@ impl Reflections {
     }
 
     /// Forgets old places.
-    pub(crate) fn expire(&mut self, now: i64) {
+    pub(crate) fn expire(&mut self, now: Time) {
         self.places.retain(|_, places| {
             work::step();
-            places.retain(|(_, at)| now - at < PLACE_LIFE);
+            places.retain(|(_, at)| now - *at < PLACE_LIFE);
             !places.is_empty()
         });
     }
@@ -245,13 +246,13 @@ impl Clones {
     }
 
     /// When there is something to do by the clock.
-    pub(crate) fn next(&self) -> Option<i64> {
+    pub(crate) fn next(&self) -> Option<Time> {
         self.watch.as_ref().map(Watch::next)
     }
 
     /// Begins to look out for other machines with our identity; again: the machine turned out to be another (or the identity
     /// was bound to it).
-    pub(crate) fn watch_for_clones(&mut self, link: &mut Link, now: i64, machine: Machine) {
+    pub(crate) fn watch_for_clones(&mut self, link: &mut Link, now: Time, machine: Machine) {
         if let Some(watch) = &mut self.watch {
             watch.machine = machine;
             return;
@@ -268,12 +269,12 @@ impl Clones {
             opened: Gate::default(),
             answers: Gate::default(),
             others: BTreeMap::new(),
-            told: 0,
+            told: None,
         });
     }
 
     /// Calls when it is due, and forgets clones that fell silent.
-    pub(crate) fn call_clones(&mut self, link: &mut Link, now: i64) {
+    pub(crate) fn call_clones(&mut self, link: &mut Link, now: Time) {
         let Some(watch) = self.watch.as_mut().filter(|w| now >= w.next) else { return };
         let before = watch.others.len();
         watch.others.retain(|_, other| now - other.last < GONE);
@@ -292,7 +293,7 @@ impl Clones {
     }
 
     /// Those who may know of other places of our address, and can be reached.
-    fn carriers(&self, link: &Link, now: i64) -> Vec<Address> {
+    fn carriers(&self, link: &Link, now: Time) -> Vec<Address> {
         // A controller may know the other place only, and then answers us there: so it is asked by way of a root, if need be.
         let controllers = link.controllers.iter().copied();
         let direct = |address: &Address| link.topology.direct_path(now, *address).is_some_and(Best::is_alive);
@@ -321,7 +322,7 @@ impl Clones {
     fn say_to_clones(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         step: Step,
         heard: Mark,
         endpoints: &[SocketAddr],
@@ -362,7 +363,7 @@ impl Clones {
     }
 
     /// A packet that names us as its sender: ours that came back, that of a clone, or a forgery.
-    pub(crate) fn hear_clone(&mut self, link: &mut Link, now: i64, data: &mut [u8]) {
+    pub(crate) fn hear_clone(&mut self, link: &mut Link, now: Time, data: &mut [u8]) {
         let Some(watch) = &mut self.watch else { return };
         if packet::dest(data) != Address::from_bytes(OURSELVES) {
             return;
@@ -393,7 +394,7 @@ impl Clones {
             if known || watch.others.len() < MAX_CLONES {
                 watch.others.insert(message.mark, other);
             }
-            if !known || now - watch.told >= REMIND {
+            if !known || watch.told.is_none_or(|at| now - at >= REMIND) {
                 self.tell_of_clones(link, now);
             }
         }
@@ -408,9 +409,9 @@ impl Clones {
         }
     }
 
-    fn tell_of_clones(&mut self, link: &mut Link, now: i64) {
+    fn tell_of_clones(&mut self, link: &mut Link, now: Time) {
         let Some(watch) = &mut self.watch else { return };
-        watch.told = now;
+        watch.told = Some(now);
         let clones = watch.others.values().map(|o| CloneSeen {
             since: o.since,
             last: o.last,
@@ -423,7 +424,7 @@ impl Clones {
     }
 
     /// Hands what an address wrote to itself to all other places where that address was heard. The sender is authentic.
-    pub(crate) fn hand_on(&mut self, link: &mut Link, now: i64, incoming: &Incoming<'_>, sealed: &[u8]) {
+    pub(crate) fn hand_on(&mut self, link: &mut Link, now: Time, incoming: &Incoming<'_>, sealed: &[u8]) {
         let (via, source) = (incoming.via, incoming.source);
         if sealed.len() >= packet::HEADER_LEN && packet::source(sealed) == link.address() {
             // Handed on to us.
@@ -467,7 +468,7 @@ impl Clones {
 #[cfg(feature = "work")]
 impl Reflections {
     /// See `filling`.
-    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+    pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
         for number in 0..2 * MAX_REFLECTED as u64 {
             if self.places.len() >= MAX_REFLECTED {
                 break;
@@ -495,8 +496,8 @@ mod tests {
             mark: [1; 16],
             heard: [2; 16],
             machine: [3; 16],
-            started: 1_700_000_000_000,
-            sent: 1_700_000_001_000,
+            started: Time::from_ms(1_700_000_000_000),
+            sent: Time::from_ms(1_700_000_001_000),
             endpoints: vec!["192.0.2.1:9993".parse().unwrap(), "[2001:db8::1]:9993".parse().unwrap()],
         }
     }

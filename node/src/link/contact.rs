@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use protocol::inet::Scope;
 use protocol::verb::Verb;
 use protocol::verbs::{PushDirectPaths, PushedPath, Rendezvous};
-use protocol::{Address, Result, packet, scope};
+use protocol::{Address, Result, Span, Time, packet, scope};
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 
@@ -29,13 +29,15 @@ use crate::link::{Handled, Incoming};
 
 /// Time-to-live of the datagram that opens our NAT: it passes the NAT and dies before it reaches the other one.
 const PUNCH_TTL: u8 = 2;
+/// A heartbeat may go out so much before its time: the next check comes [`PING_CHECK`] later.
+const HEARTBEAT_MARGIN: Span = Span::secs(4);
 
 /// Whoever was active within this time is told at once that we have moved; of the others …
-const JUST_NOW: i64 = 10_000;
+const JUST_NOW: Span = Span::secs(10);
 /// … so many in …
 const TELLING_BATCH: usize = 25;
 /// … this time.
-const TELLING_PAUSE: i64 = 50;
+const TELLING_PAUSE: Span = Span::ms(50);
 
 /// How we keep in touch.
 pub(crate) struct Contacts {
@@ -48,17 +50,17 @@ pub(crate) struct Contacts {
     /// Contact checks since a root was last heard.
     pub(crate) greetings: u32,
     /// When the next contact check is due.
-    pub(crate) next_ping: i64,
+    pub(crate) next_ping: Time,
     /// Endpoints that are tried again and again.
     pub(crate) candidates: Candidates,
     /// Who is to be told that we have moved, where it was, and when the next of them are.
     to_tell: VecDeque<(Address, Vec<SocketAddr>)>,
-    next_telling: i64,
+    next_telling: Time,
 }
 
 impl Contacts {
     /// In touch with nobody; the first check is due at once.
-    pub(crate) fn new(now: i64) -> Self {
+    pub(crate) fn new(now: Time) -> Self {
         Self {
             online: false,
             came_online: false,
@@ -72,7 +74,7 @@ impl Contacts {
     }
 
     /// When there is something to do by the clock, but for the contact check.
-    pub(crate) fn next(&self) -> Option<i64> {
+    pub(crate) fn next(&self) -> Option<Time> {
         let telling = (!self.to_tell.is_empty()).then_some(self.next_telling);
         self.candidates.next().into_iter().chain(telling).min()
     }
@@ -87,7 +89,7 @@ impl Contacts {
     pub(crate) fn credit(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         verb: Option<Verb>,
         trust: bool,
@@ -95,7 +97,7 @@ impl Contacts {
         let &Incoming { via, source, hops, fresh, proves, .. } = incoming;
         let Some(peer) = link.topology.peers.get_mut(&source) else { return };
         if fresh {
-            peer.last_received = now;
+            peer.last_received = Some(now);
         }
         if matches!(
             verb,
@@ -107,15 +109,15 @@ impl Contacts {
                     | Verb::MulticastFrame
             )
         ) {
-            peer.last_active = now;
+            peer.last_active = Some(now);
         }
         if trust {
-            peer.last_trusted = now;
+            peer.last_trusted = Some(now);
         }
         if hops == 0 {
             if let Some(known) = peer.path_mut(&via) {
                 if fresh {
-                    (known.last_received, known.probed_at) = (now, 0);
+                    (known.last_received, known.probed_at) = (Some(now), None);
                 }
                 if let Some(path) = link.topology.paths.get_mut(&via) {
                     if fresh {
@@ -125,7 +127,7 @@ impl Contacts {
                         path.proven_at = now;
                     }
                     if trust {
-                        path.last_trusted = now;
+                        path.last_trusted = Some(now);
                     }
                 }
             } else if link.path_allowed(source, via.remote) {
@@ -143,7 +145,7 @@ impl Contacts {
     pub(crate) fn learn_path(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         source: Address,
         via: PathKey,
         trust: bool,
@@ -152,7 +154,7 @@ impl Contacts {
             return;
         }
         if trust && let Some(path) = link.topology.paths.get_mut(&via) {
-            path.last_trusted = now;
+            path.last_trusted = Some(now);
         }
         if link.topology.peers.get(&source).is_some_and(|peer| peer.moved_to == Some(via)) {
             Ways::moved(link, now, source, &via);
@@ -160,7 +162,7 @@ impl Contacts {
         self.path_learned(link, now, source, via);
     }
 
-    fn path_learned(&mut self, link: &mut Link, now: i64, peer: Address, via: PathKey) {
+    fn path_learned(&mut self, link: &mut Link, now: Time, peer: Address, via: PathKey) {
         self.send_owed_worlds(link, now, peer, via);
         if link.topology.peers.get(&peer).is_some_and(|peer| peer.version.protocol == 0) {
             // Its answer tells the version, and with it the cipher.
@@ -174,13 +176,10 @@ impl Contacts {
         }
     }
 
-    fn update_online(&mut self, link: &mut Link, now: i64) {
+    fn update_online(&mut self, link: &mut Link, now: Time) {
         let online = link.topology.am_root
             || link.topology.upstreams.keys().chain(link.topology.seeds.values()).any(|address| {
-                link.topology
-                    .peers
-                    .get(address)
-                    .is_some_and(|p| p.last_received != 0 && now - p.last_received < ONLINE_TIMEOUT)
+                link.topology.peers.get(address).is_some_and(|peer| peer.was_heard(now, ONLINE_TIMEOUT))
             });
         if online != self.online {
             self.online = online;
@@ -189,20 +188,20 @@ impl Contacts {
         }
     }
 
-    /// Time to the next contact check, ms. Without a root the first ones come in quick succession: a HELLO may have been lost,
+    /// Time to the next contact check. Without a root the first ones come in quick succession: a HELLO may have been lost,
     /// or the root may be starting at the same moment as we.
-    fn ping_interval(&mut self, link: &Link) -> i64 {
-        let regular = if link.settings.low_bandwidth { 5 * PING_CHECK } else { PING_CHECK };
+    fn ping_interval(&mut self, link: &Link) -> Span {
+        let regular = if link.settings.low_bandwidth { PING_CHECK * 5 } else { PING_CHECK };
         if self.online || link.topology.upstreams.is_empty() {
             self.greetings = 0;
             return regular;
         }
         self.greetings += 1;
-        (FIRST_GREETING << self.greetings.min(8)).min(regular)
+        (FIRST_GREETING * (1 << self.greetings.min(8))).min(regular)
     }
 
     /// Looks after everybody we want to stay in contact with.
-    pub(crate) fn ping_check(&mut self, link: &mut Link, now: i64, anchors: Vec<Address>) {
+    pub(crate) fn ping_check(&mut self, link: &mut Link, now: Time, anchors: Vec<Address>) {
         let mut wanted: BTreeMap<Address, Vec<SocketAddr>> = link.topology.upstreams.clone();
         for address in link.topology.seeds.values().copied().chain(anchors) {
             if address != link.address() {
@@ -228,10 +227,13 @@ impl Contacts {
 
     /// Our sockets are others: whoever we talked with a moment ago is told from them at once; the rest in turn, not too many in a
     /// second.
-    pub(crate) fn tell_moved(&mut self, link: &mut Link, now: i64, known: Vec<(Address, Vec<SocketAddr>)>) {
+    pub(crate) fn tell_moved(&mut self, link: &mut Link, now: Time, known: Vec<(Address, Vec<SocketAddr>)>) {
         for (address, endpoints) in known {
-            let busy =
-                link.topology.peers.get(&address).is_some_and(|peer| now - peer.last_active < JUST_NOW);
+            let busy = link
+                .topology
+                .peers
+                .get(&address)
+                .is_some_and(|peer| peer.last_active.is_some_and(|at| now - at < JUST_NOW));
             if busy {
                 self.tell_one_moved(link, now, address, &endpoints);
             } else if !endpoints.is_empty() && self.to_tell.len() < MAX_PEERS {
@@ -242,7 +244,7 @@ impl Contacts {
     }
 
     /// Tells some of those that have not been told yet.
-    pub(crate) fn tell_more_moved(&mut self, link: &mut Link, now: i64) {
+    pub(crate) fn tell_more_moved(&mut self, link: &mut Link, now: Time) {
         if self.to_tell.is_empty() || now < self.next_telling {
             return;
         }
@@ -253,7 +255,7 @@ impl Contacts {
         self.next_telling = now + TELLING_PAUSE;
     }
 
-    fn tell_one_moved(&mut self, link: &mut Link, now: i64, address: Address, endpoints: &[SocketAddr]) {
+    fn tell_one_moved(&mut self, link: &mut Link, now: Time, address: Address, endpoints: &[SocketAddr]) {
         let Some(peer) = link.topology.peers.get(&address) else { return };
         let is_ours = matches!(peer.extensions.known, Known::Ztnode(_));
         for endpoint in endpoints {
@@ -271,7 +273,7 @@ impl Contacts {
     }
 
     /// Greets all roots at once, on every path and at every address that is known of them: whether they still answer is to be seen.
-    pub(crate) fn greet_roots(&mut self, link: &mut Link, now: i64) {
+    pub(crate) fn greet_roots(&mut self, link: &mut Link, now: Time) {
         for (address, endpoints) in link.topology.upstreams.clone() {
             let Some(peer) = link.topology.peers.get(&address) else { continue };
             let paths: Vec<PathKey> = peer.paths.iter().map(|path| path.key).collect();
@@ -286,14 +288,14 @@ impl Contacts {
         }
     }
 
-    /// Whether a root was heard since then. A root asks nobody.
-    pub(crate) fn heard_root_since(&self, link: &Link, then: i64) -> bool {
+    /// Whether a root was heard since then, or ever. A root asks nobody.
+    pub(crate) fn heard_root_since(&self, link: &Link, then: Option<Time>) -> bool {
         let heard = |address| link.topology.peers.get(address).is_some_and(|peer| peer.last_received > then);
         link.topology.am_root || link.topology.upstreams.keys().any(heard)
     }
 
     /// A peer we always want to reach: a root, a moon's seed, an anchor.
-    fn keep_wanted(&mut self, link: &mut Link, now: i64, address: Address, endpoints: &[SocketAddr]) {
+    fn keep_wanted(&mut self, link: &mut Link, now: Time, address: Address, endpoints: &[SocketAddr]) {
         if !link.topology.peers.contains_key(&address) {
             link.whois(now, address);
             return;
@@ -315,27 +317,29 @@ impl Contacts {
     }
 
     /// Heartbeats on a peer's paths; expired ones are dropped. Tells whether a live IPv4 and a live IPv6 path remain.
-    fn keep_alive(&mut self, link: &mut Link, now: i64, address: Address) -> (bool, bool) {
+    fn keep_alive(&mut self, link: &mut Link, now: Time, address: Address) -> (bool, bool) {
         let Some(peer) = link.topology.peers.get_mut(&address) else { return (false, false) };
-        peer.paths.retain(|p| now - p.last_received < PATH_EXPIRY);
-        let full = now - peer.last_hello >= FULL_HELLO;
+        peer.paths.retain(|p| p.was_heard(now, PATH_EXPIRY));
+        let full = peer.last_hello.is_none_or(|at| now - at >= FULL_HELLO);
         if full {
-            peer.last_hello = now;
+            peer.last_hello = Some(now);
         }
         // Packets of a peer that does not number them keep nothing alive, so that it is asked more often.
         let heartbeat = if peer.replay.is_exact() { PATH_HEARTBEAT } else { PATH_HEARTBEAT_UNNUMBERED };
         peer.reconsider();
-        let paths: Vec<(PathKey, i64, i64)> =
+        let paths: Vec<(PathKey, Option<Time>, Option<Time>)> =
             peer.paths.iter().map(|path| (path.key, path.last_received, path.probed_at)).collect();
         let (mut v4, mut v6) = (false, false);
         for (key, last_received, probed_at) in paths {
-            let last_out = link.topology.paths.get(&key).map_or(0, |p| p.last_out);
-            let alive = now - last_received < PATH_ALIVE;
+            let was_heard = |within| last_received.is_some_and(|at| now - at < within);
+            let last_out = link.topology.paths.get(&key).and_then(|p| p.last_out);
+            let alive = was_heard(PATH_ALIVE);
             if alive {
                 *(if key.remote.is_ipv4() { &mut v4 } else { &mut v6 }) = true;
             }
-            let unanswered = probed_at != 0 && now - probed_at >= PROBE_ANSWER;
-            let silent = now - last_received >= heartbeat - 4_000 || now - last_out >= PATH_HEARTBEAT;
+            let unanswered = probed_at.is_some_and(|at| now - at >= PROBE_ANSWER);
+            let silent = !was_heard(heartbeat - HEARTBEAT_MARGIN)
+                || last_out.is_none_or(|at| now - at >= PATH_HEARTBEAT);
             if full || unanswered {
                 link.say_hello(now, address, Some(key.socket), key.remote);
             } else if silent {
@@ -346,20 +350,21 @@ impl Contacts {
     }
 
     /// Forgets peers that have been silent for long; their identities go to the cache.
-    pub(crate) fn forget_silent_peers(&mut self, link: &mut Link, now: i64) {
+    pub(crate) fn forget_silent_peers(&mut self, link: &mut Link, now: Time) {
         let silent: Vec<Address> = link
             .topology
             .peers
             .iter()
             .filter(|(address, peer)| {
                 !link.topology.is_upstream(**address)
-                    && now - peer.last_received.max(peer.last_attempt).max(peer.since) >= PEER_TIMEOUT
+                    && peer.last_attempt.is_none_or(|at| now - at >= PEER_TIMEOUT)
+                    && now - peer.silent_since() >= PEER_TIMEOUT
             })
             .map(|(address, _)| *address)
             .collect();
         for address in silent {
             if let Some(peer) = link.topology.peers.remove(&address)
-                && peer.last_received != 0
+                && peer.last_received.is_some()
             {
                 let bytes = crate::link::peer_cache::write(&peer);
                 link.outbox.events.push_back(Event::Store { object: Object::Peer(address), bytes });
@@ -371,7 +376,7 @@ impl Contacts {
     pub(crate) fn rendezvous(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
     ) -> Result<Handled> {
         let rendezvous = Rendezvous::parse(incoming.payload)?;
@@ -395,7 +400,7 @@ impl Contacts {
     pub(crate) fn pushed_paths(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
     ) -> Result<Handled> {
         const FORGET: u8 = 0x01;
@@ -433,14 +438,14 @@ impl Contacts {
     }
 
     /// Tells a member of a common network our addresses, now and then.
-    pub(crate) fn push_addresses(&mut self, link: &mut Link, now: i64, via: PathKey, to: Address, hops: u8) {
+    pub(crate) fn push_addresses(&mut self, link: &mut Link, now: Time, via: PathKey, to: Address, hops: u8) {
         let interval = match (hops, link.settings.low_bandwidth) {
             (0, false) => PUSH_DIRECT,
-            (0, true) => 16 * PUSH_DIRECT,
+            (0, true) => PUSH_DIRECT * 16,
             _ => PUSH_RELAYED,
         };
         let Some(peer) = link.topology.peers.get_mut(&to) else { return };
-        if !peer.is_trusted(now) || now - peer.last_push < interval {
+        if !peer.is_trusted(now) || peer.last_push.is_some_and(|at| now - at < interval) {
             return;
         }
         let mut candidates: Vec<SocketAddr> = link.local.iter().map(|(_, address)| *address).collect();
@@ -451,7 +456,7 @@ impl Contacts {
         if candidates.is_empty() {
             return;
         }
-        peer.last_push = now;
+        peer.last_push = Some(now);
         let paths: Vec<PushedPath> =
             candidates.into_iter().map(|endpoint| PushedPath { flags: 0, endpoint }).collect();
         // 32 records of the larger kind stay below the 1176 bytes a push may have.

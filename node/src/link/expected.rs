@@ -5,8 +5,8 @@
 
 use std::net::SocketAddr;
 
-use protocol::Address;
 use protocol::verb::Verb;
+use protocol::{Address, Time};
 
 use crate::ground::limits::{EXPECTED_LIFETIME, MAX_ANSWERS, MAX_EXPECTED, MAX_EXPECTED_PER_PEER};
 use crate::ground::table::Table;
@@ -18,7 +18,7 @@ struct Asked {
     /// Where it was sent.
     to: SocketAddr,
     verb: u8,
-    sent: i64,
+    sent: Time,
     /// Answers so far.
     answers: u16,
 }
@@ -55,35 +55,35 @@ impl Default for Expected {
 
 impl Expected {
     /// Remembers that packet `id` (as on the wire) was sent to `peer` at `now`, to this endpoint.
-    pub(crate) fn insert(&mut self, now: i64, id: u64, peer: Address, verb: u8, to: SocketAddr) {
+    pub(crate) fn insert(&mut self, now: Time, id: u64, peer: Address, verb: u8, to: SocketAddr) {
         self.asked.insert(now, peer, id, Asked { peer, to, verb, sent: now, answers: 0 });
     }
 
     /// Whether packet `id` was sent to `peer` at this very endpoint, so that an answer from there shows that the peer is there. An
     /// answer that comes from elsewhere shows nothing: anybody can write any sender's address on it.
-    pub(crate) fn was_asked_at(&self, now: i64, id: u64, peer: Address, endpoint: SocketAddr) -> bool {
+    pub(crate) fn was_asked_at(&self, now: Time, id: u64, peer: Address, endpoint: SocketAddr) -> bool {
         self.get(now, id, peer).is_some_and(|asked| asked.to == endpoint)
     }
 
     /// Forgets requests that nobody will answer any more.
-    pub(crate) fn expire(&mut self, now: i64) {
+    pub(crate) fn expire(&mut self, now: Time) {
         self.asked.expire(now - EXPECTED_LIFETIME);
         // Twice as long as a request lives: whatever one answers, its answers are remembered at least as long.
-        self.seen.expire(now - 2 * EXPECTED_LIFETIME);
+        self.seen.expire(now - EXPECTED_LIFETIME * 2);
     }
 
     /// When packet `id` was sent to `peer`, if its answer is still welcome and it asked what `verb` answers. Not consumed: one
     /// request may have several answers.
-    pub(crate) fn sent_at(&self, now: i64, id: u64, peer: Address, verb: u8) -> Option<i64> {
+    pub(crate) fn sent_at(&self, now: Time, id: u64, peer: Address, verb: u8) -> Option<Time> {
         self.get(now, id, peer).filter(|asked| fits(asked.verb, verb)).map(|asked| asked.sent)
     }
 
-    fn get(&self, now: i64, id: u64, peer: Address) -> Option<&Asked> {
+    fn get(&self, now: Time, id: u64, peer: Address) -> Option<&Asked> {
         self.asked.get(&id).filter(|asked| asked.peer == peer && now - asked.sent < EXPECTED_LIFETIME)
     }
 
     /// Packet `answer` of `peer`, which came by `path`, says that it answers packet `id`.
-    pub(crate) fn answered(&mut self, now: i64, id: u64, peer: Address, answer: u64, path: u64) -> Answer {
+    pub(crate) fn answered(&mut self, now: Time, id: u64, peer: Address, answer: u64, path: u64) -> Answer {
         if self.get(now, id, peer).is_none_or(|asked| asked.answers >= MAX_ANSWERS) {
             return Answer::Unasked;
         }
@@ -96,7 +96,7 @@ impl Expected {
         if self.note(now, peer, answer) { Answer::First } else { Answer::Elsewhere }
     }
 
-    fn note(&mut self, now: i64, peer: Address, what: u64) -> bool {
+    fn note(&mut self, now: Time, peer: Address, what: u64) -> bool {
         let new = !self.seen.contains_key(&(peer, what));
         if new {
             self.seen.insert(now, peer, (peer, what), ());
@@ -114,7 +114,7 @@ fn fits(asked: u8, answered: u8) -> bool {
 #[cfg(feature = "work")]
 impl Expected {
     /// See `filling`.
-    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+    pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address) {
         let nowhere = SocketAddr::from(([192, 0, 2, 1], 9));
         for number in self.asked.len() as u64..MAX_EXPECTED as u64 {
             self.insert(now, !number, peer(number), Verb::Hello as u8, nowhere);
@@ -139,44 +139,48 @@ mod tests {
         let (peer, other) = (Address::from_u64(0x0102030405), Address::from_u64(0x0102030406));
         let mut expected = Expected::default();
         let [one, two] = [1 << 40, 1 << 41];
-        expected.insert(1_000, 7, peer, Verb::Whois as u8, at("192.0.2.1:9993"));
-        assert!(expected.was_asked_at(1_000, 7, peer, at("192.0.2.1:9993")));
-        assert!(!expected.was_asked_at(1_000, 7, peer, at("192.0.2.1:9994")));
-        assert_eq!(expected.answered(1_000, 8, peer, 100, one), Answer::Unasked);
-        assert_eq!(expected.answered(1_000, 7, other, 100, one), Answer::Unasked);
-        assert_eq!(expected.answered(1_000, 7, peer, 100, one), Answer::First);
-        assert_eq!(expected.answered(1_001, 7, peer, 100, one), Answer::Again);
-        assert_eq!(expected.answered(1_001, 7, peer, 100, two), Answer::Elsewhere);
-        assert_eq!(expected.answered(1_001, 7, peer, 100, two), Answer::Again);
+        expected.insert(at(1_000), 7, peer, Verb::Whois as u8, to("192.0.2.1:9993"));
+        assert!(expected.was_asked_at(at(1_000), 7, peer, to("192.0.2.1:9993")));
+        assert!(!expected.was_asked_at(at(1_000), 7, peer, to("192.0.2.1:9994")));
+        assert_eq!(expected.answered(at(1_000), 8, peer, 100, one), Answer::Unasked);
+        assert_eq!(expected.answered(at(1_000), 7, other, 100, one), Answer::Unasked);
+        assert_eq!(expected.answered(at(1_000), 7, peer, 100, one), Answer::First);
+        assert_eq!(expected.answered(at(1_001), 7, peer, 100, one), Answer::Again);
+        assert_eq!(expected.answered(at(1_001), 7, peer, 100, two), Answer::Elsewhere);
+        assert_eq!(expected.answered(at(1_001), 7, peer, 100, two), Answer::Again);
         assert_eq!(
-            expected.answered(1_002, 7, peer, 101, one),
+            expected.answered(at(1_002), 7, peer, 101, one),
             Answer::First,
             "requests may have several answers"
         );
-        assert_eq!(expected.answered(1_000 + EXPECTED_LIFETIME, 7, peer, 102, one), Answer::Unasked);
-        assert!(expected.sent_at(1_002, 7, peer, Verb::Whois as u8).is_some());
-        assert!(expected.sent_at(1_002, 7, peer, Verb::Hello as u8).is_none());
+        assert_eq!(expected.answered(at(1_000) + EXPECTED_LIFETIME, 7, peer, 102, one), Answer::Unasked);
+        assert!(expected.sent_at(at(1_002), 7, peer, Verb::Whois as u8).is_some());
+        assert!(expected.sent_at(at(1_002), 7, peer, Verb::Hello as u8).is_none());
     }
 
     #[test]
     fn answers_are_capped_and_one_peer_leaves_room_for_others() {
         let (peer, other) = (Address::from_u64(0x0102030405), Address::from_u64(0x0102030406));
         let mut expected = Expected::default();
-        expected.insert(1_000, u64::MAX, other, Verb::Echo as u8, at("192.0.2.2:9993"));
+        expected.insert(at(1_000), u64::MAX, other, Verb::Echo as u8, to("192.0.2.2:9993"));
         for id in 0..2 * MAX_EXPECTED as u64 {
-            expected.insert(1_000, id, peer, Verb::Echo as u8, at("192.0.2.1:9993"));
+            expected.insert(at(1_000), id, peer, Verb::Echo as u8, to("192.0.2.1:9993"));
             for answer in 0..u64::from(MAX_ANSWERS).min(4) {
-                expected.answered(1_000, id, peer, id << 32 | answer, 1 << 60);
+                expected.answered(at(1_000), id, peer, id << 32 | answer, 1 << 60);
             }
         }
         assert!(expected.seen.len() <= 2 * MAX_EXPECTED_PER_PEER);
         assert_eq!(expected.asked.len(), 1 + MAX_EXPECTED_PER_PEER);
-        assert!(expected.sent_at(1_000, u64::MAX, other, Verb::Echo as u8).is_some());
-        expected.expire(1_000 + 3 * EXPECTED_LIFETIME);
+        assert!(expected.sent_at(at(1_000), u64::MAX, other, Verb::Echo as u8).is_some());
+        expected.expire(at(1_000) + EXPECTED_LIFETIME * 3);
         assert!(expected.asked.is_empty() && expected.seen.is_empty());
     }
 
-    fn at(endpoint: &str) -> SocketAddr {
+    fn at(ms: i64) -> Time {
+        Time::from_ms(ms)
+    }
+
+    fn to(endpoint: &str) -> SocketAddr {
         endpoint.parse().unwrap()
     }
 }

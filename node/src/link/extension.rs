@@ -4,9 +4,9 @@
 //! (ECHO, USER_MESSAGE) and is marked by eight octets of ASCII that begin with `ztnode`. New messages get a line in
 //! [`MESSAGES`]; a new ability gets a bit in [`Abilities`].
 
-use protocol::Address;
 use protocol::packet::MAX_MTU;
 use protocol::verb::Verb;
+use protocol::{Address, Span, Time};
 
 use crate::link::Link;
 use crate::link::replay::ReplayMemory;
@@ -177,7 +177,7 @@ pub(crate) enum Known {
 /// Probes that may still be answered, per peer.
 const PROBES: usize = 4;
 /// Pause after a probe that found what was expected, and after the first of those without an answer, which doubles …
-const PAUSE: i64 = 1_000;
+const PAUSE: Span = Span::secs(1);
 /// … so often.
 const DOUBLINGS: u32 = 3;
 
@@ -188,19 +188,19 @@ pub struct Extensions {
     /// IDs of probes, the oldest first.
     asked: [u64; PROBES],
     /// When the last went out, and how many have since the last answer.
-    last: i64,
+    last: Option<Time>,
     tries: u32,
 }
 
 impl Extensions {
     /// Whether it may be asked now.
-    pub(crate) fn may_ask(&self, now: i64) -> bool {
-        self.tries == 0 && self.last == 0
-            || now - self.last >= PAUSE << self.tries.saturating_sub(1).min(DOUBLINGS)
+    pub(crate) fn may_ask(&self, now: Time) -> bool {
+        let pause = PAUSE * (1 << self.tries.saturating_sub(1).min(DOUBLINGS));
+        self.last.is_none_or(|last| now - last >= pause)
     }
 
-    pub(crate) fn try_at(&mut self, now: i64) {
-        (self.last, self.tries) = (now, self.tries.saturating_add(1));
+    pub(crate) fn try_at(&mut self, now: Time) {
+        (self.last, self.tries) = (Some(now), self.tries.saturating_add(1));
     }
 
     pub(crate) fn asked(&mut self, id: u64) {
@@ -220,7 +220,7 @@ impl Extensions {
 
 impl ReplayMemory {
     /// A peer sent a probe: it is a ztnode, and if we took it for something else it is another program by now.
-    pub(crate) fn probed_by(&mut self, link: &mut Link, now: i64, source: Address) {
+    pub(crate) fn probed_by(&mut self, link: &mut Link, now: Time, source: Address) {
         let Some(peer) = link.topology.peers.get(&source) else { return };
         // Two that know each other to count do not ask each other in turn.
         let again = !matches!(peer.extensions.known, Known::Ztnode(can) if can.counts());
@@ -294,11 +294,12 @@ mod tests {
     #[test]
     fn an_answer_that_was_held_back_does_not_count() {
         let mut extensions = Extensions::default();
-        for (id, now) in [(1, 1_000), (2, 2_000), (3, 4_000)] {
+        for (id, ms) in [(1, 1_000), (2, 2_000), (3, 4_000)] {
+            let now = Time::from_ms(ms);
             assert!(extensions.may_ask(now));
             extensions.try_at(now);
             extensions.asked(id);
-            assert!(!extensions.may_ask(now + 999));
+            assert!(!extensions.may_ask(now + Span::ms(999)));
         }
         assert!(!extensions.take_answer(0) && !extensions.take_answer(9));
         assert!(extensions.take_answer(2));

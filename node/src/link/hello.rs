@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use protocol::packet::{Sealed, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::{Hello, MoonEntry, OkHello, error_code};
-use protocol::{Address, Result};
+use protocol::{Address, Result, Time};
 
 use crate::ground::event::Event;
 use crate::ground::event::Object;
@@ -35,7 +35,7 @@ impl Newcomers {
     pub(crate) fn refuse_collision(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         via: PathKey,
         packet: Sealed<Octets<'_>>,
         hello: &Hello,
@@ -60,7 +60,7 @@ impl Contacts {
     pub(crate) fn answer_hello(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         via: PathKey,
         id: u64,
         hello: &Hello,
@@ -92,7 +92,7 @@ impl Contacts {
     }
 
     /// A path has proven itself: what worlds its peer lacks go there.
-    pub(crate) fn send_owed_worlds(&mut self, link: &mut Link, now: i64, peer: Address, via: PathKey) {
+    pub(crate) fn send_owed_worlds(&mut self, link: &mut Link, now: Time, peer: Address, via: PathKey) {
         let Some(owed) = link.topology.peers.get_mut(&peer).and_then(|peer| peer.owed_worlds.take()) else {
             return;
         };
@@ -104,7 +104,7 @@ impl Contacts {
     fn send_ok_hello(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         to: Address,
         via: PathKey,
         in_re: u64,
@@ -153,10 +153,10 @@ impl Contacts {
     pub(crate) fn ok_hello(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         body: &[u8],
-        sent_at: i64,
+        sent_at: Time,
     ) -> Result<Handled> {
         let ok = OkHello::parse(body)?;
         if ok.protocol < MIN_PROTOCOL {
@@ -168,12 +168,12 @@ impl Contacts {
         if upstream || seed {
             for world in ok.worlds()? {
                 let accepted = link.topology.offer_world(&link.secret, now, world, Some(source));
-                self.store_world(link, accepted);
+                self.store_world(link, now, accepted);
             }
         }
         if incoming.hops == 0 {
             // Our own clock at sending, not the echoed one: a peer cannot lie about it.
-            let rtt = u32::try_from((now - sent_at).clamp(1, 65_534)).unwrap_or(1);
+            let rtt = u32::try_from((now - sent_at).as_ms().clamp(1, 65_534)).unwrap_or(1);
             // A path that is not known yet is measured the next time.
             if let Some(path) = link.topology.paths.get_mut(&incoming.via) {
                 path.sample_latency(rtt);
@@ -196,7 +196,7 @@ impl Contacts {
         Ok(Handled::Credit)
     }
 
-    pub(crate) fn store_world(&mut self, link: &mut Link, accepted: Accepted) {
+    pub(crate) fn store_world(&mut self, link: &mut Link, now: Time, accepted: Accepted) {
         let (object, world) = match accepted {
             Accepted::No => return,
             Accepted::Planet => (Object::Planet, &link.topology.planet),
@@ -208,13 +208,13 @@ impl Contacts {
         let mut bytes = Vec::new();
         world.write(&mut bytes);
         link.outbox.events.push_back(Event::Store { object, bytes });
-        self.next_ping = 0;
+        self.next_ping = now;
     }
 
     pub(crate) fn surface_reported(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         peer: Address,
         via: PathKey,
         surface: SocketAddr,
@@ -235,7 +235,7 @@ impl Contacts {
             .flat_map(|(address, peer)| peer.paths.iter_mut().map(|p| (*address, p)))
             .filter(|(_, p)| p.key.remote.is_ipv4() == v4 && protocol::scope(p.key.remote.ip()) == scope)
             .map(|(address, p)| {
-                p.last_received = 0;
+                p.last_received = None;
                 (address, p.key)
             })
             .collect();

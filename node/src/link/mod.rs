@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use protocol::world::World;
-use protocol::{Address, Prefix, SecretIdentity};
+use protocol::{Address, Prefix, SecretIdentity, Time};
 use rand::rngs::StdRng;
 
 use crate::ground::buckets::{Buckets, Keyed};
@@ -119,7 +119,7 @@ impl Link {
         settings: Settings,
         rng: StdRng,
         hash: Keyed,
-        now: i64,
+        now: Time,
     ) -> Self {
         Self {
             topology: Topology::new(&identity, planet, now),

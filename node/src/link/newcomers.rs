@@ -19,7 +19,7 @@ use std::net::IpAddr;
 use protocol::packet::{self, Authentic, Sealed, SessionKeys};
 use protocol::verb::Verb;
 use protocol::verbs::{Hello, OkHeader};
-use protocol::{Address, Identity};
+use protocol::{Address, Identity, Span, Time};
 use rand::RngExt;
 
 use crate::ground::buckets::{Buckets, Keyed};
@@ -38,16 +38,14 @@ use crate::link::path::PathKey;
 
 /// Octets that count as one event of the first gate.
 const OCTETS: i64 = 64;
-/// A newcomer that could not be asked yet.
-const NEVER: i64 = i64::MIN;
 /// Longest HELLO kept while its sender is being checked.
 const MAX_KEPT: usize = 1_432;
 
 /// How far somebody has got.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Stage {
-    /// Has been greeted with a HELLO of this packet ID, at this time.
-    Asked { id: u64, at: i64 },
+    /// Is greeted with a HELLO of this packet ID: when that went out last, if it could.
+    Asked { id: u64, at: Option<Time> },
     /// Its identity is being checked; whether it has proven where it is.
     Checked { proven: bool },
 }
@@ -93,7 +91,7 @@ impl Newcomers {
     }
 
     /// Forgets those who did not answer.
-    pub(crate) fn expire(&mut self, now: i64) {
+    pub(crate) fn expire(&mut self, now: Time) {
         self.waiting.expire(now - NEWCOMER_LIFETIME);
     }
 
@@ -112,18 +110,24 @@ impl Newcomers {
     }
 
     /// The first gate.
-    fn admits(&mut self, now: i64, from: Source, octets: usize) -> bool {
+    fn admits(&mut self, now: Time, from: Source, octets: usize) -> bool {
         let events = octets.div_ceil(OCTETS as usize) as i64;
         let pass = |gates: &mut Buckets, of: Source, times: i64| {
-            // In units of a sixteenth of a millisecond, so that the wider gate's spacing is a whole number.
-            let spacing = 16 * 1_000 * OCTETS / (NEWCOMER_OCTETS * times);
-            gates.take(&of, 16 * now, spacing, events, times * NEWCOMER_OCTETS_BURST / OCTETS)
+            // By a clock sixteen times as fast, so that the wider gate's spacing is a whole number.
+            let spacing = Span::secs(16) * OCTETS / (NEWCOMER_OCTETS * times);
+            gates.take(
+                &of,
+                Time::EPOCH + (now - Time::EPOCH) * 16,
+                spacing,
+                events,
+                times * NEWCOMER_OCTETS_BURST / OCTETS,
+            )
         };
         pass(&mut self.octets, from, 1) && pass(&mut self.octets, from.wide(), 16)
     }
 
     /// Whether an identity may be checked now, for somebody who has proven where he is or not.
-    fn may_check(&mut self, now: i64, ip: IpAddr, proven: bool) -> bool {
+    fn may_check(&mut self, now: Time, ip: IpAddr, proven: bool) -> bool {
         if proven {
             self.proven_of.allow(&ip, now, HASH_SOURCE_GATE, HASH_SOURCE_BURST)
                 && self.proven.allow(now, HASH_GATE, HASH_BURST)
@@ -140,7 +144,7 @@ impl Newcomers {
     pub(crate) fn agree_with_newcomer(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         via: PathKey,
         packet: Sealed<Octets<'_>>,
         hello: &Hello,
@@ -162,7 +166,7 @@ impl Newcomers {
     pub(crate) fn hear_newcomer(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         via: PathKey,
         packet: Sealed<Octets<'_>>,
         hello: &Hello,
@@ -181,7 +185,7 @@ impl Newcomers {
         let stage = if self.may_check(now, via.remote.ip(), false) {
             Stage::Checked { proven: false }
         } else {
-            Stage::Asked { id: link.rng.random(), at: NEVER }
+            Stage::Asked { id: link.rng.random(), at: None }
         };
         let newcomer = Newcomer { identity: identity.clone(), keys, stage, hello: opened };
         self.waiting.insert(now, Source::of(via.remote.ip()), key, newcomer);
@@ -192,14 +196,14 @@ impl Newcomers {
         Some(())
     }
 
-    fn hear_again(&mut self, link: &mut Link, now: i64, key: (Address, PathKey)) -> Option<()> {
+    fn hear_again(&mut self, link: &mut Link, now: Time, key: (Address, PathKey)) -> Option<()> {
         let newcomer = self.waiting.get(&key)?;
         if let Stage::Asked { at, .. } = newcomer.stage {
             let identity = newcomer.identity.clone();
             if self.may_check(now, key.1.remote.ip(), false) {
                 self.waiting.get_mut(&key)?.stage = Stage::Checked { proven: false };
                 link.check_identity(identity, Urgency::Newcomer);
-            } else if at == NEVER || now - at >= NEWCOMER_ASK {
+            } else if at.is_none_or(|at| now - at >= NEWCOMER_ASK) {
                 self.ask_newcomer(link, now, key);
             }
         }
@@ -207,7 +211,7 @@ impl Newcomers {
     }
 
     /// Greets somebody whose identity has not been checked. Its answer proves where it is.
-    fn ask_newcomer(&mut self, link: &mut Link, now: i64, key: (Address, PathKey)) {
+    fn ask_newcomer(&mut self, link: &mut Link, now: Time, key: (Address, PathKey)) {
         let Some(newcomer) = self.waiting.get(&key) else { return };
         let Stage::Asked { id, .. } = newcomer.stage else { return };
         let ((address, via), keys) = (key, newcomer.keys.clone());
@@ -216,7 +220,7 @@ impl Newcomers {
         if link.may_send(now, via, packet.len()) {
             link.put(now, Some(via.socket), via.remote, None, &packet);
             if let Some(newcomer) = self.waiting.get_mut(&key) {
-                newcomer.stage = Stage::Asked { id, at: now };
+                newcomer.stage = Stage::Asked { id, at: Some(now) };
             }
         }
         link.scratch = packet;
@@ -224,7 +228,7 @@ impl Newcomers {
 
     /// A packet of somebody who is no peer: whether it is a newcomer's answer to our HELLO. Anything else waits until its sender's
     /// identity has been checked.
-    pub(crate) fn newcomer_answers(&mut self, link: &mut Link, now: i64, via: PathKey, data: &[u8]) -> bool {
+    pub(crate) fn newcomer_answers(&mut self, link: &mut Link, now: Time, via: PathKey, data: &[u8]) -> bool {
         let key = (packet::source(data), via);
         let Some(newcomer) = self.waiting.get(&key) else { return false };
         let Stage::Asked { id, .. } = newcomer.stage else { return false };
@@ -253,7 +257,7 @@ impl Newcomers {
 #[cfg(feature = "work")]
 impl Newcomers {
     /// See `filling`.
-    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+    pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
         let keys = SessionKeys::new(&[7; 48]);
         let mut octets = Vec::new();
         packet::start(&mut octets, 1, peer(0), peer(1), Verb::Hello);
@@ -261,7 +265,7 @@ impl Newcomers {
         let Some(hello) = Sealed::new(octets).ok().and_then(|sealed| sealed.open(&keys).ok()) else { return };
         self.waiting.fill(now, |number| {
             let (address, via) = (peer(number), via(number));
-            let stage = Stage::Asked { id: number, at: now };
+            let stage = Stage::Asked { id: number, at: Some(now) };
             let identity = Identity { address, public: [9; 64] };
             let newcomer = Newcomer { identity, keys: keys.clone(), stage, hello: hello.clone() };
             (Source::of(via.remote.ip()), (address, via), newcomer)

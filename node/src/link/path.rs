@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 pub use crate::dataplane::datagrams::SocketId;
+use protocol::{Span, Time};
+
 use crate::ground::limits::{PATH_ALIVE, TRUST};
 use crate::ground::work;
 
@@ -24,29 +26,34 @@ impl PathKey {
 
 /// State of a path. There is one only after somebody answered a packet of ours from there, so nobody can make us keep one for an
 /// address that is not his.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Path {
     /// When something last arrived that cannot be a repetition.
-    pub last_in: i64,
+    pub last_in: Time,
     /// When an answer last came from where it was asked, which shows that whoever is there wants what we send.
-    pub proven_at: i64,
-    /// When something was last sent, 0 for never.
-    pub last_out: i64,
-    /// When a packet of a common network last arrived, 0 for never.
-    pub last_trusted: i64,
+    pub proven_at: Time,
+    /// When something was last sent.
+    pub last_out: Option<Time>,
+    /// When a packet of a common network last arrived.
+    pub last_trusted: Option<Time>,
     /// Round-trip time in ms by direct HELLO and OK, `None` until measured.
     pub latency: Option<u32>,
 }
 
 impl Path {
+    /// A path that an answer has just come by.
+    fn proven(now: Time) -> Self {
+        Self { last_in: now, proven_at: now, last_out: None, last_trusted: None, latency: None }
+    }
+
     /// Whether something arrived recently enough to believe in the path.
-    pub fn is_alive(&self, now: i64) -> bool {
+    pub fn is_alive(&self, now: Time) -> bool {
         now - self.last_in < PATH_ALIVE
     }
 
     /// Whether a member of a common network was heard here lately.
-    pub fn is_trusted(&self, now: i64) -> bool {
-        self.last_trusted != 0 && now - self.last_trusted < TRUST
+    pub fn is_trusted(&self, now: Time) -> bool {
+        self.last_trusted.is_some_and(|at| now - at < TRUST)
     }
 
     /// Takes one round-trip sample in ms into the moving value.
@@ -74,26 +81,27 @@ impl Paths {
         self.paths.get_mut(key)
     }
 
-    /// The path, made if unknown.
-    pub fn entry(&mut self, key: PathKey) -> &mut Path {
+    /// An answer has just come by the path, which is known from now on.
+    pub fn prove(&mut self, now: Time, key: PathKey) {
         work::step();
-        self.paths.entry(key).or_default()
+        let path = self.paths.entry(key).or_insert_with(|| Path::proven(now));
+        (path.last_in, path.proven_at) = (now, now);
     }
 
     /// Notes that something was sent.
-    pub fn sent(&mut self, key: &PathKey, now: i64) {
+    pub fn sent(&mut self, key: &PathKey, now: Time) {
         work::step();
         if let Some(path) = self.paths.get_mut(key) {
-            path.last_out = now;
+            path.last_out = Some(now);
         }
     }
 
     /// Notes that something is sent, if the path is alive. Whether it is.
     #[inline]
-    pub fn take_live(&mut self, key: &PathKey, now: i64) -> bool {
+    pub fn take_live(&mut self, key: &PathKey, now: Time) -> bool {
         work::step();
         let Some(path) = self.paths.get_mut(key).filter(|path| path.is_alive(now)) else { return false };
-        path.last_out = now;
+        path.last_out = Some(now);
         true
     }
 
@@ -104,8 +112,8 @@ impl Paths {
         self.paths.range(from..=to).next().is_some()
     }
 
-    /// Keeps the paths for which `wanted` holds and those that brought something in the last `keep` ms.
-    pub fn retain(&mut self, now: i64, keep: i64, wanted: impl Fn(&PathKey) -> bool) {
+    /// Keeps the paths for which `wanted` holds and those that brought something in that time.
+    pub fn retain(&mut self, now: Time, keep: Span, wanted: impl Fn(&PathKey) -> bool) {
         self.paths.retain(|key, path| {
             work::step();
             now - path.last_in < keep || wanted(key)

@@ -12,8 +12,8 @@
 //!
 //! Specification: VL1 verbs, "ECHO"; packet format, "the 1500-byte receive limit". RFC 8899.
 
-use protocol::Address;
 use protocol::packet::DEFAULT_MTU;
+use protocol::{Address, Time};
 use std::collections::BTreeMap;
 
 use crate::ground::limits::{
@@ -57,7 +57,7 @@ struct Try {
     /// Packet IDs of the probes so far; none for one that could not leave, which nobody can answer.
     probes: Vec<Option<u64>>,
     /// When the next probe or the end of the last one is due.
-    due: i64,
+    due: Time,
 }
 
 /// What is known and being found out about one path.
@@ -74,15 +74,15 @@ struct Measure {
     /// A size that passed until the peer might have become another program; tried before others.
     hope: Option<usize>,
     /// From when on the next large packet causes a check of the size in use …
-    check: i64,
+    check: Time,
     /// … and, after that, another search for a larger one.
-    search: i64,
+    search: Time,
     /// The last large packet.
-    used: i64,
+    used: Time,
 }
 
 impl Measure {
-    fn new(now: i64) -> Self {
+    fn new(now: Time) -> Self {
         let mut new = Self {
             size: DEFAULT_MTU,
             ecn: false,
@@ -97,17 +97,17 @@ impl Measure {
         new
     }
 
-    fn begin(&mut self, due: i64, size: usize) {
+    fn begin(&mut self, due: Time, size: usize) {
         self.trying = Some(Try { size, probes: Vec::new(), due });
     }
 
     /// When the next probe or the end of the last one is due.
-    fn due(&self) -> Option<i64> {
+    fn due(&self) -> Option<Time> {
         self.trying.as_ref().map(|trying| trying.due)
     }
 
     /// A large packet goes out. Whether something is due earlier than before.
-    fn note_use(&mut self, now: i64) -> bool {
+    fn note_use(&mut self, now: Time) -> bool {
         self.used = now;
         if self.trying.is_some() || now < self.check {
             return false;
@@ -121,14 +121,14 @@ impl Measure {
     }
 
     /// Nothing more to be tried for now.
-    fn settle(&mut self, now: i64) {
+    fn settle(&mut self, now: Time) {
         (self.trying, self.hope, self.climbing) = (None, None, false);
         let pause = if self.size > DEFAULT_MTU { PATH_MTU_CHECK_LARGE } else { PATH_MTU_CHECK };
         self.check = now + pause;
     }
 
     /// The size being tried has passed.
-    fn passed(&mut self, now: i64, tried: usize, kind: Kind) {
+    fn passed(&mut self, now: Time, tried: usize, kind: Kind) {
         let (room, ecn) = match kind {
             Kind::Ours { room, ecn } => (room, ecn),
             Kind::Other => (DEFAULT_MTU, false),
@@ -147,7 +147,7 @@ impl Measure {
     }
 
     /// No probe of this size was answered.
-    fn failed(&mut self, now: i64, failed: usize) {
+    fn failed(&mut self, now: Time, failed: usize) {
         if failed > self.size {
             match above(self.size).filter(|size| *size < failed) {
                 // It was a hope; what lies between may pass.
@@ -174,7 +174,7 @@ impl Measure {
     }
 
     /// The program at the other end may be another one by now.
-    fn distrust(&mut self, now: i64) -> bool {
+    fn distrust(&mut self, now: Time) -> bool {
         let tried = self.trying.as_ref().map_or(0, |trying| trying.size);
         if !self.ecn && self.size <= DEFAULT_MTU && tried <= DEFAULT_MTU {
             return false;
@@ -199,28 +199,28 @@ impl Measure {
 pub(crate) struct PathMtus {
     paths: BTreeMap<(Address, PathKey), Measure>,
     /// When a probe is due.
-    next: Option<i64>,
+    next: Option<Time>,
 }
 
 impl PathMtus {
     /// When a probe is due, if one is.
-    pub(crate) fn next(&self) -> Option<i64> {
+    pub(crate) fn next(&self) -> Option<Time> {
         self.next
     }
 
     /// Something is due then, if not before.
-    fn hurry(&mut self, at: i64) {
+    fn hurry(&mut self, at: Time) {
         self.next = Some(self.next.map_or(at, |next| next.min(at)));
     }
 
     /// The size in use on a path that is known to belong to the peer, for a packet that goes out now.
-    pub(crate) fn size_for(&mut self, now: i64, peer: Address, path: &PathKey) -> usize {
+    pub(crate) fn size_for(&mut self, now: Time, peer: Address, path: &PathKey) -> usize {
         self.in_use(now, peer, path).0
     }
 
     /// Size in use, for a large packet that goes out now, and whether ECN bits may be shown; see [`Self::size_for`] and
     /// [`Self::takes_ecn`].
-    pub(crate) fn in_use(&mut self, now: i64, peer: Address, path: &PathKey) -> (usize, bool) {
+    pub(crate) fn in_use(&mut self, now: Time, peer: Address, path: &PathKey) -> (usize, bool) {
         work::step();
         if let Some(measure) = self.paths.get_mut(&(peer, *path)) {
             let (due, in_use) = (measure.note_use(now), (measure.size, measure.ecn));
@@ -247,7 +247,7 @@ impl PathMtus {
     }
 
     /// A packet came that a freshly started node would send: sizes only a ztnode takes have to be shown again.
-    pub(crate) fn distrust(&mut self, now: i64, peer: Address) {
+    pub(crate) fn distrust(&mut self, now: Time, peer: Address) {
         let first = (peer, PathKey::FIRST);
         let paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
         let due = paths.fold(false, |due, (_, measure)| due | measure.distrust(now));
@@ -257,13 +257,13 @@ impl PathMtus {
     }
 
     /// Forgets what has not been used for long, and paths for which `exists` does not hold.
-    pub(crate) fn expire(&mut self, now: i64, exists: impl Fn(Address, &PathKey) -> bool) {
+    pub(crate) fn expire(&mut self, now: Time, exists: impl Fn(Address, &PathKey) -> bool) {
         self.paths
             .retain(|(peer, path), measure| now - measure.used < PATH_MTU_FORGET && exists(*peer, path));
     }
 
     /// Tries that have had no answer for long enough have failed; the probes that are due now, by size.
-    pub(crate) fn due(&mut self, now: i64) -> Vec<(Address, PathKey, usize)> {
+    pub(crate) fn due(&mut self, now: Time) -> Vec<(Address, PathKey, usize)> {
         let mut probes = Vec::new();
         self.next = None;
         for ((peer, path), measure) in &mut self.paths {
@@ -294,7 +294,7 @@ impl PathMtus {
     }
 
     /// A packet of ours was answered by `peer`. Whether it was a probe.
-    pub(crate) fn answered(&mut self, now: i64, peer: Address, id: u64, body: &[u8]) -> bool {
+    pub(crate) fn answered(&mut self, now: Time, peer: Address, id: u64, body: &[u8]) -> bool {
         let first = (peer, PathKey::FIRST);
         let paths = self.paths.range_mut(first..).take_while(|((of, _), _)| *of == peer);
         let tried = |measure: &Measure| {
@@ -321,7 +321,7 @@ impl PathMtus {
 #[cfg(feature = "work")]
 impl PathMtus {
     /// See `filling`.
-    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+    pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
         for number in 0..2 * MAX_MEASURED_PATHS as u64 {
             if self.paths.len() >= MAX_MEASURED_PATHS {
                 break;

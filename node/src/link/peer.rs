@@ -8,7 +8,7 @@ use std::sync::Arc;
 use protocol::packet::SessionKeys;
 use protocol::packet::Suite;
 use protocol::verbs::MoonEntry;
-use protocol::{Identity, Time, scope};
+use protocol::{Identity, Span, Time, scope};
 
 use crate::ground::event::Cipher;
 use crate::ground::gate::{Allowance, Gate};
@@ -23,10 +23,10 @@ use crate::link::path::{PathKey, Paths, SocketId};
 use crate::link::replay::Replay;
 use crate::link::replay::counter::Counter;
 
-/// Latency that stands for "unknown" in comparisons, ms.
-const UNKNOWN_LATENCY: i64 = 65_535;
-/// Silence counted against a path at most, ms.
-const MAX_SILENCE: i64 = 140_000;
+/// What counts as the latency of a path on which none was measured.
+const UNKNOWN_LATENCY: Span = Span::ms(65_535);
+/// Silence counted against a path at most.
+const MAX_SILENCE: Span = Span::secs(140);
 
 /// Version a peer told us in HELLO or OK(HELLO); all zero until then.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -68,23 +68,34 @@ pub struct OwedWorlds {
 pub struct PeerPath {
     /// Which path.
     pub key: PathKey,
-    /// When this peer's last direct authentic packet arrived on it; 0 makes it unusable until it answers.
-    pub last_received: i64,
-    /// When we last probed it (ECHO or HELLO) without an answer since; 0 when nothing is outstanding.
-    pub probed_at: i64,
+    /// When this peer's last direct authentic packet arrived on it; `None` while it has to prove itself anew.
+    pub last_received: Option<Time>,
+    /// When we probed it (ECHO or HELLO), if there has been no answer since.
+    pub probed_at: Option<Time>,
     /// When it was learned.
-    pub(crate) since: i64,
+    pub(crate) since: Time,
     /// Whether the peer hears us there.
     pub(crate) liveness: Liveness,
-    /// The same for the timer: whether that knows of it.
+    /// Whether the clock looks at it when that is due.
     pub(crate) timed: bool,
 }
 
 impl PeerPath {
     /// A path on which the peer has just been heard.
-    pub(crate) fn new(now: i64, key: PathKey) -> Self {
-        let liveness = Liveness::new(Time::from_ms(now));
-        Self { key, last_received: now, probed_at: 0, since: now, liveness, timed: false }
+    pub(crate) fn new(now: Time, key: PathKey) -> Self {
+        let liveness = Liveness::new(now);
+        Self { key, last_received: Some(now), probed_at: None, since: now, liveness, timed: false }
+    }
+
+    /// Whether this peer was heard on it in that time.
+    #[inline]
+    pub fn was_heard(&self, now: Time, within: Span) -> bool {
+        self.last_received.is_some_and(|at| now - at < within)
+    }
+
+    /// A probe went out. It is the first without an answer that counts.
+    pub(crate) fn probed(&mut self, now: Time) {
+        self.probed_at.get_or_insert(now);
     }
 }
 
@@ -93,7 +104,7 @@ impl PeerPath {
 pub(crate) struct Choice {
     pub(crate) key: PathKey,
     /// Until when nobody has to think about it again.
-    pub(crate) until: i64,
+    pub(crate) until: Time,
 }
 
 /// A path that may be taken.
@@ -135,23 +146,23 @@ pub struct PeerGates {
     /// For trying hints.
     pub hints: Gate,
     /// Addresses it pushed: when last, and how many in a row.
-    pushes: (i64, u32),
+    pushes: (Option<Time>, u32),
     /// Paths of it that were confirmed, and when.
-    confirmations: Vec<(PathKey, i64)>,
+    confirmations: Vec<(PathKey, Time)>,
 }
 
 impl PeerGates {
     /// Whether a received push of addresses may be acted upon: a few in a row, then only after a pause.
-    pub fn allow_push(&mut self, now: i64) -> bool {
+    pub fn allow_push(&mut self, now: Time) -> bool {
         let (last, count) = &mut self.pushes;
-        *count = if now - *last <= PUSH_WINDOW { *count + 1 } else { 0 };
-        *last = now;
+        *count = if last.is_some_and(|last| now - last <= PUSH_WINDOW) { *count + 1 } else { 0 };
+        *last = Some(now);
         *count < PUSH_BURST
     }
 
     /// Whether a path may be confirmed by HELLO now (once a second each).
-    pub fn allow_confirmation(&mut self, now: i64, key: PathKey, interval: i64) -> bool {
-        self.confirmations.retain(|(_, at)| now - at < interval);
+    pub fn allow_confirmation(&mut self, now: Time, key: PathKey, interval: Span) -> bool {
+        self.confirmations.retain(|(_, at)| now - *at < interval);
         if self.confirmations.len() >= MAX_PATHS_PER_PEER || self.confirmations.iter().any(|(k, _)| *k == key)
         {
             return false;
@@ -188,24 +199,24 @@ pub struct Peer {
     pub(crate) moved_to: Option<PathKey>,
     /// What may be sent to it twice.
     pub(crate) copies: Allowance,
-    /// Last credited packet, direct or relayed; 0 for never.
-    pub last_received: i64,
+    /// Last credited packet, direct or relayed.
+    pub last_received: Option<Time>,
     /// Last packet that makes it worth keeping in contact.
-    pub last_active: i64,
+    pub last_active: Option<Time>,
     /// Last packet of a common network.
-    pub last_trusted: i64,
+    pub last_trusted: Option<Time>,
     /// Last full HELLO round sent to it.
-    pub last_hello: i64,
+    pub last_hello: Option<Time>,
     /// Last HELLO sent to it through a relay or to an unconfirmed address.
-    pub last_attempt: i64,
+    pub last_attempt: Option<Time>,
     /// When our addresses were last pushed to it.
-    pub last_push: i64,
+    pub last_push: Option<Time>,
     /// When the peer was made.
-    pub since: i64,
+    pub since: Time,
     /// Whether it has ever answered something of ours: it is where it says, or behind a relay that reaches it.
     pub answered: bool,
     /// When credentials were last sent to it.
-    pub credentials_sent: i64,
+    pub credentials_sent: Option<Time>,
     /// How often it may do what, and how often we do for it.
     pub gates: PeerGates,
     /// Worlds that go to it as soon as it has a path, in a second answer to this HELLO.
@@ -214,7 +225,7 @@ pub struct Peer {
 
 impl Peer {
     /// A peer just learned of.
-    pub fn new(identity: Identity, keys: SessionKeys, now: i64, sent: Counter) -> Self {
+    pub fn new(identity: Identity, keys: SessionKeys, now: Time, sent: Counter) -> Self {
         Self {
             identity,
             keys: Arc::new(keys),
@@ -228,15 +239,15 @@ impl Peer {
             choice: None,
             moved_to: None,
             copies: Allowance::default(),
-            last_received: 0,
-            last_active: 0,
-            last_trusted: 0,
-            last_hello: 0,
-            last_attempt: 0,
-            last_push: 0,
+            last_received: None,
+            last_active: None,
+            last_trusted: None,
+            last_hello: None,
+            last_attempt: None,
+            last_push: None,
             since: now,
             answered: false,
-            credentials_sent: 0,
+            credentials_sent: None,
             owed_worlds: None,
             gates: PeerGates::default(),
         }
@@ -247,19 +258,29 @@ impl Peer {
         cipher.suite(self.version.protocol)
     }
 
+    /// Whether anything credited came from it in that time.
+    pub fn was_heard(&self, now: Time, within: Span) -> bool {
+        self.last_received.is_some_and(|at| now - at < within)
+    }
+
+    /// Since when it has been silent.
+    pub(crate) fn silent_since(&self) -> Time {
+        self.last_received.map_or(self.since, |at| at.max(self.since))
+    }
+
     /// Whether anything credited came from it lately.
-    pub fn is_alive(&self, now: i64) -> bool {
-        self.last_received != 0 && now - self.last_received < PEER_TIMEOUT
+    pub fn is_alive(&self, now: Time) -> bool {
+        self.was_heard(now, PEER_TIMEOUT)
     }
 
     /// Whether it is worth keeping in contact.
-    pub fn is_active(&self, now: i64) -> bool {
-        self.last_active != 0 && now - self.last_active < PEER_TIMEOUT
+    pub fn is_active(&self, now: Time) -> bool {
+        self.last_active.is_some_and(|at| now - at < PEER_TIMEOUT)
     }
 
     /// Whether packets of a common network came from it lately.
-    pub fn is_trusted(&self, now: i64) -> bool {
-        self.last_trusted != 0 && now - self.last_trusted < TRUST
+    pub fn is_trusted(&self, now: Time) -> bool {
+        self.last_trusted.is_some_and(|at| now - at < TRUST)
     }
 
     /// The peer's entry for a path.
@@ -268,28 +289,28 @@ impl Peer {
     }
 
     /// Whether the peer has an unexpired path to exactly this endpoint.
-    pub fn has_path_to(&self, now: i64, remote: SocketAddr) -> bool {
+    pub fn has_path_to(&self, now: Time, remote: SocketAddr) -> bool {
         self.paths
             .iter()
             .inspect(|_| work::step())
-            .any(|p| p.key.remote == remote && now - p.last_received < PATH_EXPIRY)
+            .any(|p| p.key.remote == remote && p.was_heard(now, PATH_EXPIRY))
     }
 
     /// A path by another port of the same address on the same socket that is in use and alive.
-    pub(crate) fn live_sibling(&mut self, now: i64, paths: &Paths, key: &PathKey) -> Option<&mut PeerPath> {
+    pub(crate) fn live_sibling(&mut self, now: Time, paths: &Paths, key: &PathKey) -> Option<&mut PeerPath> {
         self.paths.iter_mut().inspect(|_| work::step()).find(|p| {
             p.key.socket == key.socket
                 && p.key.remote.ip() == key.remote.ip()
                 && p.key.remote.port() != key.remote.port()
                 && p.liveness.standing() <= Standing::Doubtful
-                && now - p.last_received < PATH_ALIVE
+                && p.was_heard(now, PATH_ALIVE)
                 && paths.get(&p.key).is_some_and(|path| path.is_alive(now))
         })
     }
 
     /// Takes a confirmed path in: in place of a dead one to the same address, else in a free place, else in place of the one
     /// silent for longest.
-    pub fn learn(&mut self, now: i64, paths: &Paths, key: PathKey) {
+    pub fn learn(&mut self, now: Time, paths: &Paths, key: PathKey) {
         let entry = PeerPath::new(now, key);
         let same = |p: &PeerPath| {
             p.key.socket == key.socket
@@ -307,20 +328,30 @@ impl Peer {
         }
     }
 
-    /// The best path among those confirmed in the last `max_age` ms. One in use stays unless another is better by a quarter: two that
-    /// are nearly the same must not take turns, which would reorder what goes by them. A new one has to hold for a while first.
-    pub(crate) fn best_path(&self, now: i64, paths: &Paths, max_age: i64) -> Option<Best> {
+    /// The best path among those confirmed lately enough. One in use stays unless another is better by a quarter: two that are nearly
+    /// the same must not take turns, which would reorder what goes by them. A new one has to hold for a while first.
+    pub(crate) fn best_path(&self, now: Time, paths: &Paths) -> Option<Best> {
+        self.best_of(now, paths, |path| path.was_heard(now, PATH_EXPIRY))
+    }
+
+    /// The best path there is, however long it has been silent.
+    pub(crate) fn any_path(&self, now: Time, paths: &Paths) -> Option<Best> {
+        self.best_of(now, paths, |_| true)
+    }
+
+    fn best_of(&self, now: Time, paths: &Paths, usable: impl Fn(&PeerPath) -> bool) -> Option<Best> {
         let in_use = self.choice.map(|choice| choice.key);
         self.paths
             .iter()
             .inspect(|_| work::step())
-            .filter(|p| now - p.last_received < max_age)
+            .filter(|p| usable(p))
             .filter_map(|p| paths.get(&p.key).map(|path| (p, path)))
             .map(|(p, path)| {
                 // Both the shared path and this peer on it must have been heard: one socket may carry several peers.
-                let silence = (now - path.last_in.min(p.last_received)).min(MAX_SILENCE);
+                let last = p.last_received.map(|at| at.min(path.last_in));
+                let silence = last.map_or(MAX_SILENCE, |at| (now - at).min(MAX_SILENCE));
                 let heard = silence < PATH_ALIVE;
-                let latency = path.latency.map_or(UNKNOWN_LATENCY, i64::from);
+                let latency = path.latency.map_or(UNKNOWN_LATENCY, |ms| Span::ms(ms.into()));
                 let cost = if heard { latency } else { latency + UNKNOWN_LATENCY + silence };
                 let kept = in_use == Some(p.key) && now - p.since >= PATH_SETTLED;
                 let weight = if kept { 3 } else { 4 } * (8 - scope(p.key.remote.ip()) as i64);
@@ -334,7 +365,7 @@ impl Peer {
     /// Something is different: which path is taken has to be thought about again.
     pub(crate) fn reconsider(&mut self) {
         if let Some(choice) = &mut self.choice {
-            choice.until = 0;
+            choice.until = Time::EPOCH;
         }
     }
 
@@ -349,14 +380,14 @@ impl Peer {
 
     /// The path in use, if nobody has to think about it, for something that is sent on it now.
     #[inline]
-    pub(crate) fn take_chosen_path(&self, now: i64, paths: &mut Paths) -> Option<PathKey> {
+    pub(crate) fn take_chosen_path(&self, now: Time, paths: &mut Paths) -> Option<PathKey> {
         let Choice { key, until } = self.choice?;
         (now < until && paths.take_live(&key, now)).then_some(key)
     }
 
     /// Round-trip time in ms over the best path, if measured.
-    pub fn latency(&self, now: i64, paths: &Paths) -> Option<u32> {
-        paths.get(&self.best_path(now, paths, PATH_EXPIRY)?.key)?.latency
+    pub fn latency(&self, now: Time, paths: &Paths) -> Option<u32> {
+        paths.get(&self.best_path(now, paths)?.key)?.latency
     }
 
     /// Drops paths over a socket that no longer exists.

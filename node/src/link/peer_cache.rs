@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 use protocol::inet::encode_inet;
 use protocol::reader::Reader;
-use protocol::{Address, Identity, Result};
+use protocol::{Address, Identity, Result, Time};
 
 use crate::ground::event::Urgency;
 use crate::ground::limits::{MAX_PATHS_PER_PEER, MAX_PEERS};
@@ -81,7 +81,7 @@ impl Earlier {
     }
 
     /// An identity has turned out to be genuine: its owner is a peer now, and what was known of it earlier counts.
-    pub(crate) fn welcome(&mut self, link: &mut Link, now: i64, identity: &Identity) {
+    pub(crate) fn welcome(&mut self, link: &mut Link, now: Time, identity: &Identity) {
         if !link.topology.add_peer(&link.secret, identity, now) {
             return;
         }

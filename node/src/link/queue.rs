@@ -3,8 +3,8 @@
 //!
 //! Specification: VL1 behaviour, "sending by address, queues, WHOIS".
 
-use protocol::Address;
 use protocol::packet::{Authentic, Sealed};
+use protocol::{Address, Time};
 
 use crate::ground::limits::{
     MAX_PARKED, MAX_PARKED_PER_PEER, MAX_SEND_QUEUE, MAX_SEND_QUEUE_PER_PEER, MAX_WAITING_COPIES,
@@ -18,7 +18,7 @@ use crate::link::path::PathKey;
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     /// When it began to wait.
-    pub(crate) since: i64,
+    pub(crate) since: Time,
     /// For whom it is.
     pub(crate) to: Address,
     /// Where the request came from that it answers, if it waits until that or another path has proven itself.
@@ -123,7 +123,7 @@ impl SendQueue {
     }
 
     /// Takes out what waits for `peer` (or for anybody) and is not too old, in order.
-    pub(crate) fn take(&mut self, now: i64, peer: Option<Address>) -> Vec<Outgoing> {
+    pub(crate) fn take(&mut self, now: Time, peer: Option<Address>) -> Vec<Outgoing> {
         let mut taken = self.packets.take(peer);
         taken.extend(self.copies.take(peer));
         taken.sort_unstable_by_key(|(serial, _)| *serial);
@@ -157,13 +157,13 @@ impl Default for Parking {
 
 impl Parking {
     /// Lets a packet wait, that began to do so at `since`.
-    pub(crate) fn push(&mut self, since: i64, item: Parked) {
+    pub(crate) fn push(&mut self, since: Time, item: Parked) {
         self.serial += 1;
         self.packets.waiting.insert(since, item.source(), self.serial, item);
     }
 
     /// Takes out what waits for `peer` (or for anybody) and is not too old, in order.
-    pub(crate) fn take(&mut self, now: i64, peer: Option<Address>) -> Vec<Parked> {
+    pub(crate) fn take(&mut self, now: Time, peer: Option<Address>) -> Vec<Parked> {
         let mut taken = self.packets.take(peer);
         taken.sort_unstable_by_key(|(serial, _)| *serial);
         let fresh = |parked: &Parked| parked.manner.since.is_none_or(|since| now - since < QUEUE_LIFETIME);
@@ -179,7 +179,7 @@ impl Parking {
 #[cfg(feature = "work")]
 impl SendQueue {
     /// See `filling`.
-    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+    pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address) {
         let waiting = |to, copy| Outgoing { since: now, to, via: None, copy, packet: vec![0; 100] };
         self.packets.waiting.fill(now, |number| {
             let peer = peer(number / 16);
@@ -200,7 +200,7 @@ impl SendQueue {
 #[cfg(feature = "work")]
 impl Parking {
     /// See `filling`.
-    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: PathKey) {
+    pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address, via: PathKey) {
         self.packets.waiting.fill(now, |number| {
             let peer = peer(number / 16);
             let mut octets = vec![0; 100];
@@ -223,7 +223,7 @@ mod tests {
     use super::*;
 
     fn waiting(to: u64, copy: bool) -> Outgoing {
-        Outgoing { since: 0, to: Address::from_u64(to), via: None, copy, packet: Vec::new() }
+        Outgoing { since: Time::EPOCH, to: Address::from_u64(to), via: None, copy, packet: Vec::new() }
     }
 
     fn parked(from: u64) -> Parked {
@@ -232,7 +232,7 @@ mod tests {
         let remote = "192.0.2.1:9993".parse().unwrap();
         let via = PathKey { socket: crate::link::path::SocketId(0), remote };
         let state = State::Sealed(Sealed::new(octets).ok().unwrap());
-        Parked { manner: Manner { via, ecn: 0, since: Some(0) }, state }
+        Parked { manner: Manner { via, ecn: 0, since: Some(Time::EPOCH) }, state }
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
             (MAX_WAITING_COPIES, MAX_SEND_QUEUE)
         );
         assert_eq!(queue.take_lost_copies(), 200 - MAX_WAITING_COPIES as u64);
-        assert_eq!(queue.take(1, None).len(), MAX_SEND_QUEUE + MAX_WAITING_COPIES);
+        assert_eq!(queue.take(Time::from_ms(1), None).len(), MAX_SEND_QUEUE + MAX_WAITING_COPIES);
         assert!(queue.is_empty());
     }
 
@@ -262,18 +262,18 @@ mod tests {
         assert_eq!(queue.copies.waiting.len(), MAX_WAITING_COPIES_PER_PEER);
         assert!(queue.has_room_for_copy(Address::from_u64(1_001)));
         queue.push(waiting(1_000, false));
-        assert_eq!(queue.take(QUEUE_LIFETIME, None).len(), 0);
+        assert_eq!(queue.take(Time::EPOCH + QUEUE_LIFETIME, None).len(), 0);
         assert_eq!(queue.take_lost_copies(), 200);
     }
 
     #[test]
     fn a_flood_for_many_does_not_push_out_the_only_packet_of_one() {
         let mut queue = Parking::default();
-        queue.push(0, parked(7));
+        queue.push(Time::EPOCH, parked(7));
         for n in 0..10_000 {
-            queue.push(0, parked(1_000 + n % 40));
+            queue.push(Time::EPOCH, parked(1_000 + n % 40));
         }
-        assert_eq!(queue.take(0, Some(Address::from_u64(7))).len(), 1);
+        assert_eq!(queue.take(Time::EPOCH, Some(Address::from_u64(7))).len(), 1);
     }
 
     #[test]
@@ -282,7 +282,8 @@ mod tests {
         for (peer, copy) in [(1, false), (2, false), (1, true), (1, false)] {
             queue.push(waiting(peer, copy));
         }
-        let copies: Vec<bool> = queue.take(0, Some(Address::from_u64(1))).iter().map(|w| w.copy).collect();
+        let copies: Vec<bool> =
+            queue.take(Time::EPOCH, Some(Address::from_u64(1))).iter().map(|w| w.copy).collect();
         assert_eq!(copies, [false, true, false]);
     }
 }

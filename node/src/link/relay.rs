@@ -7,7 +7,7 @@ use protocol::inet::Scope;
 use protocol::packet;
 use protocol::verb::Verb;
 use protocol::verbs::Rendezvous;
-use protocol::{Address, scope};
+use protocol::{Address, Time, scope};
 use rand::RngExt;
 
 use crate::ground::limits::{
@@ -21,7 +21,7 @@ use crate::link::path::PathKey;
 /// What is kept in mind about those we relay for.
 pub(crate) struct Relay {
     /// Who was introduced to whom, and when; whose packet made us do so pays.
-    pub(crate) pairs: Table<(Address, Address), Address, i64>,
+    pub(crate) pairs: Table<(Address, Address), Address, Time>,
 }
 
 impl Default for Relay {
@@ -32,7 +32,7 @@ impl Default for Relay {
 
 impl Relay {
     /// Whether we carry foreign traffic that came in on `via`.
-    fn may_relay(&self, link: &Link, now: i64, via: PathKey) -> bool {
+    fn may_relay(&self, link: &Link, now: Time, via: PathKey) -> bool {
         if link.topology.am_root {
             link.topology.paths.knows_ip(via.socket, via.remote.ip())
                 || link.topology.is_upstream_ip(via.remote.ip())
@@ -42,7 +42,7 @@ impl Relay {
     }
 
     /// Forwards a packet or packet head addressed to `dest`.
-    pub(crate) fn relay_packet(&mut self, link: &mut Link, now: i64, via: PathKey, data: &mut [u8]) {
+    pub(crate) fn relay_packet(&mut self, link: &mut Link, now: Time, via: PathKey, data: &mut [u8]) {
         let (source, dest) = (packet::source(data), packet::dest(data));
         // A reserved address is nobody's. From an address to itself nothing needs a relay, and one may lock up over it.
         let nobody = dest.is_reserved() || source == dest;
@@ -65,7 +65,7 @@ impl Relay {
     }
 
     /// Forwards a fragment addressed to `dest`.
-    pub(crate) fn relay_fragment(&mut self, link: &mut Link, now: i64, via: PathKey, data: &mut [u8]) {
+    pub(crate) fn relay_fragment(&mut self, link: &mut Link, now: Time, via: PathKey, data: &mut [u8]) {
         let dest = packet::dest(data);
         if packet::fragment_hops(data) >= packet::MAX_HOPS || !self.may_relay(link, now, via) {
             link.counters.dropped += 1;
@@ -84,21 +84,21 @@ impl Relay {
         }
     }
 
-    fn forward(&mut self, link: &mut Link, now: i64, key: PathKey, data: &[u8]) {
+    fn forward(&mut self, link: &mut Link, now: Time, key: PathKey, data: &[u8]) {
         link.counters.relayed += 1;
         link.put(now, Some(key.socket), key.remote, None, data);
     }
 
     /// Tells both ends where the other can be reached, once in a while per pair. Nobody vouches for the source that a packet names
     /// (its seal is for its destination), so only one is believed that is known on the very path the packet came by.
-    fn introduce(&mut self, link: &mut Link, now: i64, via: PathKey, x: Address, y: Address) {
+    fn introduce(&mut self, link: &mut Link, now: Time, via: PathKey, x: Address, y: Address) {
         if x == y || !link.topology.peers.contains_key(&y) {
             return;
         }
         let known = link.topology.peers.get_mut(&x).filter(|peer| peer.paths.iter().any(|p| p.key == via));
         let Some(source) = known else { return };
         let pair = (x.min(y), x.max(y));
-        if self.pairs.get(&pair).is_some_and(|at| now - at < INTRODUCE_GATE)
+        if self.pairs.get(&pair).is_some_and(|at| now - *at < INTRODUCE_GATE)
             || !source.gates.introductions.allow(now, INTRODUCTION_GATE, INTRODUCTION_BURST)
         {
             return;
@@ -117,13 +117,13 @@ impl Relay {
     }
 
     /// For each of two peers its best path in the nearest scope that both share, IPv6 before IPv4.
-    fn matching_paths(&self, link: &Link, now: i64, x: Address, y: Address) -> Option<(PathKey, PathKey)> {
+    fn matching_paths(&self, link: &Link, now: Time, x: Address, y: Address) -> Option<(PathKey, PathKey)> {
         let best = |address: Address, wanted: Scope, v6: bool| -> Option<PathKey> {
             let peer = link.topology.peers.get(&address)?;
             peer.paths
                 .iter()
                 .inspect(|_| work::step())
-                .filter(|p| now - p.last_received < PATH_EXPIRY)
+                .filter(|p| p.was_heard(now, PATH_EXPIRY))
                 .filter(|p| p.key.remote.is_ipv6() == v6 && scope(p.key.remote.ip()) == wanted)
                 .max_by_key(|p| p.last_received)
                 .map(|p| p.key)

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use protocol::packet::{self, DEFAULT_MTU, Split, max_packet};
 use protocol::verb::Verb;
 use protocol::verbs::Frame;
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Time};
 use rand::RngExt;
 
 use super::{Incoming, Link};
@@ -68,7 +68,7 @@ impl Link {
     }
 
     /// Sends a packet to whom it is addressed, by the best path there is, or lets it wait for one.
-    pub(crate) fn send(&mut self, now: i64, mut packet: Vec<u8>) {
+    pub(crate) fn send(&mut self, now: Time, mut packet: Vec<u8>) {
         let dest = packet::dest(&packet);
         if dest == self.address() {
             self.scratch = packet;
@@ -84,7 +84,7 @@ impl Link {
         }
     }
 
-    fn await_route(&mut self, now: i64, dest: Address, copy: bool, packet: Vec<u8>) {
+    fn await_route(&mut self, now: Time, dest: Address, copy: bool, packet: Vec<u8>) {
         if !self.topology.peers.contains_key(&dest) {
             self.whois(now, dest);
         }
@@ -93,7 +93,7 @@ impl Link {
     }
 
     /// Whether it makes sense to build a copy for `to`; counts the one that is not built otherwise.
-    pub(crate) fn has_room_for_copy(&mut self, now: i64, to: Address) -> bool {
+    pub(crate) fn has_room_for_copy(&mut self, now: Time, to: Address) -> bool {
         if !self.outbox.datagrams.has_room_for_copies() {
             self.counters.copies.too_many += 1;
             return false;
@@ -107,7 +107,7 @@ impl Link {
     }
 
     /// Sends a copy of a frame behind everything ordinary, or drops it if there is no room for it.
-    pub(crate) fn send_copy(&mut self, now: i64, mut packet: Vec<u8>) {
+    pub(crate) fn send_copy(&mut self, now: Time, mut packet: Vec<u8>) {
         let dest = packet::dest(&packet);
         if dest == self.address() {
             self.scratch = packet;
@@ -121,7 +121,7 @@ impl Link {
 
     /// Answers on the path a request came by, relayed or not. What is too much for an endpoint that has not proven itself goes by
     /// another path, or waits until one has.
-    pub(crate) fn reply(&mut self, now: i64, via: PathKey, mut packet: Vec<u8>) {
+    pub(crate) fn reply(&mut self, now: Time, via: PathKey, mut packet: Vec<u8>) {
         if self.may_send(now, via, packet.len()) {
             self.emit(now, &mut packet, via, Manner::Back);
             self.scratch = packet;
@@ -141,7 +141,7 @@ impl Link {
     /// Sends an ERROR about a packet that concerns a network, now and then.
     pub(crate) fn answer_error(
         &mut self,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         in_re: Verb,
         code: u8,
@@ -162,7 +162,7 @@ impl Link {
     /// Sends to an explicit endpoint, from one socket or from all.
     pub(crate) fn send_to(
         &mut self,
-        now: i64,
+        now: Time,
         socket: Option<SocketId>,
         to: SocketAddr,
         mut packet: Vec<u8>,
@@ -184,7 +184,7 @@ impl Link {
     /// Puts a finished datagram into the outbox.
     pub(crate) fn put(
         &mut self,
-        now: i64,
+        now: Time,
         socket: Option<SocketId>,
         to: SocketAddr,
         ttl: Option<u8>,
@@ -198,7 +198,7 @@ impl Link {
     }
 
     /// Protects a packet for its destination and puts it, cut as the path wants it, into the outbox.
-    fn emit(&mut self, now: i64, packet: &mut [u8], key: PathKey, manner: Manner) {
+    fn emit(&mut self, now: Time, packet: &mut [u8], key: PathKey, manner: Manner) {
         let dest = packet::dest(packet);
         let mtu = self.datagram_size(now, dest, &key, packet.len());
         let Some(peer) = self.topology.peers.get_mut(&dest) else { return };
@@ -239,7 +239,7 @@ impl Link {
 
     /// Sends a packet that has just been emitted once more by another way, if the one it took is in doubt. What would have to be cut
     /// differently there is not sent.
-    fn repeat(&mut self, now: i64, packet: &[u8], way: &Way) {
+    fn repeat(&mut self, now: Time, packet: &[u8], way: &Way) {
         let Some(copy) = way.copy else { return };
         let dest = packet::dest(packet);
         let mtu = self.settings.configured_mtu(copy.remote.ip()).unwrap_or(DEFAULT_MTU);
@@ -257,7 +257,7 @@ impl Link {
     }
 
     /// Size of the datagrams into which a packet of `length` bytes to `dest` is cut on its way over `path`.
-    pub(crate) fn datagram_size(&mut self, now: i64, dest: Address, path: &PathKey, length: usize) -> usize {
+    pub(crate) fn datagram_size(&mut self, now: Time, dest: Address, path: &PathKey, length: usize) -> usize {
         if let Some(size) = self.settings.configured_mtu(path.remote.ip()) {
             return size;
         }
@@ -277,7 +277,7 @@ impl Link {
     /// frame's peer, path and datagram size are looked up, once for all that leave together.
     pub(crate) fn send_frames(
         &mut self,
-        now: i64,
+        now: Time,
         to: Address,
         network: NetworkId,
         ethertype: u16,
@@ -350,7 +350,7 @@ impl Link {
     /// Frames for a member that cannot be reached yet.
     fn let_frames_wait(
         &mut self,
-        now: i64,
+        now: Time,
         to: Address,
         network: NetworkId,
         ethertype: u16,
@@ -365,7 +365,7 @@ impl Link {
     }
 
     /// Tries again to send what waits for `peer`, or for anybody.
-    pub(crate) fn retry_sending(&mut self, now: i64, peer: Option<Address>) {
+    pub(crate) fn retry_sending(&mut self, now: Time, peer: Option<Address>) {
         for mut waiting in self.sending.take(now, peer) {
             let is_answer = waiting.via.is_some();
             let key = if is_answer {
@@ -387,7 +387,7 @@ impl Link {
     }
 
     /// Asks the best root who `address` is, at most twice a second.
-    pub(crate) fn whois(&mut self, now: i64, address: Address) {
+    pub(crate) fn whois(&mut self, now: Time, address: Address) {
         if address.is_reserved() || address == self.address() {
             return;
         }
@@ -402,7 +402,7 @@ impl Link {
 
     /// WHOIS for the claimed sender of a packet nobody vouches for; bounded for all of them together, since anyone can forge
     /// senders.
-    pub(crate) fn whois_source(&mut self, now: i64, address: Address) {
+    pub(crate) fn whois_source(&mut self, now: Time, address: Address) {
         if self.gates.unknown_sources.allow(now, UNKNOWN_SOURCE_GATE, UNKNOWN_SOURCE_BURST) {
             self.whois(now, address);
         }

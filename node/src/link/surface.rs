@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use protocol::inet::Scope;
-use protocol::{Address, scope};
+use protocol::{Address, Time, scope};
 
 use crate::ground::limits::{MAX_SURFACES, MAX_SURFACES_PER_SOURCE, SURFACE_EXPIRY};
 use crate::ground::sources::Source;
@@ -45,7 +45,7 @@ struct Reporter {
 #[derive(Clone, Copy, Debug)]
 struct Report {
     surface: SocketAddr,
-    at: i64,
+    at: Time,
     by: Prefix,
 }
 
@@ -74,7 +74,7 @@ impl Surfaces {
     /// to be probed again, when a trusted reporter saw our address change.
     pub(crate) fn report(
         &mut self,
-        now: i64,
+        now: Time,
         peer: Address,
         via: PathKey,
         surface: SocketAddr,
@@ -142,7 +142,7 @@ impl Surfaces {
     }
 
     /// Drops old reports.
-    pub(crate) fn expire(&mut self, now: i64) {
+    pub(crate) fn expire(&mut self, now: Time) {
         for (_, report) in self.reports.expire(now - SURFACE_EXPIRY) {
             self.unsay(&report);
         }
@@ -157,7 +157,7 @@ impl Surfaces {
 #[cfg(feature = "work")]
 impl Surfaces {
     /// See `filling`.
-    pub(crate) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+    pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
         self.reports.fill(now, |number| {
             let PathKey { socket, remote: endpoint } = via(number);
             let by = Prefix { word: Word::Member, source: Source::of(endpoint.ip()) };
@@ -187,13 +187,13 @@ mod tests {
             (SocketAddr::from(([198, 51, 100, 9], 9)), SocketAddr::from(([203, 0, 113, 66], 1)));
         for n in 0..5_000u16 {
             let liar = Address::from_u64(1 + u64::from(n % 7));
-            surfaces.report(0, liar, via([192, 0, 2, n as u8], 1_000 + n), theirs, Word::Member);
+            surfaces.report(Time::EPOCH, liar, via([192, 0, 2, n as u8], 1_000 + n), theirs, Word::Member);
         }
         assert_eq!(surfaces.advertised(), []);
         assert!(surfaces.reports.len() <= MAX_SURFACES_PER_SOURCE);
-        surfaces.report(0, Address::from_u64(99), via([198, 18, 0, 1], 1), ours, Word::Root);
+        surfaces.report(Time::EPOCH, Address::from_u64(99), via([198, 18, 0, 1], 1), ours, Word::Root);
         assert_eq!(surfaces.advertised(), [ours]);
-        surfaces.report(0, Address::from_u64(98), via([198, 51, 100, 1], 1), theirs, Word::Member);
+        surfaces.report(Time::EPOCH, Address::from_u64(98), via([198, 51, 100, 1], 1), theirs, Word::Member);
         assert_eq!(surfaces.advertised(), [ours, theirs], "two prefixes");
     }
 
@@ -201,12 +201,12 @@ mod tests {
     fn roots_have_room_however_many_report() {
         let mut surfaces = Surfaces::default();
         let surface = SocketAddr::from(([198, 51, 100, 9], 9));
-        surfaces.report(0, Address::from_u64(99), via([198, 18, 0, 1], 1), surface, Word::Root);
+        surfaces.report(Time::EPOCH, Address::from_u64(99), via([198, 18, 0, 1], 1), surface, Word::Root);
         for n in 0..20_000u32 {
             let [_, a, b, c] = n.to_be_bytes();
             let member = Address::from_u64(1 + u64::from(n));
             surfaces.report(
-                1,
+                Time::from_ms(1),
                 member,
                 via([11, a, b, c], 1),
                 SocketAddr::from(([1, a, b, c], 1)),

@@ -9,7 +9,7 @@ use protocol::packet::{self, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::Frame;
 use protocol::world::{Root, World, WorldKey, WorldKind};
-use protocol::{NetworkId, SecretIdentity};
+use protocol::{NetworkId, SecretIdentity, Span, Time};
 
 use super::{Opened, Received, Underlay};
 use crate::dataplane::sending::Parts;
@@ -17,7 +17,7 @@ use crate::ground::event::{Errand, Settings};
 use crate::link::path::SocketId;
 
 const SOCKET: SocketId = SocketId(0);
-const START: i64 = 1_700_000_000_000;
+const START: Time = Time::from_ms(1_700_000_000_000);
 const NETWORK: NetworkId = NetworkId(0x8056_c2e2_1c00_0001);
 
 /// Identities made beforehand: making one costs a fifth of a second.
@@ -33,7 +33,7 @@ type Came = (Option<Verb>, Vec<u8>, u8);
 struct Two {
     nodes: [Underlay; 2],
     at: [SocketAddr; 2],
-    now: i64,
+    now: Time,
     came: [VecDeque<Came>; 2],
     greeted: [usize; 2],
 }
@@ -54,7 +54,7 @@ impl Two {
         });
         let mut two = Self { nodes, at, now: START, came: Default::default(), greeted: [0; 2] };
         for _ in 0..40 {
-            two.now += 250;
+            two.now += Span::ms(250);
             for node in &mut two.nodes {
                 let Underlay { link, contacts, .. } = node;
                 if two.now >= contacts.next_ping {
@@ -112,7 +112,7 @@ impl Two {
 }
 
 /// What the shell of the core does, without a switch: frames are noted.
-fn handle(node: &mut Underlay, now: i64, opened: Opened<'_>) -> Option<Came> {
+fn handle(node: &mut Underlay, now: Time, opened: Opened<'_>) -> Option<Came> {
     let verb = opened.verb();
     let incoming = node.incoming(now, &opened);
     let came = (verb, incoming.payload.to_vec(), incoming.ecn);

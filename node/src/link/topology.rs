@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 
 use protocol::packet::SessionKeys;
 use protocol::world::{World, WorldKind};
-use protocol::{Address, Identity, SecretIdentity};
+use protocol::{Address, Identity, SecretIdentity, Time};
 
 use crate::ground::info::Role;
-use crate::ground::limits::{MAX_PATHS, MAX_PEERS, PATH_ALIVE, PATH_EXPIRY, PEER_TIMEOUT};
+use crate::ground::limits::{MAX_PATHS, MAX_PEERS, PATH_ALIVE, PEER_TIMEOUT};
 use crate::ground::work;
 use crate::link::path::{PathKey, Paths};
 use crate::link::peer::{Best, Peer};
@@ -56,7 +56,7 @@ pub(crate) struct Topology {
 
 impl Topology {
     /// An empty topology under a planet. The roots become peers.
-    pub(crate) fn new(secret: &SecretIdentity, planet: World, now: i64) -> Self {
+    pub(crate) fn new(secret: &SecretIdentity, planet: World, now: Time) -> Self {
         let mut topology = Self {
             peers: BTreeMap::new(),
             paths: Paths::default(),
@@ -74,7 +74,7 @@ impl Topology {
     }
 
     /// Adds a peer unless its address is already known (the known one wins) or its key is unusable. Whether it is known now.
-    pub(crate) fn add_peer(&mut self, secret: &SecretIdentity, identity: &Identity, now: i64) -> bool {
+    pub(crate) fn add_peer(&mut self, secret: &SecretIdentity, identity: &Identity, now: Time) -> bool {
         if identity.address == self.us.address || identity.address.is_reserved() {
             return false;
         }
@@ -87,7 +87,7 @@ impl Topology {
     }
 
     /// Adds a peer whose key is already agreed.
-    pub(crate) fn insert_peer(&mut self, identity: Identity, keys: SessionKeys, now: i64) {
+    pub(crate) fn insert_peer(&mut self, identity: Identity, keys: SessionKeys, now: Time) {
         if self.peers.len() >= MAX_PEERS {
             self.make_room(now);
         }
@@ -97,7 +97,7 @@ impl Topology {
 
     /// Forgets the peer silent for longest among a few that the hand comes by, so that it costs the same however many there are.
     /// Roots and those who talk on a common network stay.
-    fn make_room(&mut self, now: i64) {
+    fn make_room(&mut self, now: Time) {
         const LOOKED_AT: usize = 16;
         let upstreams = &self.upstreams;
         let round = self.peers.range(self.hand..).chain(self.peers.range(..self.hand));
@@ -107,7 +107,7 @@ impl Topology {
             .inspect(|_| work::step())
             .inspect(|(address, _)| last = **address)
             .filter(|(address, _)| !upstreams.contains_key(address))
-            .min_by_key(|(_, peer)| (peer.is_trusted(now), peer.last_received.max(peer.since)))
+            .min_by_key(|(_, peer)| (peer.is_trusted(now), peer.silent_since()))
             .map(|(address, _)| *address);
         self.hand = Address::from_u64(last.to_u64() + 1);
         if let Some(victim) = victim {
@@ -116,14 +116,13 @@ impl Topology {
     }
 
     /// A peer has answered a packet of ours on a path: both are known from now on. False when there are too many paths.
-    pub(crate) fn learn_path(&mut self, now: i64, address: Address, key: PathKey) -> bool {
+    pub(crate) fn learn_path(&mut self, now: Time, address: Address, key: PathKey) -> bool {
         let Some(peer) = self.peers.get_mut(&address) else { return false };
         if self.paths.get(&key).is_none() && self.paths.len() >= MAX_PATHS {
             return false;
         }
         peer.learn(now, &self.paths, key);
-        let path = self.paths.entry(key);
-        (path.last_in, path.proven_at) = (now, now);
+        self.paths.prove(now, key);
         true
     }
 
@@ -150,33 +149,30 @@ impl Topology {
 
     /// The upstream that carries our WHOIS and relayed traffic: the one with the best mix of latency and freshness, and the
     /// path to it.
-    pub(crate) fn best_upstream(&self, now: i64) -> Option<(Address, Option<Best>)> {
+    pub(crate) fn best_upstream(&self, now: Time) -> Option<(Address, Option<Best>)> {
         self.best_upstream_but(now, &[])
     }
 
     /// The same, but none of these.
-    fn best_upstream_but(&self, now: i64, not: &[Address]) -> Option<(Address, Option<Best>)> {
+    fn best_upstream_but(&self, now: Time, not: &[Address]) -> Option<(Address, Option<Best>)> {
         self.upstreams
             .keys()
             .inspect(|_| work::step())
             .filter(|address| !not.contains(address))
             .filter_map(|address| self.peers.get(address).map(|peer| (*address, peer)))
             .map(|(address, peer)| {
-                let path = peer.best_path(now, &self.paths, i64::MAX);
-                let age = now - peer.last_received;
+                let path = peer.any_path(now, &self.paths);
+                let age = peer.last_received.map(|at| now - at).filter(|age| *age < PEER_TIMEOUT);
                 let latency = path
                     .and_then(|best| self.paths.get(&best.key)?.latency)
                     .filter(|l| *l > 0)
                     .map_or(65_535, i64::from);
                 // A root that has stopped answering must not win against one that answers.
-                let score = if age >= PEER_TIMEOUT {
-                    i64::from(u32::MAX)
-                } else if path.is_some_and(Best::is_sound) {
-                    latency
-                } else if path.is_some_and(Best::is_alive) {
-                    latency + 65_535
-                } else {
-                    latency.max(65_535) * (age / PATH_ALIVE + 2)
+                let score = match age {
+                    None => i64::from(u32::MAX),
+                    Some(_) if path.is_some_and(Best::is_sound) => latency,
+                    Some(_) if path.is_some_and(Best::is_alive) => latency + 65_535,
+                    Some(age) => latency.max(65_535) * (age / PATH_ALIVE + 2),
                 };
                 (score, std::cmp::Reverse(address), path)
             })
@@ -185,14 +181,14 @@ impl Topology {
     }
 
     /// A path to the best upstream that is none of these.
-    pub(crate) fn relay_path(&self, now: i64, not: &[Address]) -> Option<(Address, Best)> {
+    pub(crate) fn relay_path(&self, now: Time, not: &[Address]) -> Option<(Address, Best)> {
         let (address, path) = self.best_upstream_but(now, not)?;
         path.map(|best| (address, best))
     }
 
     /// A direct path to `address` confirmed lately enough.
-    pub(crate) fn direct_path(&self, now: i64, address: Address) -> Option<Best> {
-        self.peers.get(&address)?.best_path(now, &self.paths, PATH_EXPIRY)
+    pub(crate) fn direct_path(&self, now: Time, address: Address) -> Option<Best> {
+        self.peers.get(&address)?.best_path(now, &self.paths)
     }
 
     /// Offers a world. `trusted` means from our own disk or asked for by orbiting; else a world that replaces none is refused
@@ -200,7 +196,7 @@ impl Topology {
     pub(crate) fn offer_world(
         &mut self,
         secret: &SecretIdentity,
-        now: i64,
+        now: Time,
         world: World,
         from: Option<Address>,
     ) -> Accepted {
@@ -239,11 +235,11 @@ impl Topology {
 
     /// Puts another planet in force, whoever signed it, and gives back the former one. Of that one's roots those that were never
     /// heard are forgotten: nothing is known of them but what it said.
-    pub(crate) fn replace_planet(&mut self, secret: &SecretIdentity, now: i64, planet: World) -> World {
+    pub(crate) fn replace_planet(&mut self, secret: &SecretIdentity, now: Time, planet: World) -> World {
         let former = std::mem::replace(&mut self.planet, planet);
         for root in &former.roots {
             let address = root.identity.address;
-            if self.peers.get(&address).is_some_and(|peer| peer.last_received == 0) {
+            if self.peers.get(&address).is_some_and(|peer| peer.last_received.is_none()) {
                 self.peers.remove(&address);
             }
         }
@@ -261,14 +257,14 @@ impl Topology {
     }
 
     /// Forgets a moon.
-    pub(crate) fn forget_moon(&mut self, secret: &SecretIdentity, now: i64, id: u64) {
+    pub(crate) fn forget_moon(&mut self, secret: &SecretIdentity, now: Time, id: u64) {
         self.seeds.remove(&id);
         self.moons.remove(&id);
         self.recompute_upstreams(secret, now);
     }
 
     /// Takes in what an earlier run kept of the numbers of its packets. Anything else is as good as nothing.
-    pub(crate) fn resume_counting(&mut self, now: i64, kept: &[u8]) {
+    pub(crate) fn resume_counting(&mut self, now: Time, kept: &[u8]) {
         let text = std::str::from_utf8(kept).unwrap_or_default();
         let Ok(reserved) = text.trim().parse() else { return };
         self.origin.resume(now, reserved);
@@ -279,13 +275,13 @@ impl Topology {
     }
 
     /// The records of all live peers, for the next run.
-    pub(crate) fn records(&self, now: i64) -> impl Iterator<Item = (Address, Vec<u8>)> {
+    pub(crate) fn records(&self, now: Time) -> impl Iterator<Item = (Address, Vec<u8>)> {
         let live =
             move |(address, peer): &(&Address, &Peer)| peer.is_alive(now) && !self.is_upstream(**address);
         self.peers.iter().filter(live).map(|(address, peer)| (*address, peer_cache::write(peer)))
     }
 
-    fn recompute_upstreams(&mut self, secret: &SecretIdentity, now: i64) {
+    fn recompute_upstreams(&mut self, secret: &SecretIdentity, now: Time) {
         self.upstreams.clear();
         self.am_root = false;
         let mut roots = Vec::new();

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 
 use protocol::packet::Reassembler;
 use protocol::world::{World, WorldKind};
-use protocol::{Address, SecretIdentity};
+use protocol::{Address, SecretIdentity, Time};
 use rand::RngExt;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -48,10 +48,10 @@ pub(crate) struct Underlay {
     /// Room for a packet that was compressed.
     pub(super) inflated: Vec<u8>,
     /// The frame credited last among datagrams that arrived together: when, by which path, from whom, after how many hops.
-    pub(super) credited: Option<(i64, PathKey, Address, u8)>,
+    pub(super) credited: Option<(Time, PathKey, Address, u8)>,
     pub(crate) earlier: Earlier,
     /// When a root's report of a collision was passed on last.
-    pub(super) collision_told: Option<i64>,
+    pub(super) collision_told: Option<Time>,
 }
 
 impl Underlay {
@@ -61,7 +61,7 @@ impl Underlay {
         planet: World,
         settings: Settings,
         seed: [u8; 32],
-        now: i64,
+        now: Time,
     ) -> (Self, Keyed) {
         let mut rng = StdRng::from_seed(seed);
         let hash = Keyed::new(rng.random());
@@ -89,15 +89,15 @@ impl Underlay {
     }
 
     /// When there is something to do by the clock, but for what waits.
-    pub(crate) fn next_deadline(&self) -> i64 {
+    pub(crate) fn next_deadline(&self) -> Time {
         let measures = self.link.path_mtus.next().into_iter();
         let others = [self.contacts.next(), self.clones.next(), self.link.ways.next()];
         let others = others.into_iter().flatten();
-        measures.chain(others).fold(self.contacts.next_ping, i64::min)
+        measures.chain(others).fold(self.contacts.next_ping, Time::min)
     }
 
     /// Does what is due, but for the contact check.
-    pub(crate) fn tick(&mut self, now: i64) {
+    pub(crate) fn tick(&mut self, now: Time) {
         // About once an hour: from where the next run must count.
         if let Some(reserved) = self.link.topology.origin.reserve(now) {
             let (object, bytes) = (Object::Counts, format!("{reserved}\n").into_bytes());
@@ -111,7 +111,7 @@ impl Underlay {
     }
 
     /// Forgets what is too old.
-    pub(crate) fn expire(&mut self, now: i64) {
+    pub(crate) fn expire(&mut self, now: Time) {
         self.link.surfaces.expire(now);
         self.clones.reflections.expire(now);
         self.memory.expire_replay_memory(&mut self.link, now);
@@ -132,7 +132,7 @@ impl Underlay {
 
     /// Tells which sockets exist and under which local address each can be reached. Paths over sockets that are gone are
     /// forgotten and the roots are greeted at once over the new ones.
-    pub(crate) fn set_local_addresses(&mut self, now: i64, local: Vec<(SocketId, SocketAddr)>) {
+    pub(crate) fn set_local_addresses(&mut self, now: Time, local: Vec<(SocketId, SocketAddr)>) {
         if local == self.link.local {
             return;
         }
@@ -154,10 +154,10 @@ impl Underlay {
     }
 
     /// Orbits a moon: `cached` is its definition from our own disk, `seed` a node that will tell it otherwise.
-    pub(crate) fn orbit(&mut self, now: i64, id: u64, seed: Option<Address>, cached: Option<World>) {
+    pub(crate) fn orbit(&mut self, now: Time, id: u64, seed: Option<Address>, cached: Option<World>) {
         if let Some(world) = cached.filter(|w| w.id == id && w.kind == WorldKind::Moon) {
             let accepted = self.link.topology.offer_world(&self.link.secret, now, world, None);
-            self.contacts.store_world(&mut self.link, accepted);
+            self.contacts.store_world(&mut self.link, now, accepted);
         }
         if !self.link.topology.moons.contains_key(&id)
             && let Some(seed) = seed.filter(|s| !s.is_reserved())
@@ -168,13 +168,13 @@ impl Underlay {
     }
 
     /// Leaves a moon and forgets its file.
-    pub(crate) fn deorbit(&mut self, now: i64, id: u64) {
+    pub(crate) fn deorbit(&mut self, now: Time, id: u64) {
         self.link.topology.forget_moon(&self.link.secret, now, id);
         self.link.outbox.events.push_back(Event::Delete { object: Object::Moon(id) });
     }
 
     /// Puts another planet in force, whoever signed it, greets its roots and gives back the former one.
-    pub(crate) fn replace_planet(&mut self, now: i64, planet: World) -> World {
+    pub(crate) fn replace_planet(&mut self, now: Time, planet: World) -> World {
         let former = self.link.topology.replace_planet(&self.link.secret, now, planet);
         self.contacts.greetings = 0;
         self.contacts.next_ping = now;
@@ -192,11 +192,11 @@ fn nowhere(number: u64) -> PathKey {
 #[cfg(feature = "work")]
 impl Underlay {
     /// See `filling`.
-    pub(crate) fn fill(&mut self, now: i64, nobody: fn(u64) -> Address) {
+    pub(crate) fn fill(&mut self, now: Time, nobody: fn(u64) -> Address) {
         use std::sync::Arc;
 
-        use protocol::Identity;
         use protocol::packet::SessionKeys;
+        use protocol::{Identity, Span};
 
         use super::peer::{Peer, PeerPath};
         use super::replay::counter::Counter;
@@ -215,8 +215,8 @@ impl Underlay {
                 let mut peer =
                     Peer::new(Identity { address, public: [9; 64] }, SessionKeys::new(&[7; 48]), now, sent);
                 peer.keys = Arc::clone(&keys);
-                let heard = now - 10_000 - (number % 100_000).cast_signed();
-                (peer.last_received, peer.since, peer.last_trusted) = (heard, heard, heard);
+                let heard = now - Span::secs(10) - Span::ms((number % 100_000).cast_signed());
+                (peer.last_received, peer.since, peer.last_trusted) = (Some(heard), heard, Some(heard));
                 peer.paths = vec![PeerPath::new(heard, nowhere(number))];
                 peer
             });
@@ -226,8 +226,10 @@ impl Underlay {
             if paths.len() >= MAX_PATHS {
                 break;
             }
-            let path = paths.entry(nowhere(number));
-            path.last_in = path.last_in.max(now - 10_000);
+            let key = nowhere(number);
+            if paths.get(&key).is_none() {
+                paths.prove(now - Span::secs(10), key);
+            }
         }
         for number in 0..2 * MAX_PEERS as u64 {
             if self.link.hints.len() >= MAX_PEERS {

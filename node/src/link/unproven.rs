@@ -10,6 +10,8 @@
 use std::hash::Hash;
 use std::net::SocketAddr;
 
+use protocol::{Span, Time};
+
 use crate::ground::buckets::Keyed;
 use crate::ground::sources::Source;
 use crate::ground::work;
@@ -19,15 +21,15 @@ pub(crate) const SHORT_ALLOWANCE: usize = 96;
 /// Octets owed to one endpoint, and to a prefix, at most.
 const MAX_ENDPOINT: u32 = 4_096;
 const MAX_PREFIX: u32 = 65_536;
-/// What nobody has drawn on for this long is forgotten, ms.
-const LIFETIME: u32 = 10_000;
+/// What nobody has drawn on for this long is forgotten.
+const LIFETIME: Span = Span::secs(10);
 /// Accounts for endpoints, and as many for prefixes. Two that share one by chance share what came from both.
 pub(crate) const ACCOUNTS: usize = 1 << 15;
 
 /// The accounts of endpoints that have not proven themselves.
 #[derive(Debug)]
 pub(crate) struct Unproven {
-    /// Octets in the upper half, time of the last change in the lower.
+    /// Octets in the upper half, time of the last change (ms, cut off) in the lower.
     endpoints: Vec<u64>,
     prefixes: Vec<u64>,
     hash: Keyed,
@@ -49,7 +51,7 @@ impl Unproven {
     }
 
     /// A datagram came from an endpoint.
-    pub(crate) fn received(&mut self, now: i64, from: SocketAddr, octets: usize) {
+    pub(crate) fn received(&mut self, now: Time, from: SocketAddr, octets: usize) {
         work::step();
         let (endpoint, prefix) = (self.place(&from), self.place(&Source::of(from.ip())));
         let amount = u32::try_from(allowance(octets)).unwrap_or(u32::MAX);
@@ -61,7 +63,7 @@ impl Unproven {
     }
 
     /// Whether a datagram of `octets` may go to an endpoint; it is written off then.
-    pub(crate) fn spend(&mut self, now: i64, to: SocketAddr, octets: usize) -> bool {
+    pub(crate) fn spend(&mut self, now: Time, to: SocketAddr, octets: usize) -> bool {
         work::step();
         let (endpoint, prefix) = (self.place(&to), self.place(&Source::of(to.ip())));
         let amount = u32::try_from(octets).unwrap_or(u32::MAX);
@@ -77,12 +79,13 @@ impl Unproven {
     }
 }
 
-fn write(now: i64, octets: u32) -> u64 {
-    u64::from(octets) << 32 | u64::from(now as u32)
+fn write(now: Time, octets: u32) -> u64 {
+    u64::from(octets) << 32 | u64::from(now.as_ms() as u32)
 }
 
-fn balance(account: u64, now: i64) -> u32 {
-    if (now as u32).wrapping_sub(account as u32) > LIFETIME { 0 } else { (account >> 32) as u32 }
+fn balance(account: u64, now: Time) -> u32 {
+    let age = Span::ms((now.as_ms() as u32).wrapping_sub(account as u32).into());
+    if age > LIFETIME { 0 } else { (account >> 32) as u32 }
 }
 
 #[cfg(feature = "work")]
@@ -107,14 +110,22 @@ mod tests {
     fn an_endpoint_gets_what_came_from_it_and_its_prefix_no_more_either() {
         let mut accounts = Unproven::new(Keyed::new([3, 4]));
         let (x, y) = (at("192.0.2.1:1"), at("192.0.2.1:2"));
-        assert!(!accounts.spend(0, x, 1));
-        accounts.received(0, x, 200);
-        assert!(!accounts.spend(0, y, 1), "another port");
-        assert!(accounts.spend(0, x, 150) && accounts.spend(0, x, 50) && !accounts.spend(0, x, 1));
-        accounts.received(0, x, 28);
-        assert!(accounts.spend(0, x, 37) && accounts.spend(0, x, 28) && !accounts.spend(0, x, 28));
-        accounts.received(0, x, 200);
-        assert!(!accounts.spend(i64::from(LIFETIME) + 1, x, 1), "too late");
+        assert!(!accounts.spend(Time::EPOCH, x, 1));
+        accounts.received(Time::EPOCH, x, 200);
+        assert!(!accounts.spend(Time::EPOCH, y, 1), "another port");
+        assert!(
+            accounts.spend(Time::EPOCH, x, 150)
+                && accounts.spend(Time::EPOCH, x, 50)
+                && !accounts.spend(Time::EPOCH, x, 1)
+        );
+        accounts.received(Time::EPOCH, x, 28);
+        assert!(
+            accounts.spend(Time::EPOCH, x, 37)
+                && accounts.spend(Time::EPOCH, x, 28)
+                && !accounts.spend(Time::EPOCH, x, 28)
+        );
+        accounts.received(Time::EPOCH, x, 200);
+        assert!(!accounts.spend(Time::EPOCH + LIFETIME + Span::ms(1), x, 1), "too late");
     }
 
     proptest! {
@@ -126,11 +137,12 @@ mod tests {
             let mut allowed = 0;
             let mut sent = 0;
             for (now, (comes, port, octets)) in steps.into_iter().enumerate() {
+                let now = Time::from_ms(now as i64);
                 let endpoint = SocketAddr::new("198.51.100.7".parse().unwrap(), 1_000 + u16::from(port));
                 if comes {
-                    accounts.received(now as i64, endpoint, octets);
+                    accounts.received(now, endpoint, octets);
                     allowed += allowance(octets);
-                } else if accounts.spend(now as i64, endpoint, octets) {
+                } else if accounts.spend(now, endpoint, octets) {
                     sent += octets;
                 }
                 prop_assert!(sent <= allowed);

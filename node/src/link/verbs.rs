@@ -7,7 +7,7 @@ use std::ops::DerefMut;
 use protocol::packet::{self, Authentic, Sealed};
 use protocol::verb::Verb;
 use protocol::verbs::{self, Hello, OkHeader, OkWhois, UserMessage, Whois};
-use protocol::{Address, Identity, Result};
+use protocol::{Address, Identity, Result, Time};
 
 use super::arrival::{Octets, Received};
 use super::extension;
@@ -28,7 +28,7 @@ const MAX_ECHO: usize = 1_200;
 
 impl Underlay {
     /// Handles a packet whose verb is of VL1 alone.
-    pub(crate) fn handle(&mut self, now: i64, verb: Verb, incoming: &Incoming<'_>) -> Result<Handled> {
+    pub(crate) fn handle(&mut self, now: Time, verb: Verb, incoming: &Incoming<'_>) -> Result<Handled> {
         match verb {
             Verb::Nop | Verb::RemoteTrace => Ok(Handled::Credit),
             Verb::Whois => self.answer_whois(now, incoming),
@@ -43,10 +43,10 @@ impl Underlay {
     /// Handles an OK to a request sent at `sent_at`; the answers of VL2 are somebody else's.
     pub(crate) fn handle_ok(
         &mut self,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         ok: &OkHeader<'_>,
-        sent_at: i64,
+        sent_at: Time,
     ) -> Result<Handled> {
         if self.memory.settle_clock(&mut self.link, incoming.source, incoming.via, sent_at) {
             // What it is now, its answer tells.
@@ -77,7 +77,12 @@ impl Underlay {
 
     /// Whether an ERROR answers something of ours that waits. Frames are not kept in mind; everything else has to answer us: an
     /// error recorded earlier does not.
-    pub(crate) fn is_awaited(&mut self, now: i64, incoming: &Incoming<'_>, error: &verbs::Error<'_>) -> bool {
+    pub(crate) fn is_awaited(
+        &mut self,
+        now: Time,
+        incoming: &Incoming<'_>,
+        error: &verbs::Error<'_>,
+    ) -> bool {
         self.link.counters.errors_in[usize::from(error.code & 0x0f)] += 1;
         self.link.expected.sent_at(now, error.in_re_id, incoming.source, error.in_re_verb).is_some()
     }
@@ -85,7 +90,7 @@ impl Underlay {
     /// A root says that another node owns our address. It counts only as the answer to a HELLO of ours, and proves nothing even
     /// then: a HELLO that somebody else sends in our name may quote any packet ID, and a root of another make answers it under
     /// the key it shares with us.
-    pub(crate) fn collision_reported(&mut self, now: i64, from: Address, error: &verbs::Error<'_>) {
+    pub(crate) fn collision_reported(&mut self, now: Time, from: Address, error: &verbs::Error<'_>) {
         let answers = error.in_re_verb == Verb::Hello as u8
             && self.link.topology.is_upstream(from)
             && self.link.expected.sent_at(now, error.in_re_id, from, Verb::Hello as u8).is_some();
@@ -96,7 +101,7 @@ impl Underlay {
     }
 
     /// An application message that is none of VL2's.
-    pub(crate) fn handle_message(&mut self, now: i64, incoming: &Incoming<'_>, message: &UserMessage<'_>) {
+    pub(crate) fn handle_message(&mut self, now: Time, incoming: &Incoming<'_>, message: &UserMessage<'_>) {
         /// ZeroTier's own software update messages; not ours to act on.
         const SOFTWARE_UPDATE: u64 = 100;
         match message.kind {
@@ -110,7 +115,7 @@ impl Underlay {
         }
     }
 
-    fn answer_whois(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    fn answer_whois(&mut self, now: Time, incoming: &Incoming<'_>) -> Result<Handled> {
         let am_root = self.link.topology.am_root;
         let Some(peer) = self.link.topology.peers.get_mut(&incoming.source) else {
             return Ok(Handled::Ignore);
@@ -136,7 +141,7 @@ impl Underlay {
         Ok(Handled::Credit)
     }
 
-    fn answer_echo(&mut self, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    fn answer_echo(&mut self, now: Time, incoming: &Incoming<'_>) -> Result<Handled> {
         let Some(peer) = self.link.topology.peers.get_mut(&incoming.source) else {
             return Ok(Handled::Ignore);
         };
@@ -161,7 +166,7 @@ impl Underlay {
     /// A HELLO in clear: it shows who its sender is. Of a peer it becomes authentic here, of anybody else when that has been checked.
     pub(super) fn hear_clear_hello<'d>(
         &mut self,
-        now: i64,
+        now: Time,
         via: PathKey,
         packet: Sealed<Octets<'d>>,
     ) -> Received<'d> {
@@ -173,7 +178,7 @@ impl Underlay {
 
     fn try_clear_hello(
         &mut self,
-        now: i64,
+        now: Time,
         via: PathKey,
         packet: Sealed<Octets<'_>>,
     ) -> Option<Received<'static>> {
@@ -206,7 +211,7 @@ impl Underlay {
     /// `counted`: see [`Self::greet`].
     pub(super) fn hear_sealed_hello<'d, O: DerefMut<Target = [u8]>>(
         &mut self,
-        now: i64,
+        now: Time,
         via: PathKey,
         mut packet: Authentic<O>,
         counted: bool,
@@ -226,7 +231,7 @@ impl Underlay {
     /// Answers an authentic HELLO of a peer. `counted`: it was counted when it was opened.
     fn greet<O: DerefMut<Target = [u8]>>(
         &mut self,
-        now: i64,
+        now: Time,
         via: PathKey,
         hello: &Hello,
         packet: &mut Authentic<O>,
@@ -279,7 +284,7 @@ impl Underlay {
 
     /// The outcome of an [`Errand::CheckIdentity`](crate::ground::event::Errand::CheckIdentity): whether the address belongs to the key. `None` if nobody becomes known by it;
     /// else whether somebody has greeted us by it.
-    pub(crate) fn identity_checked(&mut self, now: i64, identity: &Identity, valid: bool) -> Option<bool> {
+    pub(crate) fn identity_checked(&mut self, now: Time, identity: &Identity, valid: bool) -> Option<bool> {
         let heard = self.newcomers.take(identity);
         if !valid {
             self.link.counters.dropped += 1;

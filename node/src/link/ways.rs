@@ -10,12 +10,10 @@
 use std::collections::BTreeSet;
 
 use protocol::verb::Verb;
-use protocol::{Address, Span, Time};
+use protocol::{Address, Time};
 
 use crate::ground::gate::Allowance;
-use crate::ground::limits::{
-    COPY_BURST, COPY_RATE, MOVE_AFTER, PATH_EXPIRY, RELAYED_COPY_BURST, RELAYED_COPY_RATE,
-};
+use crate::ground::limits::{COPY_BURST, COPY_RATE, MOVE_AFTER, RELAYED_COPY_BURST, RELAYED_COPY_RATE};
 use crate::link::Link;
 use crate::link::extension::Known;
 use crate::link::liveness::{Act, Pace, Standing};
@@ -54,15 +52,15 @@ pub(crate) struct Ways {
 
 impl Ways {
     /// When there is something to do by the clock.
-    pub(crate) fn next(&self) -> Option<i64> {
-        self.due.first().map(|(due, ..)| due.as_ms())
+    pub(crate) fn next(&self) -> Option<Time> {
+        self.due.first().map(|(due, ..)| *due)
     }
 
     /// The way to `dest`. `traffic`: for frames, which have their way watched.
-    pub(crate) fn choose(link: &mut Link, now: i64, dest: Address, traffic: bool) -> Option<Way> {
+    pub(crate) fn choose(link: &mut Link, now: Time, dest: Address, traffic: bool) -> Option<Way> {
         let best = |link: &Link| {
             let peer = link.topology.peers.get(&dest)?;
-            Some(peer.best_path(now, &link.topology.paths, PATH_EXPIRY))
+            Some(peer.best_path(now, &link.topology.paths))
         };
         let mut direct = best(link)?;
         if let Some(found) = direct
@@ -108,24 +106,23 @@ impl Ways {
             (None, Some((_, path))) => relayed(path.key, None),
             (None, None) => {
                 let peer = link.topology.peers.get(&dest)?;
-                let last = peer.best_path(now, &link.topology.paths, i64::MAX)?;
+                let last = peer.any_path(now, &link.topology.paths)?;
                 Some(Way { key: last.key, direct: true, copy: None })
             }
         }
     }
 
     /// A sound path is taken until something has to be asked.
-    fn settle(link: &mut Link, now: i64, dest: Address, key: PathKey) {
+    fn settle(link: &mut Link, now: Time, dest: Address, key: PathKey) {
         let Some(peer) = link.topology.peers.get_mut(&dest) else { return };
-        let until =
-            peer.path_mut(&key).map_or(now, |path| path.liveness.calm_until(Time::from_ms(now)).as_ms());
+        let until = peer.path_mut(&key).map_or(now, |path| path.liveness.calm_until(now));
         peer.choice = Some(Choice { key, until });
     }
 
     /// Traffic goes by a path: probes it, if that is due.
-    fn watch(link: &mut Link, now: i64, peer: Address, key: PathKey) {
+    fn watch(link: &mut Link, now: Time, peer: Address, key: PathKey) {
         let Some((path, pace)) = Self::path(link, peer, &key) else { return };
-        let (_, act) = path.liveness.sent(Time::from_ms(now), pace);
+        let (_, act) = path.liveness.sent(now, pace);
         if let Some(act) = act {
             Self::act(link, now, peer, key, act);
         }
@@ -138,7 +135,7 @@ impl Ways {
         Some((peer.path_mut(key)?, pace))
     }
 
-    fn act(link: &mut Link, now: i64, peer: Address, key: PathKey, act: Act) {
+    fn act(link: &mut Link, now: Time, peer: Address, key: PathKey, act: Act) {
         Self::time(link, peer, &key);
         // A node that was started again knows us by a HELLO only.
         let restarted = Self::path(link, peer, &key)
@@ -156,7 +153,7 @@ impl Ways {
     }
 
     /// Asks on all other paths of a peer whether they would do.
-    fn ask_others(link: &mut Link, now: i64, peer: Address, but: &PathKey) {
+    fn ask_others(link: &mut Link, now: Time, peer: Address, but: &PathKey) {
         let others: Vec<PathKey> = link
             .topology
             .peers
@@ -169,9 +166,9 @@ impl Ways {
     }
 
     /// Probes a path now.
-    pub(crate) fn ask(link: &mut Link, now: i64, peer: Address, key: PathKey) {
+    pub(crate) fn ask(link: &mut Link, now: Time, peer: Address, key: PathKey) {
         let Some((path, pace)) = Self::path(link, peer, &key) else { return };
-        if path.liveness.ask(Time::from_ms(now), pace) {
+        if path.liveness.ask(now, pace) {
             Self::act(link, now, peer, key, Act::Probe);
         }
     }
@@ -186,19 +183,18 @@ impl Ways {
     }
 
     /// Does what is due by the clock.
-    pub(crate) fn tick(link: &mut Link, now: i64) {
-        let time = Time::from_ms(now);
-        while let Some(&(due, peer, key)) = link.ways.due.first().filter(|(due, ..)| *due <= time) {
+    pub(crate) fn tick(link: &mut Link, now: Time) {
+        while let Some(&(due, peer, key)) = link.ways.due.first().filter(|(due, ..)| *due <= now) {
             link.ways.due.remove(&(due, peer, key));
             let has_other = Self::has_other(link, now, peer, &key);
             let Some((path, pace)) = Self::path(link, peer, &key) else { continue };
             path.timed = false;
-            let late = time - due;
+            let late = now - due;
             if late >= path.liveness.timeout(pace) / 2 && path.liveness.due() == Some(due) {
                 // We have not listened ourselves.
                 path.liveness.postpone(late);
             }
-            let act = path.liveness.tick(time, pace, has_other);
+            let act = path.liveness.tick(now, pace, has_other);
             let standing = path.liveness.standing();
             match act {
                 Some(act) => Self::act(link, now, peer, key, act),
@@ -213,22 +209,22 @@ impl Ways {
     }
 
     /// Whether a peer is reached in another way than by this path.
-    fn has_other(link: &Link, now: i64, peer: Address, key: &PathKey) -> bool {
+    fn has_other(link: &Link, now: Time, peer: Address, key: &PathKey) -> bool {
         let Some(known) = link.topology.peers.get(&peer) else { return false };
         known.paths.iter().any(|path| path.key != *key && path.liveness.standing() == Standing::Sound)
             || link.topology.relay_path(now, &[peer]).is_some_and(|(_, best)| best.is_sound())
     }
 
     /// A peer has answered, from where it was asked, what was sent at `sent`.
-    pub(crate) fn answered(link: &mut Link, now: i64, peer: Address, key: PathKey, sent: i64) {
+    pub(crate) fn answered(link: &mut Link, now: Time, peer: Address, key: PathKey, sent: Time) {
         let Some((path, pace)) = Self::path(link, peer, &key) else { return };
         let before = path.liveness.standing();
-        let until = path.liveness.answered(Time::from_ms(now), Time::from_ms(sent), pace);
+        let until = path.liveness.answered(now, sent, pace);
         let same = before == path.liveness.standing();
         let Some(known) = link.topology.peers.get_mut(&peer) else { return };
         match &mut known.choice {
-            Some(choice) if same && choice.key == key => choice.until = until.as_ms(),
-            Some(choice) => choice.until = 0,
+            Some(choice) if same && choice.key == key => choice.until = until,
+            Some(choice) => choice.until = Time::EPOCH,
             None => {}
         }
         Self::time(link, peer, &key);
@@ -238,7 +234,7 @@ impl Ways {
     /// stays what it is if it answers first.
     pub(crate) fn newcomer(
         link: &mut Link,
-        now: i64,
+        now: Time,
         peer: Address,
         via: PathKey,
         (proves, fresh): (bool, bool),
@@ -254,7 +250,7 @@ impl Ways {
             if !asking {
                 return Place::Another;
             }
-            sibling.liveness.suspect(Time::from_ms(now));
+            sibling.liveness.suspect(now);
             known.reconsider();
             return Place::Proven;
         }
@@ -272,7 +268,7 @@ impl Ways {
     }
 
     /// A peer says from a path that it has moved there. When that is known its other paths are none until they answer.
-    pub(crate) fn moved(link: &mut Link, now: i64, peer: Address, to: &PathKey) {
+    pub(crate) fn moved(link: &mut Link, now: Time, peer: Address, to: &PathKey) {
         let Some(known) = link.topology.peers.get_mut(&peer) else { return };
         if known.path_mut(to).is_none() {
             known.moved_to = Some(*to);
@@ -280,14 +276,14 @@ impl Ways {
         }
         known.moved_to = None;
         for path in known.paths.iter_mut().filter(|path| path.key != *to) {
-            path.liveness.suspect(Time::from_ms(now));
+            path.liveness.suspect(now);
         }
         known.reconsider();
         Self::ask_others(link, now, peer, to);
     }
 
     /// Whether a copy of so many octets may go to a peer by a path. Where that is too much the flow leaves the way in doubt.
-    pub(crate) fn may_copy(link: &mut Link, now: i64, peer: Address, way: &Way, octets: usize) -> bool {
+    pub(crate) fn may_copy(link: &mut Link, now: Time, peer: Address, way: &Way, octets: usize) -> bool {
         let Some(copy) = way.copy else { return false };
         let Some(known) = link.topology.peers.get_mut(&peer) else { return false };
         let relayed = known.path_mut(&copy).is_none();
@@ -297,7 +293,7 @@ impl Ways {
         if !may
             && Self::has_other(link, now, peer, &way.key)
             && let Some((path, _)) = Self::path(link, peer, &way.key)
-            && path.liveness.doubted_for(Time::from_ms(now)) >= Some(Span::ms(MOVE_AFTER))
+            && path.liveness.doubted_for(now) >= Some(MOVE_AFTER)
         {
             path.liveness.give_up();
         }

@@ -3,10 +3,12 @@
 
 use nix::time::{ClockId, clock_gettime};
 
+use protocol::{Span, Time};
+
 /// Wall time at the start plus what has passed since, sleep included. Later corrections of the wall clock do not disturb it.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    offset: i64,
+    offset: Span,
 }
 
 impl Clock {
@@ -16,19 +18,19 @@ impl Clock {
     }
 
     /// What the machine says it is: it may jump.
-    pub fn wall() -> i64 {
+    pub fn wall() -> Time {
         read(ClockId::CLOCK_REALTIME)
     }
 
     /// Now.
-    pub fn now(self) -> i64 {
-        self.offset + read(ClockId::CLOCK_BOOTTIME)
+    pub fn now(self) -> Time {
+        read(ClockId::CLOCK_BOOTTIME) + self.offset
     }
 }
 
-fn read(id: ClockId) -> i64 {
+fn read(id: ClockId) -> Time {
     // Linux has both clocks; without one the node would stand still, which is visible and harmless.
-    clock_gettime(id).map_or(0, |t| t.tv_sec() * 1000 + t.tv_nsec() / 1_000_000)
+    clock_gettime(id).map_or(Time::EPOCH, |t| Time::from_ms(t.tv_sec() * 1000 + t.tv_nsec() / 1_000_000))
 }
 
 #[cfg(test)]
@@ -39,7 +41,7 @@ mod tests {
     fn follows_the_wall_clock() {
         let clock = Clock::start();
         let wall = read(ClockId::CLOCK_REALTIME);
-        assert!((clock.now() - wall).abs() < 1000);
+        assert!((clock.now() - wall).abs() < Span::secs(1));
         assert!(clock.now() <= clock.now());
     }
 }

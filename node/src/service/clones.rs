@@ -55,9 +55,9 @@ impl View {
     /// As `GET /status` shows it. Times are milliseconds since the Unix epoch.
     pub fn shown(&self, policy: Policy) -> api::Clones {
         let seen = self.seen.iter().map(|clone| api::SeenClone {
-            since: clone.since,
-            last_heard: clone.last,
-            started_at: clone.started,
+            since: clone.since.as_ms(),
+            last_heard: clone.last.as_ms(),
+            started_at: clone.started.as_ms(),
             same_machine_id: clone.same_machine,
             gives_way: if clone.give_way { GivesWay::This } else { GivesWay::Other },
             addresses: clone.endpoints.iter().map(|e| format_endpoint(*e)).collect(),
@@ -112,13 +112,15 @@ pub(super) fn judge(policy: Policy, own: Address, before: &[CloneSeen], now: &[C
 
 #[cfg(test)]
 mod tests {
+    use protocol::Time;
+
     use super::*;
 
     fn clone(give_way: bool) -> CloneSeen {
         CloneSeen {
-            since: 1,
-            last: 2,
-            started: 0,
+            since: Time::from_ms(1),
+            last: Time::from_ms(2),
+            started: Time::from_ms(0),
             same_machine: false,
             give_way,
             endpoints: vec!["192.0.2.1:9993".parse().unwrap()],

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 pub use api::KeptBecause as Kept;
-use protocol::Address;
+use protocol::{Address, Time};
 use serde::Deserialize;
 
 /// After a warning the next one has to wait this long.
@@ -54,9 +54,8 @@ pub struct View {
 #[derive(Clone, Copy, Debug)]
 struct Seen {
     root: Address,
-    /// ms since the Unix epoch.
-    first: i64,
-    last: i64,
+    first: Time,
+    last: Time,
     count: u64,
     kept: Kept,
     warned: Instant,
@@ -64,7 +63,7 @@ struct Seen {
 
 impl View {
     /// A root said so, and the identity stays. Warns, but not every time.
-    pub(super) fn kept(&mut self, now: i64, own: Address, root: Address, kept: Kept) {
+    pub(super) fn kept(&mut self, now: Time, own: Address, root: Address, kept: Kept) {
         let at = Instant::now();
         let seen = self.seen.get_or_insert(Seen { root, first: now, last: now, count: 0, kept, warned: at });
         seen.count += 1;
@@ -81,8 +80,8 @@ impl View {
     pub fn seen(&self) -> Option<api::CollisionSeen> {
         self.seen.as_ref().map(|seen| api::CollisionSeen {
             root: Some(seen.root.to_string()),
-            first: seen.first,
-            last: seen.last,
+            first: seen.first.as_ms(),
+            last: seen.last.as_ms(),
             count: i64::try_from(seen.count).unwrap_or(i64::MAX),
             kept_because: Some(seen.kept),
         })
@@ -105,8 +104,8 @@ mod tests {
         let mut view = View::default();
         assert_eq!(api::json(&view.shown(Policy::default())), json!({"policy": "replace-new", "seen": null}));
         let [own, root] = [1, 2].map(Address::from_u64);
-        view.kept(5, own, root, Kept::Joined);
-        view.kept(9, own, root, Kept::Accepted);
+        view.kept(Time::from_ms(5), own, root, Kept::Joined);
+        view.kept(Time::from_ms(9), own, root, Kept::Accepted);
         let seen =
             json!({"root": "0000000002", "first": 5, "last": 9, "count": 2, "keptBecause": "accepted"});
         assert_eq!(api::json(&view.shown(Policy::Warn)), json!({"policy": "warn", "seen": seen}));

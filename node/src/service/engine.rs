@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use protocol::NetworkId;
+use protocol::{NetworkId, Span, Time};
 use tokio::sync::{mpsc, oneshot};
 
 use super::clock::Clock;
@@ -48,8 +48,8 @@ const SOCKET_BYTES: usize = 2 << 16;
 const BURST_OUT: usize = 1 << 16;
 /// Bytes of frames that are written before more datagrams are looked at. More than one super-frame, which this would cut short.
 const BURST_IN: usize = 4 << 16;
-/// The core is asked at least this often, in milliseconds.
-const MAX_SLEEP: i64 = 60_000;
+/// The core is asked at least this often.
+const MAX_SLEEP: Span = Span::secs(60);
 
 /// Something for the control side.
 #[derive(Debug)]
@@ -85,7 +85,7 @@ pub struct Sinks {
 #[error("the packet loop has stopped")]
 pub struct Stopped;
 
-type Job = Box<dyn FnOnce(&mut Core, i64) + Send>;
+type Job = Box<dyn FnOnce(&mut Core, Time) + Send>;
 
 enum Command {
     Run(Job),
@@ -120,7 +120,7 @@ impl EngineHandle {
     ///
     /// # Errors
     /// [`Stopped`].
-    pub fn post(&self, job: impl FnOnce(&mut Core, i64) + Send + 'static) -> Result<(), Stopped> {
+    pub fn post(&self, job: impl FnOnce(&mut Core, Time) + Send + 'static) -> Result<(), Stopped> {
         self.send(Command::Run(Box::new(job)))
     }
 
@@ -130,7 +130,7 @@ impl EngineHandle {
     /// [`Stopped`].
     pub async fn call<R: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Core, i64) -> R + Send + 'static,
+        job: impl FnOnce(&mut Core, Time) -> R + Send + 'static,
     ) -> Result<R, Stopped> {
         let (reply, result) = oneshot::channel();
         self.post(move |core, now| {
@@ -296,9 +296,9 @@ impl Engine {
             return EpollTimeout::ZERO;
         }
         // A backlog is offered again soon; the channel has no wake-up of its own.
-        let longest = if self.backlog.is_empty() { MAX_SLEEP } else { 20 };
-        let wait = (self.core.next_deadline() - self.clock.now()).clamp(0, longest);
-        EpollTimeout::try_from(wait as i32).unwrap_or(EpollTimeout::ZERO)
+        let longest = if self.backlog.is_empty() { MAX_SLEEP } else { Span::ms(20) };
+        let wait = (self.core.next_deadline() - self.clock.now()).clamp(Span::ZERO, longest);
+        EpollTimeout::try_from(wait.as_ms() as i32).unwrap_or(EpollTimeout::ZERO)
     }
 
     fn receive(&mut self, id: SocketId) {

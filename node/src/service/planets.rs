@@ -59,7 +59,7 @@ pub(super) async fn kept_because(shared: &Arc<Shared>) -> Result<(World, Option<
         let own = core.address();
         let planet = core.view().planet().clone();
         let root = planet.roots.iter().any(|root| root.identity.address == own);
-        (planet, root, core.heard_root_since(0))
+        (planet, root, core.heard_root_since(None))
     });
     let (planet, is_root, heard) = asked.await?;
     let home = &shared.home;

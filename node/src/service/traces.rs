@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protocol::NetworkId;
 use protocol::netconf::NetworkConfig;
+use protocol::{NetworkId, Span, Time};
 use tokio::sync::mpsc;
 
 use super::engine::{EngineHandle, Stopped};
@@ -44,8 +44,8 @@ pub enum Refused {
 struct Watcher {
     number: u64,
     rate: u32,
-    /// The second (Unix time) `shown` belongs to.
-    second: i64,
+    /// When the present second began.
+    second: Option<Time>,
     shown: u32,
     skipped: u64,
     queue: mpsc::Sender<Seen>,
@@ -54,9 +54,8 @@ struct Watcher {
 impl Watcher {
     fn show(&mut self, trace: &Arc<RuleTrace>, config: &Arc<NetworkConfig>) {
         self.skipped += trace.skipped;
-        let second = trace.at.div_euclid(1_000);
-        if second != self.second {
-            (self.second, self.shown) = (second, 0);
+        if self.second.is_none_or(|began| trace.at - began >= Span::secs(1)) {
+            (self.second, self.shown) = (Some(trace.at), 0);
         }
         let seen = Seen { trace: Arc::clone(trace), config: Arc::clone(config), skipped: self.skipped };
         if self.shown < self.rate && self.queue.try_send(seen).is_ok() {
@@ -122,7 +121,7 @@ impl Traces {
         let watcher = Watcher {
             number,
             rate: rate.clamp(1, MAX_TRACE_RATE),
-            second: 0,
+            second: None,
             shown: 0,
             skipped: 0,
             queue: sender,

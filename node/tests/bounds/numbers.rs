@@ -333,12 +333,15 @@ fn calculate(items: &[Item], file: &str, expression: &Expr) -> u64 {
                 _ => panic!("{file}: an operation that is not known here"),
             }
         }
-        Expr::Path(path) => evaluate(items, file, &path.path.segments.last().unwrap().ident.to_string()),
+        Expr::Path(path) => match &*path.path.segments.last().unwrap().ident.to_string() {
+            "ZERO" => 0,
+            name => evaluate(items, file, name),
+        },
         Expr::Call(call) => {
             let Expr::Path(function) = &*call.func else { panic!("{file}: a call that is not known here") };
             let unit = match &*function.path.segments.last().unwrap().ident.to_string() {
-                "from_secs" => 1_000,
-                "from_millis" => 1,
+                "from_secs" | "secs" => 1_000,
+                "from_millis" | "ms" => 1,
                 other => panic!("{file}: {other} is not known here"),
             };
             unit * value(&call.args[0])
@@ -399,7 +402,7 @@ fn every_number_in_the_table_of_bounds_is_the_codes() {
 fn numbers_are_found_and_constants_calculated() {
     assert_eq!(numbers("16,384 of one /24 or /48, 1 s; then 503"), [16_384, 1]);
     let text = "const A: usize = 2 * B; const B: usize = (1 << 4) as usize; const C: Duration = Duration::from_secs(5);
-        const D: [i64; 2] = [300, 700];";
+        const D: [Span; 3] = [Span::ZERO, Span::ms(300), Span::ms(700)];";
     let items = syn::parse_file(text).unwrap().items;
     assert_eq!(["A", "B", "C", "D"].map(|name| evaluate(&items, "x", name)), [32, 16, 5_000, 1_000]);
 }

@@ -19,12 +19,12 @@ use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
 use node::dataplane::datagrams::Segment;
 use protocol::world::{Root, World as Planet, WorldKey, WorldKind};
-use protocol::{Address, MulticastGroup, NetworkId, SecretIdentity, derive};
+use protocol::{Address, MulticastGroup, NetworkId, SecretIdentity, Span, Time, derive};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// When the virtual clock starts, ms since the Unix epoch.
-pub const START: i64 = 1_700_000_000_000;
+/// When the virtual clock starts.
+pub const START: Time = Time::from_ms(1_700_000_000_000);
 /// The only socket of every node.
 const SOCKET: SocketId = SocketId(0);
 /// The port everybody uses inside.
@@ -58,13 +58,13 @@ pub struct Host {
     pub contacted: BTreeSet<SocketAddr>,
     pub up: bool,
     /// How far its clock is ahead of the world's.
-    pub ahead: i64,
-    deadline: i64,
+    pub ahead: Span,
+    deadline: Time,
 }
 
 #[derive(Eq, Ord, PartialEq, PartialOrd)]
 struct InFlight {
-    at: Reverse<i64>,
+    at: Reverse<Time>,
     serial: Reverse<u64>,
     from: SocketAddr,
     to: SocketAddr,
@@ -78,7 +78,7 @@ struct InFlight {
 
 /// Everything.
 pub struct World {
-    pub now: i64,
+    pub now: Time,
     pub hosts: Vec<Host>,
     pub weather: Weather,
     /// Hosts that no datagram reaches.
@@ -102,7 +102,7 @@ pub struct World {
     pub recorded: Option<Vec<(usize, SocketAddr, Vec<u8>)>>,
     nats: Vec<Router>,
     flying: BinaryHeap<InFlight>,
-    deadlines: BTreeSet<(i64, usize)>,
+    deadlines: BTreeSet<(Time, usize)>,
     rng: StdRng,
     serial: u64,
     /// Identities found genuine.
@@ -211,7 +211,7 @@ impl World {
             clones: Vec::new(),
             contacted: BTreeSet::new(),
             up: true,
-            ahead: 0,
+            ahead: Span::ZERO,
             deadline: self.now,
         });
         index
@@ -221,7 +221,7 @@ impl World {
     pub fn create_network(&mut self, body: &str) -> NetworkId {
         let now = self.now;
         let controller = self.hosts[0].controller.as_mut().expect("host 0 is the controller");
-        let (reply, _) = controller.http(now, "POST", "/controller/network", body.as_bytes());
+        let (reply, _) = controller.http(now.as_ms(), "POST", "/controller/network", body.as_bytes());
         assert_eq!(reply.status, 200, "{:?}", reply.body);
         let id = reply.body.expect("the new network")["nwid"].as_str().expect("its ID").to_owned();
         id.parse().expect("a network ID")
@@ -231,7 +231,7 @@ impl World {
     pub fn http(&mut self, method: &str, path: &str, body: &str) -> serde_json::Value {
         let now = self.now;
         let controller = self.hosts[0].controller.as_mut().expect("host 0 is the controller");
-        let (reply, actions) = controller.http(now, method, path, body.as_bytes());
+        let (reply, actions) = controller.http(now.as_ms(), method, path, body.as_bytes());
         assert_eq!(reply.status, 200, "{method} {path}: {:?}", reply.body);
         for action in actions {
             self.hosts[0].core.controller_action(now, action);
@@ -266,7 +266,7 @@ impl World {
     }
 
     /// What the clock of a host shows.
-    pub fn time(&self, host: usize) -> i64 {
+    pub fn time(&self, host: usize) -> Time {
         self.now + self.hosts[host].ahead
     }
 
@@ -287,7 +287,7 @@ impl World {
         let now = self.time(host);
         let h = &mut self.hosts[host];
         let mut seed = [0; 32];
-        seed[..8].copy_from_slice(&(self.now as u64).to_be_bytes());
+        seed[..8].copy_from_slice(&(self.now.as_ms() as u64).to_be_bytes());
         let config = CoreConfig { identity: identity(number), planet: planet(), seed, settings };
         h.core = Core::new(config, now);
         h.core.set_local_addresses(now, vec![(SOCKET, h.inside)]);
@@ -344,7 +344,7 @@ impl World {
 
     /// Runs until `done` holds, at most `limit` ms. Whether it did.
     pub fn run_until(&mut self, limit: i64, mut done: impl FnMut(&mut Self) -> bool) -> bool {
-        let end = self.now + limit;
+        let end = self.now + Span::ms(limit);
         loop {
             if done(self) {
                 return true;
@@ -358,13 +358,13 @@ impl World {
 
     /// Runs for some time.
     pub fn run(&mut self, ms: i64) {
-        let end = self.now + ms;
+        let end = self.now + Span::ms(ms);
         while self.step(end) {}
         self.now = end;
     }
 
     /// The next thing that happens, if it happens by `end`.
-    fn step(&mut self, end: i64) -> bool {
+    fn step(&mut self, end: Time) -> bool {
         let flight = self.flying.peek().map(|f| f.at.0);
         let deadline = self.deadlines.first().map(|(at, _)| *at);
         let Some(next) = flight.into_iter().chain(deadline).min().filter(|at| *at <= end) else {
@@ -388,8 +388,8 @@ impl World {
     fn tick_controller(&mut self, host: usize) {
         let now = self.now;
         let Some(controller) = &mut self.hosts[host].controller else { return };
-        if controller.next_deadline().is_some_and(|at| at <= now) {
-            for action in controller.tick(now) {
+        if controller.next_deadline().is_some_and(|at| at <= now.as_ms()) {
+            for action in controller.tick(now.as_ms()) {
                 self.hosts[host].core.controller_action(now, action);
             }
         }
@@ -426,9 +426,11 @@ impl World {
         }
         let h = &mut self.hosts[host];
         self.deadlines.remove(&(h.deadline, host));
-        let controller = h.controller.as_ref().and_then(Controller::next_deadline);
-        h.deadline =
-            controller.into_iter().fold(h.core.next_deadline() - h.ahead, i64::min).max(self.now + 1);
+        let controller = h.controller.as_ref().and_then(Controller::next_deadline).map(Time::from_ms);
+        h.deadline = controller
+            .into_iter()
+            .fold(h.core.next_deadline() - h.ahead, Time::min)
+            .max(self.now + Span::ms(1));
         if h.up {
             self.deadlines.insert((h.deadline, host));
         }
@@ -439,7 +441,7 @@ impl World {
         match errand {
             Errand::ConfigRequest(request) => {
                 if let Some(controller) = &mut self.hosts[host].controller {
-                    for action in controller.request(now, request) {
+                    for action in controller.request(now.as_ms(), request) {
                         self.hosts[host].core.controller_action(now, action);
                     }
                 }
@@ -455,7 +457,7 @@ impl World {
             }
             Errand::Acknowledged(word) => {
                 if let Some(controller) = &mut self.hosts[host].controller {
-                    controller.acknowledged(now, word);
+                    controller.acknowledged(now.as_ms(), word);
                 }
             }
         }
@@ -501,7 +503,7 @@ impl World {
             return;
         }
         let (least, most) = self.weather.latency;
-        let at = self.now + self.rng.random_range(least..=most);
+        let at = self.now + Span::ms(self.rng.random_range(least..=most));
         self.serial += 1;
         let realm = if private(to.ip()) { nat } else { None };
         self.flying.push(InFlight {
@@ -563,9 +565,11 @@ impl World {
             return;
         }
         self.delivered += 1;
-        self.trace =
-            (self.trace.rotate_left(7) ^ (self.now as u64) ^ ((host as u64) << 32) ^ data.len() as u64)
-                .wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.trace = (self.trace.rotate_left(7)
+            ^ (self.now.as_ms() as u64)
+            ^ ((host as u64) << 32)
+            ^ data.len() as u64)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let length = data.len();
         if let Some(recorded) = &mut self.recorded {
             recorded.push((host, from, data.clone()));
@@ -589,12 +593,12 @@ pub fn frame_between(world: &World, network: NetworkId, from: usize, to: usize, 
 
 /// Sends a frame and waits for it at the other end; repeats as a person would.
 pub fn reaches(world: &mut World, network: NetworkId, from: usize, to: usize, limit: i64) -> bool {
-    let end = world.now + limit;
-    let text = format!("{from}>{to}@{}", world.now);
+    let end = world.now + Span::ms(limit);
+    let text = format!("{from}>{to}@{}", world.now.as_ms());
     let frame = frame_between(world, network, from, to, text.as_bytes());
     while world.now < end {
         world.send_frame(from, network, &frame);
-        let wait = 1_000.min(end - world.now);
+        let wait = (end - world.now).as_ms().min(1_000);
         if world.run_until(wait, |w| w.hosts[to].received.iter().any(|(n, f)| *n == network && *f == frame)) {
             return true;
         }

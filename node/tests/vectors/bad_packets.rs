@@ -6,10 +6,10 @@ use node::core::Core;
 use node::core::event::Event;
 use protocol::packet::SessionKeys;
 use protocol::verb::Verb;
-use protocol::{Address, SecretIdentity};
+use protocol::{Address, SecretIdentity, Span};
 
 use super::support::{Value, bytes, endpoint, flag, hex, list, load, name, number, text, unhex};
-use super::{Opened, Other, Output, core, drain, feed, open};
+use super::{Opened, Other, Output, core, drain, feed, open, time};
 
 /// Controls that have no effect on purpose.
 const DEVIATIONS: &[(&str, &str)] = &[
@@ -35,7 +35,7 @@ struct Setting<'a> {
 /// Runs one case; what happened after the setup.
 fn run(setting: &Setting<'_>, case: &Value) -> (Output, Vec<Opened>) {
     let file = setting.file;
-    let start = number(file, "clock_setup").cast_signed();
+    let start = time(file, "clock_setup");
     let network = text(file, "network_id").parse().unwrap();
     let mut core: Core = core(&setting.victim, &bytes(file, "planet"), Default::default(), start);
     core.set_local_addresses(start, vec![(super::SOCKET, endpoint(file, "victim_physical").unwrap())]);
@@ -43,11 +43,16 @@ fn run(setting: &Setting<'_>, case: &Value) -> (Output, Vec<Opened>) {
     assert!(core.view().networks()[0].config.is_some(), "the cached configuration is in force");
     if flag(case, "needs_setup") {
         for (index, step) in list(file, "setup").iter().enumerate() {
-            feed(&mut core, start + 100 * index as i64, endpoint(step, "src").unwrap(), &bytes(step, "raw"));
+            feed(
+                &mut core,
+                start + Span::ms(100 * index as i64),
+                endpoint(step, "src").unwrap(),
+                &bytes(step, "raw"),
+            );
         }
     }
     drain(&mut core);
-    let now = number(file, "clock_test").cast_signed();
+    let now = time(file, "clock_test");
     let from = if case["from_root"].as_bool() == Some(true) { "root_physical" } else { "sender_physical" };
     let from = endpoint(file, from).unwrap();
     let datagrams = match case["datagrams"].as_array() {

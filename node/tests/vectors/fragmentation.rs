@@ -1,14 +1,14 @@
 //! fragmentation.json: putting packets together again. (`send` is tested where packets are cut.)
 
 use node::core::event::Event;
-use protocol::SecretIdentity;
 use protocol::world::{World, WorldKey, WorldKind};
+use protocol::{SecretIdentity, Time};
 use sha2::{Digest, Sha512};
 
 use super::support::{hex, list, load, name, number, text, unhex};
 use super::{core, drain, feed, introduce};
 
-const NOW: i64 = 1_700_000_000_000;
+const NOW: Time = Time::from_ms(1_700_000_000_000);
 
 #[test]
 fn fragmentation_receive_vectors() {

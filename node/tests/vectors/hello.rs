@@ -7,10 +7,10 @@ use protocol::packet::{self, SessionKeys, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::{self, OkHeader, OkHello, error_code};
 use protocol::world::World;
-use protocol::{Address, Identity, SecretIdentity};
+use protocol::{Address, Identity, SecretIdentity, Time};
 
 use super::support::{Value, array, bytes, endpoint, flag, hex, id, list, load, name, number, text};
-use super::{Opened, core, drain, feed, introduce, open};
+use super::{Opened, core, drain, feed, introduce, open, time};
 
 #[test]
 fn hello_received_vectors() {
@@ -18,7 +18,7 @@ fn hello_received_vectors() {
         let name = name(case);
         let secret = SecretIdentity::parse(text(case, "receiver_secret")).unwrap();
         let steps = list(case, "steps");
-        let start = number(&steps[0], "clock").cast_signed();
+        let start = time(&steps[0], "clock");
         let mut core = core(&secret, &bytes(case, "receiver_planet"), Default::default(), start);
         if !case["receiver_moon"].is_null() {
             let moon = World::parse(&bytes(case, "receiver_moon")).unwrap();
@@ -35,7 +35,7 @@ fn hello_received_vectors() {
 }
 
 fn check_step(name: &str, core: &mut Core, case: &Value, step: &Value) {
-    let now = number(step, "clock").cast_signed();
+    let now = time(step, "clock");
     let from = endpoint(case, "source_physical").unwrap();
     let raw = bytes(step, "hello");
     feed(core, now, from, &raw);
@@ -86,7 +86,7 @@ fn check_step(name: &str, core: &mut Core, case: &Value, step: &Value) {
 /// come now, in a second answer to the same HELLO.
 fn answer_for_worlds(
     core: &mut Core,
-    now: i64,
+    now: Time,
     keys: &BTreeMap<Address, SessionKeys>,
     replies: &[Opened],
 ) -> Option<Opened> {

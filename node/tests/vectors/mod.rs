@@ -20,7 +20,7 @@ use protocol::packet::{self, Datagram, Reassembler, SessionKeys, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::{Hello, OkHeader, OkHello, write_hello};
 use protocol::world::World;
-use protocol::{Address, Identity, NetworkId, SecretIdentity};
+use protocol::{Address, Identity, NetworkId, SecretIdentity, Time};
 
 /// The only socket of a core under test.
 const SOCKET: SocketId = SocketId(0);
@@ -56,14 +56,19 @@ struct Opened {
     payload: Vec<u8>,
 }
 
+/// A moment in a vector: milliseconds.
+fn time(value: &support::Value, key: &str) -> Time {
+    Time::from_ms(support::number(value, key).cast_signed())
+}
+
 /// A core under a planet, with a fixed seed.
-fn core(secret: &SecretIdentity, planet: &[u8], settings: Settings, now: i64) -> Core {
+fn core(secret: &SecretIdentity, planet: &[u8], settings: Settings, now: Time) -> Core {
     let planet = World::parse(planet).unwrap();
     Core::new(CoreConfig { identity: secret.clone(), planet, seed: [42; 32], settings }, now)
 }
 
 /// Makes an identity known without any packet, as the cache of an earlier run does.
-fn introduce(core: &mut Core, now: i64, identity: &Identity) {
+fn introduce(core: &mut Core, now: Time, identity: &Identity) {
     let mut record = vec![2];
     identity.write(&mut record);
     record.extend_from_slice(&[0; 10]);
@@ -72,13 +77,13 @@ fn introduce(core: &mut Core, now: i64, identity: &Identity) {
 }
 
 /// Feeds one datagram.
-fn feed(core: &mut Core, now: i64, from: SocketAddr, datagram: &[u8]) {
+fn feed(core: &mut Core, now: Time, from: SocketAddr, datagram: &[u8]) {
     core.datagram(now, SOCKET, from, &mut datagram.to_vec());
     check_identities(core, now, Identity::locally_valid);
 }
 
 /// Checks the identities that the core wants checked, as another thread of the daemon does.
-fn check_identities(core: &mut Core, now: i64, valid: impl Fn(&Identity) -> bool) {
+fn check_identities(core: &mut Core, now: Time, valid: impl Fn(&Identity) -> bool) {
     let (checks, others): (Vec<Errand>, Vec<Errand>) =
         core.outbox().errands.drain(..).partition(|errand| matches!(errand, Errand::CheckIdentity { .. }));
     core.outbox().errands.extend(others);
@@ -115,10 +120,10 @@ fn open(datagrams: &[Sent], others: &BTreeMap<Address, SessionKeys>) -> Vec<Open
     for sent in datagrams {
         let whole = match packet::classify(&sent.raw) {
             Datagram::Packet if packet::is_fragmented(&sent.raw) => {
-                fragments.insert_head(0, sent.to, &sent.raw)
+                fragments.insert_head(Time::EPOCH, sent.to, &sent.raw)
             }
             Datagram::Packet => Some(sent.raw.clone()),
-            Datagram::Fragment => fragments.insert_fragment(0, sent.to, &sent.raw),
+            Datagram::Fragment => fragments.insert_fragment(Time::EPOCH, sent.to, &sent.raw),
             Datagram::Beacon | Datagram::Junk => None,
         };
         let Some(mut raw) = whole else { continue };
@@ -169,7 +174,7 @@ impl Other {
     }
 
     /// Sends a packet to the core.
-    fn send(&mut self, core: &mut Core, now: i64, verb: Verb, payload: &[u8]) {
+    fn send(&mut self, core: &mut Core, now: Time, verb: Verb, payload: &[u8]) {
         self.next_id += 1;
         let mut packet = Vec::new();
         packet::start(&mut packet, self.next_id, self.us, self.address(), verb);
@@ -179,7 +184,7 @@ impl Other {
     }
 
     /// Says HELLO to the core.
-    fn hello(&mut self, core: &mut Core, now: i64) {
+    fn hello(&mut self, core: &mut Core, now: Time) {
         self.next_id += 1;
         let mut packet = Vec::new();
         packet::start(&mut packet, self.next_id, self.us, self.address(), Verb::Hello);
@@ -188,7 +193,7 @@ impl Other {
             major: 1,
             minor: 14,
             revision: 1,
-            timestamp: now.cast_unsigned(),
+            timestamp: now.as_ms().cast_unsigned(),
             identity: self.secret.identity().clone(),
             sent_to: None,
             planet: None,
@@ -199,7 +204,7 @@ impl Other {
     }
 
     /// Answers the latest HELLO of the core among `output`, with worlds. Whether there was one.
-    fn answer_hello(&mut self, core: &mut Core, now: i64, output: &Output, world_bytes: &[u8]) -> bool {
+    fn answer_hello(&mut self, core: &mut Core, now: Time, output: &Output, world_bytes: &[u8]) -> bool {
         let hello = output.datagrams.iter().rev().find(|sent| {
             sent.raw.len() > packet::HEADER_LEN
                 && packet::classify(&sent.raw) == Datagram::Packet
@@ -209,7 +214,7 @@ impl Other {
         });
         let Some(hello) = hello else { return false };
         let ok = OkHello {
-            timestamp: now.cast_unsigned(),
+            timestamp: now.as_ms().cast_unsigned(),
             protocol: 12,
             major: 1,
             minor: 14,
@@ -227,7 +232,7 @@ impl Other {
     }
 
     /// HELLO and OK in one direction, ECHO and OK in the other: afterwards the core has a direct path here.
-    fn meet(&mut self, core: &mut Core, now: i64) {
+    fn meet(&mut self, core: &mut Core, now: Time) {
         drain(core);
         self.hello(core, now);
         let output = drain(core);
@@ -238,7 +243,7 @@ impl Other {
     }
 
     /// Answers the latest ECHO of the core among `output`. Whether there was one.
-    fn answer_echo(&mut self, core: &mut Core, now: i64, output: &Output) -> bool {
+    fn answer_echo(&mut self, core: &mut Core, now: Time, output: &Output) -> bool {
         let keys = BTreeMap::from([(self.address(), self.keys.clone())]);
         let echo = open(&output.datagrams, &keys).into_iter().rfind(|packet| packet.verb == Verb::Echo);
         let Some(echo) = echo else { return false };

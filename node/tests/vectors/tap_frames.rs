@@ -8,18 +8,18 @@ use protocol::netconf::{
 use protocol::verb::Verb;
 use protocol::verbs::{MulticastFrame, MulticastGather, MulticastLike};
 use protocol::world::{Root, World, WorldKey, WorldKind};
-use protocol::{Mac, MulticastGroup, NetworkId, SecretIdentity};
+use protocol::{Mac, MulticastGroup, NetworkId, SecretIdentity, Span, Time};
 
 use super::bad_packets::ethernet;
 use super::support::{Value, flag, hex, list, load, name, number, text, unhex};
 use super::world::secret_of;
 use super::{Other, Output, core, drain, open};
 
-const NOW: i64 = 1_700_000_000_000;
+const NOW: Time = Time::from_ms(1_700_000_000_000);
 
 fn config(file: &Value, case: &Value) -> NetworkConfig {
     let us = text(file, "my_address").parse().unwrap();
-    let mut config = NetworkConfig::new(text(file, "network_id").parse().unwrap(), us, NOW);
+    let mut config = NetworkConfig::new(text(file, "network_id").parse().unwrap(), us, NOW.as_ms());
     config.public = true;
     config.mtu = MAX_MTU;
     config.multicast_limit = u32::try_from(number(case, "multicast_limit")).unwrap();
@@ -74,7 +74,7 @@ fn tap_frame_vectors() {
         member.meet(&mut core, NOW);
         drain(&mut core);
         if let Some(joined) = core.joined(network) {
-            joined.frame(NOW + 1, &ethernet(case));
+            joined.frame(NOW + Span::ms(1), &ethernet(case));
         }
         let output = drain(&mut core);
         check(name, case, network, Seen { core: &mut core, output, root, member });
@@ -115,7 +115,7 @@ fn check(name: &str, case: &Value, network: NetworkId, seen: Seen<'_>) {
             // Whoever subscribes now still gets the frame.
             let mut likes = Vec::new();
             MulticastLike::write(network, group, &mut likes);
-            member.send(core, NOW + 2, Verb::MulticastLike, &likes);
+            member.send(core, NOW + Span::ms(2), Verb::MulticastLike, &likes);
             let packets = open(&drain(core).datagrams, &keys);
             let copy = packets.iter().find(|p| p.verb == Verb::MulticastFrame).expect(name);
             assert_eq!(copy.dest, member.address(), "{name}");

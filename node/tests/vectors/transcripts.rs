@@ -22,11 +22,11 @@ use protocol::packet::{self, HEADER_LEN, SessionKeys, Split, Suite};
 use protocol::verb::Verb;
 use protocol::verbs;
 use protocol::world::World;
-use protocol::{Address, Identity, MulticastGroup, NetworkId, SecretIdentity};
+use protocol::{Address, Identity, MulticastGroup, NetworkId, SecretIdentity, Span, Time};
 
 use super::bad_packets::ethernet;
 use super::support::{Value, bytes, endpoint, folder, hex, id, list, load, number, text};
-use super::{Opened, core, drain, introduce, open};
+use super::{Opened, core, drain, introduce, open, time};
 
 /// One node of the record.
 struct Side {
@@ -53,7 +53,7 @@ struct Side {
 
 impl Side {
     /// Takes out what the core has done, and has its ECHOs answered by those who were heard where they went.
-    fn collect(&mut self, now: i64) {
+    fn collect(&mut self, now: Time) {
         loop {
             super::check_identities(&mut self.core, now, Identity::locally_valid);
             self.take_output();
@@ -94,7 +94,7 @@ impl Side {
         }
     }
 
-    fn pass_time(&mut self, now: i64) {
+    fn pass_time(&mut self, now: Time) {
         if self.core.next_deadline() <= now {
             self.core.tick(now);
             self.collect(now);
@@ -139,7 +139,7 @@ struct Replay<'a> {
     failures: Vec<String>,
 }
 
-fn open_sides(record: &Value, now: i64) -> BTreeMap<String, Side> {
+fn open_sides(record: &Value, now: Time) -> BTreeMap<String, Side> {
     let planet = bytes(record, "planet");
     let secrets: Vec<SecretIdentity> = list(record, "nodes")
         .iter()
@@ -190,7 +190,7 @@ fn open_sides(record: &Value, now: i64) -> BTreeMap<String, Side> {
 }
 
 /// Records that begin in the middle: everybody knows everybody and is on the network already.
-fn skip_the_start(record: &Value, sides: &mut BTreeMap<String, Side>, now: i64) {
+fn skip_the_start(record: &Value, sides: &mut BTreeMap<String, Side>, now: Time) {
     let network: NetworkId = text(record, "network_id").parse().unwrap();
     let identities: Vec<_> = sides.values().map(|s| s.secret.identity().clone()).collect();
     let address = |name: &str| sides.get(name).map(|s| s.secret.address());
@@ -212,7 +212,7 @@ fn skip_the_start(record: &Value, sides: &mut BTreeMap<String, Side>, now: i64) 
         if side.secret.address() == network.controller() {
             continue;
         }
-        let mut config = NetworkConfig::new(network, side.secret.address(), now);
+        let mut config = NetworkConfig::new(network, side.secret.address(), now.as_ms());
         config.public = true;
         config.mtu = MAX_MTU;
         config.flags = FLAG_BROADCAST;
@@ -248,7 +248,7 @@ impl Replay<'_> {
         self.failures.push(failure);
     }
 
-    fn datagram(&mut self, entry: &Value, described: &Value, now: i64) {
+    fn datagram(&mut self, entry: &Value, described: &Value, now: Time) {
         let Some(side) = self.sides.get_mut(text(entry, "to")) else { return };
         let (from, to) = (endpoint(entry, "src").unwrap(), endpoint(entry, "dst").unwrap());
         let adapted = described["plaintext"].as_str().and_then(|_| {
@@ -272,7 +272,7 @@ impl Replay<'_> {
     }
 
     /// Lets our controller's node send what the recorded controller decided.
-    fn control(&mut self, entry: &Value, described: &Value, now: i64) {
+    fn control(&mut self, entry: &Value, described: &Value, now: Time) {
         let side = self.sides.get_mut("controller").filter(|_| entry["from"] == "controller");
         let (Some(side), Some(verb)) = (side, described["verb"].as_str()) else { return };
         let plaintext = bytes(described, "plaintext");
@@ -348,7 +348,7 @@ impl Replay<'_> {
         }
     }
 
-    fn input(&mut self, entry: &Value, now: i64) {
+    fn input(&mut self, entry: &Value, now: Time) {
         let Some(side) = self.sides.get_mut(text(entry, "node")) else { panic!("unknown node in {entry}") };
         match text(entry, "what") {
             "join" => {
@@ -509,7 +509,7 @@ fn describe<'a>(record: &'a Value, entry: &'a Value) -> &'a Value {
 
 fn replay(file: &str, record: &Value) -> Vec<String> {
     let log = list(record, "log");
-    let start = number(&log[0], "t").cast_signed();
+    let start = time(&log[0], "t");
     let mut sides = open_sides(record, start);
     let joins = log.iter().any(|e| e["what"] == "join");
     if !joins && !record["network_id"].is_null() {
@@ -518,7 +518,7 @@ fn replay(file: &str, record: &Value) -> Vec<String> {
     let mut replay = Replay { file, record, sides, compared: 0, failures: Vec::new() };
     let mut now = start;
     for entry in log {
-        let at = number(entry, "t").cast_signed();
+        let at = time(entry, "t");
         assert!(at >= now, "time runs backwards");
         now = at;
         replay.sides.values_mut().for_each(|side| side.pass_time(now));
@@ -538,7 +538,7 @@ fn replay(file: &str, record: &Value) -> Vec<String> {
     // Nothing that a conversation leaves behind trips us later.
     for side in replay.sides.values_mut() {
         for minute in 1..=20 {
-            side.pass_time(now + minute * 60_000);
+            side.pass_time(now + Span::secs(60) * minute);
         }
     }
     replay.failures

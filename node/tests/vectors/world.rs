@@ -3,12 +3,12 @@
 use node::core::event::{Event, Object};
 use node::core::info::Role;
 use protocol::world::{World, WorldKind};
-use protocol::{Address, SecretIdentity};
+use protocol::{Address, SecretIdentity, Span, Time};
 
 use super::support::{Value, bytes, flag, folder, id, list, load, name, number, text};
 use super::{Other, core, drain};
 
-const NOW: i64 = 1_700_000_000_000;
+const NOW: Time = Time::from_ms(1_700_000_000_000);
 
 /// The secret of an address, from wherever in the vectors it stands.
 pub(super) fn secret_of(address: &str) -> SecretIdentity {
@@ -53,7 +53,7 @@ fn world_sequence_vectors() {
             let bytes = world(&file, text(step, "add"));
             drain(&mut core);
             // Old enough for everybody who is greeted now and then to be greeted again.
-            now += 70_000;
+            now += Span::secs(70);
             if flag(step, "always_accept_new_moon") {
                 let moon = World::parse(&bytes).unwrap();
                 assert_eq!(moon.kind, WorldKind::Moon);

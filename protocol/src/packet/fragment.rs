@@ -6,6 +6,7 @@ use super::header::{
     Datagram, FRAGMENT_HEADER_LEN, MAX_FRAGMENTS, MAX_PACKET, classify, fragment_header, fragment_number,
     fragment_total, id,
 };
+use crate::{Span, Time};
 
 /// Where a packet that is too long for one datagram is cut. Receivers only append, so the sender may choose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -145,8 +146,8 @@ pub fn join_in_place(burst: &mut [u8], size: usize) -> Option<(usize, usize)> {
     Some((len, burst.len().min(total * size)))
 }
 
-/// Milliseconds after which an incomplete packet is given up.
-const MAX_AGE: i64 = 5_000;
+/// How long an incomplete packet is waited for.
+const MAX_AGE: Span = Span::secs(5);
 
 /// A piece that arrived before the ones in front of it.
 struct Early {
@@ -157,7 +158,7 @@ struct Early {
 /// One packet being put together.
 struct Slot<K> {
     source: K,
-    since: i64,
+    since: Time,
     /// Pieces in the packet; 0 until a fragment told.
     total: u8,
     /// Number of the first piece not yet in `packet`.
@@ -243,7 +244,7 @@ impl<K: Eq + Copy> Reassembler<K> {
     ///
     /// # Panics
     /// If `head` has fewer than 8 bytes.
-    pub fn insert_head(&mut self, now: i64, source: K, head: &[u8]) -> Option<Vec<u8>> {
+    pub fn insert_head(&mut self, now: Time, source: K, head: &[u8]) -> Option<Vec<u8>> {
         let at = self.slot(now, source, id(head))?;
         self.insert(at, 0, 0, head)
     }
@@ -254,7 +255,7 @@ impl<K: Eq + Copy> Reassembler<K> {
     ///
     /// # Panics
     /// If `datagram` has fewer than 16 bytes.
-    pub fn insert_fragment(&mut self, now: i64, source: K, datagram: &[u8]) -> Option<Vec<u8>> {
+    pub fn insert_fragment(&mut self, now: Time, source: K, datagram: &[u8]) -> Option<Vec<u8>> {
         let (total, number) = (fragment_total(datagram), fragment_number(datagram));
         if !(2..=MAX_FRAGMENTS as u8).contains(&total) || number == 0 || number >= total {
             return None;
@@ -272,7 +273,7 @@ impl<K: Eq + Copy> Reassembler<K> {
     }
 
     /// Index of the slot of this packet; claims one if there is none.
-    fn slot(&mut self, now: i64, source: K, id: u64) -> Option<usize> {
+    fn slot(&mut self, now: Time, source: K, id: u64) -> Option<usize> {
         let occupant = |at: &usize| self.slots[*at].as_ref().is_some_and(|slot| slot.source == source);
         // Mostly it is the packet that was begun last.
         let latest = (self.hand + self.ids.len() - 1) % self.ids.len();
@@ -286,7 +287,7 @@ impl<K: Eq + Copy> Reassembler<K> {
             known.map(|(at, _)| at).find(occupant)
         };
         if let Some(at) = found {
-            if self.slots[at].as_ref().is_some_and(|slot| now.saturating_sub(slot.since) <= MAX_AGE) {
+            if self.slots[at].as_ref().is_some_and(|slot| now - slot.since <= MAX_AGE) {
                 return Some(at);
             }
             self.free(at);
@@ -452,9 +453,9 @@ mod tests {
         let whole = packet(2000);
         let datagrams = cut(&whole, 1400, Split::Fill);
         let mut reassembler = Reassembler::new(4);
-        assert_eq!(reassembler.insert_head(0, 'a', &datagrams[0]), None);
-        assert_eq!(reassembler.insert_fragment(0, 'b', &datagrams[1]), None);
-        assert_eq!(reassembler.insert_fragment(0, 'a', &datagrams[1]), Some(whole));
+        assert_eq!(reassembler.insert_head(Time::EPOCH, 'a', &datagrams[0]), None);
+        assert_eq!(reassembler.insert_fragment(Time::EPOCH, 'b', &datagrams[1]), None);
+        assert_eq!(reassembler.insert_fragment(Time::EPOCH, 'a', &datagrams[1]), Some(whole));
     }
 
     #[test]
@@ -463,16 +464,16 @@ mod tests {
         let mut reassembler = Reassembler::new(4).joining_marks(|a, b| if a == 3 || b == 3 { 3 } else { a });
         for marks in [[2, 3, 2], [3, 2, 2], [2, 2, 3], [2, 2, 2]] {
             reassembler.set_mark(marks[0]);
-            assert_eq!(reassembler.insert_head(0, 'a', &one[0]), None);
+            assert_eq!(reassembler.insert_head(Time::EPOCH, 'a', &one[0]), None);
             reassembler.set_mark(1);
-            assert_eq!(reassembler.insert_head(0, 'b', &other[0]), None);
+            assert_eq!(reassembler.insert_head(Time::EPOCH, 'b', &other[0]), None);
             reassembler.set_mark(marks[1]);
-            assert_eq!(reassembler.insert_fragment(0, 'a', &one[2]), None);
+            assert_eq!(reassembler.insert_fragment(Time::EPOCH, 'a', &one[2]), None);
             reassembler.set_mark(marks[2]);
-            assert!(reassembler.insert_fragment(0, 'a', &one[1]).is_some());
+            assert!(reassembler.insert_fragment(Time::EPOCH, 'a', &one[1]).is_some());
             assert_eq!(reassembler.mark(), if marks == [2; 3] { 2 } else { 3 });
             reassembler.set_mark(1);
-            assert!(reassembler.insert_fragment(0, 'b', &other[1]).is_some());
+            assert!(reassembler.insert_fragment(Time::EPOCH, 'b', &other[1]).is_some());
             assert_eq!(reassembler.mark(), 1);
         }
     }
@@ -481,15 +482,19 @@ mod tests {
     fn incomplete_packets_expire_and_make_room() {
         let datagrams = cut(&packet(2000), 1400, Split::Fill);
         let mut reassembler = Reassembler::new(2);
-        assert_eq!(reassembler.insert_head(0, 0, &datagrams[0]), None);
-        assert_eq!(reassembler.insert_fragment(5_001, 0, &datagrams[1]), None);
+        assert_eq!(reassembler.insert_head(Time::EPOCH, 0, &datagrams[0]), None);
+        assert_eq!(reassembler.insert_fragment(Time::from_ms(5_001), 0, &datagrams[1]), None);
         let mut reassembler = Reassembler::new(2);
         for source in 0..3 {
-            assert_eq!(reassembler.insert_head(0, source, &datagrams[0]), None);
+            assert_eq!(reassembler.insert_head(Time::EPOCH, source, &datagrams[0]), None);
         }
         assert_eq!(reassembler.len(), 2);
-        assert_eq!(reassembler.insert_fragment(0, 0, &datagrams[1]), None, "pushed out by the third");
-        assert!(reassembler.insert_fragment(0, 2, &datagrams[1]).is_some());
+        assert_eq!(
+            reassembler.insert_fragment(Time::EPOCH, 0, &datagrams[1]),
+            None,
+            "pushed out by the third"
+        );
+        assert!(reassembler.insert_fragment(Time::EPOCH, 2, &datagrams[1]).is_some());
     }
 
     #[test]
@@ -502,8 +507,8 @@ mod tests {
                 for (n, at) in order.into_iter().enumerate() {
                     let datagram = &datagrams[at];
                     let done = match at {
-                        0 => reassembler.insert_head(0, (), datagram),
-                        _ => reassembler.insert_fragment(0, (), datagram),
+                        0 => reassembler.insert_head(Time::EPOCH, (), datagram),
+                        _ => reassembler.insert_fragment(Time::EPOCH, (), datagram),
                     };
                     assert_eq!(done.is_some(), n == 2);
                     if let Some(whole) = done {

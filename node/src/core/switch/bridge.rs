@@ -2,7 +2,7 @@
 //!
 //! Specification: VL2 frames, "bridging". The reference keeps them for ever; we forget what was not seen for twenty minutes.
 
-use protocol::{Address, Mac};
+use protocol::{Address, Mac, Time};
 
 use crate::ground::limits::{BRIDGE_EXPIRY, MAX_BRIDGED_MACS};
 use crate::ground::table::Table;
@@ -21,7 +21,7 @@ impl Default for BridgeTable {
 
 impl BridgeTable {
     /// Notes that `mac` was seen behind `bridge`. At the cap the bridge with the most addresses pays.
-    pub(super) fn learn(&mut self, now: i64, mac: Mac, bridge: Address) {
+    pub(super) fn learn(&mut self, now: Time, mac: Mac, bridge: Address) {
         self.routes.insert(now, bridge, mac, bridge);
     }
 
@@ -31,7 +31,7 @@ impl BridgeTable {
     }
 
     /// Forgets what has not been seen for long.
-    pub(super) fn expire(&mut self, now: i64) {
+    pub(super) fn expire(&mut self, now: Time) {
         self.routes.expire(now - BRIDGE_EXPIRY);
     }
 }
@@ -39,7 +39,7 @@ impl BridgeTable {
 #[cfg(feature = "work")]
 impl BridgeTable {
     /// See `filling`.
-    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+    pub(super) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address) {
         self.routes.fill(now, |number| {
             let [.., a, b, c, d] = number.to_be_bytes();
             (peer(number % 16), Mac([2, 0x77, a, b, c, d]), peer(number % 16))

@@ -10,7 +10,7 @@ use protocol::metadata::RequestMetadata;
 use protocol::netconf::{NetworkConfig, Sso};
 use protocol::verb::Verb;
 use protocol::verbs::{ConfigChunk, ConfigRequest, error_code};
-use protocol::{NetworkId, Result, packet};
+use protocol::{NetworkId, Result, Span, Time, packet};
 use rand::RngExt;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -24,38 +24,38 @@ use crate::link::{Incoming, Link};
 const MAX_CONFIG: usize = 1 << 20;
 /// Configurations being assembled at once.
 pub(in super::super) const ASSEMBLIES: usize = 3;
-/// Pauses between the first requests of a network without a configuration, ms; the last repeats.
-const FIRST_REQUESTS: [i64; 4] = [300, 1_000, 2_000, PING_CHECK];
+/// Pauses between the first requests of a network without a configuration; the last repeats.
+const FIRST_REQUESTS: [Span; 4] = [Span::ms(300), Span::secs(1), Span::secs(2), PING_CHECK];
 
 /// When to ask.
 #[derive(Debug)]
 pub(super) struct Requests {
-    due: i64,
+    due: Time,
     asked: usize,
 }
 
 impl Requests {
     /// Due at once.
-    pub(super) fn starting(now: i64) -> Self {
+    pub(super) fn starting(now: Time) -> Self {
         Self { due: now, asked: 0 }
     }
 
     /// Ask again at once: something changed that may make the answer better.
-    pub(super) fn hurry(&mut self, now: i64) {
+    pub(super) fn hurry(&mut self, now: Time) {
         *self = Self::starting(now);
     }
 
     /// When the next request is due.
-    pub(super) fn next(&self) -> i64 {
+    pub(super) fn next(&self) -> Time {
         self.due
     }
 
     /// The controller has answered. Configurations it pushes do not count: it takes who stops asking for gone.
-    pub(super) fn answered(&mut self, now: i64) {
+    pub(super) fn answered(&mut self, now: Time) {
         self.due = now + CONFIG_REFRESH;
     }
 
-    fn asked(&mut self, now: i64, configured: bool) {
+    fn asked(&mut self, now: Time, configured: bool) {
         let pause =
             if configured { PING_CHECK } else { FIRST_REQUESTS[self.asked.min(FIRST_REQUESTS.len() - 1)] };
         self.asked += 1;
@@ -141,8 +141,8 @@ pub(super) struct Configuration {
     pub(super) current: Option<Arc<NetworkConfig>>,
     /// Counts configurations, so that what was derived from one is known to be stale.
     pub(super) epoch: u64,
-    /// When the configuration in force was applied, 0 if it came from disk.
-    pub(super) last_update: i64,
+    /// When the configuration in force was applied, unless it came from disk.
+    pub(super) last_update: Option<Time>,
     failure: Option<Failure>,
     /// The error for which PORT_ERROR is shown, or 0.
     pub(super) port_error: i32,
@@ -159,11 +159,11 @@ pub(super) struct Configuration {
 
 impl Configuration {
     /// None yet; it is asked for at once.
-    pub(super) fn wanted(now: i64, token: Option<Zeroizing<String>>) -> Self {
+    pub(super) fn wanted(now: Time, token: Option<Zeroizing<String>>) -> Self {
         Self {
             current: None,
             epoch: 0,
-            last_update: 0,
+            last_update: None,
             failure: None,
             port_error: 0,
             reported: NetworkStatus::RequestingConfiguration,
@@ -197,22 +197,22 @@ impl Configuration {
     }
 
     /// When the next request is due.
-    pub(super) fn next_request(&self) -> i64 {
+    pub(super) fn next_request(&self) -> Time {
         self.requests.next()
     }
 
     /// Ask again at once: something changed that may make the answer better.
-    pub(super) fn hurry(&mut self, now: i64) {
+    pub(super) fn hurry(&mut self, now: Time) {
         self.requests.hurry(now);
     }
 
     /// The controller has answered a request of ours.
-    pub(super) fn answered(&mut self, now: i64) {
+    pub(super) fn answered(&mut self, now: Time) {
         self.requests.answered(now);
     }
 
     /// Another join token is to be sent along, at once.
-    pub(super) fn try_token(&mut self, now: i64, token: Zeroizing<String>) {
+    pub(super) fn try_token(&mut self, now: Time, token: Zeroizing<String>) {
         self.token = Some(token);
         self.requests.hurry(now);
     }
@@ -239,7 +239,7 @@ impl Configuration {
     }
 
     /// Asks for a configuration. Of an ad-hoc network it is known without asking.
-    pub(super) fn request(&mut self, link: &mut Link, now: i64, id: NetworkId) -> Option<NetworkConfig> {
+    pub(super) fn request(&mut self, link: &mut Link, now: Time, id: NetworkId) -> Option<NetworkConfig> {
         let us = link.secret.identity().clone();
         let run = self.run(link.rng.random_range(1..=u64::MAX));
         self.requests.asked(now, self.current.is_some());
@@ -291,7 +291,7 @@ impl Configuration {
     pub(super) fn take_chunk(
         &mut self,
         link: &Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         chunk: &ConfigChunk<'_>,
         in_re: Option<u64>,
@@ -324,13 +324,13 @@ impl Configuration {
     /// Puts a configuration into force and gives back the former one.
     pub(super) fn replace(
         &mut self,
-        now: i64,
+        now: Time,
         from_disk: bool,
         config: Arc<NetworkConfig>,
     ) -> Option<Arc<NetworkConfig>> {
         let former = self.current.replace(config);
         self.epoch += 1;
-        self.last_update = if from_disk { 0 } else { now };
+        self.last_update = (!from_disk).then_some(now);
         self.failure = None;
         self.authentication_url = None;
         former
@@ -356,7 +356,7 @@ impl Configuration {
     }
 
     /// Whether a signed chunk is one of the controller's, and fits into a configuration.
-    pub(super) fn is_genuine(link: &mut Link, now: i64, chunk: &ConfigChunk<'_>) -> bool {
+    pub(super) fn is_genuine(link: &mut Link, now: Time, chunk: &ConfigChunk<'_>) -> bool {
         let controller = chunk.network.controller();
         let Some(controller) = link.topology.peers.get(&controller) else {
             link.whois(now, controller);

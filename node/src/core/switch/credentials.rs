@@ -6,7 +6,7 @@
 use protocol::credential::membership::Added;
 use protocol::credential::{Com, Coo, HeldCapability, Membership, Revocation, Signed, Tag, kind};
 use protocol::verbs::NetworkCredentials;
-use protocol::{Address, Identity, NetworkId, Result, SecretIdentity};
+use protocol::{Address, Identity, NetworkId, Result, SecretIdentity, Time};
 
 use super::Networks;
 use super::policy::Policy;
@@ -52,7 +52,7 @@ impl Credentials {
         &mut self,
         networks: &mut Networks,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         id: NetworkId,
         com: Signed<Com>,
@@ -70,7 +70,7 @@ impl Credentials {
         &mut self,
         networks: &mut Networks,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
     ) -> Result<Handled> {
         let set = NetworkCredentials::parse(incoming.payload)?;
@@ -133,7 +133,7 @@ impl Credentials {
 
     /// Whether one more credential of a sender is looked at: not when those before were forged or known too often. Who brings
     /// new and genuine ones is never held up.
-    fn may_offer(&mut self, link: &mut Link, now: i64, incoming: &Incoming<'_>) -> bool {
+    fn may_offer(&mut self, link: &mut Link, now: Time, incoming: &Incoming<'_>) -> bool {
         let source = Source::of(incoming.via.remote.ip());
         let Some(peer) = link.topology.peers.get(&incoming.source) else { return false };
         let burst = if peer.is_trusted(now) { MEMBER_FORGERY_BURST } else { FORGERY_BURST };
@@ -153,7 +153,7 @@ impl Credentials {
         &mut self,
         networks: &mut Networks,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         id: NetworkId,
         subject: Address,
@@ -171,7 +171,7 @@ impl Credentials {
     }
 
     /// Charges a sender for a credential that was not new and genuine.
-    fn charge(&mut self, link: &mut Link, now: i64, incoming: &Incoming<'_>, added: Added) {
+    fn charge(&mut self, link: &mut Link, now: Time, incoming: &Incoming<'_>, added: Added) {
         let Some(peer) = link.topology.peers.get_mut(&incoming.source) else { return };
         match added {
             Added::New => {}
@@ -190,7 +190,7 @@ impl Credentials {
         }
     }
 
-    fn await_signer(link: &mut Link, now: i64, signer: Address) -> Handled {
+    fn await_signer(link: &mut Link, now: Time, signer: Address) -> Handled {
         link.whois(now, signer);
         Handled::Wait
     }
@@ -199,7 +199,7 @@ impl Credentials {
     fn propagate(
         networks: &Networks,
         link: &mut Link,
-        now: i64,
+        now: Time,
         revocation: &Signed<Revocation>,
         except: &[Address],
     ) {

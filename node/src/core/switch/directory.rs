@@ -6,7 +6,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use protocol::multicast_group::MulticastGroup;
-use protocol::{Address, Mac, NetworkId};
+use protocol::{Address, Mac, NetworkId, Time};
 
 use rand::{Rng, RngExt};
 
@@ -23,7 +23,7 @@ use crate::ground::work;
 #[derive(Clone, Debug)]
 pub(super) struct Pending {
     /// When it was sent first.
-    pub(super) since: i64,
+    pub(super) since: Time,
     /// Explicit source address, for a bridged frame.
     pub(super) source: Option<Mac>,
     /// Ethernet type.
@@ -60,7 +60,7 @@ pub(super) struct Group {
     /// Multicasts waiting for more subscribers.
     pub(super) pending: VecDeque<Pending>,
     /// When others were last asked for subscribers.
-    pub(super) last_gather: i64,
+    pub(super) last_gather: Option<Time>,
 }
 
 impl Group {
@@ -132,7 +132,7 @@ pub(in super::super) struct Directory {
     of_member: BTreeMap<Address, usize>,
     /// Groups that frames of our own wait or have waited for.
     sent: usize,
-    authorized: Table<(NetworkId, Address), NetworkId, i64>,
+    authorized: Table<(NetworkId, Address), NetworkId, Time>,
 }
 
 impl Default for Directory {
@@ -170,7 +170,7 @@ impl Directory {
     /// first.
     pub(super) fn add(
         &mut self,
-        now: i64,
+        now: Time,
         network: NetworkId,
         group: MulticastGroup,
         member: Address,
@@ -211,7 +211,7 @@ impl Directory {
         }
         if let Some(entry) = self.groups.get_mut(&(network, group)) {
             entry.remove(announcer, member);
-            if entry.is_empty() && entry.pending.is_empty() && entry.last_gather == 0 {
+            if entry.is_empty() && entry.pending.is_empty() && entry.last_gather.is_none() {
                 self.groups.remove(&(network, group));
             }
         }
@@ -228,17 +228,17 @@ impl Directory {
     }
 
     /// Our controller has just given `member` a configuration of `network`.
-    pub(super) fn authorize(&mut self, now: i64, network: NetworkId, member: Address) {
+    pub(super) fn authorize(&mut self, now: Time, network: NetworkId, member: Address) {
         self.authorized.insert(now, network, (network, member), now);
     }
 
     /// Whether our controller has given `member` a configuration of `network` lately.
-    pub(super) fn is_authorized(&self, now: i64, network: NetworkId, member: Address) -> bool {
-        self.authorized.get(&(network, member)).is_some_and(|at| now - at < CONTROLLER_AUTHORIZATION)
+    pub(super) fn is_authorized(&self, now: Time, network: NetworkId, member: Address) -> bool {
+        self.authorized.get(&(network, member)).is_some_and(|at| now - *at < CONTROLLER_AUTHORIZATION)
     }
 
     /// Forgets subscribers that went silent, multicasts nobody came for, and old authorizations.
-    pub(super) fn expire(&mut self, now: i64) {
+    pub(super) fn expire(&mut self, now: Time) {
         for (key, announcer) in self.subscriptions.expire(now - MULTICAST_EXPIRY) {
             self.forgotten(key, announcer);
         }
@@ -246,9 +246,10 @@ impl Directory {
         let sent = &mut self.sent;
         self.groups.retain(|_, group| {
             group.pending.retain(|p| now - p.since < MULTICAST_LIFETIME);
-            let waited_for = !group.pending.is_empty() || now - group.last_gather < GATHER;
+            let waited_for =
+                !group.pending.is_empty() || group.last_gather.is_some_and(|at| now - at < GATHER);
             if !waited_for {
-                group.last_gather = 0;
+                group.last_gather = None;
             }
             *sent += usize::from(waited_for);
             !group.is_empty() || waited_for
@@ -260,7 +261,7 @@ impl Directory {
 #[cfg(feature = "work")]
 impl Directory {
     /// See `filling`: half of the subscriptions are of one group, the others of a group each.
-    pub(super) fn fill(&mut self, now: i64, network: NetworkId, peer: impl Fn(u64) -> Address) {
+    pub(super) fn fill(&mut self, now: Time, network: NetworkId, peer: impl Fn(u64) -> Address) {
         for number in 0..4 * MAX_SUBSCRIPTIONS as u64 {
             if self.subscriptions.len() >= MAX_SUBSCRIPTIONS {
                 break;
@@ -285,7 +286,7 @@ impl Directory {
 
 #[cfg(test)]
 mod tests {
-    use protocol::Mac;
+    use protocol::{Mac, Span};
     use rand::SeedableRng;
     use rand::rngs::StdRng;
 
@@ -305,12 +306,18 @@ mod tests {
     fn a_thousand_identities_on_one_machine_hide_nobody() {
         let mut directory = Directory::default();
         for n in 0..1_000 {
-            directory.add(0, NETWORK, group(0), Address::from_u64(1 + n), announcer(true, [192, 0, 2, 1]));
+            directory.add(
+                Time::EPOCH,
+                NETWORK,
+                group(0),
+                Address::from_u64(1 + n),
+                announcer(true, [192, 0, 2, 1]),
+            );
         }
         let late = Address::from_u64(0x99_0000_0001);
-        assert!(directory.add(1, NETWORK, group(0), late, announcer(true, [198, 51, 100, 1])));
+        assert!(directory.add(Time::from_ms(1), NETWORK, group(0), late, announcer(true, [198, 51, 100, 1])));
         let member = Address::from_u64(0x11_0000_0001);
-        directory.add(1, NETWORK, group(0), member, announcer(false, [203, 0, 113, 1]));
+        directory.add(Time::from_ms(1), NETWORK, group(0), member, announcer(false, [203, 0, 113, 1]));
         let mut rng = StdRng::seed_from_u64(1);
         for _ in 0..50 {
             let mut found = Vec::new();
@@ -326,16 +333,16 @@ mod tests {
         let greedy = announcer(true, [192, 0, 2, 1]);
         for n in 0..2 * MAX_SUBSCRIPTIONS_PER_SOURCE as u32 {
             let member = Address::from_u64(1 + u64::from(n) / 1_000);
-            assert!(directory.add(0, NETWORK, group(n), member, greedy));
+            assert!(directory.add(Time::EPOCH, NETWORK, group(n), member, greedy));
         }
         assert_eq!(directory.subscriptions.len(), MAX_SUBSCRIPTIONS_PER_SOURCE);
         assert_eq!(directory.groups.len(), MAX_SUBSCRIPTIONS_PER_SOURCE, "empty groups go");
         let one = Address::from_u64(0x99_0000_0001);
         let accepted = (0..2_000)
-            .filter(|n| directory.add(0, NETWORK, group(*n), one, announcer(true, [10, 0, 0, 1])))
+            .filter(|n| directory.add(Time::EPOCH, NETWORK, group(*n), one, announcer(true, [10, 0, 0, 1])))
             .count();
         assert_eq!(accepted, MAX_SUBSCRIPTIONS_PER_MEMBER);
-        directory.expire(MULTICAST_EXPIRY + 1);
+        directory.expire(Time::EPOCH + MULTICAST_EXPIRY + Span::ms(1));
         assert!(
             directory.groups.is_empty()
                 && directory.of_member.is_empty()

@@ -7,7 +7,7 @@ use flowrules::evaluate::{Accept, Direction, Verdict};
 use protocol::multicast_group::MulticastGroup;
 use protocol::verb::Verb;
 use protocol::verbs::{ExtFrame, ext_frame};
-use protocol::{Address, Mac, ndp, packet};
+use protocol::{Address, Mac, Time, ndp, packet};
 use rand::seq::IndexedRandom;
 
 use super::directory::Directory;
@@ -30,7 +30,7 @@ impl Network {
         link: &mut Link,
         directory: &mut Directory,
         segment: &mut Vec<u8>,
-        now: i64,
+        now: Time,
         offload: &Offload,
         octets: &mut [u8],
     ) {
@@ -58,7 +58,7 @@ impl Network {
 
     /// Sends all frames of a super-frame if they can be treated alike: from us to another member, with one verdict for all.
     /// False, and nothing has happened, if not.
-    fn burst(&mut self, link: &mut Link, now: i64, octets: &[u8], cut: &Cut<'_>) -> bool {
+    fn burst(&mut self, link: &mut Link, now: Time, octets: &[u8], cut: &Cut<'_>) -> bool {
         let Some(config) = self.policy.config() else { return false };
         let Some(frame) = Ethernet::parse(octets, config.mtu) else { return false };
         let ours = self.mac;
@@ -87,7 +87,7 @@ impl Network {
         &mut self,
         link: &mut Link,
         directory: &mut Directory,
-        now: i64,
+        now: Time,
         octets: &[u8],
     ) {
         let Some(config) = self.policy.config() else { return };
@@ -114,7 +114,7 @@ impl Network {
         &mut self,
         link: &mut Link,
         directory: &mut Directory,
-        now: i64,
+        now: Time,
         frame: Ethernet<'_>,
         bridged: bool,
     ) -> bool {
@@ -149,7 +149,7 @@ impl Network {
     fn unicast_from_port(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         to: Address,
         frame: Ethernet<'_>,
         bridged: bool,
@@ -170,7 +170,7 @@ impl Network {
         true
     }
 
-    fn bridged_from_port(&mut self, link: &mut Link, now: i64, frame: Ethernet<'_>) -> bool {
+    fn bridged_from_port(&mut self, link: &mut Link, now: Time, frame: Ethernet<'_>) -> bool {
         if !self.filter_out(link, now, Address::NULL, frame, false) {
             return false;
         }
@@ -200,7 +200,7 @@ impl Network {
         bridges.sample(&mut link.rng, MAX_FLOODED_BRIDGES).copied().collect()
     }
 
-    fn send_ext_frame(&mut self, link: &mut Link, now: i64, to: Address, frame: Ethernet<'_>) {
+    fn send_ext_frame(&mut self, link: &mut Link, now: Time, to: Address, frame: Ethernet<'_>) {
         let packet = self.ext_frame(link, to, frame, 0);
         link.send(now, packet);
     }
@@ -225,7 +225,7 @@ impl Network {
     pub(super) fn filter_out(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         to: Address,
         frame: Ethernet<'_>,
         no_tee: bool,
@@ -240,7 +240,7 @@ impl Network {
     pub(super) fn carry_out(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         verdict: &Verdict,
         frame: Ethernet<'_>,
         direction: Direction,
@@ -254,7 +254,7 @@ impl Network {
     fn copy_and_redirect(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         verdict: &Verdict,
         frame: Ethernet<'_>,
         direction: Direction,
@@ -289,7 +289,7 @@ impl Network {
     fn copy_packet(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         to: Address,
         frame: Ethernet<'_>,
         flags: u8,

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use flowrules::evaluate::{Accept, Context, Credentials, Direction, Frame, Verdict};
 use protocol::credential::membership::{Membership, Window};
 use protocol::netconf::NetworkConfig;
-use protocol::{Address, Mac, derive};
+use protocol::{Address, Mac, Time, derive};
 use rand::RngExt;
 
 use super::ethernet::Ethernet;
@@ -147,7 +147,7 @@ impl Rules {
     pub(super) fn verdict(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         config: &NetworkConfig,
         case: &Case<'_>,
     ) -> Verdict {

@@ -7,7 +7,7 @@ use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
 use protocol::verbs::MulticastLike;
-use protocol::{Address, NetworkId, packet};
+use protocol::{Address, NetworkId, Time, packet};
 
 use super::policy::Policy;
 use crate::ground::limits::{ANNOUNCE, ANNOUNCE_REPEATS, BRIDGE_EXPIRY, MAX_OWN_GROUPS};
@@ -19,29 +19,24 @@ const LIKES_PER_PACKET: usize = 150;
 /// When groups announced a moment ago are announced again.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
-    /// Repetitions still to come: the last ones of [`ANNOUNCE_REPEATS`].
-    left: usize,
-    at: i64,
+    /// When the next is due, and how many are still to come: the last ones of [`ANNOUNCE_REPEATS`].
+    next: Option<(Time, usize)>,
 }
 
 impl Repeats {
-    pub(super) fn start(&mut self, now: i64) {
-        *self = Self { left: ANNOUNCE_REPEATS.len(), at: now + ANNOUNCE_REPEATS[0] };
+    pub(super) fn start(&mut self, now: Time) {
+        self.next = Some((now + ANNOUNCE_REPEATS[0], ANNOUNCE_REPEATS.len()));
     }
 
-    pub(super) fn due(&self) -> Option<i64> {
-        (self.left > 0).then_some(self.at)
+    pub(super) fn due(&self) -> Option<Time> {
+        self.next.map(|(at, _)| at)
     }
 
     /// Whether it is time for the next one, which is then taken.
-    pub(super) fn take(&mut self, now: i64) -> bool {
-        if self.left == 0 || now < self.at {
-            return false;
-        }
-        self.left -= 1;
-        if self.left > 0 {
-            self.at = now + ANNOUNCE_REPEATS[ANNOUNCE_REPEATS.len() - self.left];
-        }
+    pub(super) fn take(&mut self, now: Time) -> bool {
+        let Some((_, left)) = self.next.filter(|(at, _)| *at <= now) else { return false };
+        let left = left - 1;
+        self.next = (left > 0).then(|| (now + ANNOUNCE_REPEATS[ANNOUNCE_REPEATS.len() - left], left));
         true
     }
 }
@@ -52,9 +47,9 @@ pub(in super::super) struct Groups {
     /// What the operating system listens to on the port.
     port: BTreeSet<MulticastGroup>,
     /// What is used behind our own bridge, and when it was last.
-    bridged: BTreeMap<MulticastGroup, i64>,
+    bridged: BTreeMap<MulticastGroup, Time>,
     /// When all groups were last announced to who keeps a directory.
-    pub(super) last_announced: i64,
+    pub(super) last_announced: Option<Time>,
     pub(super) repeats: Repeats,
 }
 
@@ -85,7 +80,7 @@ impl Groups {
     }
 
     /// Notes a group used behind our own bridge; true when it was not known.
-    pub(super) fn use_bridged(&mut self, now: i64, group: MulticastGroup) -> bool {
+    pub(super) fn use_bridged(&mut self, now: Time, group: MulticastGroup) -> bool {
         if self.bridged.len() >= MAX_OWN_GROUPS && !self.bridged.contains_key(&group) {
             return false;
         }
@@ -93,7 +88,7 @@ impl Groups {
     }
 
     /// Forgets what has not been used for long.
-    pub(super) fn expire(&mut self, now: i64) {
+    pub(super) fn expire(&mut self, now: Time) {
         self.bridged.retain(|_, seen| now - *seen < BRIDGE_EXPIRY);
     }
 
@@ -102,14 +97,14 @@ impl Groups {
         &mut self,
         policy: &mut Policy,
         link: &mut Link,
-        now: i64,
+        now: Time,
         groups: &[MulticastGroup],
     ) {
         self.repeats.start(now);
         self.announce_to_all(policy, link, now, groups);
     }
 
-    fn announce_to_all(&self, policy: &mut Policy, link: &mut Link, now: i64, groups: &[MulticastGroup]) {
+    fn announce_to_all(&self, policy: &mut Policy, link: &mut Link, now: Time, groups: &[MulticastGroup]) {
         let mut to = policy.directories(link);
         to.extend(policy.allowed(link, now));
         for to in to {
@@ -118,7 +113,7 @@ impl Groups {
     }
 
     /// Repeats the last announcement if that is due.
-    pub(super) fn repeat_announcement(&mut self, policy: &mut Policy, link: &mut Link, now: i64) {
+    pub(super) fn repeat_announcement(&mut self, policy: &mut Policy, link: &mut Link, now: Time) {
         if self.repeats.take(now) {
             let groups = self.own(policy.config());
             self.announce_to_all(policy, link, now, &groups);
@@ -126,9 +121,9 @@ impl Groups {
     }
 
     /// Announces all groups where that is due: to the roots, the controller and anchors, and to every member.
-    pub(super) fn announce_where_due(&mut self, policy: &mut Policy, link: &mut Link, now: i64) {
-        if now - self.last_announced >= ANNOUNCE {
-            self.last_announced = now;
+    pub(super) fn announce_where_due(&mut self, policy: &mut Policy, link: &mut Link, now: Time) {
+        if self.last_announced.is_none_or(|at| now - at >= ANNOUNCE) {
+            self.last_announced = Some(now);
             let groups = self.own(policy.config());
             for to in policy.directories(link) {
                 Self::send(policy.network, link, now, to, &groups);
@@ -140,7 +135,13 @@ impl Groups {
     }
 
     /// Announces all our groups to who keeps a directory and may have just started.
-    pub(super) fn announce_to_directory(&self, policy: &Policy, link: &mut Link, now: i64, greeter: Address) {
+    pub(super) fn announce_to_directory(
+        &self,
+        policy: &Policy,
+        link: &mut Link,
+        now: Time,
+        greeter: Address,
+    ) {
         if policy.directories(link).contains(&greeter) {
             Self::send(policy.network, link, now, greeter, &self.own(policy.config()));
         }
@@ -148,16 +149,16 @@ impl Groups {
 
     /// Announces all our groups to a member, once a minute.
     #[inline]
-    pub(super) fn announce_to_member(&self, policy: &mut Policy, link: &mut Link, now: i64, to: Address) {
+    pub(super) fn announce_to_member(&self, policy: &mut Policy, link: &mut Link, now: Time, to: Address) {
         let Some(member) = policy.members.get_mut(&to) else { return };
-        if now - member.last_announced < ANNOUNCE {
+        if member.last_announced.is_some_and(|at| now - at < ANNOUNCE) {
             return;
         }
-        member.last_announced = now;
+        member.last_announced = Some(now);
         Self::send(policy.network, link, now, to, &self.own(policy.config()));
     }
 
-    fn send(network: NetworkId, link: &mut Link, now: i64, to: Address, groups: &[MulticastGroup]) {
+    fn send(network: NetworkId, link: &mut Link, now: Time, to: Address, groups: &[MulticastGroup]) {
         for chunk in groups.chunks(LIKES_PER_PACKET) {
             let mut packet = link.begin(to, Verb::MulticastLike);
             for group in chunk {

@@ -5,7 +5,7 @@
 use flowrules::evaluate::{Accept, Direction};
 use protocol::verb::Verb;
 use protocol::verbs::{ExtFrame, Frame, MulticastFrame, error_code};
-use protocol::{Address, Mac};
+use protocol::{Address, Mac, Time};
 
 use super::directory::Directory;
 use super::ethernet::Ethernet;
@@ -22,7 +22,7 @@ impl Network {
     pub(super) fn receive_frame(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         packet: &Frame<'_>,
     ) -> Handled {
@@ -46,7 +46,7 @@ impl Network {
     pub(super) fn receive_ext_frame(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         packet: &ExtFrame<'_>,
     ) -> Handled {
@@ -89,7 +89,7 @@ impl Network {
         &mut self,
         link: &mut Link,
         directory: &mut Directory,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         packet: &MulticastFrame<'_>,
     ) -> Handled {
@@ -141,14 +141,14 @@ impl Network {
     }
 
     /// Whether a frame that came from `from` may enter.
-    fn filter_in(&mut self, link: &mut Link, now: i64, from: Address, frame: Ethernet<'_>) -> Accept {
+    fn filter_in(&mut self, link: &mut Link, now: Time, from: Address, frame: Ethernet<'_>) -> Accept {
         let verdict = self.policy.verdict(link, now, Direction::Inbound, from, frame, false);
         let Some((verdict, _)) = verdict else { return Accept::Drop };
         self.carry_out(link, now, &verdict, frame, Direction::Inbound)
     }
 
     /// Whether an accepted frame's addresses are possible for its sender and for us.
-    fn is_possible(&mut self, us: Address, now: i64, from: Address, frame: &Ethernet<'_>) -> bool {
+    fn is_possible(&mut self, us: Address, now: Time, from: Address, frame: &Ethernet<'_>) -> bool {
         let Some(config) = self.policy.config() else { return false };
         if frame.source != Mac::for_member(self.id, from) {
             let bridges = config.is_active_bridge(from);
@@ -185,7 +185,7 @@ impl Network {
     }
 
     /// Tells a sender that we need its certificate, once; the packet waits for it.
-    fn refuse(&self, link: &mut Link, now: i64, incoming: &Incoming<'_>, verb: Verb) -> Handled {
+    fn refuse(&self, link: &mut Link, now: Time, incoming: &Incoming<'_>, verb: Verb) -> Handled {
         if !incoming.waited {
             link.answer_error(now, incoming, verb, error_code::NEED_MEMBERSHIP_CERTIFICATE, self.id);
         }

@@ -44,7 +44,7 @@ use protocol::verbs::{
     self, ConfigChunk, ExtFrame, Frame, MulticastFrame, MulticastGather, OkGather, OkHeader,
     OkMulticastFrame, UserMessage, error_code,
 };
-use protocol::{Address, NetworkId, Result};
+use protocol::{Address, NetworkId, Result, Time};
 use rand::RngExt;
 use zeroize::Zeroizing;
 
@@ -96,7 +96,7 @@ impl Switch {
     pub(super) fn join(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         id: NetworkId,
         cached: Option<&[u8]>,
         token: Option<Zeroizing<String>>,
@@ -171,7 +171,7 @@ impl Switch {
     pub(super) fn port_frame(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         id: NetworkId,
         offload: &Offload,
         octets: &mut [u8],
@@ -191,12 +191,12 @@ impl Switch {
     }
 
     /// When there is something to do by the clock.
-    pub(super) fn next_deadline(&self) -> Option<i64> {
+    pub(super) fn next_deadline(&self) -> Option<Time> {
         self.networks.values().map(Network::next_deadline).chain(self.spaced.due()).min()
     }
 
     /// Does what is due: repeated announcements, configuration requests, files to be written, credentials that had to wait.
-    pub(super) fn tick(&mut self, link: &mut Link, now: i64) {
+    pub(super) fn tick(&mut self, link: &mut Link, now: Time) {
         for network in self.networks.values_mut() {
             network.groups.repeat_announcement(&mut network.policy, link, now);
         }
@@ -214,7 +214,7 @@ impl Switch {
     }
 
     /// Sends the configuration requests that are due.
-    fn request_configs(&mut self, link: &mut Link, now: i64) {
+    fn request_configs(&mut self, link: &mut Link, now: Time) {
         let mut changed = false;
         for network in self.networks.values_mut() {
             work::step();
@@ -226,7 +226,7 @@ impl Switch {
     }
 
     /// Asks for every network that lacks a configuration now: a root has just become reachable.
-    pub(super) fn hurry_requests(&mut self, link: &mut Link, now: i64) {
+    pub(super) fn hurry_requests(&mut self, link: &mut Link, now: Time) {
         for network in self.networks.values_mut().filter(|network| network.policy.config().is_none()) {
             network.policy.configuration.hurry(now);
         }
@@ -234,7 +234,7 @@ impl Switch {
     }
 
     /// Announces all groups where that is due.
-    pub(super) fn announce_groups(&mut self, link: &mut Link, now: i64) {
+    pub(super) fn announce_groups(&mut self, link: &mut Link, now: Time) {
         if link.settings.low_bandwidth {
             return;
         }
@@ -245,7 +245,7 @@ impl Switch {
 
     /// Announces all our groups to a root, controller or anchor that says HELLO: it may have just started, with an empty
     /// directory, and would not find us for a minute.
-    pub(super) fn greeted(&self, link: &mut Link, now: i64, greeter: Address) {
+    pub(super) fn greeted(&self, link: &mut Link, now: Time, greeter: Address) {
         let Some(peer) = link.topology.peers.get_mut(&greeter) else { return };
         if self.networks.is_empty() || !peer.gates.announcements.allow(now, ANNOUNCE_AGAIN, 1) {
             return;
@@ -261,7 +261,7 @@ impl Switch {
     }
 
     /// Expires what is kept about others.
-    pub(super) fn expire(&mut self, link: &Link, now: i64) {
+    pub(super) fn expire(&mut self, link: &Link, now: Time) {
         self.controller.requesters.expire(now);
         self.directory.expire(now);
         for network in self.networks.values_mut() {
@@ -274,7 +274,7 @@ impl Switch {
     pub(super) fn handle(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         verb: Verb,
         incoming: &Incoming<'_>,
     ) -> Option<Result<Handled>> {
@@ -322,7 +322,7 @@ impl Switch {
     pub(super) fn handle_ok(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         in_re: Verb,
         ok: &OkHeader<'_>,
@@ -354,7 +354,7 @@ impl Switch {
     pub(super) fn handle_error(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         id: NetworkId,
         error: &verbs::Error<'_>,
@@ -390,7 +390,7 @@ impl Switch {
     pub(super) fn handle_message(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         message: &UserMessage<'_>,
     ) -> Option<Result<Handled>> {
@@ -407,7 +407,7 @@ impl Switch {
     fn offer_com(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         id: NetworkId,
         com: Option<&Signed<Com>>,
@@ -423,7 +423,7 @@ impl Switch {
     fn take_chunk(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         body: &[u8],
         in_re: Option<u64>,
@@ -458,7 +458,7 @@ impl Switch {
     }
 
     /// NETWORK_CONFIG: a configuration we did not ask for.
-    fn config_pushed(&mut self, link: &mut Link, now: i64, incoming: &Incoming<'_>) -> Result<Handled> {
+    fn config_pushed(&mut self, link: &mut Link, now: Time, incoming: &Incoming<'_>) -> Result<Handled> {
         if let Some((network, update)) = self.take_chunk(link, now, incoming, incoming.payload, None)? {
             // The reference acknowledges a configuration as if it had been an ECHO.
             let mut packet = link.begin_ok(incoming, Verb::Echo);
@@ -473,7 +473,7 @@ impl Switch {
     fn revocations_brought(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         body: &[u8],
     ) -> Result<Handled> {
@@ -505,7 +505,7 @@ impl Switch {
 #[cfg(feature = "work")]
 impl Switch {
     /// See `filling`.
-    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+    pub(super) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address) {
         self.controller.requesters.fill(now, &peer);
         for network in self.networks.values_mut() {
             network.fill(now, &peer);

@@ -5,13 +5,13 @@
 use protocol::multicast_group::MulticastGroup;
 use protocol::verb::Verb;
 use protocol::verbs::{MulticastFrame, MulticastGather};
-use protocol::{Address, Mac, packet};
+use protocol::{Address, Mac, Span, Time, packet};
 use rand::seq::SliceRandom;
 
 use super::directory::{Directory, Group, Pending};
 use super::ethernet::Ethernet;
 use super::network::Network;
-use crate::ground::limits::{GATHER, PATH_EXPIRY};
+use crate::ground::limits::GATHER;
 use crate::link::Link;
 use crate::link::path::PathKey;
 
@@ -33,7 +33,7 @@ pub(super) struct Multicast<'a> {
 
 impl Multicast<'_> {
     /// Sends it to the subscribers of its group, or to a replicator that does.
-    pub(super) fn send(self, network: &mut Network, link: &mut Link, directory: &mut Directory, now: i64) {
+    pub(super) fn send(self, network: &mut Network, link: &mut Link, directory: &mut Directory, now: Time) {
         let Multicast { group, frame, origin, .. } = self;
         let us = link.address();
         let Some(config) = network.policy.configuration.current.clone() else { return };
@@ -93,7 +93,7 @@ impl Multicast<'_> {
         &self,
         network: &mut Network,
         link: &mut Link,
-        now: i64,
+        now: Time,
         to: Address,
         gather_limit: Option<u32>,
     ) {
@@ -129,15 +129,15 @@ impl Multicast<'_> {
     }
 
     /// Asks those who keep a directory for subscribers of a group, at most once a minute while some are known.
-    fn gather(&self, network: &Network, link: &mut Link, directory: &mut Directory, now: i64, limit: usize) {
-        let interval = if link.settings.low_bandwidth { 3 * GATHER } else { GATHER };
+    fn gather(&self, network: &Network, link: &mut Link, directory: &mut Directory, now: Time, limit: usize) {
+        let interval = if link.settings.low_bandwidth { GATHER * 3 } else { GATHER };
         let Some(entry) = directory.group_mut(network.id, self.group) else { return };
         // With nobody known ask again soon, but not once per frame of a burst.
-        let pause = if entry.is_empty() { interval.min(1_000) } else { interval };
-        if entry.last_gather != 0 && now - entry.last_gather < pause {
+        let pause = if entry.is_empty() { interval.min(Span::secs(1)) } else { interval };
+        if entry.last_gather.is_some_and(|at| now - at < pause) {
             return;
         }
-        entry.last_gather = now;
+        entry.last_gather = Some(now);
         let com = network.policy.config().and_then(|config| config.com.clone());
         let best = link.topology.best_upstream(now).map(|(address, _)| address);
         let others = network.policy.directories(link);
@@ -161,13 +161,13 @@ impl Multicast<'_> {
 }
 
 /// The closest designated replicator that can be reached directly.
-fn nearest_replicator(network: &Network, link: &Link, now: i64) -> Option<(Address, PathKey)> {
+fn nearest_replicator(network: &Network, link: &Link, now: Time) -> Option<(Address, PathKey)> {
     network
         .config()?
         .replicators()
         .filter_map(|address| {
             let peer = link.topology.peers.get(&address)?;
-            let best = peer.best_path(now, &link.topology.paths, PATH_EXPIRY)?;
+            let best = peer.best_path(now, &link.topology.paths)?;
             let latency = peer.latency(now, &link.topology.paths)?;
             (best.is_alive() && peer.is_alive(now)).then_some((latency, address, best.key))
         })

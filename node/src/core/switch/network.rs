@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
-use protocol::{Address, Mac, NetworkId, packet};
+use protocol::{Address, Mac, NetworkId, Time, packet};
 use zeroize::Zeroizing;
 
 use super::bridge::BridgeTable;
@@ -32,7 +32,7 @@ pub(in super::super) struct Network {
 }
 
 impl Network {
-    pub(super) fn new(id: NetworkId, us: Address, now: i64, token: Option<Zeroizing<String>>) -> Self {
+    pub(super) fn new(id: NetworkId, us: Address, now: Time, token: Option<Zeroizing<String>>) -> Self {
         Self {
             id,
             mac: Mac::for_member(id, us),
@@ -50,9 +50,9 @@ impl Network {
     }
 
     /// When there is something to do for the network by the clock.
-    pub(super) fn next_deadline(&self) -> i64 {
+    pub(super) fn next_deadline(&self) -> Time {
         let later = self.groups.repeats.due().into_iter().chain(self.policy.revoked.due());
-        later.fold(self.policy.configuration.next_request(), i64::min)
+        later.fold(self.policy.configuration.next_request(), Time::min)
     }
 
     /// What people see of it.
@@ -98,7 +98,7 @@ impl Network {
     }
 
     /// Asks for its configuration if that is due. Whether another is in force now: of an ad-hoc network it is known.
-    pub(super) fn request_if_due(&mut self, link: &mut Link, now: i64) -> bool {
+    pub(super) fn request_if_due(&mut self, link: &mut Link, now: Time) -> bool {
         if now < self.policy.configuration.next_request() {
             return false;
         }
@@ -112,7 +112,7 @@ impl Network {
     pub(super) fn apply(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         config: NetworkConfig,
         dictionary: Option<Vec<u8>>,
     ) -> bool {
@@ -136,7 +136,7 @@ impl Network {
     }
 
     /// Whether a peer may talk on a network. If so, it hears of our groups once in a while.
-    pub(super) fn gate(&mut self, link: &mut Link, now: i64, peer: Address) -> bool {
+    pub(super) fn gate(&mut self, link: &mut Link, now: Time, peer: Address) -> bool {
         let Some(known) = link.topology.peers.get(&peer) else { return false };
         if !self.policy.allows(now, &known.identity) {
             return false;
@@ -146,12 +146,12 @@ impl Network {
     }
 
     /// Announces all groups where that is due: to the roots, the controller and anchors, and to every member.
-    pub(super) fn announce_where_due(&mut self, link: &mut Link, now: i64) {
+    pub(super) fn announce_where_due(&mut self, link: &mut Link, now: Time) {
         self.groups.announce_where_due(&mut self.policy, link, now);
     }
 
     /// Passes a chunk of a configuration on to the members we know, who may not hear the controller.
-    pub(super) fn propagate_chunk(&self, link: &mut Link, now: i64, incoming: &Incoming<'_>, chunk: &[u8]) {
+    pub(super) fn propagate_chunk(&self, link: &mut Link, now: Time, incoming: &Incoming<'_>, chunk: &[u8]) {
         let spared = [incoming.source, self.id.controller()];
         for (member, _) in self.policy.members.iter().filter(|(member, _)| !spared.contains(member)) {
             work::step();
@@ -163,7 +163,7 @@ impl Network {
     }
 
     /// Expires what is kept about others.
-    pub(super) fn expire(&mut self, link: &Link, now: i64) {
+    pub(super) fn expire(&mut self, link: &Link, now: Time) {
         self.bridges.expire(now);
         self.groups.expire(now);
         self.policy.expire(link, now);
@@ -173,7 +173,7 @@ impl Network {
 #[cfg(feature = "work")]
 impl Network {
     /// See `filling`.
-    pub(in super::super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+    pub(in super::super) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address) {
         self.policy.fill(now, &peer);
         self.bridges.fill(now, peer);
     }

@@ -11,7 +11,7 @@ use protocol::credential::{Membership, Revocation, Signed, Verification, kind};
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
 use protocol::verbs::NetworkCredentials;
-use protocol::{Address, Identity, NetworkId, packet};
+use protocol::{Address, Identity, NetworkId, Span, Time, packet};
 use zeroize::Zeroizing;
 
 use super::configuration::Configuration;
@@ -24,7 +24,7 @@ use crate::ground::table::{Share, Table};
 use crate::link::Link;
 
 /// Certificates pushed when asked for: at most one a second per member.
-const PUSH_ON_REQUEST: i64 = 1_000;
+const PUSH_ON_REQUEST: Span = Span::secs(1);
 /// Bytes of payload of one credentials packet.
 const MAX_CREDENTIALS: usize = 9_000;
 
@@ -34,14 +34,14 @@ pub(super) struct Member {
     /// Its credentials and what was revoked of them.
     pub(super) record: Membership,
     /// When our credentials were last pushed to it.
-    last_push: i64,
+    last_push: Option<Time>,
     /// When our groups were last announced to it.
-    pub(super) last_announced: i64,
+    pub(super) last_announced: Option<Time>,
     /// Our configuration's epoch under which its certificate was last found to agree with ours, so that not every frame costs
     /// a comparison with a hash in it. Reset by every change of its record.
     agreed_in: Option<u64>,
     /// When the record last changed.
-    changed: i64,
+    changed: Option<Time>,
 }
 
 /// Which records go first when there are too many: those of whom nothing was ever proven.
@@ -62,17 +62,17 @@ impl Share for Standing {
 impl Member {
     /// Whether it has our present credentials, sent lately enough. Every frame asks; mostly they are.
     #[inline]
-    pub(super) fn has_ours(&self, configuration: &Configuration, now: i64) -> bool {
+    pub(super) fn has_ours(&self, configuration: &Configuration, now: Time) -> bool {
         self.pushed_since(configuration, now, CREDENTIALS_PUSH)
     }
 
-    fn pushed_since(&self, configuration: &Configuration, now: i64, interval: i64) -> bool {
-        self.last_push != 0 && self.last_push >= configuration.last_update && now - self.last_push < interval
+    fn pushed_since(&self, configuration: &Configuration, now: Time, interval: Span) -> bool {
+        self.last_push.is_some_and(|at| Some(at) >= configuration.last_update && now - at < interval)
     }
 
     /// Whether forgetting the record could let something revoked in again.
-    pub(super) fn is_memorable(&self, now: i64) -> bool {
-        now - self.changed < 12 * TRUST
+    pub(super) fn is_memorable(&self, now: Time) -> bool {
+        self.changed.is_some_and(|at| now - at < TRUST * 12)
     }
 }
 
@@ -88,7 +88,7 @@ pub(in super::super) struct Policy {
 
 impl Policy {
     /// Nothing is known yet but perhaps a token.
-    pub(super) fn new(network: NetworkId, now: i64, token: Option<Zeroizing<String>>) -> Self {
+    pub(super) fn new(network: NetworkId, now: Time, token: Option<Zeroizing<String>>) -> Self {
         Self {
             network,
             configuration: Configuration::wanted(now, token),
@@ -110,7 +110,7 @@ impl Policy {
     pub(super) fn verdict(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         direction: Direction,
         them: Address,
         frame: Ethernet<'_>,
@@ -128,7 +128,7 @@ impl Policy {
     pub(super) fn verdict_for_all(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         them: Address,
         frame: Ethernet<'_>,
         frames: u64,
@@ -156,7 +156,7 @@ impl Policy {
 
     /// The record of a member, made if need be. At the cap one of whom nothing was proven makes room, else the one unchanged for
     /// longest.
-    fn made(&mut self, now: i64, address: Address) -> Option<&mut Member> {
+    fn made(&mut self, now: Time, address: Address) -> Option<&mut Member> {
         if !self.members.contains_key(&address) {
             let member = self.fresh_record(address);
             self.keep_record(now, address, Standing::Heard, member);
@@ -171,7 +171,7 @@ impl Policy {
         member
     }
 
-    fn keep_record(&mut self, now: i64, address: Address, standing: Standing, member: Member) {
+    fn keep_record(&mut self, now: Time, address: Address, standing: Standing, member: Member) {
         if let Some((gone, _)) = self.members.insert(now, standing, address, member) {
             self.rules.credentials_changed(gone);
         }
@@ -181,7 +181,7 @@ impl Policy {
     /// genuine.
     pub(super) fn offer(
         &mut self,
-        now: i64,
+        now: Time,
         subject: Address,
         add: impl FnOnce(&mut Membership) -> Added,
     ) -> Added {
@@ -201,12 +201,12 @@ impl Policy {
     }
 
     /// Whether our own certificates went to a member within the time in which a zerotier-one takes no others.
-    pub(super) fn has_just_pushed(&self, now: i64, member: Address) -> bool {
-        self.members.get(&member).is_some_and(|m| m.last_push != 0 && now - m.last_push < CREDENTIALS_SPACING)
+    pub(super) fn has_just_pushed(&self, now: Time, member: Address) -> bool {
+        self.members.get(&member).and_then(|m| m.last_push).is_some_and(|at| now - at < CREDENTIALS_SPACING)
     }
 
     /// Whether `peer` may be on the network with us.
-    pub(super) fn allows(&mut self, now: i64, peer: &Identity) -> bool {
+    pub(super) fn allows(&mut self, now: Time, peer: &Identity) -> bool {
         let Self { configuration, members, .. } = self;
         let Some(config) = configuration.current.as_deref() else { return false };
         if config.public {
@@ -223,7 +223,7 @@ impl Policy {
     }
 
     /// Members with a record that may talk to us.
-    pub(super) fn allowed(&mut self, link: &Link, now: i64) -> Vec<Address> {
+    pub(super) fn allowed(&mut self, link: &Link, now: Time) -> Vec<Address> {
         let known: Vec<Address> = self.members.keys().copied().collect();
         let peers = &link.topology.peers;
         let may_talk =
@@ -231,16 +231,16 @@ impl Policy {
         known.into_iter().filter(may_talk).collect()
     }
 
-    /// Pushes our credentials to a member that cannot have the present ones, unless that was done in the last `interval` ms.
+    /// Pushes our credentials to a member that cannot have the present ones, unless that was done in the last `interval`.
     #[inline]
-    pub(super) fn push(&mut self, link: &mut Link, now: i64, to: Address, interval: i64) {
+    pub(super) fn push(&mut self, link: &mut Link, now: Time, to: Address, interval: Span) {
         let has_them = |member: &Member| member.pushed_since(&self.configuration, now, interval);
         if self.members.get(&to).is_some_and(has_them) {
             return;
         }
         let Some(config) = self.configuration.current.clone() else { return };
         let Some(member) = self.made(now, to) else { return };
-        member.last_push = now;
+        member.last_push = Some(now);
         let set = NetworkCredentials {
             coms: config.com.iter().cloned().collect(),
             capabilities: config.capabilities.clone(),
@@ -253,21 +253,21 @@ impl Policy {
 
     /// Pushes our credentials to a member we are about to talk to, when it cannot have the present ones.
     #[inline]
-    pub(super) fn push_if_due(&mut self, link: &mut Link, now: i64, to: Address) {
+    pub(super) fn push_if_due(&mut self, link: &mut Link, now: Time, to: Address) {
         self.push(link, now, to, CREDENTIALS_PUSH);
     }
 
     /// A peer refused a frame of ours for want of our certificate.
-    pub(super) fn push_where_wanted(&mut self, link: &mut Link, now: i64, by: Address) {
+    pub(super) fn push_where_wanted(&mut self, link: &mut Link, now: Time, by: Address) {
         if self.config().is_some_and(|c| c.com.is_some()) {
             self.push(link, now, by, PUSH_ON_REQUEST);
         }
     }
 
     /// Sends a set of credentials in as many packets as it takes.
-    pub(super) fn send(link: &mut Link, now: i64, to: Address, set: &NetworkCredentials) {
+    pub(super) fn send(link: &mut Link, now: Time, to: Address, set: &NetworkCredentials) {
         if let Some(peer) = link.topology.peers.get_mut(&to) {
-            peer.credentials_sent = now;
+            peer.credentials_sent = Some(now);
         }
         for payload in set.packets(MAX_CREDENTIALS) {
             let mut packet = link.begin(to, Verb::NetworkCredentials);
@@ -278,11 +278,11 @@ impl Policy {
     }
 
     /// Something new is known about a member. What was derived from its record before is not valid any more.
-    fn note(&mut self, now: i64, address: Address) {
+    fn note(&mut self, now: Time, address: Address) {
         self.rules.credentials_changed(address);
         let Some(member) = self.members.get_mut(&address) else { return };
         member.agreed_in = None;
-        member.changed = now;
+        member.changed = Some(now);
         if let Some(config) = self.configuration.current.as_deref() {
             for capability in member.record.capabilities(config.window()) {
                 self.rules.presented(capability.id, &capability.rules);
@@ -293,7 +293,7 @@ impl Policy {
     /// Takes in a revocation: verified first, put into force, and kept.
     pub(super) fn add_revocation(
         &mut self,
-        now: i64,
+        now: Time,
         revocation: &Signed<Revocation>,
         lookup: impl Fn(Address) -> Option<Identity>,
     ) -> Added {
@@ -311,15 +311,15 @@ impl Policy {
         }
         let (kind, id, threshold) = (revocation.kind, revocation.credential_id, revocation.threshold);
         let added = self.offer(now, revocation.target, |record| record.raise_threshold(kind, id, threshold));
-        let window = self.config().map_or(LONGEST, |config| 2 * config.credential_window);
-        self.revoked.keep((revocation.target, kind, id), threshold, now + window.clamp(0, LONGEST));
-        self.revoked.is_to_be_stored();
+        let window = self.config().map_or(LONGEST, |config| Span::ms(config.credential_window) * 2);
+        self.revoked.keep((revocation.target, kind, id), threshold, now + window.clamp(Span::ZERO, LONGEST));
+        self.revoked.is_to_be_stored(now);
         added
     }
 
     /// Puts into force what an earlier run kept of revocations. False when the file was damaged: what could be read of it counts
     /// all the same.
-    pub(in super::super) fn restore_revocations(&mut self, now: i64, bytes: &[u8]) -> bool {
+    pub(in super::super) fn restore_revocations(&mut self, now: Time, bytes: &[u8]) -> bool {
         let whole = self.revoked.read(now, bytes);
         for (address, member) in self.members.iter_mut() {
             self.revoked.apply(*address, &mut member.record);
@@ -329,7 +329,7 @@ impl Policy {
 
     /// Forgets those who are gone. A record with a revocation outlives the peer: forgetting it would let a revoked certificate in
     /// again.
-    pub(super) fn expire(&mut self, link: &Link, now: i64) {
+    pub(super) fn expire(&mut self, link: &Link, now: Time) {
         self.revoked.expire(now);
         let rules = &mut self.rules;
         self.members.retain(|address, member| {
@@ -345,9 +345,9 @@ impl Policy {
 #[cfg(feature = "work")]
 impl Policy {
     /// See `filling`.
-    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+    pub(super) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address) {
         self.members.fill(now, |number| {
-            let member = Member { changed: now, last_announced: now, ..Member::default() };
+            let member = Member { changed: Some(now), last_announced: Some(now), ..Member::default() };
             (Standing::Heard, peer(number), member)
         });
         self.revoked.fill(now, peer);

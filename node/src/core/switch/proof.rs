@@ -6,15 +6,15 @@
 //! again by itself when the answer is late.
 
 use controller::Request;
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Span, Time};
 
 use crate::ground::limits::{MAX_REQUESTERS, MAX_REQUESTERS_PER_SOURCE, REQUESTER_LIFETIME};
 use crate::ground::sources::Source;
 use crate::ground::table::{Share, Table};
 use crate::link::Incoming;
 
-/// Least time between two ECHOs to one requester, ms.
-const ECHO_PAUSE: i64 = 250;
+/// Least time between two ECHOs to one requester.
+const ECHO_PAUSE: Span = Span::ms(250);
 
 /// From where requests came: directly from a prefix, or through the relays in one.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -35,7 +35,7 @@ impl Way {
 #[derive(Debug)]
 struct Held {
     request: Request,
-    asked: i64,
+    asked: Time,
 }
 
 /// Requests that wait for their sender's answer.
@@ -52,7 +52,7 @@ impl Default for Requesters {
 
 impl Requesters {
     /// Lets a request wait, in place of an earlier one of that peer for that network. Whether an ECHO is due.
-    pub(super) fn hold(&mut self, now: i64, way: Way, request: Request) -> bool {
+    pub(super) fn hold(&mut self, now: Time, way: Way, request: Request) -> bool {
         let key = (request.member.address, request.network);
         if let Some(held) = self.held.get_mut(&key) {
             held.request = request;
@@ -74,7 +74,7 @@ impl Requesters {
     }
 
     /// Forgets those that waited too long.
-    pub(super) fn expire(&mut self, now: i64) {
+    pub(super) fn expire(&mut self, now: Time) {
         self.held.expire(now - REQUESTER_LIFETIME);
     }
 }
@@ -82,7 +82,7 @@ impl Requesters {
 #[cfg(feature = "work")]
 impl Requesters {
     /// See `filling`.
-    pub(super) fn fill(&mut self, now: i64, peer: impl Fn(u64) -> Address) {
+    pub(super) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address) {
         self.held.fill(now, |number| {
             let ip = std::net::Ipv4Addr::from(0x3200_0000 + (number as u32) * 16);
             let way = Way { relayed: false, source: Source::of(ip.into()) };
@@ -118,10 +118,14 @@ mod tests {
     #[test]
     fn the_latest_request_of_each_network_waits() {
         let mut requesters = Requesters::default();
-        assert!(requesters.hold(0, way(false, 1), request(1, 1)));
-        assert!(!requesters.hold(100, way(false, 1), request(1, 1)), "an ECHO is on its way");
-        assert!(requesters.hold(300, way(false, 1), Request { packet_id: 2, ..request(1, 1) }));
-        assert!(requesters.hold(300, way(false, 1), request(1, 2)));
+        assert!(requesters.hold(Time::EPOCH, way(false, 1), request(1, 1)));
+        assert!(!requesters.hold(Time::from_ms(100), way(false, 1), request(1, 1)), "an ECHO is on its way");
+        assert!(requesters.hold(
+            Time::from_ms(300),
+            way(false, 1),
+            Request { packet_id: 2, ..request(1, 1) }
+        ));
+        assert!(requesters.hold(Time::from_ms(300), way(false, 1), request(1, 2)));
         let all = requesters.take(Address::from_u64(1));
         assert_eq!(all.iter().map(|r| r.packet_id).collect::<Vec<_>>(), [2, 1]);
         assert!(requesters.take(Address::from_u64(1)).is_empty());
@@ -130,9 +134,9 @@ mod tests {
     #[test]
     fn each_source_has_its_share_and_all_have_an_end() {
         let mut requesters = Requesters::default();
-        assert!(requesters.hold(0, way(false, 2), request(1, 1)));
+        assert!(requesters.hold(Time::EPOCH, way(false, 2), request(1, 1)));
         for peer in 2..2 + 3 * MAX_REQUESTERS as u64 {
-            assert!(requesters.hold(1, way(true, 1), request(peer, 1)));
+            assert!(requesters.hold(Time::from_ms(1), way(true, 1), request(peer, 1)));
         }
         assert_eq!(
             requesters.held.len(),
@@ -140,11 +144,11 @@ mod tests {
             "the greedy one only pushed itself out"
         );
         for n in 0..MAX_REQUESTERS as u16 {
-            requesters.hold(2, way(false, 100 + n), request(1_000_000 + u64::from(n), 1));
+            requesters.hold(Time::from_ms(2), way(false, 100 + n), request(1_000_000 + u64::from(n), 1));
         }
         assert_eq!(requesters.held.len(), MAX_REQUESTERS);
         assert_eq!(requesters.take(Address::from_u64(1)).len(), 1, "the first one is still there");
-        requesters.expire(3 + REQUESTER_LIFETIME);
+        requesters.expire(Time::from_ms(3) + REQUESTER_LIFETIME);
         assert!(requesters.held.is_empty());
     }
 }

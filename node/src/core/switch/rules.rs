@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use flowrules::{FlowCache, Rule, Verdict, evaluate::Entry};
-use protocol::Address;
 use protocol::netconf::NetworkConfig;
+use protocol::{Address, Span, Time};
 
 use crate::ground::info::RuleCounters;
 use crate::ground::limits::{MAX_COUNTED_CAPABILITIES, MAX_TRACE_RATE};
@@ -20,8 +20,8 @@ struct Capability {
 #[derive(Clone, Copy, Debug)]
 struct Trace {
     per_second: u32,
-    /// When the present second began, ms.
-    second: i64,
+    /// When the present second began.
+    second: Option<Time>,
     /// Shown in it.
     shown: u32,
     /// Not shown since the last that was.
@@ -109,10 +109,10 @@ impl Rules {
 
     /// Whether the frame just judged is to be shown, and how many were not since the last one that was.
     #[inline]
-    pub(super) fn traced(&mut self, now: i64) -> Option<u64> {
+    pub(super) fn traced(&mut self, now: Time) -> Option<u64> {
         let trace = self.trace.as_mut()?;
-        if now - trace.second >= 1_000 {
-            (trace.second, trace.shown) = (now, 0);
+        if trace.second.is_none_or(|began| now - began >= Span::secs(1)) {
+            (trace.second, trace.shown) = (Some(now), 0);
         }
         if trace.shown >= trace.per_second {
             trace.skipped += 1;
@@ -125,7 +125,7 @@ impl Rules {
     /// Traces frames, up to `per_second` a second; 0 for none.
     pub(in super::super) fn set_trace(&mut self, per_second: u32) {
         let per_second = per_second.min(MAX_TRACE_RATE);
-        self.trace = (per_second > 0).then_some(Trace { per_second, second: 0, shown: 0, skipped: 0 });
+        self.trace = (per_second > 0).then_some(Trace { per_second, second: None, shown: 0, skipped: 0 });
     }
 
     /// How often each entry decided.

@@ -6,7 +6,7 @@ use controller::{Acknowledgement, Action, Request};
 use protocol::netconf::NetworkConfig;
 use protocol::verb::Verb;
 use protocol::verbs::{ConfigRequest, NetworkCredentials, UserMessage, error_code};
-use protocol::{Address, NetworkId, Reader, Result, packet};
+use protocol::{Address, NetworkId, Reader, Result, Time, packet};
 
 use super::Switch;
 use super::acknowledged::{Brought, Kept};
@@ -28,7 +28,7 @@ impl OwnController {
     pub(super) fn config_requested(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
     ) -> Result<()> {
         if !link.settings.controller {
@@ -83,7 +83,7 @@ impl OwnController {
 
 impl Switch {
     /// Carries out what the controller decided.
-    pub(in super::super) fn controller_action(&mut self, link: &mut Link, now: i64, action: Action) {
+    pub(in super::super) fn controller_action(&mut self, link: &mut Link, now: Time, action: Action) {
         let us = link.address();
         match action {
             Action::Config { member, network, in_re, chunks, dictionary, last } => {
@@ -170,7 +170,7 @@ impl Switch {
     fn configured_by_ourselves(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         id: NetworkId,
         asked: bool,
         dictionary: Vec<u8>,
@@ -191,7 +191,7 @@ impl Switch {
     }
 
     /// A revocation of our own controller for a network this node is a member of, too.
-    fn revoked_by_ourselves(&mut self, link: &mut Link, now: i64, set: &NetworkCredentials) {
+    fn revoked_by_ourselves(&mut self, link: &mut Link, now: Time, set: &NetworkCredentials) {
         for revocation in &set.revocations {
             if let Some(network) = self.networks.get_mut(&revocation.network) {
                 network.policy.add_revocation(now, revocation, known(&link.topology, &link.secret));

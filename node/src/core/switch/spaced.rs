@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use protocol::Address;
 use protocol::verbs::NetworkCredentials;
+use protocol::{Address, Time};
 
 use super::policy::Policy;
 use crate::ground::limits::{CREDENTIALS_SPACING, MAX_CREDENTIALS_LATER};
@@ -12,19 +12,19 @@ use crate::link::Link;
 /// What has to wait, and until when.
 #[derive(Debug, Default)]
 pub(super) struct Spaced {
-    later: VecDeque<(i64, Address, NetworkCredentials)>,
+    later: VecDeque<(Time, Address, NetworkCredentials)>,
 }
 
 impl Spaced {
     /// When the next packet may go.
-    pub(super) fn due(&self) -> Option<i64> {
+    pub(super) fn due(&self) -> Option<Time> {
         self.later.front().map(|(at, ..)| *at)
     }
 
     /// Sends a packet of credentials, now or as soon as its receiver takes it.
-    pub(super) fn send(&mut self, link: &mut Link, now: i64, to: Address, set: NetworkCredentials) {
-        let last = link.topology.peers.get(&to).map_or(0, |peer| peer.credentials_sent);
-        if now - last >= CREDENTIALS_SPACING {
+    pub(super) fn send(&mut self, link: &mut Link, now: Time, to: Address, set: NetworkCredentials) {
+        let last = link.topology.peers.get(&to).and_then(|peer| peer.credentials_sent);
+        if last.is_none_or(|last| now - last >= CREDENTIALS_SPACING) {
             Policy::send(link, now, to, &set);
         } else {
             self.postpone(now, to, set);
@@ -32,14 +32,14 @@ impl Spaced {
     }
 
     /// Sends a packet of credentials once a second has passed.
-    fn postpone(&mut self, now: i64, to: Address, set: NetworkCredentials) {
+    fn postpone(&mut self, now: Time, to: Address, set: NetworkCredentials) {
         if self.later.len() < MAX_CREDENTIALS_LATER {
             self.later.push_back((now + CREDENTIALS_SPACING, to, set));
         }
     }
 
     /// Sends what has waited long enough.
-    pub(super) fn send_due(&mut self, link: &mut Link, now: i64) {
+    pub(super) fn send_due(&mut self, link: &mut Link, now: Time) {
         while self.due().is_some_and(|at| at <= now)
             && let Some((_, to, set)) = self.later.pop_front()
         {

@@ -6,7 +6,7 @@ use protocol::multicast_group::MulticastGroup;
 use protocol::reader::Reader;
 use protocol::verb::Verb;
 use protocol::verbs::{Gathered, MulticastGather, MulticastLike, OkGather, OkMulticastFrame};
-use protocol::{Address, Mac, NetworkId, Result};
+use protocol::{Address, Mac, NetworkId, Result, Time};
 
 use super::Networks;
 use super::directory::{Announcer, Directory};
@@ -28,7 +28,7 @@ impl Directory {
         &mut self,
         networks: &mut Networks,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
     ) -> Result<()> {
         let mut judged: Option<(NetworkId, Option<Announcer>)> = None;
@@ -54,7 +54,7 @@ impl Directory {
         &mut self,
         networks: &mut Networks,
         link: &mut Link,
-        now: i64,
+        now: Time,
         id: NetworkId,
         peer: Address,
     ) -> bool {
@@ -69,7 +69,7 @@ impl Directory {
         &self,
         networks: &mut Networks,
         link: &Link,
-        now: i64,
+        now: Time,
         id: NetworkId,
         member: Address,
         via: PathKey,
@@ -93,7 +93,7 @@ impl Directory {
         &mut self,
         network: Option<&mut Network>,
         link: &mut Link,
-        now: i64,
+        now: Time,
         (id, group): (NetworkId, MulticastGroup),
         member: Address,
         announcer: Announcer,
@@ -124,7 +124,7 @@ impl Directory {
         &mut self,
         networks: &mut Networks,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         asked: &MulticastGather,
     ) {
@@ -149,7 +149,7 @@ impl Directory {
         &self,
         network: &Network,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         group: MulticastGroup,
         limit: usize,
@@ -188,7 +188,7 @@ impl Directory {
         &mut self,
         networks: &mut Networks,
         link: &mut Link,
-        now: i64,
+        now: Time,
         incoming: &Incoming<'_>,
         of: (NetworkId, MulticastGroup),
         members: Vec<Address>,
@@ -207,7 +207,7 @@ impl Directory {
         &mut self,
         networks: &mut Networks,
         link: &mut Link,
-        now: i64,
+        now: Time,
         id: NetworkId,
         by: Address,
         body: &[u8],

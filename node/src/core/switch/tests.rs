@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 use flowrules::{Kind, Rule};
-use protocol::Mac;
 use protocol::packet::{self, SessionKeys};
 use protocol::verb::Verb;
 use protocol::verbs::Frame;
 use protocol::world::{Root, World, WorldKey, WorldKind};
+use protocol::{Mac, Time};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -17,7 +17,7 @@ use crate::ground::event::Settings;
 use crate::link::path::{PathKey, SocketId};
 use crate::link::tests::identity;
 
-const NOW: i64 = 1_700_000_000_000;
+const NOW: Time = Time::from_ms(1_700_000_000_000);
 const NETWORK: NetworkId = NetworkId(0x8056_c2e2_1c00_0001);
 
 /// A switch that has joined one network, and a link with one peer on a live path.
@@ -43,9 +43,10 @@ impl Bench {
         link.topology.insert_peer(them.clone(), SessionKeys::new(&[3; 48]), NOW);
         assert!(link.topology.learn_path(NOW, them.address, via));
         let peer = link.topology.peers.get_mut(&them.address).unwrap();
-        (peer.last_received, peer.answered) = (NOW, true);
+        (peer.last_received, peer.answered) = (Some(NOW), true);
         let mut switch = Switch::new(hash);
-        let config = NetworkConfig { public, mtu: 2_800, rules, ..NetworkConfig::new(NETWORK, us, NOW) };
+        let config =
+            NetworkConfig { public, mtu: 2_800, rules, ..NetworkConfig::new(NETWORK, us, NOW.as_ms()) };
         let cached = config.to_dictionary().into_bytes();
         assert!(switch.join(&mut link, NOW, NETWORK, Some(&cached), None));
         link.outbox.datagrams.clear();

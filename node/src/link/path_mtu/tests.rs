@@ -1,5 +1,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use protocol::{Span, Time};
+
 use super::*;
 use crate::link::extension::answer;
 use crate::link::path::SocketId;
@@ -16,7 +18,7 @@ fn path() -> PathKey {
 /// A path on which datagrams of up to `limit` bytes pass, used all the time, with a peer that answers `answer`.
 struct Run {
     mtus: PathMtus,
-    now: i64,
+    now: Time,
     next_id: u64,
     limit: usize,
     answer: Option<&'static [u8]>,
@@ -27,12 +29,12 @@ struct Run {
 impl Run {
     fn new(limit: usize, answer: Option<&'static [u8]>) -> Self {
         let (mtus, sent) = (PathMtus::default(), Vec::new());
-        Run { mtus, now: 1_000_000, next_id: 1, limit, answer, sent }
+        Run { mtus, now: Time::from_ms(1_000_000), next_id: 1, limit, answer, sent }
     }
 
     /// Sends large packets for some time and returns the size in use.
     fn run(&mut self, ms: i64) -> usize {
-        let end = self.now + ms;
+        let end = self.now + Span::ms(ms);
         while self.now < end {
             self.mtus.size_for(self.now, PEER, &path());
             if self.mtus.next().is_some_and(|due| due <= self.now) {
@@ -42,11 +44,11 @@ impl Run {
                     self.next_id += 1;
                     self.mtus.tried(peer, path, Some(self.next_id));
                     if let Some(answer) = self.answer.filter(|_| size <= self.limit) {
-                        assert!(self.mtus.answered(self.now + 20, peer, self.next_id, answer));
+                        assert!(self.mtus.answered(self.now + Span::ms(20), peer, self.next_id, answer));
                     }
                 }
             }
-            self.now += 10;
+            self.now += Span::ms(10);
         }
         self.mtus.size(PEER, &path()).unwrap()
     }
@@ -97,7 +99,7 @@ fn falls_back_when_the_path_becomes_narrow_and_climbs_again_when_it_is_wide() {
     run.limit = 1_272;
     assert_eq!(run.run(80_000), 1_232);
     run.limit = 8_972;
-    assert_eq!(run.run(PATH_MTU_SEARCH + 70_000), 8_952);
+    assert_eq!(run.run(PATH_MTU_SEARCH.as_ms() + 70_000), 8_952);
 }
 
 #[test]
@@ -154,7 +156,7 @@ fn a_path_that_is_not_used_costs_nothing() {
     let mut run = Run::new(8_972, Some(OURS));
     run.run(10_000);
     assert_eq!(run.mtus.next(), None);
-    run.mtus.expire(run.now + PATH_MTU_FORGET - 1_000, |_, _| true);
+    run.mtus.expire(run.now + PATH_MTU_FORGET - Span::secs(1), |_, _| true);
     assert_eq!(run.mtus.paths.len(), 1);
     run.mtus.expire(run.now + PATH_MTU_FORGET, |_, _| true);
     assert!(run.mtus.paths.is_empty());
@@ -175,11 +177,11 @@ fn the_table_is_bounded() {
     let mut mtus = PathMtus::default();
     for port in 0..MAX_MEASURED_PATHS + 10 {
         let remote = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port as u16);
-        assert_eq!(mtus.size_for(0, PEER, &PathKey { socket: SocketId(0), remote }), DEFAULT_MTU);
+        assert_eq!(mtus.size_for(Time::EPOCH, PEER, &PathKey { socket: SocketId(0), remote }), DEFAULT_MTU);
     }
     assert_eq!(mtus.paths.len(), MAX_MEASURED_PATHS);
-    assert_eq!(mtus.due(0).len(), PATH_MTU_PROBES);
-    assert_eq!(mtus.next(), Some(0), "the others come next");
+    assert_eq!(mtus.due(Time::EPOCH).len(), PATH_MTU_PROBES);
+    assert_eq!(mtus.next(), Some(Time::EPOCH), "the others come next");
 }
 
 #[test]

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::Address;
+use protocol::{Address, Time};
 
 /// Holders that are looked at before one has to give back although it was in use.
 const LOOKS: usize = 8;
@@ -20,9 +20,9 @@ pub(crate) struct Budget {
     /// would take turns.
     keeps: bool,
     held: usize,
-    holders: BTreeMap<Address, (usize, i64)>,
+    holders: BTreeMap<Address, (usize, Time)>,
     /// The first gives back first.
-    order: BTreeSet<(Reverse<usize>, i64, Address)>,
+    order: BTreeSet<(Reverse<usize>, Time, Address)>,
 }
 
 impl Budget {
@@ -38,33 +38,36 @@ impl Budget {
         self.held
     }
 
-    /// From now on `peer` holds that many octets; none: it is forgotten.
-    pub(crate) fn set(&mut self, now: i64, peer: Address, octets: usize) {
+    /// `peer` holds nothing any more.
+    pub(crate) fn release(&mut self, peer: Address) {
         if let Some((old, used)) = self.holders.remove(&peer) {
             self.order.remove(&(Reverse(old), used, peer));
             self.held -= old;
         }
-        if octets > 0 {
-            self.holders.insert(peer, (octets, now));
-            self.order.insert((Reverse(octets), now, peer));
-            self.held += octets;
-        }
+    }
+
+    /// From now on `peer` holds that many octets.
+    fn set(&mut self, now: Time, peer: Address, octets: usize) {
+        self.release(peer);
+        self.holders.insert(peer, (octets, now));
+        self.order.insert((Reverse(octets), now, peer));
+        self.held += octets;
     }
 
     /// Forgets those that are gone.
     pub(crate) fn forget(&mut self, exists: impl Fn(Address) -> bool) {
         let gone: Vec<Address> = self.holders.keys().copied().filter(|peer| !exists(*peer)).collect();
-        gone.into_iter().for_each(|peer| self.set(0, peer, 0));
+        gone.into_iter().for_each(|peer| self.release(peer));
     }
 
     /// Whether `peer` may hold that many octets; if so, it does. Others may have to give all back for it, as `evict` is told, unless
     /// they hold less than it would. `used` tells when somebody made use of what it holds, `None` if it is gone.
     pub(crate) fn ask(
         &mut self,
-        now: i64,
+        now: Time,
         peer: Address,
         octets: usize,
-        used: impl Fn(Address) -> Option<i64>,
+        used: impl Fn(Address) -> Option<Time>,
         mut evict: impl FnMut(Address),
     ) -> bool {
         if octets > self.cap {
@@ -89,7 +92,7 @@ impl Budget {
                     if busy && theirs == octets && self.keeps {
                         return false;
                     }
-                    self.set(now, other, 0);
+                    self.release(other);
                     evict(other);
                 }
             }
@@ -107,21 +110,25 @@ mod tests {
         Address::from_u64(n)
     }
 
+    fn at(ms: i64) -> Time {
+        Time::from_ms(ms)
+    }
+
     #[test]
     fn the_greediest_gives_back_first() {
         let mut budget = Budget::new(100, false);
         let mut evicted = Vec::new();
         for (n, octets) in [(1, 50), (2, 20), (3, 20)] {
-            assert!(budget.ask(0, peer(n), octets, |_| Some(0), |_| unreachable!()));
+            assert!(budget.ask(Time::EPOCH, peer(n), octets, |_| Some(Time::EPOCH), |_| unreachable!()));
         }
-        assert!(budget.ask(5_000, peer(4), 20, |_| Some(5_000), |other| evicted.push(other)));
+        assert!(budget.ask(at(5_000), peer(4), 20, |_| Some(at(5_000)), |other| evicted.push(other)));
         assert_eq!((evicted.as_slice(), budget.held()), ([peer(1)].as_slice(), 60));
         assert!(
-            !budget.ask(5_000, peer(5), 90, |_| Some(0), |_| unreachable!()),
+            !budget.ask(at(5_000), peer(5), 90, |_| Some(Time::EPOCH), |_| unreachable!()),
             "nobody else holds so much"
         );
-        assert!(!budget.ask(5_000, peer(5), 101, |_| Some(0), |_| unreachable!()));
-        budget.set(5_000, peer(2), 0);
+        assert!(!budget.ask(at(5_000), peer(5), 101, |_| Some(Time::EPOCH), |_| unreachable!()));
+        budget.release(peer(2));
         assert_eq!(budget.held(), 40);
     }
 
@@ -129,12 +136,12 @@ mod tests {
     fn of_equals_the_one_idle_for_longest_gives_back() {
         let mut budget = Budget::new(1_000, false);
         for n in 0..100 {
-            assert!(budget.ask(n, peer(n as u64), 10, |_| None, |_| unreachable!()));
+            assert!(budget.ask(at(n), peer(n as u64), 10, |_| None, |_| unreachable!()));
         }
         // The first three were used again since.
-        let used = |other: Address| Some(if other < peer(3) { 9_000 } else { other.to_u64() as i64 });
+        let used = |other: Address| Some(at(if other < peer(3) { 9_000 } else { other.to_u64() as i64 }));
         let mut evicted = Vec::new();
-        assert!(budget.ask(10_000, peer(200), 10, used, |other| evicted.push(other)));
+        assert!(budget.ask(at(10_000), peer(200), 10, used, |other| evicted.push(other)));
         assert_eq!((evicted.as_slice(), budget.held()), ([peer(3)].as_slice(), 1_000));
     }
 
@@ -142,15 +149,15 @@ mod tests {
     fn asking_costs_the_same_however_many_are_busy() {
         let mut budget = Budget::new(10_000, false);
         for n in 0..1_000 {
-            assert!(budget.ask(0, peer(n), 10, |_| None, |_| unreachable!()));
+            assert!(budget.ask(Time::EPOCH, peer(n), 10, |_| None, |_| unreachable!()));
         }
         let looks = std::cell::Cell::new(0);
         let used = |_| {
             looks.set(looks.get() + 1);
-            Some(60_000)
+            Some(at(60_000))
         };
         let mut evicted = 0;
-        assert!(budget.ask(60_000, peer(5_000), 10, used, |_| evicted += 1));
+        assert!(budget.ask(at(60_000), peer(5_000), 10, used, |_| evicted += 1));
         assert_eq!(evicted, 1);
         assert!(looks.get() <= LOOKS, "{}", looks.get());
     }

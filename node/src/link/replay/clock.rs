@@ -6,8 +6,8 @@
 
 use std::ops::DerefMut;
 
-use protocol::Address;
 use protocol::packet::Authentic;
+use protocol::{Address, Time};
 
 use super::ReplayMemory;
 use super::place_of;
@@ -24,7 +24,7 @@ pub(crate) struct Clock {
     /// The newest.
     newest: u64,
     /// Older ones that may be the true one: what they showed, on which path, and when. The oldest first.
-    claims: Vec<(u64, u64, i64)>,
+    claims: Vec<(u64, u64, Time)>,
 }
 
 /// What a HELLO is to us.
@@ -45,7 +45,7 @@ impl ReplayMemory {
     pub(crate) fn judge_greeting<O: DerefMut<Target = [u8]>>(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         via: PathKey,
         packet: &Authentic<O>,
         timestamp: u64,
@@ -78,7 +78,7 @@ impl ReplayMemory {
         link: &mut Link,
         source: Address,
         via: PathKey,
-        sent_at: i64,
+        sent_at: Time,
     ) -> bool {
         let Some(peer) = link.topology.peers.get_mut(&source) else { return false };
         let clock = &mut peer.replay.clock;

@@ -10,7 +10,7 @@
 //! | 62 … 56 | a mark, always the same |
 //! | 55 … 0 | the count |
 
-use protocol::Address;
+use protocol::{Address, Time};
 
 /// Bits of the count.
 const COUNT_BITS: u32 = 56;
@@ -76,20 +76,22 @@ const RESERVE: u64 = 3_600_000_000;
 const LEFT: u64 = 300_000_000;
 
 impl Origin {
-    /// Where a count that begins at `now` (ms) begins.
-    pub(crate) fn at(&self, now: i64) -> u64 {
-        (u64::try_from(now).unwrap_or(0).saturating_mul(1_000)).saturating_add(self.ahead).min(LAST_START)
+    /// Where a count that begins at `now` begins.
+    pub(crate) fn at(&self, now: Time) -> u64 {
+        (u64::try_from(now.as_ms()).unwrap_or(0).saturating_mul(1_000))
+            .saturating_add(self.ahead)
+            .min(LAST_START)
     }
 
     /// An earlier run had reserved everything below `reserved`.
-    pub(crate) fn resume(&mut self, now: i64, reserved: u64) {
+    pub(crate) fn resume(&mut self, now: Time, reserved: u64) {
         let reserved = reserved.min(LAST_START - RESERVE);
         self.ahead += reserved.saturating_sub(self.at(now));
         self.reserved = self.reserved.max(reserved);
     }
 
     /// What has to be kept on disk now, if anything.
-    pub(crate) fn reserve(&mut self, now: i64) -> Option<u64> {
+    pub(crate) fn reserve(&mut self, now: Time) -> Option<u64> {
         let at = self.at(now);
         if at.saturating_add(LEFT) < self.reserved {
             return None;
@@ -101,9 +103,13 @@ impl Origin {
 
 #[cfg(test)]
 mod tests {
+    use protocol::Span;
+
     use super::*;
 
-    const NOW: i64 = 1_700_000_000_000;
+    const NOW: Time = Time::from_ms(1_700_000_000_000);
+
+    const MINUTE: Span = Span::secs(60);
 
     fn addresses() -> (Address, Address) {
         (Address::from_u64(0x0102030405), Address::from_u64(0x0102030406))
@@ -141,15 +147,15 @@ mod tests {
     fn a_clock_set_back_uses_nothing_again() {
         let mut first = Origin::default();
         let kept = first.reserve(NOW).unwrap();
-        assert_eq!(first.reserve(NOW + 1_000), None, "it is written once an hour");
-        assert_eq!(first.reserve(NOW + 54 * 60_000), None);
-        let kept = first.reserve(NOW + 56 * 60_000).unwrap().max(kept);
-        let last = first.at(NOW + 110 * 60_000);
+        assert_eq!(first.reserve(NOW + Span::secs(1)), None, "it is written once an hour");
+        assert_eq!(first.reserve(NOW + MINUTE * 54), None);
+        let kept = first.reserve(NOW + MINUTE * 56).unwrap().max(kept);
+        let last = first.at(NOW + MINUTE * 110);
         assert!(last < kept);
-        for back in [0, 1_000, 86_400_000, 365 * 86_400_000] {
+        for back in [0, 1, 86_400, 365 * 86_400].map(Span::secs) {
             let mut next = Origin::default();
             next.resume(NOW - back, kept);
-            assert!(next.at(NOW - back) > last, "{back} ms");
+            assert!(next.at(NOW - back) > last, "{back:?}");
             assert!(next.reserve(NOW - back).unwrap() > kept);
         }
         let mut spoilt = Origin::default();

@@ -28,9 +28,9 @@ mod window;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use protocol::Address;
 use protocol::packet::{self, Authentic};
 use protocol::verb::Verb;
+use protocol::{Address, Time};
 
 use crate::ground::event::Cipher;
 use crate::ground::limits::{MAX_RECENT, MAX_WINDOWS};
@@ -68,8 +68,8 @@ pub struct Replay {
     /// A number has been taken since it was last asked.
     moved: bool,
     recent: Option<Recent>,
-    /// When it was last heard, ms; of those who hold much.
-    used: i64,
+    /// When it was last heard; of those who hold much.
+    used: Option<Time>,
     clock: Clock,
 }
 
@@ -129,9 +129,9 @@ impl Replay {
 
     /// Whether a packet of a peer that does not count was not here lately. It was now.
     #[inline]
-    fn enter_by_time(&mut self, now: i64, via: PathKey, id: u64, verb: u8) -> bool {
+    fn enter_by_time(&mut self, now: Time, via: PathKey, id: u64, verb: u8) -> bool {
         let path = if comes_by_many(verb) { place_of(via) } else { 0 };
-        self.used = now;
+        self.used = Some(now);
         self.recent.get_or_insert_with(Recent::new).enter(now, id ^ path)
     }
 
@@ -196,7 +196,7 @@ impl ReplayMemory {
     pub(crate) fn judge_packet(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         via: PathKey,
         packet: &Authentic<Octets<'_>>,
     ) -> Option<Judged> {
@@ -218,7 +218,7 @@ impl ReplayMemory {
             && let Some(place) = peer.replay.enter(number)
         {
             if place == Place::New {
-                peer.replay.used = now;
+                peer.replay.used = Some(now);
                 if verb == Verb::Echo as u8 {
                     peer.remember(now, via, packet::id(data));
                 } else if peer.replay.other_suite {
@@ -256,7 +256,7 @@ impl ReplayMemory {
     fn judge_answer(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         via: PathKey,
         data: &[u8],
         source: Address,
@@ -275,7 +275,7 @@ impl ReplayMemory {
         {
             window.raise(number);
         }
-        peer.replay.used = now;
+        peer.replay.used = Some(now);
         match (answer, place) {
             (Answer::First, _) => Some(Judged { fresh: true, chosen }),
             (Answer::Again, _) => None,
@@ -303,7 +303,7 @@ impl ReplayMemory {
     fn judge_again(
         &mut self,
         link: &mut Link,
-        now: i64,
+        now: Time,
         via: PathKey,
         data: &[u8],
         source: Address,
@@ -327,7 +327,7 @@ impl ReplayMemory {
 
     /// More packets of a peer come than its table remembers for two seconds.
     #[cold]
-    fn remember_more(&mut self, link: &mut Link, now: i64, source: Address) {
+    fn remember_more(&mut self, link: &mut Link, now: Time, source: Address) {
         let upstream = link.topology.is_upstream(source);
         let Some(peer) = link.topology.peers.get_mut(&source) else { return };
         let known = peer.is_trusted(now) || upstream;
@@ -341,7 +341,7 @@ impl ReplayMemory {
             return;
         }
         let peers = std::cell::RefCell::new(&mut link.topology.peers);
-        let used = |peer| peers.borrow().get(&peer).map(|peer: &Peer| peer.replay.used);
+        let used = |peer| peers.borrow().get(&peer).and_then(|peer: &Peer| peer.replay.used);
         let evict = |peer| {
             if let Some(recent) = peers.borrow_mut().get_mut(&peer).and_then(|p| p.replay.recent.as_mut()) {
                 recent.shrink();
@@ -356,9 +356,9 @@ impl ReplayMemory {
 
     /// Frames flow from a peer that counts: give it a large window.
     #[cold]
-    fn widen(&mut self, link: &mut Link, now: i64, source: Address) {
+    fn widen(&mut self, link: &mut Link, now: Time, source: Address) {
         let peers = std::cell::RefCell::new(&mut link.topology.peers);
-        let used = |peer| peers.borrow().get(&peer).map(|peer: &Peer| peer.replay.used);
+        let used = |peer| peers.borrow().get(&peer).and_then(|peer: &Peer| peer.replay.used);
         let evict = |peer| {
             if let Some(window) = peers.borrow_mut().get_mut(&peer).and_then(|p| p.replay.window.as_mut()) {
                 window.narrow();
@@ -372,20 +372,20 @@ impl ReplayMemory {
     }
 
     /// Settles what peers hold with what the budgets say: those that are gone or have been idle hold nothing.
-    pub(crate) fn expire_replay_memory(&mut self, link: &mut Link, now: i64) {
+    pub(crate) fn expire_replay_memory(&mut self, link: &mut Link, now: Time) {
         for (address, peer) in &mut link.topology.peers {
-            if now - peer.replay.used >= crate::ground::limits::REPLAY_IDLE {
+            if peer.replay.used.is_none_or(|at| now - at >= crate::ground::limits::REPLAY_IDLE) {
                 if let Some(window) = &mut peer.replay.window
                     && window.is_wide()
                 {
                     window.narrow();
-                    self.window_budget.set(now, *address, 0);
+                    self.window_budget.release(*address);
                 }
                 if let Some(recent) = &mut peer.replay.recent
                     && recent.size() > 0
                 {
                     recent.shrink();
-                    self.recent_budget.set(now, *address, 0);
+                    self.recent_budget.release(*address);
                 }
             }
         }
@@ -397,7 +397,7 @@ impl ReplayMemory {
 
     /// Something came that does not fit what a peer told about itself: it is asked again, now and then.
     #[cold]
-    fn ask_again(&mut self, link: &mut Link, now: i64, source: Address) {
+    fn ask_again(&mut self, link: &mut Link, now: Time, source: Address) {
         link.recognize(now, source, true);
     }
 
@@ -417,13 +417,13 @@ impl ReplayMemory {
         let counts = counts && (number.is_some() || chosen.is_none());
         peer.replay.answered(counts, chosen.is_some(), number);
         if peer.replay.window.as_ref().is_none_or(|window| !window.is_wide()) {
-            self.window_budget.set(0, source, 0);
+            self.window_budget.release(source);
         }
         // Held to its numbers, it needs no memory of IDs but for a few probes.
         let numbered = peer.replay.is_exact() && !peer.replay.other_suite;
         if let Some(recent) = peer.replay.recent.as_mut().filter(|recent| numbered && recent.size() > 0) {
             recent.shrink();
-            self.recent_budget.set(0, source, 0);
+            self.recent_budget.release(source);
         }
     }
 }
@@ -439,14 +439,14 @@ impl Peer {
     }
 
     /// Notes a numbered packet that may come by other paths as well.
-    fn remember(&mut self, now: i64, via: PathKey, id: u64) {
+    fn remember(&mut self, now: Time, via: PathKey, id: u64) {
         let recent = self.replay.recent.get_or_insert_with(Recent::new);
         recent.enter(now, id);
         recent.enter(now, id ^ place_of(via));
     }
 
     /// Whether a packet that was noted comes by another path for the first time.
-    fn is_copy(&mut self, now: i64, via: PathKey, id: u64) -> bool {
+    fn is_copy(&mut self, now: Time, via: PathKey, id: u64) -> bool {
         let Some(recent) = &mut self.replay.recent else { return false };
         recent.knows(now, id) && recent.enter(now, id ^ place_of(via))
     }

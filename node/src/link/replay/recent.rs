@@ -8,8 +8,10 @@
 //! An entry is 48 bits (one of them always set) that tell IDs of a line apart and the time it was seen, in steps of 64 ms, which
 //! wraps after 70 minutes.
 
-/// How long IDs have to be remembered, ms.
-pub(crate) const KEPT: i64 = 2_000;
+use protocol::{Span, Time};
+
+/// How long IDs have to be remembered.
+pub(crate) const KEPT: Span = Span::secs(2);
 /// IDs of a line.
 const LINE: usize = 8;
 /// Lines of a table of each size.
@@ -23,6 +25,8 @@ const TIME_BITS: u32 = 16;
 const TIME: u64 = (1 << TIME_BITS) - 1;
 /// Milliseconds of a step of time, as a power of two.
 const STEP: u32 = 6;
+/// Steps in [`KEPT`].
+const KEPT_STEPS: u64 = (KEPT.as_ms() >> STEP) as u64;
 
 /// Octets of a table.
 pub(crate) fn octets(size: usize) -> usize {
@@ -39,7 +43,7 @@ pub(crate) struct Recent {
     lines: Box<[[u64; LINE]]>,
     size: usize,
     /// The table before it became larger, and until when it counts.
-    before: Option<(Box<[[u64; LINE]]>, i64)>,
+    before: Option<(Box<[[u64; LINE]]>, Time)>,
     /// Young IDs that were pushed out.
     lost: usize,
     /// The last of them, with its line. A wish to become larger comes with one, so then it is what was pushed out just now.
@@ -58,7 +62,7 @@ impl Recent {
 
     /// Whether an ID was not seen before. It is now.
     #[inline]
-    pub(crate) fn enter(&mut self, now: i64, id: u64) -> bool {
+    pub(crate) fn enter(&mut self, now: Time, id: u64) -> bool {
         let mixed = mix(id);
         if let Some((before, until)) = &self.before {
             if now < *until {
@@ -69,7 +73,7 @@ impl Recent {
                 self.before = None;
             }
         }
-        let time = (now >> STEP) as u64 & TIME;
+        let time = time_of(now);
         let place = place(mixed, self.lines.len());
         let line = &mut self.lines[place];
         if holds(line, mixed) {
@@ -80,7 +84,7 @@ impl Recent {
             line[at] = line[at - 1];
         }
         line[0] = mixed & !TIME | time;
-        if oldest != 0 && time.wrapping_sub(oldest) & TIME <= (KEPT >> STEP) as u64 {
+        if oldest != 0 && time.wrapping_sub(oldest) & TIME <= KEPT_STEPS {
             self.pushed = Some((place, oldest));
             self.lost += 1;
         }
@@ -88,13 +92,11 @@ impl Recent {
     }
 
     /// Whether an ID is remembered, and was seen lately enough to matter.
-    pub(crate) fn knows(&self, now: i64, id: u64) -> bool {
+    pub(crate) fn knows(&self, now: Time, id: u64) -> bool {
         let mixed = mix(id);
-        let time = (now >> STEP) as u64 & TIME;
+        let time = time_of(now);
         let line = &self.lines[place(mixed, self.lines.len())];
-        line.iter().any(|entry| {
-            (*entry ^ mixed) <= TIME && time.wrapping_sub(*entry) & TIME <= (KEPT >> STEP) as u64
-        })
+        line.iter().any(|entry| (*entry ^ mixed) <= TIME && time.wrapping_sub(*entry) & TIME <= KEPT_STEPS)
     }
 
     /// Whether it is time to become larger: young IDs get lost.
@@ -104,7 +106,7 @@ impl Recent {
     }
 
     /// Becomes larger by a step.
-    pub(crate) fn grow(&mut self, now: i64) {
+    pub(crate) fn grow(&mut self, now: Time) {
         self.size = (self.size + 1).min(LARGEST);
         let mut before = std::mem::replace(&mut self.lines, lines(self.size));
         if let Some((line, entry)) = self.pushed.take() {
@@ -142,6 +144,12 @@ fn place(mixed: u64, lines: usize) -> usize {
     (mixed >> TIME_BITS) as usize & (lines - 1)
 }
 
+/// The time of an entry.
+#[inline]
+fn time_of(now: Time) -> u64 {
+    (now.as_ms() >> STEP) as u64 & TIME
+}
+
 /// Whether a line holds an ID.
 #[inline]
 fn holds(line: &[u64; LINE], mixed: u64) -> bool {
@@ -156,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    const NOW: i64 = 1_700_000_000_000;
+    const NOW: Time = Time::from_ms(1_700_000_000_000);
 
     /// Sends so many IDs a second for some seconds; each is replayed after 1, 100 and 1,900 ms. How many replays passed.
     fn passed(rate: usize, seconds: usize, largest: usize) -> usize {
@@ -166,7 +174,7 @@ mod tests {
         let per_ms = rate / 1_000;
         let mut passed = 0;
         for ms in 0..seconds * 1_000 {
-            let now = NOW + ms as i64;
+            let now = NOW + Span::ms(ms as i64);
             for _ in 0..per_ms {
                 let id = rng.random();
                 assert!(recent.enter(now, id), "a new ID passes");
@@ -197,10 +205,10 @@ mod tests {
     fn a_small_rate_needs_one_line_and_is_remembered_for_long() {
         let mut recent = Recent::new();
         for n in 1..=8 {
-            assert!(recent.enter(NOW + n as i64 * 1_000, n));
+            assert!(recent.enter(NOW + Span::secs(n as i64), n));
         }
         for n in 1..=8 {
-            assert!(!recent.enter(NOW + 600_000, n), "after ten minutes");
+            assert!(!recent.enter(NOW + Span::secs(600), n), "after ten minutes");
         }
         assert_eq!((recent.size(), recent.wants_more()), (0, false));
     }
@@ -209,7 +217,7 @@ mod tests {
     fn an_id_of_zero_is_one_like_others() {
         let mut recent = Recent::new();
         assert!(recent.enter(NOW, 0));
-        assert!(!recent.enter(NOW + 1, 0));
+        assert!(!recent.enter(NOW + Span::ms(1), 0));
     }
 
     proptest! {

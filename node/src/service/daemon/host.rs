@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::Address;
+use protocol::{Address, Time};
 use tokio::time::sleep_until;
 
 use crate::os::netlink::{Netlink, Noticed};
@@ -37,7 +37,7 @@ pub(super) struct Host {
     bypass: Bypass,
     trial: Trial,
     /// When the roots were asked last on account of a default route, of the node's clock.
-    asked: i64,
+    asked: Option<Time>,
     /// What the trial's times count from.
     begun: Instant,
 }
@@ -49,7 +49,7 @@ impl Host {
             binder: Binder::new(netlink.clone()),
             bypass: Bypass::new(netlink.clone()),
             trial: Trial::default(),
-            asked: 0,
+            asked: None,
             begun: Instant::now(),
             netlink,
             shared,
@@ -166,7 +166,7 @@ impl Host {
                     core.greet_roots(now);
                     now
                 });
-                self.asked = asked.await?;
+                self.asked = Some(asked.await?);
             }
             Step::Withdraw(pause) => {
                 let problem =

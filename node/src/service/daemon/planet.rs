@@ -53,7 +53,7 @@ impl OwnPlanet {
         let taken = planet.clone();
         let replaced = self.shared.engine.call(move |core, now| {
             // One may have answered just now.
-            (!core.heard_root_since(0)).then(|| core.replace_planet(now, taken))
+            (!core.heard_root_since(None)).then(|| core.replace_planet(now, taken))
         });
         let Some(former) = replaced.await? else {
             return Ok(Err(home.planet.restore().map_or_else(not_kept, |()| NotTaken::Kept(Kept::Heard))));

@@ -5,8 +5,8 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use protocol::SecretIdentity;
 use protocol::world::World;
+use protocol::{SecretIdentity, Time};
 use tokio::sync::mpsc;
 
 use super::api::Api;
@@ -195,7 +195,7 @@ impl Daemon {
     }
 }
 
-fn new_core(identity: SecretIdentity, planet: Option<World>, conf: &LocalConf, now: i64) -> Core {
+fn new_core(identity: SecretIdentity, planet: Option<World>, conf: &LocalConf, now: Time) -> Core {
     let config = CoreConfig {
         identity,
         planet: planet.unwrap_or_else(World::public_planet),

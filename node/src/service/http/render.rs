@@ -12,7 +12,7 @@ use protocol::inet::format_endpoint;
 use protocol::metadata::ANNOUNCED_VERSION;
 use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
 use protocol::permission::Managed;
-use protocol::{Address, NetworkId, world::World};
+use protocol::{Address, NetworkId, Time, world::World};
 use sha2::{Digest, Sha256};
 
 use crate::core::info::{MoonInfo, NetworkInfo, NetworkStatus, PathInfo, PeerInfo, StatusInfo};
@@ -28,10 +28,10 @@ fn spoken_version() -> [u16; 3] {
 }
 
 /// `GET /health`.
-pub(super) fn health(online: bool, now: i64) -> Health {
+pub(super) fn health(online: bool, now: Time) -> Health {
     let [major, minor, revision] = spoken_version();
     Health {
-        clock: now,
+        clock: now.as_ms(),
         online,
         version: format!("{major}.{minor}.{revision}"),
         version_major: major.into(),
@@ -47,7 +47,7 @@ pub(super) fn status(
     status: &StatusInfo,
     state: &State,
     home: &str,
-    now: i64,
+    now: Time,
     leads: BTreeMap<String, i64>,
 ) -> Status {
     let typed = &state.conf.typed.settings;
@@ -268,8 +268,8 @@ pub(super) fn peer(info: &PeerInfo) -> Peer {
     };
     let path = |p: &PathInfo| Path {
         address: format_endpoint(p.address),
-        last_send: p.last_send,
-        last_receive: p.last_receive,
+        last_send: p.last_send.map_or(0, Time::as_ms),
+        last_receive: p.last_receive.map_or(0, Time::as_ms),
         trusted_path_id: p.trusted_path_id,
         active: p.active,
         expired: !p.active,

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use flowrules::evaluate::{Accept, Direction, Entry};
 use flowrules::{Rule, to_json};
 use protocol::netconf::{NetworkConfig, StatementLine};
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Span, Time};
 
 use super::answer::{failure, hex, json, nothing, stopped};
 use super::auth::parameter;
@@ -24,8 +24,8 @@ use crate::service::traces::{Refused, Seen, Watching};
 
 /// Decisions a second that are shown when nobody says how many.
 const DEFAULT_RATE: u32 = 100;
-/// Pause between questions about members whose capability is not known yet, ms.
-const MEMBERS_ASKED: i64 = 1_000;
+/// Pause between questions about members whose capability is not known yet.
+const MEMBERS_ASKED: Span = Span::secs(1);
 
 /// `GET /network/<id>/rules`.
 pub(super) async fn rules(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
@@ -64,7 +64,7 @@ pub(super) async fn trace(
         Err(full) => return failure(StatusCode::SERVICE_UNAVAILABLE, &full.to_string()),
     };
     lasting.set();
-    let stream = Stream { watching, shared, network, members: info.members, asked: 0 };
+    let stream = Stream { watching, shared, network, members: info.members, asked: None };
     let body = Body::from_stream(futures_util::stream::unfold(stream, |mut stream| async move {
         let seen = stream.watching.next().await?;
         let line = stream.line(&seen).await;
@@ -81,7 +81,7 @@ struct Stream {
     /// What others have presented: their capabilities decide, too.
     members: Vec<MemberRules>,
     /// When that was asked last, by the time of the traces.
-    asked: i64,
+    asked: Option<Time>,
 }
 
 impl Stream {
@@ -89,8 +89,8 @@ impl Stream {
         let trace = &*seen.trace;
         let decided = trace.verdict.by.as_ref().and_then(|entry| entry.capability);
         let unknown = decided.is_some_and(|id| self.capability(&seen.config, trace.them, id).is_none());
-        if unknown && trace.at - self.asked >= MEMBERS_ASKED {
-            self.asked = trace.at;
+        if unknown && self.asked.is_none_or(|at| trace.at - at >= MEMBERS_ASKED) {
+            self.asked = Some(trace.at);
             let network = self.network;
             if let Ok(Some(info)) = self.shared.engine.call(move |core, _| core.view().rules(network)).await {
                 self.members = info.members;
@@ -181,7 +181,7 @@ fn render_trace(
         }
     };
     api::Trace {
-        at: trace.at,
+        at: trace.at.as_ms(),
         direction: match trace.direction {
             Direction::Inbound => "in",
             Direction::Outbound => "out",
