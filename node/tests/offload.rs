@@ -63,6 +63,8 @@ fn send(world: &mut World, network: NetworkId) -> Vec<Vec<u8>> {
     outbox
         .datagrams
         .iter()
+        // Beside the frames the path is asked whether they are heard.
+        .filter(|(_, bytes)| bytes.len() > 28)
         .map(|(segment, bytes)| {
             assert_eq!(segment.to, to);
             bytes.to_vec()

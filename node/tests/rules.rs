@@ -116,9 +116,12 @@ fn watch_inbound_copies_once_and_is_acknowledged() {
     set_rules(&mut world, network, &format!("{INBOUND},{watch},{ACCEPT}"));
     let oks = |world: &World, host: usize| world.hosts[host].core.view().counters().packets_in[3];
     let whole = frame(&world, network, 1, Some(2), &[7; 3_000 - 300]);
-    // The first large frame has the path's MTU measured, and the answers to that are OKs, too.
+    // The first large frame has the path's MTU measured, and with others it is asked whether the path is heard: the answers to that
+    // are OKs, too.
     world.send_frame(1, network, &whole);
     world.run(5_000);
+    world.send_frame(1, network, &whole);
+    world.run(150);
     world.hosts[2].received.clear();
     world.hosts[OBSERVER].received.clear();
     let before = (oks(&world, 1), oks(&world, 2));
@@ -126,7 +129,7 @@ fn watch_inbound_copies_once_and_is_acknowledged() {
     world.run(300);
     assert_eq!(received(&world, 2), std::slice::from_ref(&whole));
     assert_eq!(received(&world, OBSERVER), [whole]);
-    assert_eq!((copies(&world, 1).sent, copies(&world, 2).sent), (0, 2));
+    assert_eq!((copies(&world, 1).sent, copies(&world, 2).sent), (0, 3));
     assert_eq!((oks(&world, 1), oks(&world, 2)), (before.0, before.1 + 1));
 }
 

@@ -71,6 +71,10 @@ impl Allowance {
 mod tests {
     use super::*;
 
+    fn at(ms: i64) -> Time {
+        Time::from_ms(ms)
+    }
+
     #[test]
     fn an_allowance_is_a_burst_and_then_a_rate() {
         let mut copies = Allowance::default();

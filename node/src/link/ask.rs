@@ -32,7 +32,7 @@ impl Link {
     /// The reference does not, and stays with the slow one until there is a direct path.
     pub(super) fn greet_through(&mut self, now: Time, dest: Address, relay: PathKey) {
         let Some(peer) = self.topology.peers.get(&dest) else { return };
-        if peer.version.protocol == 0 && peer.last_attempt.is_none_or(|at| now - at >= RELAYED_HELLO) {
+        if peer.version.protocol == 0 && peer.greeted.once.is_none_or(|at| now - at >= RELAYED_HELLO) {
             self.say_hello(now, dest, Some(relay.socket), relay.remote);
         }
     }
@@ -64,7 +64,7 @@ impl Link {
         endpoint: SocketAddr,
     ) {
         let Some(peer) = self.topology.peers.get_mut(&to) else { return };
-        peer.last_attempt = Some(now);
+        peer.greeted.once = Some(now);
         if let Some(path) = socket.and_then(|socket| peer.path_mut(&PathKey { socket, remote: endpoint })) {
             path.probed(now);
         }

@@ -34,10 +34,10 @@ const HEARTBEAT_MARGIN: Span = Span::secs(4);
 
 /// Whoever was active within this time is told at once that we have moved; of the others …
 const JUST_NOW: Span = Span::secs(10);
-/// … so many in …
+/// … so many in a second, …
+const TELLING_RATE: usize = 500;
+/// … some at a time.
 const TELLING_BATCH: usize = 25;
-/// … this time.
-const TELLING_PAUSE: Span = Span::ms(50);
 
 /// How we keep in touch.
 pub(crate) struct Contacts {
@@ -156,7 +156,7 @@ impl Contacts {
         if trust && let Some(path) = link.topology.paths.get_mut(&via) {
             path.last_trusted = Some(now);
         }
-        if link.topology.peers.get(&source).is_some_and(|peer| peer.moved_to == Some(via)) {
+        if link.topology.peers.get(&source).is_some_and(|peer| peer.course.moved_to == Some(via)) {
             Ways::moved(link, now, source, &via);
         }
         self.path_learned(link, now, source, via);
@@ -252,7 +252,7 @@ impl Contacts {
             let Some((address, endpoints)) = self.to_tell.pop_front() else { break };
             self.tell_one_moved(link, now, address, &endpoints);
         }
-        self.next_telling = now + TELLING_PAUSE;
+        self.next_telling = now + Span::secs(1) * TELLING_BATCH as i64 / TELLING_RATE as i64;
     }
 
     fn tell_one_moved(&mut self, link: &mut Link, now: Time, address: Address, endpoints: &[SocketAddr]) {
@@ -320,9 +320,9 @@ impl Contacts {
     fn keep_alive(&mut self, link: &mut Link, now: Time, address: Address) -> (bool, bool) {
         let Some(peer) = link.topology.peers.get_mut(&address) else { return (false, false) };
         peer.paths.retain(|p| p.was_heard(now, PATH_EXPIRY));
-        let full = peer.last_hello.is_none_or(|at| now - at >= FULL_HELLO);
+        let full = peer.greeted.everywhere.is_none_or(|at| now - at >= FULL_HELLO);
         if full {
-            peer.last_hello = Some(now);
+            peer.greeted.everywhere = Some(now);
         }
         // Packets of a peer that does not number them keep nothing alive, so that it is asked more often.
         let heartbeat = if peer.replay.is_exact() { PATH_HEARTBEAT } else { PATH_HEARTBEAT_UNNUMBERED };
@@ -357,7 +357,7 @@ impl Contacts {
             .iter()
             .filter(|(address, peer)| {
                 !link.topology.is_upstream(**address)
-                    && peer.last_attempt.is_none_or(|at| now - at >= PEER_TIMEOUT)
+                    && peer.greeted.once.is_none_or(|at| now - at >= PEER_TIMEOUT)
                     && now - peer.silent_since() >= PEER_TIMEOUT
             })
             .map(|(address, _)| *address)
@@ -466,5 +466,21 @@ impl Contacts {
             packet::compress(&mut packet, 0);
             link.reply(now, via, packet);
         }
+    }
+}
+
+#[cfg(feature = "work")]
+impl Contacts {
+    /// See `filling`. Nobody's turn comes while a test goes on.
+    pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        self.next_telling = now + Span::secs(1_000_000);
+        for number in self.to_tell.len() as u64..MAX_PEERS as u64 {
+            self.to_tell.push_back((peer(number), vec![via(number).remote]));
+        }
+    }
+
+    /// See `filling`.
+    pub(crate) fn len(&self) -> usize {
+        self.to_tell.len()
     }
 }

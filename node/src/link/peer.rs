@@ -107,6 +107,26 @@ pub(crate) struct Choice {
     pub(crate) until: Time,
 }
 
+/// Which way packets to a peer go.
+#[derive(Debug, Default)]
+pub(crate) struct Course {
+    /// The path they take.
+    pub(crate) choice: Option<Choice>,
+    /// From where the peer said that it has moved: where it was is no place of it any more unless it answers there.
+    pub(crate) moved_to: Option<PathKey>,
+    /// What may be sent to it twice.
+    pub(crate) copies: Allowance,
+}
+
+/// When we last said HELLO to a peer.
+#[derive(Debug, Default)]
+pub(crate) struct Greeted {
+    /// On all its paths.
+    pub(crate) everywhere: Option<Time>,
+    /// Through a relay, or at one address.
+    pub(crate) once: Option<Time>,
+}
+
 /// A path that may be taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Best {
@@ -194,21 +214,15 @@ pub struct Peer {
     /// Where it was reached.
     pub paths: Vec<PeerPath>,
     /// Which of these is taken.
-    pub(crate) choice: Option<Choice>,
-    /// From where it said that it has moved, and where it was is no place of it any more unless it answers there.
-    pub(crate) moved_to: Option<PathKey>,
-    /// What may be sent to it twice.
-    pub(crate) copies: Allowance,
+    pub(crate) course: Course,
     /// Last credited packet, direct or relayed.
     pub last_received: Option<Time>,
     /// Last packet that makes it worth keeping in contact.
     pub last_active: Option<Time>,
     /// Last packet of a common network.
     pub last_trusted: Option<Time>,
-    /// Last full HELLO round sent to it.
-    pub last_hello: Option<Time>,
-    /// Last HELLO sent to it through a relay or to an unconfirmed address.
-    pub last_attempt: Option<Time>,
+    /// When we last said HELLO to it.
+    pub(crate) greeted: Greeted,
     /// When our addresses were last pushed to it.
     pub last_push: Option<Time>,
     /// When the peer was made.
@@ -236,14 +250,11 @@ impl Peer {
             extensions: Extensions::default(),
             version: RemoteVersion::default(),
             paths: Vec::new(),
-            choice: None,
-            moved_to: None,
-            copies: Allowance::default(),
+            course: Course::default(),
             last_received: None,
             last_active: None,
             last_trusted: None,
-            last_hello: None,
-            last_attempt: None,
+            greeted: Greeted::default(),
             last_push: None,
             since: now,
             answered: false,
@@ -340,7 +351,7 @@ impl Peer {
     }
 
     fn best_of(&self, now: Time, paths: &Paths, usable: impl Fn(&PeerPath) -> bool) -> Option<Best> {
-        let in_use = self.choice.map(|choice| choice.key);
+        let in_use = self.course.choice.map(|choice| choice.key);
         self.paths
             .iter()
             .inspect(|_| work::step())
@@ -364,7 +375,7 @@ impl Peer {
 
     /// Something is different: which path is taken has to be thought about again.
     pub(crate) fn reconsider(&mut self) {
-        if let Some(choice) = &mut self.choice {
+        if let Some(choice) = &mut self.course.choice {
             choice.until = Time::EPOCH;
         }
     }
@@ -381,7 +392,7 @@ impl Peer {
     /// The path in use, if nobody has to think about it, for something that is sent on it now.
     #[inline]
     pub(crate) fn take_chosen_path(&self, now: Time, paths: &mut Paths) -> Option<PathKey> {
-        let Choice { key, until } = self.choice?;
+        let Choice { key, until } = self.course.choice?;
         (now < until && paths.take_live(&key, now)).then_some(key)
     }
 

@@ -261,6 +261,8 @@ impl Underlay {
         self.relay.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
         self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
         self.contacts.candidates.fill(now, nobody, nowhere);
+        self.contacts.fill(now, nobody, nowhere);
+        self.link.ways.fill(now, nobody, nowhere);
         self.clones.reflections.fill(now, nobody, nowhere);
     }
 
@@ -280,6 +282,8 @@ impl Underlay {
             ("Paths.paths", self.link.topology.paths.len()),
             ("PathMtus.paths", self.link.path_mtus.len()),
             ("Link.hints", self.link.hints.len()),
+            ("Ways.due", self.link.ways.len()),
+            ("Contacts.to_tell", self.contacts.len()),
             ("Earlier.peers", self.earlier.len()),
             ("Link.sending", sending),
             ("SendQueue.copies", sending_copies),

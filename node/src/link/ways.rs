@@ -116,7 +116,7 @@ impl Ways {
     fn settle(link: &mut Link, now: Time, dest: Address, key: PathKey) {
         let Some(peer) = link.topology.peers.get_mut(&dest) else { return };
         let until = peer.path_mut(&key).map_or(now, |path| path.liveness.calm_until(now));
-        peer.choice = Some(Choice { key, until });
+        peer.course.choice = Some(Choice { key, until });
     }
 
     /// Traffic goes by a path: probes it, if that is due.
@@ -222,7 +222,7 @@ impl Ways {
         let until = path.liveness.answered(now, sent, pace);
         let same = before == path.liveness.standing();
         let Some(known) = link.topology.peers.get_mut(&peer) else { return };
-        match &mut known.choice {
+        match &mut known.course.choice {
             Some(choice) if same && choice.key == key => choice.until = until,
             Some(choice) => choice.until = Time::EPOCH,
             None => {}
@@ -271,10 +271,10 @@ impl Ways {
     pub(crate) fn moved(link: &mut Link, now: Time, peer: Address, to: &PathKey) {
         let Some(known) = link.topology.peers.get_mut(&peer) else { return };
         if known.path_mut(to).is_none() {
-            known.moved_to = Some(*to);
+            known.course.moved_to = Some(*to);
             return;
         }
-        known.moved_to = None;
+        known.course.moved_to = None;
         for path in known.paths.iter_mut().filter(|path| path.key != *to) {
             path.liveness.suspect(now);
         }
@@ -287,7 +287,7 @@ impl Ways {
         let Some(copy) = way.copy else { return false };
         let Some(known) = link.topology.peers.get_mut(&peer) else { return false };
         let relayed = known.path_mut(&copy).is_none();
-        let may = known.copies.take(now, octets, COPY_RATE, COPY_BURST)
+        let may = known.course.copies.take(now, octets, COPY_RATE, COPY_BURST)
             && (!relayed
                 || link.ways.relayed_copies.take(now, octets, RELAYED_COPY_RATE, RELAYED_COPY_BURST));
         if !may
@@ -298,5 +298,23 @@ impl Ways {
             path.liveness.give_up();
         }
         may
+    }
+}
+
+#[cfg(feature = "work")]
+impl Ways {
+    /// See `filling`. Nothing becomes due while a test goes on.
+    pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
+        use crate::ground::limits::MAX_PATHS;
+
+        let due = now + protocol::Span::secs(1_000_000);
+        for number in self.due.len() as u64..MAX_PATHS as u64 {
+            self.due.insert((due, peer(number), via(number)));
+        }
+    }
+
+    /// See `filling`.
+    pub(crate) fn len(&self) -> usize {
+        self.due.len()
     }
 }

@@ -164,6 +164,18 @@ const ROWS: &[(&str, &[Number])] = &[
     ),
     ("peers restored from disk, being checked", &[limit("MAX_PEERS", Count)]),
     (
+        "paths with a probe under way",
+        &[
+            (LIMITS, "MAX_PATHS", Count),
+            ("node/src/link/liveness.rs", "IDLE", Seconds),
+            (LIMITS, "MAX_PATHS_PER_PEER", Count),
+        ],
+    ),
+    (
+        "peers to be told that we have moved",
+        &[(LIMITS, "MAX_PEERS", Count), ("node/src/link/contact.rs", "TELLING_RATE", Count)],
+    ),
+    (
         "candidates told by others, being probed",
         &[
             (CANDIDATES, "MAX_CANDIDATES", Count),
