@@ -55,7 +55,9 @@ pub(crate) struct Contacts {
     pub(crate) candidates: Candidates,
     /// Who is to be told that we have moved, where it was, and when the next of them are.
     to_tell: VecDeque<(Address, Vec<SocketAddr>)>,
-    next_telling: Time,
+    next_telling: Option<Time>,
+    /// When we last got new sockets.
+    moved: Option<Time>,
 }
 
 impl Contacts {
@@ -69,14 +71,14 @@ impl Contacts {
             next_ping: now,
             candidates: Candidates::default(),
             to_tell: VecDeque::new(),
-            next_telling: now,
+            next_telling: None,
+            moved: None,
         }
     }
 
     /// When there is something to do by the clock, but for the contact check.
     pub(crate) fn next(&self) -> Option<Time> {
-        let telling = (!self.to_tell.is_empty()).then_some(self.next_telling);
-        self.candidates.next().into_iter().chain(telling).min()
+        self.candidates.next().into_iter().chain(self.next_telling).min()
     }
 
     /// Whether a root has begun to answer since this was last asked.
@@ -192,7 +194,8 @@ impl Contacts {
     /// or the root may be starting at the same moment as we.
     fn ping_interval(&mut self, link: &Link) -> Span {
         let regular = if link.settings.low_bandwidth { PING_CHECK * 5 } else { PING_CHECK };
-        if self.online || link.topology.upstreams.is_empty() {
+        let heard = self.moved.is_none_or(|at| self.heard_root_since(link, Some(at)));
+        if self.online && heard || link.topology.upstreams.is_empty() {
             self.greetings = 0;
             return regular;
         }
@@ -225,38 +228,44 @@ impl Contacts {
         self.next_ping = now + self.ping_interval(link);
     }
 
-    /// Our sockets are others: whoever we talked with a moment ago is told from them at once; the rest in turn, not too many in a
-    /// second.
-    pub(crate) fn tell_moved(&mut self, link: &mut Link, now: Time, known: Vec<(Address, Vec<SocketAddr>)>) {
-        for (address, endpoints) in known {
-            let busy = link
-                .topology
-                .peers
-                .get(&address)
-                .is_some_and(|peer| peer.last_active.is_some_and(|at| now - at < JUST_NOW));
-            if busy {
+    /// A peer may have to be told that we are elsewhere, at these addresses of it.
+    pub(crate) fn may_have_to_tell(&mut self, peer: Address, endpoints: Vec<SocketAddr>) {
+        if !endpoints.is_empty() && self.to_tell.len() < MAX_PEERS {
+            self.to_tell.push_back((peer, endpoints));
+        }
+    }
+
+    /// We have new sockets: whoever we talked with a moment ago is told from them at once; the rest in turn, not too many in a second.
+    pub(crate) fn tell_moved(&mut self, link: &mut Link, now: Time) {
+        self.moved = Some(now);
+        for (address, endpoints) in std::mem::take(&mut self.to_tell) {
+            let last = link.topology.peers.get(&address).and_then(|peer| peer.last_active);
+            if last.is_some_and(|at| now - at < JUST_NOW) {
                 self.tell_one_moved(link, now, address, &endpoints);
-            } else if !endpoints.is_empty() && self.to_tell.len() < MAX_PEERS {
+            } else {
                 self.to_tell.push_back((address, endpoints));
             }
         }
-        self.next_telling = now;
+        self.next_telling = Some(now);
     }
 
     /// Tells some of those that have not been told yet.
     pub(crate) fn tell_more_moved(&mut self, link: &mut Link, now: Time) {
-        if self.to_tell.is_empty() || now < self.next_telling {
+        if self.next_telling.is_none_or(|due| now < due) {
             return;
         }
         for _ in 0..TELLING_BATCH {
             let Some((address, endpoints)) = self.to_tell.pop_front() else { break };
             self.tell_one_moved(link, now, address, &endpoints);
         }
-        self.next_telling = now + Span::secs(1) * TELLING_BATCH as i64 / TELLING_RATE as i64;
+        let pause = Span::secs(1) * TELLING_BATCH as i64 / TELLING_RATE as i64;
+        self.next_telling = (!self.to_tell.is_empty()).then_some(now + pause);
     }
 
     fn tell_one_moved(&mut self, link: &mut Link, now: Time, address: Address, endpoints: &[SocketAddr]) {
-        let Some(peer) = link.topology.peers.get(&address) else { return };
+        let Some(peer) = link.topology.peers.get_mut(&address) else { return };
+        // Where we can be reached now is told again as soon as it is heard of.
+        peer.last_push = None;
         let is_ours = matches!(peer.extensions.known, Known::Ztnode(_));
         for endpoint in endpoints {
             if !link.path_allowed(address, *endpoint) {
@@ -473,7 +482,7 @@ impl Contacts {
 impl Contacts {
     /// See `filling`. Nobody's turn comes while a test goes on.
     pub(crate) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address, via: impl Fn(u64) -> PathKey) {
-        self.next_telling = now + Span::secs(1_000_000);
+        self.next_telling = Some(now + Span::secs(1_000_000));
         for number in self.to_tell.len() as u64..MAX_PEERS as u64 {
             self.to_tell.push_back((peer(number), vec![via(number).remote]));
         }

@@ -8,6 +8,7 @@
 //! Whoever owns an [`Underlay`] hands every datagram to [`Underlay::sort`], what comes out to [`Underlay::open`], and what comes out
 //! of that to its own verbs or to [`Underlay::handle`]; and says by [`Underlay::settle`] what became of it.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use protocol::packet::Reassembler;
@@ -139,16 +140,17 @@ impl Underlay {
         let before = std::mem::replace(&mut self.link.local, local);
         let is_new = self.link.local.iter().any(|new| !before.contains(new));
         let local = &self.link.local;
-        let mut known = Vec::new();
+        let exists = |socket| local.iter().any(|(id, _)| *id == socket);
         for (address, peer) in &mut self.link.topology.peers {
-            if is_new {
-                let mut places: Vec<SocketAddr> = peer.paths.iter().map(|path| path.key.remote).collect();
-                places.dedup();
-                known.push((*address, places));
+            if is_new || peer.paths.iter().any(|path| !exists(path.key.socket)) {
+                let places: BTreeSet<SocketAddr> = peer.paths.iter().map(|path| path.key.remote).collect();
+                self.contacts.may_have_to_tell(*address, places.into_iter().collect());
+                peer.forget_sockets(exists);
             }
-            peer.forget_sockets(|s| local.iter().any(|(id, _)| *id == s));
         }
-        self.contacts.tell_moved(&mut self.link, now, known);
+        if is_new {
+            self.contacts.tell_moved(&mut self.link, now);
+        }
         self.contacts.greetings = 0;
         self.contacts.next_ping = now;
     }

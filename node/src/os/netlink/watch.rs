@@ -25,8 +25,12 @@ use super::{NetlinkError, Noticed, Picture};
 
 /// Links, and addresses and routes of both families.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100 | 0x40 | 0x400;
-/// Changes that come within this time of one another are reported once.
+/// Changes that come within this time of the first are reported with it: a machine that moves changes address and route together …
+const PROMPT: Duration = Duration::from_millis(10);
+/// … or within this time, when there has been a number of reports within a second: there may be thousands of changes.
 const SETTLE: Duration = Duration::from_millis(100);
+/// That number.
+const PROMPT_REPORTS: u32 = 8;
 /// Room for messages while nobody looks, octets: a burst of some ten thousand changes.
 const ROOM: usize = 4 << 20;
 /// The kernel's datagrams are smaller.
@@ -59,6 +63,8 @@ struct State {
     meanwhile: Option<Vec<(RouteNetlinkMessage, bool)>>,
     /// When what was noticed is to be reported.
     due: Option<Instant>,
+    /// When the present second began, and how many reports there were in it.
+    reports: (Instant, u32),
     read_at: Instant,
     reading_took: Duration,
     readings: u64,
@@ -80,6 +86,7 @@ impl Watch {
             stale: true,
             meanwhile: None,
             due: None,
+            reports: (Instant::now(), 0),
             read_at: Instant::now(),
             reading_took: Duration::ZERO,
             readings: 0,
@@ -173,6 +180,7 @@ impl Watch {
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                     let mut state = self.state();
                     state.due = None;
+                    state.reports.1 += 1;
                     return state.picture.take_noticed();
                 }
                 ready = self.socket.readable() => {
@@ -197,7 +205,10 @@ impl State {
     /// Sees to it that what was noticed is reported soon.
     fn plan(&mut self) {
         if self.due.is_none() && self.picture.noticed().any() {
-            self.due = Some(Instant::now() + SETTLE);
+            if self.reports.0.elapsed() >= Duration::from_secs(1) {
+                self.reports = (Instant::now(), 0);
+            }
+            self.due = Some(Instant::now() + if self.reports.1 < PROMPT_REPORTS { PROMPT } else { SETTLE });
         }
     }
 
