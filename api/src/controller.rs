@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::lenient;
@@ -90,14 +90,15 @@ pub struct Revocation {
 
 impl Default for Revocation {
     fn default() -> Self {
-        Self::new(NetworkId::default(), Address::NULL, 0, 0)
+        Self::new(NetworkId::default(), Address::NULL, Time::EPOCH, Time::EPOCH)
     }
 }
 
 impl Revocation {
     /// One that stands.
     #[must_use]
-    pub fn new(network: NetworkId, address: Address, threshold: i64, until: i64) -> Self {
+    pub fn new(network: NetworkId, address: Address, threshold: Time, until: Time) -> Self {
+        let (threshold, until) = (threshold.as_ms(), until.as_ms());
         Self { network, address, objtype: "revocation", threshold, until, reach: None }
     }
 }

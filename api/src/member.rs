@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -218,8 +218,8 @@ pub struct MemberPatch {
 impl Member {
     /// A member with all defaults, revision 0 (the first save makes it 1).
     #[must_use]
-    pub fn new(network: NetworkId, address: Address, now: i64) -> Self {
-        Self { id: address, address, network, creation_time: now, ..Self::default() }
+    pub fn new(network: NetworkId, address: Address, now: Time) -> Self {
+        Self { id: address, address, network, creation_time: now.as_ms(), ..Self::default() }
     }
 
     /// The member as a record that was read, under the names by which it is kept.
@@ -234,7 +234,7 @@ impl Member {
     ///
     /// # Errors
     /// A text about the field when an element of `ipAssignments` is no text; nothing has been applied then.
-    pub fn apply(&mut self, patch: MemberPatch, now: i64) -> Result<(), String> {
+    pub fn apply(&mut self, patch: MemberPatch, now: Time) -> Result<(), String> {
         fn set<T>(field: &mut T, given: Option<T>) {
             if let Some(value) = given {
                 *field = value;
@@ -261,7 +261,7 @@ impl Member {
             (false, Some(true)) => self.authorize(now, AuthorizedBy::Api, None),
             (true, Some(false)) => {
                 self.authorized = false;
-                self.last_deauthorized = now;
+                self.last_deauthorized = now.as_ms();
             }
             _ => {}
         }
@@ -269,9 +269,9 @@ impl Member {
     }
 
     /// Makes it a member in full.
-    pub fn authorize(&mut self, now: i64, by: AuthorizedBy, credential: Option<String>) {
+    pub fn authorize(&mut self, now: Time, by: AuthorizedBy, credential: Option<String>) {
         self.authorized = true;
-        self.last_authorized = now;
+        self.last_authorized = now.as_ms();
         self.authorized_by = Some(by);
         self.credential = credential;
     }

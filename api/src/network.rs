@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use protocol::NetworkId;
 use protocol::inet::Prefix;
+use protocol::{NetworkId, Span, Time};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Map, Value};
 
@@ -443,8 +443,8 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(field: D) -> Result<Opt
 impl Network {
     /// A network with all defaults, revision 0 (the first save makes it 1).
     #[must_use]
-    pub fn new(id: NetworkId, now: i64) -> Self {
-        Self { id, nwid: id, creation_time: now, ..Self::default() }
+    pub fn new(id: NetworkId, now: Time) -> Self {
+        Self { id, nwid: id, creation_time: now.as_ms(), ..Self::default() }
     }
 
     /// The network as a record that was read, under the ID by which it is kept.
@@ -486,19 +486,20 @@ impl Network {
         set(&mut self.auto_assign_limit, patch.auto_assign_limit.map(Some));
     }
 
-    /// How far apart certificates may be issued, ms: the `ctmd` of configurations and certificates.
+    /// How far apart certificates may be issued: the `ctmd` of configurations and certificates.
     #[must_use]
-    pub fn window(&self) -> u64 {
-        self.certificate_window.unwrap_or(DEFAULT_WINDOW).clamp(*WINDOW_RANGE.start(), *WINDOW_RANGE.end())
+    pub fn window(&self) -> Span {
+        let window = self.certificate_window.unwrap_or(DEFAULT_WINDOW);
+        Span::ms(window.clamp(*WINDOW_RANGE.start(), *WINDOW_RANGE.end()).cast_signed())
     }
 
     /// Whether a join token is good at `now`.
     #[must_use]
-    pub fn accepts_token(&self, token: &str, now: i64) -> bool {
+    pub fn accepts_token(&self, token: &str, now: Time) -> bool {
         !token.is_empty()
             && self
                 .auth_tokens
                 .get(token)
-                .is_some_and(|&expiry| expiry == 0 || i128::from(expiry) > i128::from(now))
+                .is_some_and(|&expiry| expiry == 0 || i128::from(expiry) > i128::from(now.as_ms()))
     }
 }

@@ -103,7 +103,7 @@ impl Pair {
                 while let Some(errand) = self.cores[from].outbox().errands.pop_front() {
                     match errand {
                         Errand::ConfigRequest(request) => {
-                            for action in self.controller.request(self.now.as_ms(), request) {
+                            for action in self.controller.request(self.now, request) {
                                 self.cores[from].controller_action(self.now, action);
                             }
                         }
@@ -175,7 +175,7 @@ impl Pair {
 /// A private network of which both are authorized members.
 fn make_network(controller: &mut Controller, members: &[SecretIdentity; 2]) -> Result<NetworkId> {
     let mut post = |path: &str, body: serde_json::Value| {
-        let (reply, _) = controller.http(START.as_ms(), "POST", path, body.to_string().as_bytes());
+        let (reply, _) = controller.http(START, "POST", path, body.to_string().as_bytes());
         ensure!(reply.status == 200, "POST {path}: {} {:?}", reply.status, reply.body);
         reply.body.context("an empty reply")
     };

@@ -4,7 +4,7 @@
 //! Specification: VL2 controller, authorization.
 
 use api::{AuthorizedBy, Member, Network};
-use protocol::Identity;
+use protocol::{Identity, Time};
 
 use crate::state::NetworkState;
 use crate::token::{self, JoinToken, Refused};
@@ -48,7 +48,7 @@ pub(crate) struct NotTheSame;
 
 /// How it stands with `member`, which is known or has just been met, when it claims `claim`.
 pub(crate) fn admit(
-    now: i64,
+    now: Time,
     state: &NetworkState,
     member: &Member,
     claim: Claim<'_>,
@@ -75,7 +75,7 @@ pub(crate) fn admit(
 
 /// Lets a member in that the network lets in by itself: whoever brings a good join token, everybody if it is public.
 fn enter(
-    now: i64,
+    now: Time,
     state: &NetworkState,
     member: Member,
     token: Option<&str>,
@@ -122,8 +122,8 @@ pub(crate) fn logs_in(network: &Network, member: &Member) -> bool {
 }
 
 /// Whether a member has to log in first, or again.
-pub(crate) fn has_to_log_in(now: i64, network: &Network, member: &Member) -> bool {
-    logs_in(network, member) && member.authentication_expiry <= now
+pub(crate) fn has_to_log_in(now: Time, network: &Network, member: &Member) -> bool {
+    logs_in(network, member) && Time::from_ms(member.authentication_expiry) <= now
 }
 
 /// What a member gets at its first authorization.
@@ -149,11 +149,11 @@ mod tests {
     }
 
     fn standing(change: impl Fn(&mut Network, &mut Member), token: Option<&str>) -> (Standing, Member) {
-        let mut network = Network::new(NETWORK, 0);
-        let mut member = Member::new(NETWORK, Address::from_u64(1), 0);
+        let mut network = Network::new(NETWORK, Time::EPOCH);
+        let mut member = Member::new(NETWORK, Address::from_u64(1), Time::EPOCH);
         change(&mut network, &mut member);
         let claim = Claim { identity: &identity(1), token };
-        let admission = admit(1000, &NetworkState::new(network), &member, claim).unwrap();
+        let admission = admit(Time::from_ms(1000), &NetworkState::new(network), &member, claim).unwrap();
         (admission.standing, admission.member)
     }
 
@@ -190,10 +190,10 @@ mod tests {
 
     #[test]
     fn an_identity_is_pinned() {
-        let mut member = Member::new(NETWORK, Address::from_u64(1), 0);
+        let mut member = Member::new(NETWORK, Address::from_u64(1), Time::EPOCH);
         member.identity = Some(Identity { address: Address::from_u64(1), public: [2; 64] }.to_string());
         let claim = Claim { identity: &identity(1), token: None };
-        let state = NetworkState::new(Network::new(NETWORK, 0));
-        assert_eq!(admit(1000, &state, &member, claim).unwrap_err(), NotTheSame);
+        let state = NetworkState::new(Network::new(NETWORK, Time::EPOCH));
+        assert_eq!(admit(Time::from_ms(1000), &state, &member, claim).unwrap_err(), NotTheSame);
     }
 }

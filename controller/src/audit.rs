@@ -4,6 +4,8 @@
 use serde_json::Value;
 use tracing::info;
 
+use protocol::Time;
+
 use crate::http::Origin;
 use api::Member;
 use api::Network;
@@ -45,7 +47,7 @@ pub(crate) fn member(origin: &Origin, before: Option<&Member>, after: &Member) {
         (true, false) => info!(%network, %member, name, by, "member deauthorized"),
         _ => {}
     }
-    let unknown = Member::new(after.network, after.address, after.creation_time);
+    let unknown = Member::new(after.network, after.address, Time::from_ms(after.creation_time));
     let before = api::json(before.unwrap_or(&unknown));
     let changed = changed(&before, &api::json(after));
     if !changed.is_empty() {

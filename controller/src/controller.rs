@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use api::{Member, Network, Version};
 use protocol::credential::{Revocation, Signed};
 use protocol::metadata::RequestMetadata;
-use protocol::{Address, Identity, NetworkId, SecretIdentity};
+use protocol::{Address, Identity, NetworkId, SecretIdentity, Span, Time};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tracing::{debug, error, info, warn};
@@ -27,8 +27,8 @@ use crate::time::{Clock, Moment, Times};
 use crate::token::{Complaints, JoinToken};
 use crate::tombstone::Tombstones;
 
-/// How often is looked for what is of no more use, ms.
-const PRUNE: i64 = 600_000;
+/// How often is looked for what is of no more use.
+const PRUNE: Span = Span::secs(600);
 
 /// ERROR code: no such network, or an internal failure.
 pub const CODE_NOT_FOUND: u8 = 0x03;
@@ -48,8 +48,8 @@ pub struct Request {
     pub metadata: Vec<u8>,
     /// The packet to answer.
     pub packet_id: u64,
-    /// Timestamp of the configuration in force there, as it says; 0 for none.
-    pub held: i64,
+    /// Timestamp of the configuration in force there, as it says.
+    pub held: Option<Time>,
 }
 
 /// What the node has to send on the controller's behalf.
@@ -118,7 +118,7 @@ pub struct Controller {
     pub(crate) clock: Clock,
     pub(crate) counts: Counts,
     /// When was last looked for what may be forgotten.
-    pruned: i64,
+    pruned: Option<Time>,
     limit: RateLimit,
     complaints: Complaints,
 }
@@ -175,7 +175,7 @@ impl Controller {
             logins: Logins::default(),
             clock: Clock::default(),
             counts: Counts::default(),
-            pruned: 0,
+            pruned: None,
             limit: RateLimit::default(),
             complaints: Complaints::default(),
         })
@@ -205,18 +205,18 @@ impl Controller {
         Counts { networks: self.networks.len() as u64, members, ..self.counts }
     }
 
-    /// Networks whose certificates run ahead of the wall clock, and by how much, ms.
+    /// Networks whose certificates run ahead of the wall clock, and by how much.
     #[must_use]
-    pub fn leads(&self, now: i64) -> BTreeMap<String, i64> {
+    pub fn leads(&self, now: Time) -> BTreeMap<String, Span> {
         self.networks.leads(self.clock.wall(now))
     }
 
-    /// Says what the wall clock shows at `now`, ms since the epoch. To be called at the start, often, and before a change:
+    /// Says what the wall clock shows at `now`. To be called at the start, often, and before a change:
     /// a clock that was set is noticed here. Until the first call the wall clock is taken to show `now`.
     ///
     /// A step forward is taken at once, and all members get certificates of the new time. After a step back, certificate
     /// time runs on where it was.
-    pub fn set_wall(&mut self, now: i64, wall: i64) -> Vec<Action> {
+    pub fn set_wall(&mut self, now: Time, wall: Time) -> Vec<Action> {
         let Some(step) = self.clock.set(now, wall) else { return Vec::new() };
         let changes = self.networks.clock_set(&step);
         if step.was_wrong() {
@@ -231,8 +231,8 @@ impl Controller {
                 }
             }
         }
-        let (seconds, networks) = (step.by.abs() / 1000, self.networks.len());
-        if step.by < 0 {
+        let (seconds, networks) = (step.by.abs() / Span::secs(1), self.networks.len());
+        if step.by < Span::ZERO {
             warn!(
                 seconds,
                 networks,
@@ -298,10 +298,10 @@ impl Controller {
     }
 
     /// The times of a call. Once in a while, what is of no more use is forgotten.
-    pub(crate) fn begin(&mut self, now: i64) -> Moment {
+    pub(crate) fn begin(&mut self, now: Time) -> Moment {
         let at = self.clock.begin(now);
-        if !(0..PRUNE).contains(&now.saturating_sub(self.pruned)) {
-            self.pruned = now;
+        if !self.pruned.is_some_and(|at| (Span::ZERO..PRUNE).contains(&(now - at))) {
+            self.pruned = Some(now);
             self.courier.prune(self.store.as_mut(), &self.networks, at.wall);
             self.tombstones.prune(self.store.as_mut(), at.wall);
         }
@@ -309,14 +309,14 @@ impl Controller {
     }
 
     /// A member keeps what it was brought.
-    pub fn acknowledged(&mut self, now: i64, word: Acknowledgement) {
+    pub fn acknowledged(&mut self, now: Time, word: Acknowledgement) {
         self.courier.acknowledged(now, word);
     }
 
     /// A member's NETWORK_CONFIG_REQUEST, or that of this very node.
     ///
     /// Nothing is answered about networks of other controllers and to requests that come too fast.
-    pub fn request(&mut self, now: i64, request: Request) -> Vec<Action> {
+    pub fn request(&mut self, now: Time, request: Request) -> Vec<Action> {
         let Request { network, member: identity, metadata, packet_id, held } = request;
         let member = identity.address;
         if !self.signer.owns(network) || !self.limit.admits(now, network, member) {
@@ -497,7 +497,7 @@ impl Refusal {
     fn of(standing: Standing, network: &Network) -> Self {
         match standing {
             Standing::Login => {
-                let detail = grant::sso(network, 0).to_error().into_bytes();
+                let detail = grant::sso(network, None).to_error().into_bytes();
                 Self { code: CODE_AUTHENTICATION_REQUIRED, detail: Some(detail) }
             }
             Standing::In | Standing::Denied => Self::code(CODE_ACCESS_DENIED),

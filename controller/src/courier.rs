@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::{Member, Reach, Revocation};
-use protocol::{Address, NetworkId, SecretIdentity};
+use protocol::{Address, NetworkId, SecretIdentity, Span, Time};
 use rand::Rng as _;
 
 use crate::controller::Action;
@@ -19,20 +19,20 @@ use crate::signer::Signer;
 use crate::store::{Change, Records, Store};
 use crate::time::Moment;
 
-/// Least time between two packets of credentials to a zerotier-one, ms.
-const SPACING: i64 = 1_100;
-/// The first pause before something is brought again, ms; each is twice as long as the one before.
-const FIRST_PAUSE: i64 = 1_000;
+/// Least time between two packets of credentials to a zerotier-one.
+const SPACING: Span = Span::ms(1_100);
+/// The first pause before something is brought again; each is twice as long as the one before.
+const FIRST_PAUSE: Span = Span::secs(1);
 /// The longest.
-const LAST_PAUSE: i64 = 300_000;
-/// A member that was brought something counts as reachable so long without an answer, ms.
-const PATIENCE: i64 = 5_000;
+const LAST_PAUSE: Span = Span::secs(300);
+/// A member that was brought something counts as reachable so long without an answer.
+const PATIENCE: Span = Span::secs(5);
 /// Members not heard lately that are told at once; the others one after another, for each may cost a look-up.
 const AT_ONCE: usize = 64;
 /// Of those others, so many …
 const HANDFUL: usize = 16;
-/// … in this time, ms.
-const HANDFUL_TIME: i64 = 100;
+/// … in this time.
+const HANDFUL_TIME: Span = Span::ms(100);
 /// Messages made in one go.
 const BATCH: usize = 128;
 
@@ -60,14 +60,21 @@ struct Told {
     sent: u64,
     /// How often it was brought something in vain, and since when.
     tries: u32,
-    since: i64,
+    since: Option<Time>,
     /// A zerotier-one's round through the list, latest first: where it stands and where it began.
     cursor: u64,
     began: u64,
     /// When it was last sent credentials.
-    last: i64,
+    last: Option<Time>,
     /// When something is brought next.
-    due: Option<i64>,
+    due: Option<Time>,
+}
+
+impl Told {
+    /// When it takes the next packet of credentials.
+    fn takes_more(&self, now: Time) -> Time {
+        self.last.map_or(now, |last| now.max(last + SPACING))
+    }
 }
 
 /// What is known about one network's revocations.
@@ -93,7 +100,7 @@ struct Recipient {
 pub(crate) struct Courier {
     own: Address,
     ledgers: BTreeMap<NetworkId, Ledger>,
-    due: BTreeSet<(i64, NetworkId, Address)>,
+    due: BTreeSet<(Time, NetworkId, Address)>,
 }
 
 impl Courier {
@@ -169,17 +176,17 @@ impl Courier {
     }
 
     /// The latest time of which certificates of a network are void.
-    pub(crate) fn latest(&self, network: NetworkId) -> Option<i64> {
+    pub(crate) fn latest(&self, network: NetworkId) -> Option<Time> {
         self.standing(network).map(|(_, revoked)| revoked.threshold).max()
     }
 
     /// Networks with revocations, and the latest time of which certificates are void there.
-    pub(crate) fn thresholds(&self) -> impl Iterator<Item = (NetworkId, i64)> + '_ {
+    pub(crate) fn thresholds(&self) -> impl Iterator<Item = (NetworkId, Time)> + '_ {
         self.ledgers.keys().filter_map(|network| Some((*network, self.latest(*network)?)))
     }
 
     /// Whose revocations are of a time that is still to come.
-    pub(crate) fn ahead(&self, network: NetworkId, wall: i64) -> Vec<Address> {
+    pub(crate) fn ahead(&self, network: NetworkId, wall: Time) -> Vec<Address> {
         let ahead = |(member, revoked): (Address, &Revoked)| (revoked.threshold > wall).then_some(member);
         self.standing(network).filter_map(ahead).collect()
     }
@@ -208,7 +215,7 @@ impl Courier {
     /// Whether a revocation puts somebody out who is not out yet.
     pub(crate) fn is_news(&self, kept: &KeptRevocation) -> bool {
         let known = self.ledgers.get(&kept.network).and_then(|ledger| ledger.standing.get(kept.member));
-        known.map_or(i64::MIN, |revoked| revoked.threshold) < kept.threshold
+        known.is_none_or(|revoked| revoked.threshold < kept.threshold)
     }
 
     /// Takes over what is stored of a controller before this one.
@@ -219,7 +226,7 @@ impl Courier {
     }
 
     /// When something is brought next.
-    pub(crate) fn next(&self) -> Option<i64> {
+    pub(crate) fn next(&self) -> Option<Time> {
         self.due.first().map(|(at, _, _)| *at)
     }
 
@@ -228,14 +235,13 @@ impl Courier {
     fn recipients(&self, networks: &Networks, at: Moment, network: NetworkId) -> Vec<Recipient> {
         let Some(state) = networks.get(network) else { return Vec::new() };
         let Moment { now, started, .. } = at;
-        let lately = networks.window(network).saturating_add(GRACE);
-        let young = now.saturating_sub(started) < lately;
+        let lately = networks.window(network) + GRACE;
+        let young = now - started < lately;
         let own = self.own;
         let member = |(address, member): (&Address, &Member)| {
             let live = state.live(*address);
-            let recent = live.map_or(young && member.identity.is_some(), |live| {
-                now.saturating_sub(live.last_request) < lately
-            });
+            let recent =
+                live.map_or(young && member.identity.is_some(), |live| now - live.last_request < lately);
             (member.authorized && recent && *address != own).then(|| Recipient {
                 address: *address,
                 online: live.is_some_and(|live| live.is_online(now)),
@@ -269,27 +275,27 @@ impl Courier {
         let mut absent = 0;
         for recipient in recipients.iter().filter(|r| r.address != target) {
             let told = ledger.told.entry(recipient.address).or_default();
-            (told.tries, told.since) = (0, now);
+            (told.tries, told.since) = (0, Some(now));
             if recipient.run != 0 && told.run != Some(recipient.run) {
-                *told = Told { run: Some(recipient.run), since: now, due: told.due, ..Told::default() };
+                *told = Told { run: Some(recipient.run), since: Some(now), due: told.due, ..Told::default() };
             }
             let due = if !recipient.online && absent >= AT_ONCE {
                 let wait = (absent - AT_ONCE) / HANDFUL + 1;
                 (told.cursor, told.began) = (u64::MAX, serial);
-                Some(now + wait as i64 * HANDFUL_TIME)
+                Some(now + HANDFUL_TIME * wait as i64)
             } else if recipient.acknowledges {
                 to.push(recipient.address);
                 Some(now)
-            } else if told.due.is_none() && now.saturating_sub(told.last) >= SPACING {
+            } else if told.due.is_none() && told.takes_more(now) <= now {
                 to.push(recipient.address);
-                told.last = now;
+                told.last = Some(now);
                 if recipient.online && ledger.standing.none_between(told.done, serial) {
                     told.done = serial;
                 }
                 None
             } else {
                 (told.cursor, told.began) = (u64::MAX, serial);
-                Some(told.last.saturating_add(SPACING).max(now))
+                Some(told.takes_more(now))
             };
             absent += usize::from(!recipient.online);
             if due.is_some() {
@@ -310,7 +316,7 @@ impl Courier {
     }
 
     /// A member has just been given a configuration it asked for: it gets what it may not know.
-    pub(crate) fn asked(&mut self, now: i64, network: NetworkId, member: Address, run: u64) {
+    pub(crate) fn asked(&mut self, now: Time, network: NetworkId, member: Address, run: u64) {
         if member == self.own {
             return;
         }
@@ -324,7 +330,7 @@ impl Courier {
             if told.done >= newest {
                 return;
             }
-            (told.tries, told.since) = (0, now);
+            (told.tries, told.since) = (0, Some(now));
             now
         } else {
             if told.run.is_some() {
@@ -335,7 +341,7 @@ impl Courier {
                 return;
             }
             (told.cursor, told.began) = (u64::MAX, newest);
-            told.last.saturating_add(SPACING).max(now)
+            told.takes_more(now)
         };
         if let Some(old) = told.due.replace(due) {
             self.due.remove(&(old, network, member));
@@ -344,7 +350,7 @@ impl Courier {
     }
 
     /// Brings what is due.
-    pub(crate) fn bring(&mut self, signer: &SecretIdentity, networks: &Networks, now: i64) -> Vec<Action> {
+    pub(crate) fn bring(&mut self, signer: &SecretIdentity, networks: &Networks, now: Time) -> Vec<Action> {
         let mut actions = Vec::new();
         while actions.len() < BATCH
             && let Some((at, network, member)) = self.due.first().copied()
@@ -367,7 +373,7 @@ impl Courier {
                     continue;
                 };
                 told.sent = told.sent.max(last);
-                let pause = FIRST_PAUSE.saturating_mul(1 << told.tries.min(16)).min(LAST_PAUSE);
+                let pause = (FIRST_PAUSE * (1 << told.tries.min(16))).min(LAST_PAUSE);
                 told.tries += 1;
                 actions.push(Action::Bring { member, network, revocations, ask: Some(last) });
                 Some(now + pause)
@@ -375,7 +381,7 @@ impl Courier {
                 let next = standing.before(told.cursor, network, signer);
                 let more = next.as_ref().is_some_and(|(list, _)| list.len() >= revoked::PER_MESSAGE);
                 if let Some((revocations, last)) = next {
-                    (told.cursor, told.last) = (last, now);
+                    (told.cursor, told.last) = (last, Some(now));
                     actions.push(Action::Bring { member, network, revocations, ask: None });
                 }
                 // What is sent to one that is not there has not reached it.
@@ -391,7 +397,7 @@ impl Courier {
     }
 
     /// A member keeps what it was brought.
-    pub(crate) fn acknowledged(&mut self, now: i64, word: Acknowledgement) {
+    pub(crate) fn acknowledged(&mut self, now: Time, word: Acknowledgement) {
         let Acknowledgement { network, member, serial, run } = word;
         let Some(ledger) = self.ledgers.get_mut(&network) else { return };
         let newest = ledger.standing.newest();
@@ -400,7 +406,7 @@ impl Courier {
         if serial <= told.done || serial > told.sent || told.run.is_some_and(|known| known != run) {
             return;
         }
-        (told.run, told.done, told.tries, told.since) = (Some(run), serial, 0, now);
+        (told.run, told.done, told.tries, told.since) = (Some(run), serial, 0, Some(now));
         let due = (serial < newest).then_some(now);
         if let Some(old) = std::mem::replace(&mut told.due, due) {
             self.due.remove(&(old, network, member));
@@ -409,11 +415,11 @@ impl Courier {
     }
 
     /// Forgets what is of no more use.
-    pub(crate) fn prune(&mut self, store: &mut dyn Store, networks: &Networks, wall: i64) {
+    pub(crate) fn prune(&mut self, store: &mut dyn Store, networks: &Networks, wall: Time) {
         let ids: Vec<NetworkId> = self.ledgers.keys().copied().collect();
         for network in ids {
             // A network that is gone has no window to be widened.
-            let window = networks.get(network).map_or(0, |_| networks.window(network));
+            let window = networks.get(network).map_or(Span::ZERO, |_| networks.window(network));
             let time = networks.certificate_time(wall, network);
             let Some(ledger) = self.ledgers.get_mut(&network) else { continue };
             let over = ledger.standing.over(time, window);
@@ -455,7 +461,7 @@ impl Courier {
             let done = told.is_some_and(|told| told.done >= revoked.serial);
             let patient = told.is_some_and(|told| {
                 told.due.is_some()
-                    && (!recipient.acknowledges || at.now.saturating_sub(told.since) < PATIENCE)
+                    && (!recipient.acknowledges || told.since.is_some_and(|since| at.now - since < PATIENCE))
             });
             let list = match (done, recipient.acknowledges) {
                 (true, true) => &mut reach.acknowledged,

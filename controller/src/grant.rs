@@ -9,7 +9,7 @@ use flowrules::{Rule, rule::Kind};
 use protocol::credential::{Capability, Com, Coo, Credential, HeldCapability, Signed, Tag};
 use protocol::inet::Prefix;
 use protocol::netconf::{self, NetworkConfig, Specialist, Sso};
-use protocol::{Address, Identity, SecretIdentity, derive};
+use protocol::{Address, Identity, SecretIdentity, Time, derive};
 use rand::Rng;
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ pub(crate) fn build(
     let (id, address) = (network.id, member.address);
     let now = times.issue;
     let mut config = NetworkConfig::new(id, address, now);
-    config.credential_window = i64::try_from(network.window()).unwrap_or(i64::MAX);
+    config.credential_window = network.window();
     config.revision = network.revision;
     config.public = !network.private;
     config.name = cut(&network.name, netconf::MAX_NAME).to_owned();
@@ -66,7 +66,8 @@ pub(crate) fn build(
         .collect();
     config.dns = dns(network);
     if admission::logs_in(network, member) {
-        config.sso = sso(network, member.authentication_expiry);
+        config.sso =
+            sso(network, Some(member.authentication_expiry).filter(|at| *at != 0).map(Time::from_ms));
     }
 
     if wants.rules_engine == 0 {
@@ -98,7 +99,7 @@ pub(crate) fn build(
 }
 
 /// What a member that must authenticate first is told, and what one that has done so is reminded of.
-pub(crate) fn sso(network: &Network, expiry: i64) -> Sso {
+pub(crate) fn sso(network: &Network, expiry: Option<Time>) -> Sso {
     Sso {
         enabled: true,
         authentication_url: network.authorization_endpoint.clone(),
@@ -131,7 +132,7 @@ fn dns(network: &Network) -> netconf::Dns {
 }
 
 fn capabilities(
-    now: i64,
+    now: Time,
     signer: &SecretIdentity,
     network: &Network,
     member: &Member,
@@ -149,7 +150,7 @@ fn capabilities(
         .collect()
 }
 
-fn tags(now: i64, signer: &SecretIdentity, network: &Network, member: &mut Member) -> Vec<Signed<Tag>> {
+fn tags(now: Time, signer: &SecretIdentity, network: &Network, member: &mut Member) -> Vec<Signed<Tag>> {
     for defined in &network.tags {
         if let Some(default) = defined.default {
             member.tags.entry(defined.id).or_insert(default);

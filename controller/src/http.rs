@@ -9,7 +9,7 @@ use api::{
     AllMembers, AllNetworks, Changed, ControllerStatus, CountedNetwork, Lead, Member, MemberPatch,
     MembersMeta, Network, NetworkMeta, NetworkPatch, NetworksMeta, Problem, TokenId,
 };
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Span, Time};
 use rand::Rng;
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -162,14 +162,14 @@ impl Controller {
     /// [`Controller::tick`].
     ///
     /// PUT is POST and HEAD is GET (the caller leaves the body out). What is no route is 404 with an empty body.
-    pub fn http(&mut self, now: i64, method: &str, path: &str, body: &[u8]) -> (HttpReply, Vec<Action>) {
+    pub fn http(&mut self, now: Time, method: &str, path: &str, body: &[u8]) -> (HttpReply, Vec<Action>) {
         self.http_by(now, method, path, body, Origin::default())
     }
 
     /// [`Controller::http`] by somebody known: what is changed is logged with who did it.
     pub fn http_by(
         &mut self,
-        now: i64,
+        now: Time,
         method: &str,
         path: &str,
         body: &[u8],
@@ -223,9 +223,13 @@ impl Controller {
                 let status = ControllerStatus {
                     controller: true,
                     api_version: API_VERSION,
-                    clock: at.wall,
+                    clock: at.wall.as_ms(),
                     database_ready: true,
-                    certificate_lead: networks.leads(at.wall),
+                    certificate_lead: networks
+                        .leads(at.wall)
+                        .into_iter()
+                        .map(|(id, by)| (id, by.as_ms()))
+                        .collect(),
                 };
                 HttpReply { pretty: true, ..HttpReply::ok(&status) }
             }
@@ -247,7 +251,7 @@ impl Controller {
             Route::Lead(id) => {
                 networks.find(*id)?;
                 let lead = networks.leads(at.wall).get(&id.to_string()).copied().unwrap_or_default();
-                HttpReply::ok(&Lead { lead, was: None })
+                HttpReply::ok(&Lead { lead: lead.as_ms(), was: None })
             }
             Route::Revocations(network) => {
                 networks.find(*network)?;
@@ -315,7 +319,9 @@ impl Controller {
                 // What its members had before it was deleted is older than what they get now.
                 let deleted = self.tombstones.get(id).map(|tombstone| tombstone.deleted);
                 let latest = self.courier.latest(id).into_iter().chain(deleted).max();
-                state.certificates.not_before(latest.map_or(0, |at| at.saturating_add(1)));
+                if let Some(latest) = latest {
+                    state.certificates.not_before(latest + Span::ms(1));
+                }
                 let also = deleted.map(|_| Change::DeleteTombstone { network: id }).into_iter().collect();
                 let changed = state.save_network(store, record, also)?;
                 self.networks.put(state);
@@ -438,7 +444,7 @@ impl Controller {
         self.store.commit(&changes)?;
         if ours {
             self.courier.note(&mut self.signer, &mut self.networks, at, id, &members);
-            self.pushes.put(id, members);
+            self.pushes.put(at.now, id, members);
             self.tombstones.put(id, tombstone);
         }
         let state = self.networks.remove(id)?;
@@ -452,7 +458,7 @@ impl Controller {
     fn reset_certificates(&mut self, call: &Call<'_>, network: NetworkId) -> Outcome {
         let Moment { now, wall, .. } = call.at;
         let state = self.networks.find_mut(network)?;
-        let lead = state.certificates.time(wall).saturating_sub(wall);
+        let lead = state.certificates.time(wall) - wall;
         // Of the time that never was; kept, they would make void what is issued from now on.
         let over = self.courier.ahead(network, wall);
         let gone = over.iter().map(|member| Change::DeleteRevocation { network, member: *member });
@@ -460,8 +466,8 @@ impl Controller {
         self.courier.forget(network, &over);
         self.pushes.put_network(now, state);
         let by = &call.origin.by;
-        tracing::info!(%network, seconds = lead / 1000, by, "certificates follow the clock again; its members have to leave and join again");
-        Ok(HttpReply::ok(&Lead { lead: 0, was: Some(lead) }))
+        tracing::info!(%network, seconds = lead / Span::secs(1), by, "certificates follow the clock again; its members have to leave and join again");
+        Ok(HttpReply::ok(&Lead { lead: 0, was: Some(lead.as_ms()) }))
     }
 }
 
@@ -469,7 +475,7 @@ impl Controller {
 /// with what it already had (an old controller allowed two holders); but who was out meanwhile comes back without what
 /// somebody else was given.
 fn addresses_are_free(
-    now: i64,
+    now: Time,
     state: &NetworkState,
     old: Option<&Member>,
     member: &Member,

@@ -5,28 +5,28 @@
 //! person or a join token assigned stays, and so does what is shown in records of earlier releases, which do not tell the
 //! one from the other.
 
-use protocol::Address;
+use protocol::{Address, Span, Time};
 
 use crate::revoked::GRACE;
 use crate::state::NetworkState;
 use crate::store::{Change, Store, StoreError};
 use api::DEFAULT_AUTO_ASSIGN_LIMIT;
 
-/// A member that has not asked for this long gives its addresses back, ms: a day …
-pub(crate) const IDLE: i64 = 86_400_000;
-/// … and when there are no more, for this long, ms: an hour.
-pub(crate) const IDLE_WHEN_FULL: i64 = 3_600_000;
-/// How often a network's members are looked through for a need, and without one, ms.
-const AGAIN_WHEN_FULL: i64 = 60_000;
-const AGAIN: i64 = 3_600_000;
+/// A member that has not asked for this long gives its addresses back: a day …
+pub(crate) const IDLE: Span = Span::secs(86_400);
+/// … and when there are no more, for this long: an hour.
+pub(crate) const IDLE_WHEN_FULL: Span = Span::secs(3_600);
+/// How often a network's members are looked through for a need, and without one.
+const AGAIN_WHEN_FULL: Span = Span::secs(60);
+const AGAIN: Span = Span::secs(3_600);
 
 /// Who counts as idle.
 #[derive(Clone, Copy)]
 pub(crate) struct Idle {
     /// By the time of this call.
-    pub(crate) now: i64,
+    pub(crate) now: Time,
     /// When this process began: nobody can have been heard before.
-    pub(crate) started: i64,
+    pub(crate) started: Time,
     /// Who is not.
     pub(crate) except: Address,
 }
@@ -58,16 +58,15 @@ impl NetworkState {
     ) -> Result<bool, StoreError> {
         let (pause, idle) = if needed {
             // A certificate that says who owns an address must have ended before another gets that.
-            let window = i64::try_from(self.record.window()).unwrap_or(i64::MAX).saturating_add(GRACE);
-            (AGAIN_WHEN_FULL, IDLE_WHEN_FULL.max(window))
+            (AGAIN_WHEN_FULL, IDLE_WHEN_FULL.max(self.record.window() + GRACE))
         } else {
             (AGAIN, IDLE)
         };
-        if self.record.private || self.lent() == 0 || (0..pause).contains(&now.saturating_sub(self.reclaimed))
-        {
+        let just_done = self.reclaimed.is_some_and(|at| (Span::ZERO..pause).contains(&(now - at)));
+        if self.record.private || self.lent() == 0 || just_done {
             return Ok(false);
         }
-        self.reclaimed = now;
+        self.reclaimed = Some(now);
         let mut changes = Vec::new();
         let mut members = Vec::new();
         for member in self.members().values() {
@@ -75,7 +74,7 @@ impl NetworkState {
             if member.automatic.is_empty()
                 || !member.came_by_itself()
                 || member.address == except
-                || now.saturating_sub(heard) < idle
+                || now - heard < idle
             {
                 continue;
             }

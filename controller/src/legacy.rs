@@ -1,6 +1,6 @@
 //! What a controller leaves to the one that takes its place over a restored backup: word that is out stays true.
 
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Span, Time};
 
 use crate::revoked::Revoked;
 use crate::store::Change;
@@ -13,7 +13,7 @@ pub struct Legacy {
     pub(crate) revocations: Vec<KeptRevocation>,
     pub(crate) tombstones: Vec<(NetworkId, Tombstone)>,
     /// How far the certificates of each network have come.
-    pub(crate) certificates: Vec<(NetworkId, i64)>,
+    pub(crate) certificates: Vec<(NetworkId, Time)>,
     pub(crate) clock: Clock,
 }
 
@@ -22,8 +22,8 @@ pub struct Legacy {
 pub(crate) struct KeptRevocation {
     pub(crate) network: NetworkId,
     pub(crate) member: Address,
-    pub(crate) threshold: i64,
-    pub(crate) window: i64,
+    pub(crate) threshold: Time,
+    pub(crate) window: Span,
 }
 
 impl KeptRevocation {

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use api::{Member, Network};
-use protocol::NetworkId;
+use protocol::{NetworkId, Span, Time};
 
+use crate::revoked::WIDEST;
 use crate::state::NetworkState;
 use crate::store::{Change, Records};
 use crate::time::{Step, StoredNetwork};
@@ -28,7 +29,9 @@ impl Networks {
             // A record without a creation time is older than all that have one.
             let StoredNetwork::<Network> { network, certificate_mark } = api::read(record);
             let mut state = NetworkState::new(network.kept_as(*id));
-            state.certificates.not_before(certificate_mark);
+            if certificate_mark > 0 {
+                state.certificates.not_before(Time::from_ms(certificate_mark));
+            }
             networks.put(state);
         }
         for (network, address, record) in &records.members {
@@ -83,37 +86,36 @@ impl Networks {
     }
 
     /// The window of a network, or the widest there may have been when it is gone.
-    pub(crate) fn window(&self, id: NetworkId) -> i64 {
-        let window = self.get(id).map_or(*api::WINDOW_RANGE.end(), |state| state.record.window());
-        i64::try_from(window).unwrap_or(i64::MAX)
+    pub(crate) fn window(&self, id: NetworkId) -> Span {
+        self.get(id).map_or(WIDEST, |state| state.record.window())
     }
 
     /// The time of a network's certificates; nothing is issued yet.
-    pub(crate) fn certificate_time(&self, wall: i64, id: NetworkId) -> i64 {
+    pub(crate) fn certificate_time(&self, wall: Time, id: NetworkId) -> Time {
         self.get(id).map_or(wall, |state| state.certificates.time(wall))
     }
 
     /// Whatever a network issues is later than `at`.
-    pub(crate) fn issue_after(&mut self, id: NetworkId, at: i64) {
+    pub(crate) fn issue_after(&mut self, id: NetworkId, at: Time) {
         if let Some(state) = self.by_id.get_mut(&id) {
-            state.certificates.not_before(at.saturating_add(1));
+            state.certificates.not_before(at + Span::ms(1));
         }
     }
 
     /// How far the certificates of each have come.
-    pub(crate) fn issued(&self) -> impl Iterator<Item = (NetworkId, i64)> + '_ {
-        self.by_id.iter().map(|(id, state)| (*id, state.certificates.last()))
+    pub(crate) fn issued(&self) -> impl Iterator<Item = (NetworkId, Time)> + '_ {
+        self.by_id.iter().filter_map(|(id, state)| Some((*id, state.certificates.last()?)))
     }
 
     /// Takes over how far the certificates of a network have come.
-    pub(crate) fn issued_until(&mut self, id: NetworkId, at: i64) {
+    pub(crate) fn issued_until(&mut self, id: NetworkId, at: Time) {
         if let Some(state) = self.by_id.get_mut(&id) {
             state.certificates.not_before(at);
         }
     }
 
-    /// Those whose certificates run ahead of the wall clock, and by how much, ms.
-    pub(crate) fn leads(&self, wall: i64) -> BTreeMap<String, i64> {
+    /// Those whose certificates run ahead of the wall clock, and by how much.
+    pub(crate) fn leads(&self, wall: Time) -> BTreeMap<String, Span> {
         let ahead =
             |state: &NetworkState| Some((state.record.id.to_string(), state.certificates.ahead(wall)?));
         self.iter().filter_map(ahead).collect()

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Time};
 
 use crate::admission;
 use crate::controller::{Action, Controller};
@@ -20,20 +20,26 @@ const PUSH_BATCH: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct Pushes {
     waiting: BTreeSet<(NetworkId, Address)>,
+    /// When they began to wait.
+    since: Option<Time>,
 }
 
 impl Pushes {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+    /// When there is something to be sent, if there is: at once.
+    fn due(&self) -> Option<Time> {
+        self.since.filter(|_| !self.waiting.is_empty())
     }
 
     /// Notes that all online members of a network need its new configuration.
-    pub(crate) fn put_network(&mut self, now: i64, state: &NetworkState) {
-        self.put(state.record.id, state.online(now));
+    pub(crate) fn put_network(&mut self, now: Time, state: &NetworkState) {
+        self.put(now, state.record.id, state.online(now));
     }
 
     /// Notes that some members need their new configuration.
-    pub(crate) fn put(&mut self, network: NetworkId, members: impl IntoIterator<Item = Address>) {
+    pub(crate) fn put(&mut self, now: Time, network: NetworkId, members: impl IntoIterator<Item = Address>) {
+        if self.waiting.is_empty() {
+            self.since = Some(now);
+        }
         self.waiting.extend(members.into_iter().map(|member| (network, member)));
     }
 
@@ -50,7 +56,7 @@ impl Pushes {
 impl Controller {
     /// Does what is due: waiting pushes, and revocations of members whose authentication ended. To be called at
     /// [`Controller::next_deadline`]; calling it more often does no harm.
-    pub fn tick(&mut self, now: i64) -> Vec<Action> {
+    pub fn tick(&mut self, now: Time) -> Vec<Action> {
         let at = self.begin(now);
         let mut actions = self.expire(at);
         actions.extend(self.courier.bring(&self.signer.identity, &self.networks, now));
@@ -58,14 +64,11 @@ impl Controller {
         actions
     }
 
-    /// When [`Controller::tick`] has something to do, ms since the epoch; at once when that is in the past.
+    /// When [`Controller::tick`] has something to do; at once when that is in the past.
     #[must_use]
-    pub fn next_deadline(&self) -> Option<i64> {
-        if !self.pushes.is_empty() {
-            return Some(0);
-        }
+    pub fn next_deadline(&self) -> Option<Time> {
         let login = self.logins.next().map(|wall| self.clock.when(wall));
-        login.into_iter().chain(self.courier.next()).min()
+        [self.pushes.due(), login, self.courier.next()].into_iter().flatten().min()
     }
 
     /// Builds the configurations of the next waiting members. Who is offline or not authorized gets none.
@@ -98,7 +101,7 @@ impl Controller {
     /// the list), and word of its revocation, which was saved with it, if it was authorized and is no more.
     pub(crate) fn member_changed(&mut self, at: Moment, old: Option<&Member>, new: &Member) -> Vec<Action> {
         let network = new.network;
-        self.pushes.put(network, [new.address]);
+        self.pushes.put(at.now, network, [new.address]);
         let Some(state) = self.networks.get(network) else { return Vec::new() };
         if old.is_some_and(|old| old.active_bridge) != new.active_bridge {
             self.pushes.put_network(at.now, state);

@@ -11,21 +11,21 @@
 use std::collections::BTreeMap;
 
 use protocol::credential::{Credential, Revocation, Signed, kind};
-use protocol::{Address, NetworkId, SecretIdentity};
+use protocol::{Address, NetworkId, SecretIdentity, Span, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use api::WINDOW_RANGE;
 use api::lenient;
 
-/// How much longer than certificates could be used a revocation is kept, ms.
-pub(crate) const GRACE: i64 = 10 * 60_000;
+/// How much longer than certificates could be used a revocation is kept.
+pub(crate) const GRACE: Span = Span::secs(600);
 
 /// Most revocations of a network; the oldest is forgotten for a new one.
 pub(crate) const MAX_REVOKED: usize = 65_536;
 
-/// The window that is taken for one that is not known, ms.
-const WIDEST: i64 = *WINDOW_RANGE.end() as i64;
+/// The window that is taken for one that is not known.
+pub(crate) const WIDEST: Span = Span::ms(WINDOW_RANGE.end().cast_signed());
 
 /// Revocations in one message. They fit a packet over the smallest path.
 pub(crate) const PER_MESSAGE: usize = 48;
@@ -33,10 +33,10 @@ pub(crate) const PER_MESSAGE: usize = 48;
 /// One member's.
 #[derive(Clone, Debug)]
 pub(crate) struct Revoked {
-    /// Certificates issued then or earlier are void, ms since the epoch.
-    pub(crate) threshold: i64,
-    /// The network's window then, ms.
-    pub(crate) window: i64,
+    /// Certificates issued then or earlier are void.
+    pub(crate) threshold: Time,
+    /// The network's window then.
+    pub(crate) window: Span,
     pub(crate) serial: u64,
     /// Signed for those who missed it: nobody passes that on.
     repeat: Option<Signed<Revocation>>,
@@ -44,13 +44,13 @@ pub(crate) struct Revoked {
 
 impl Revoked {
     /// When it is of no more use. A window that was widened since reaches farther back.
-    pub(crate) fn until(&self, window: i64) -> i64 {
-        self.threshold.saturating_add(self.window.max(window)).saturating_add(GRACE)
+    pub(crate) fn until(&self, window: Span) -> Time {
+        self.threshold + self.window.max(window) + GRACE
     }
 
     /// As the store keeps it.
-    pub(crate) fn record(threshold: i64, window: i64) -> Value {
-        api::json(&Stored { threshold, window })
+    pub(crate) fn record(threshold: Time, window: Span) -> Value {
+        api::json(&Stored { threshold: threshold.as_ms(), window: window.as_ms() })
     }
 }
 
@@ -60,13 +60,13 @@ impl Revoked {
 struct Stored {
     #[serde(deserialize_with = "lenient::time::<0, _>")]
     threshold: i64,
-    #[serde(deserialize_with = "lenient::time::<WIDEST, _>")]
+    #[serde(deserialize_with = "lenient::time::<{ WIDEST.as_ms() }, _>")]
     window: i64,
 }
 
 impl Default for Stored {
     fn default() -> Self {
-        Self { threshold: 0, window: WIDEST }
+        Self { threshold: 0, window: WIDEST.as_ms() }
     }
 }
 
@@ -113,12 +113,12 @@ impl Standing {
     }
 
     /// The threshold to be kept when `member` is put out at `now`: a clock that was set back lets nobody in again.
-    pub(crate) fn threshold(&self, member: Address, now: i64) -> i64 {
+    pub(crate) fn threshold(&self, member: Address, now: Time) -> Time {
         self.get(member).map_or(now, |old| old.threshold.max(now))
     }
 
     /// Takes one in, in place of an earlier one of the same member.
-    pub(crate) fn put(&mut self, member: Address, threshold: i64, window: i64) {
+    pub(crate) fn put(&mut self, member: Address, threshold: Time, window: Span) {
         self.remove(member);
         self.newest += 1;
         let serial = self.newest;
@@ -129,7 +129,7 @@ impl Standing {
     /// One as stored.
     pub(crate) fn put_stored(&mut self, member: Address, record: &Map<String, Value>) {
         let Stored { threshold, window } = api::read(record);
-        self.put(member, threshold, window);
+        self.put(member, Time::from_ms(threshold), Span::ms(window));
     }
 
     pub(crate) fn remove(&mut self, member: Address) {
@@ -139,7 +139,7 @@ impl Standing {
     }
 
     /// Those that are of no more use.
-    pub(crate) fn over(&self, now: i64, window: i64) -> Vec<Address> {
+    pub(crate) fn over(&self, now: Time, window: Span) -> Vec<Address> {
         self.iter().filter(|(_, revoked)| revoked.until(window) <= now).map(|(member, _)| member).collect()
     }
 
@@ -189,7 +189,7 @@ pub(crate) fn sign(
     signer: &SecretIdentity,
     network: NetworkId,
     target: Address,
-    threshold: i64,
+    threshold: Time,
     id: u32,
     flags: u64,
 ) -> Signed<Revocation> {
@@ -202,17 +202,17 @@ mod tests {
 
     #[test]
     fn a_later_one_replaces_an_earlier_one_and_a_clock_set_back_does_not() {
-        let member = Address::from_u64(1);
+        let (member, at, window) = (Address::from_u64(1), Time::from_ms, Span::ms(1_800_000));
         let mut standing = Standing::new(40);
-        standing.put(member, standing.threshold(member, 100), 1_800_000);
+        standing.put(member, standing.threshold(member, at(100)), window);
         let first = standing.newest();
-        standing.put(member, standing.threshold(member, 50), 1_800_000);
+        standing.put(member, standing.threshold(member, at(50)), window);
         assert_eq!((standing.iter().count(), standing.newest()), (1, first + 1));
         let kept = standing.get(member).unwrap();
-        assert_eq!((kept.threshold, kept.until(0)), (100, 100 + 1_800_000 + GRACE));
-        assert_eq!(kept.until(7_200_000), 100 + 7_200_000 + GRACE);
-        assert!(standing.over(100 + 1_800_000 + GRACE - 1, 0).is_empty());
-        assert_eq!(standing.over(100 + 1_800_000 + GRACE, 0), [member]);
+        assert_eq!((kept.threshold, kept.until(Span::ZERO)), (at(100), at(100) + window + GRACE));
+        assert_eq!(kept.until(WIDEST), at(100) + WIDEST + GRACE);
+        assert!(standing.over(at(99) + window + GRACE, Span::ZERO).is_empty());
+        assert_eq!(standing.over(at(100) + window + GRACE, Span::ZERO), [member]);
     }
 
     #[test]
@@ -220,7 +220,7 @@ mod tests {
         let mut standing = Standing::new(0);
         for n in 0..MAX_REVOKED as u64 {
             assert_eq!(standing.crowded_out(Address::from_u64(n)), None);
-            standing.put(Address::from_u64(n), 1, 1);
+            standing.put(Address::from_u64(n), Time::EPOCH, WIDEST);
         }
         assert_eq!(standing.crowded_out(Address::from_u64(7)), None, "it has its place");
         assert_eq!(standing.crowded_out(Address::from_u64(1 << 30)), Some(Address::from_u64(0)));

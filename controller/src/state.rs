@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use protocol::metadata::RequestMetadata;
 use protocol::netconf::RuleLines;
-use protocol::{Address, Identity, NetworkId};
+use protocol::{Address, Identity, NetworkId, Span, Time};
 
 use crate::source;
 use crate::store::{Change, Store, StoreError};
@@ -13,13 +13,13 @@ use crate::time::Certificates;
 use crate::token::{JoinToken, Tokens};
 use api::{Member, Network, TokenId};
 
-/// A member counts as online this long after its last accepted request, ms.
-pub(crate) const ONLINE_WINDOW: i64 = 120_000;
+/// A member counts as online this long after its last accepted request.
+pub(crate) const ONLINE_WINDOW: Span = Span::secs(120);
 /// A member that has asked nothing for this long is not online, whatever was pushed to it.
-const MAX_PUSHED: i64 = 30 * 60_000;
+const MAX_PUSHED: Span = Span::secs(30 * 60);
 
-/// How long an address that was taken from a member waits for another before the pools may give it, ms.
-const FREED: i64 = 10 * 60_000;
+/// How long an address that was taken from a member waits for another before the pools may give it.
+const FREED: Span = Span::secs(10 * 60);
 /// Most such addresses of a network; one more is free at once.
 const MAX_FREED: usize = 1024;
 
@@ -48,21 +48,21 @@ impl From<&RequestMetadata> for Wants {
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
     /// Time of its last accepted request.
-    pub(crate) last_request: i64,
+    pub(crate) last_request: Time,
     /// Whom pushes are made for.
     pub(crate) identity: Identity,
     /// What it asked for.
     pub(crate) wants: Wants,
     /// When it last got a configuration.
-    pub(crate) configured: Option<i64>,
+    pub(crate) configured: Option<Time>,
 }
 
 impl Live {
     /// Whether it is worth telling the member of changes. A zerotier-one puts its next request off with every configuration
     /// that is pushed to it, so a series of pushes must not make it count as gone.
-    pub(crate) fn is_online(&self, now: i64) -> bool {
+    pub(crate) fn is_online(&self, now: Time) -> bool {
         let last = self.configured.map_or(self.last_request, |at| at.max(self.last_request));
-        now.saturating_sub(last) < ONLINE_WINDOW && now.saturating_sub(self.last_request) < MAX_PUSHED
+        now - last < ONLINE_WINDOW && now - self.last_request < MAX_PUSHED
     }
 }
 
@@ -88,14 +88,14 @@ pub(crate) struct NetworkState {
     /// Addresses that are still written in the records of members that are out.
     written: BTreeSet<(IpAddr, Address)>,
     /// Addresses that somebody just took from a member, and when.
-    freed: BTreeMap<IpAddr, i64>,
+    freed: BTreeMap<IpAddr, Time>,
     bridges: BTreeSet<Address>,
-    strangers: BTreeSet<(i64, Address)>,
+    strangers: BTreeSet<(Time, Address)>,
     authorized: usize,
     /// Members that let themselves in and hold addresses of the pools.
     lent: usize,
     /// When idle members were last looked for.
-    pub(crate) reclaimed: i64,
+    pub(crate) reclaimed: Option<Time>,
     tokens: Tokens,
     /// What time its certificates have.
     pub(crate) certificates: Certificates,
@@ -117,7 +117,7 @@ impl NetworkState {
             strangers: BTreeSet::new(),
             authorized: 0,
             lent: 0,
-            reclaimed: 0,
+            reclaimed: None,
             tokens: Tokens::default(),
             certificates: Certificates::default(),
             logins_here: BTreeSet::new(),
@@ -212,10 +212,10 @@ impl NetworkState {
 
     /// Whether the pools give an address only when nothing else is left: a member that is out may come back for it, or
     /// somebody is about to give it to another.
-    pub(crate) fn is_spoken_for(&self, now: i64, ip: IpAddr, except: Address) -> bool {
+    pub(crate) fn is_spoken_for(&self, now: Time, ip: IpAddr, except: Address) -> bool {
         let mut written = self.written.range((ip, Address::NULL)..).take_while(|(written, _)| *written == ip);
         written.any(|(_, member)| *member != except)
-            || self.freed.get(&ip).is_some_and(|at| (0..FREED).contains(&now.saturating_sub(*at)))
+            || self.freed.get(&ip).is_some_and(|at| (Span::ZERO..FREED).contains(&(now - *at)))
     }
 
     /// Whether there is any such address.
@@ -225,8 +225,8 @@ impl NetworkState {
 
     /// Notes addresses that were taken from a member on purpose: the pools must not hand them out before whoever did that
     /// has given them to another. Without this, two members could not swap addresses.
-    pub(crate) fn note_freed(&mut self, now: i64, ips: impl IntoIterator<Item = IpAddr>) {
-        self.freed.retain(|_, at| (0..FREED).contains(&now.saturating_sub(*at)));
+    pub(crate) fn note_freed(&mut self, now: Time, ips: impl IntoIterator<Item = IpAddr>) {
+        self.freed.retain(|_, at| (Span::ZERO..FREED).contains(&(now - *at)));
         for ip in ips {
             if self.freed.len() < MAX_FREED {
                 self.freed.insert(ip, now);
@@ -252,7 +252,7 @@ impl NetworkState {
     }
 
     /// Addresses of the online members, ascending.
-    pub(crate) fn online(&self, now: i64) -> Vec<Address> {
+    pub(crate) fn online(&self, now: Time) -> Vec<Address> {
         let mut online: Vec<Address> =
             self.live.iter().filter(|(_, live)| live.is_online(now)).map(|(address, _)| *address).collect();
         online.sort_unstable();
@@ -269,7 +269,7 @@ impl NetworkState {
             self.bridges.insert(address);
         }
         if member.is_stranger() {
-            self.strangers.insert((member.creation_time, address));
+            self.strangers.insert((Time::from_ms(member.creation_time), address));
         }
         self.authorized += usize::from(member.authorized);
         self.lent += usize::from(borrows(&member));
@@ -283,7 +283,7 @@ impl NetworkState {
                 self.written.remove(&(*ip, address));
             }
             self.bridges.remove(&address);
-            self.strangers.remove(&(old.creation_time, address));
+            self.strangers.remove(&(Time::from_ms(old.creation_time), address));
             self.authorized -= usize::from(old.authorized);
             self.lent -= usize::from(borrows(old));
         }

@@ -11,16 +11,18 @@
 use api::{Network, lenient};
 use serde::{Deserialize, Serialize};
 
+use protocol::{Span, Time};
+
 use crate::state::NetworkState;
 use crate::store::{Change, Store, StoreError};
 use crate::token::JoinToken;
 
-/// The mark in the store is so far ahead of what was issued, ms: it need not be written for every certificate.
-const RESERVE: i64 = 60_000;
-/// A clock that is set by less than this was only adjusted, ms.
-const STEP: i64 = 10_000;
-/// A clock that is set by more than this was wrong before, and with it whatever was written by it, ms.
-const WRONG: i64 = 3_600_000;
+/// The mark in the store is so far ahead of what was issued: it need not be written for every certificate.
+const RESERVE: Span = Span::secs(60);
+/// A clock that is set by less than this was only adjusted.
+const STEP: Span = Span::secs(10);
+/// A clock that is set by more than this was wrong before, and with it whatever was written by it.
+const WRONG: Span = Span::secs(3_600);
 
 /// A network as the store keeps it.
 #[derive(Default, Deserialize, Serialize)]
@@ -41,51 +43,51 @@ fn is_none_yet(mark: &i64) -> bool {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Moment {
     /// What pauses are measured with.
-    pub(crate) now: i64,
+    pub(crate) now: Time,
     /// What the machine says it is.
-    pub(crate) wall: i64,
+    pub(crate) wall: Time,
     /// When this process was first asked for anything.
-    pub(crate) started: i64,
+    pub(crate) started: Time,
 }
 
 /// What *now* is by the wall clock.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Clock {
-    /// The wall clock less *now*, ms.
-    correction: i64,
+    /// The wall clock less *now*.
+    correction: Span,
     /// When the wall clock was first told.
-    told: Option<i64>,
+    told: Option<Time>,
     /// When this process was first asked for anything.
-    started: Option<i64>,
+    started: Option<Time>,
 }
 
 impl Clock {
     /// The times of a call.
-    pub(crate) fn begin(&mut self, now: i64) -> Moment {
+    pub(crate) fn begin(&mut self, now: Time) -> Moment {
         Moment { now, wall: self.wall(now), started: *self.started.get_or_insert(now) }
     }
 
     /// The wall clock at `now`.
-    pub(crate) fn wall(&self, now: i64) -> i64 {
-        now.saturating_add(self.correction)
+    pub(crate) fn wall(&self, now: Time) -> Time {
+        now + self.correction
     }
 
     /// When it is `wall` by the wall clock.
-    pub(crate) fn when(&self, wall: i64) -> i64 {
-        wall.saturating_sub(self.correction)
+    pub(crate) fn when(&self, wall: Time) -> Time {
+        wall - self.correction
     }
 
     /// Takes in what the wall clock shows at `now`; whether it was set since, by more than it is ever adjusted. Until the
     /// first call it is taken to show `now`.
-    pub(crate) fn set(&mut self, now: i64, wall: i64) -> Option<Step> {
+    pub(crate) fn set(&mut self, now: Time, wall: Time) -> Option<Step> {
         let before = self.wall(now);
-        self.correction = wall.saturating_sub(now);
+        self.correction = wall - now;
         let Some(told) = self.told else {
             self.told = Some(now);
             return None;
         };
-        let by = wall.saturating_sub(before);
-        let began = told.saturating_add(before.saturating_sub(now));
+        let by = wall - before;
+        let began = told + (before - now);
         (by.abs() >= STEP).then_some(Step { by, began, until: before })
     }
 
@@ -101,72 +103,72 @@ impl Clock {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Times {
     /// What pauses are measured with.
-    pub(crate) now: i64,
+    pub(crate) now: Time,
     /// What the machine says it is.
-    pub(crate) wall: i64,
+    pub(crate) wall: Time,
     /// What goes into certificates.
-    pub(crate) issue: i64,
+    pub(crate) issue: Time,
 }
 
 /// One network's certificate time.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Certificates {
-    /// The highest time that may have been issued, ms since the epoch.
-    issued: i64,
+    /// The highest time that may have been issued.
+    issued: Option<Time>,
     /// What the store has: nothing above it may be issued.
-    reserved: i64,
-    /// How far it runs ahead of a wall clock that was set back, ms.
-    lead: i64,
+    reserved: Option<Time>,
+    /// How far it runs ahead of a wall clock that was set back.
+    lead: Span,
 }
 
 impl Certificates {
-    fn starting(wall: i64) -> Self {
-        Self { issued: wall, reserved: wall, lead: 0 }
+    fn starting(wall: Time) -> Self {
+        Self { issued: Some(wall), reserved: Some(wall), lead: Span::ZERO }
     }
 
     /// What was issued until `at` was issued before this process, or by a network of the same ID.
-    pub(crate) fn not_before(&mut self, at: i64) {
-        self.issued = self.issued.max(at);
+    pub(crate) fn not_before(&mut self, at: Time) {
+        self.issued = self.issued.max(Some(at));
     }
 
     /// The highest time that may have been issued.
-    pub(crate) fn last(&self) -> i64 {
+    pub(crate) fn last(&self) -> Option<Time> {
         self.issued
     }
 
     /// What a certificate made now has to say.
-    pub(crate) fn time(&self, wall: i64) -> i64 {
-        let at = wall.saturating_add(self.lead);
-        // Close to the mark it stands still until the wall clock is there; far from it, nobody may wait for that.
-        if self.issued > at.saturating_add(RESERVE) { self.issued } else { at.max(self.issued) }
+    pub(crate) fn time(&self, wall: Time) -> Time {
+        let at = wall + self.lead;
+        self.issued.map_or(at, |issued| at.max(issued))
     }
 
-    fn issue(&mut self, wall: i64) -> i64 {
+    fn issue(&mut self, wall: Time) -> Time {
         let at = self.time(wall);
-        if at > wall.saturating_add(self.lead).saturating_add(RESERVE) {
-            self.lead = at.saturating_sub(wall);
+        // Close to the mark it stands still until the wall clock is there; far from it, nobody may wait for that.
+        if at > wall + self.lead + RESERVE {
+            self.lead = at - wall;
         }
-        self.issued = at;
+        self.issued = Some(at);
         at
     }
 
-    /// How far it is ahead of the wall clock, if that is more than a moment, ms.
-    pub(crate) fn ahead(&self, wall: i64) -> Option<i64> {
-        Some(self.time(wall).saturating_sub(wall)).filter(|ahead| *ahead > RESERVE)
+    /// How far it is ahead of the wall clock, if that is more than a moment.
+    pub(crate) fn ahead(&self, wall: Time) -> Option<Span> {
+        Some(self.time(wall) - wall).filter(|ahead| *ahead > RESERVE)
     }
 
     /// The wall clock was set: forward, it comes closer.
     pub(crate) fn clock_set(&mut self, step: &Step) {
-        self.lead = self.lead.saturating_sub(step.by.max(0)).max(0);
+        self.lead = (self.lead - step.by.max(Span::ZERO)).max(Span::ZERO);
     }
 }
 
 impl NetworkState {
     /// Makes sure that nothing which is issued from now on can be forgotten, and says what time it is there.
-    pub(crate) fn certificate_time(&mut self, store: &mut dyn Store, wall: i64) -> i64 {
+    pub(crate) fn certificate_time(&mut self, store: &mut dyn Store, wall: Time) -> Time {
         let at = self.certificates.issue(wall);
-        if at > self.certificates.reserved {
-            self.certificates.reserved = at.saturating_add(RESERVE);
+        if Some(at) > self.certificates.reserved {
+            self.certificates.reserved = Some(at + RESERVE);
             if let Err(problem) = store.commit(&[self.put_network()]) {
                 // A controller that can store nothing still serves those it knows. It is tried again with the next reserve.
                 tracing::warn!(network = %self.record.id, "the time of certificates is not kept: {problem}");
@@ -188,7 +190,7 @@ impl NetworkState {
     /// The exact mark, for a controller that ends in good order.
     pub(crate) fn settle(&mut self) -> Option<Change> {
         let certificates = &mut self.certificates;
-        if certificates.reserved == certificates.issued || certificates.reserved == 0 {
+        if certificates.reserved == certificates.issued || certificates.reserved.is_none() {
             return None;
         }
         certificates.reserved = certificates.issued;
@@ -199,7 +201,7 @@ impl NetworkState {
     pub(crate) fn restart_certificates(
         &mut self,
         store: &mut dyn Store,
-        wall: i64,
+        wall: Time,
         also: impl IntoIterator<Item = Change>,
     ) -> Result<(), StoreError> {
         let before = std::mem::replace(&mut self.certificates, Certificates::starting(wall));
@@ -211,19 +213,21 @@ impl NetworkState {
     /// what it said of members. Gives what has to be stored.
     pub(crate) fn shift(&mut self, step: &Step) -> Vec<Change> {
         let network = self.record.id;
-        let mine = |token: &JoinToken| self.tokens().is_fresh(token.id) || step.is_to_come(token.created);
+        let mine = |token: &JoinToken| {
+            self.tokens().is_fresh(token.id) || step.is_to_come(Time::from_ms(token.created))
+        };
         let moved = self.tokens().iter().filter(|token| mine(token)).map(|token| token.shifted(step.by));
         let mut changes = self.put_tokens(moved.collect());
         let mut members = Vec::new();
         for member in self.members().values() {
             let mut moved = member.clone();
             for at in [&mut moved.creation_time, &mut moved.last_authorized, &mut moved.last_deauthorized] {
-                if *at > 0 && step.concerns(*at) {
-                    *at = at.saturating_add(step.by);
+                if *at > 0 && step.concerns(Time::from_ms(*at)) {
+                    *at = at.saturating_add(step.by.as_ms());
                 }
             }
             if self.logins_here.contains(&member.address) {
-                moved.authentication_expiry = moved.authentication_expiry.saturating_add(step.by);
+                moved.authentication_expiry = moved.authentication_expiry.saturating_add(step.by.as_ms());
             }
             if moved != *member {
                 moved.revision += 1;
@@ -239,18 +243,18 @@ impl NetworkState {
 }
 
 fn put_network(record: &Network, certificates: &Certificates) -> Change {
-    let certificate_mark = certificates.reserved.max(certificates.issued);
+    let certificate_mark = certificates.reserved.max(certificates.issued).map_or(0, Time::as_ms);
     let stored = StoredNetwork { network: record, certificate_mark };
     Change::PutNetwork { network: record.id, record: api::json(&stored) }
 }
 
 /// A wall clock that was set.
 pub(crate) struct Step {
-    /// By how much, ms.
-    pub(crate) by: i64,
+    /// By how much.
+    pub(crate) by: Span,
     /// When this process began and when the clock was set, by the clock as it was.
-    began: i64,
-    until: i64,
+    began: Time,
+    until: Time,
 }
 
 impl Step {
@@ -259,13 +263,13 @@ impl Step {
         self.by.abs() >= WRONG
     }
 
-    fn concerns(&self, at: i64) -> bool {
+    fn concerns(&self, at: Time) -> bool {
         (self.began..=self.until).contains(&at) || self.is_to_come(at)
     }
 
     /// Whether a time of the past lies in the future by the right clock.
-    fn is_to_come(&self, at: i64) -> bool {
-        self.by < 0 && at > self.until.saturating_add(self.by)
+    fn is_to_come(&self, at: Time) -> bool {
+        self.by < Span::ZERO && at > self.until + self.by
     }
 }
 
@@ -273,34 +277,39 @@ impl Step {
 mod tests {
     use super::*;
 
+    fn at(ms: i64) -> Time {
+        Time::from_ms(ms)
+    }
+
     #[test]
     fn a_clock_that_is_only_adjusted_was_not_set() {
         let mut clock = Clock::default();
-        assert_eq!(clock.wall(100), 100, "nobody has told the time");
-        assert!(clock.set(100, 1_000_100).is_none(), "the first time is no step");
-        assert!(clock.set(200, 1_000_200 + STEP - 1).is_none());
-        assert_eq!(clock.wall(300), 1_000_300 + STEP - 1);
-        let step = clock.set(300, clock.wall(300) - WRONG).unwrap();
+        let just = STEP - Span::ms(1);
+        assert_eq!(clock.wall(at(100)), at(100), "nobody has told the time");
+        assert!(clock.set(at(100), at(1_000_100)).is_none(), "the first time is no step");
+        assert!(clock.set(at(200), at(1_000_200) + just).is_none());
+        assert_eq!(clock.wall(at(300)), at(1_000_300) + just);
+        let step = clock.set(at(300), clock.wall(at(300)) - WRONG).unwrap();
         assert!(step.by == -WRONG && step.was_wrong());
-        assert_eq!(clock.when(clock.wall(400)), 400);
+        assert_eq!(clock.when(clock.wall(at(400))), at(400));
     }
 
     #[test]
     fn a_call_knows_when_the_first_one_was() {
         let mut clock = Clock::default();
-        assert_eq!(clock.begin(5).started, 5);
-        assert_eq!(clock.begin(9).started, 5);
+        assert_eq!(clock.begin(at(5)).started, at(5));
+        assert_eq!(clock.begin(at(9)).started, at(5));
     }
 
     #[test]
     fn a_clock_that_was_never_told_the_time_leaves_nothing() {
         let mut told = Clock::default();
-        told.set(0, 1_000);
+        told.set(at(0), at(1_000));
         told.inherit(Clock::default());
-        assert_eq!(told.wall(0), 1_000);
+        assert_eq!(told.wall(at(0)), at(1_000));
         let mut fresh = Clock::default();
         fresh.inherit(told);
-        assert_eq!(fresh.wall(0), 1_000);
-        assert!(fresh.set(1, 1_001 - STEP).is_some(), "a step since is noticed");
+        assert_eq!(fresh.wall(at(0)), at(1_000));
+        assert!(fresh.set(at(1), at(1_001) - STEP).is_some(), "a step since is noticed");
     }
 }

@@ -17,6 +17,8 @@ pub(crate) mod requests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use protocol::{Span, Time};
+
 use crate::state::NetworkState;
 use api::{AuthorizedBy, Member, TokenId, TokenState};
 
@@ -27,10 +29,10 @@ pub(crate) use record::JoinToken;
 pub const MAX_TOKENS: usize = 1000;
 /// Most nodes a token can let in, when their number is bounded.
 pub const MAX_USES: u32 = 1_000_000;
-/// How long a token is good when nobody says, ms: an hour.
-pub const DEFAULT_LIFETIME: i64 = 3_600_000;
-/// The longest time that can be asked for, ms: ten years. A token may also be good for ever.
-pub const MAX_LIFETIME: i64 = 3650 * 86_400_000;
+/// How long a token is good when nobody says: an hour.
+pub const DEFAULT_LIFETIME: Span = Span::secs(3_600);
+/// The longest time that can be asked for: ten years. A token may also be good for ever.
+pub const MAX_LIFETIME: Span = Span::secs(3_650 * 86_400);
 /// Longest name a token gives, bytes.
 pub const MAX_NAME: usize = 128;
 
@@ -88,7 +90,7 @@ impl Tokens {
     }
 
     /// The good token that an address is kept for.
-    pub(crate) fn keeps(&self, ip: IpAddr, now: i64) -> Option<TokenId> {
+    pub(crate) fn keeps(&self, ip: IpAddr, now: Time) -> Option<TokenId> {
         self.addresses
             .range((ip, TokenId(0))..=(ip, TokenId(u32::MAX)))
             .map(|(_, id)| *id)
@@ -131,7 +133,7 @@ pub(crate) struct Refused {
 /// The member as it is when the token `text` lets it in, with what that gives, and the token as it is after this use. The
 /// caller stores both in one step, or neither.
 pub(crate) fn admit(
-    now: i64,
+    now: Time,
     state: &NetworkState,
     member: &Member,
     text: &str,

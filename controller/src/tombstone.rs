@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use flowrules::{Rule, rule::Kind};
 use protocol::netconf::NetworkConfig;
-use protocol::{Address, NetworkId};
-use serde::{Deserialize, Serialize};
+use protocol::{Address, NetworkId, Span, Time};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::controller::{Action, CODE_NOT_FOUND};
 use crate::signer::Signer;
@@ -18,8 +18,8 @@ use crate::store::{Change, Records, Store};
 use api::DEFAULT_WINDOW;
 use api::lenient;
 
-/// How long a deleted network is remembered, ms: thirty days.
-pub(crate) const KEPT: i64 = 30 * 86_400_000;
+/// How long a deleted network is remembered: thirty days.
+pub(crate) const KEPT: Span = Span::secs(30 * 86_400);
 /// Most deleted networks remembered; the one deleted first is forgotten for a new one.
 const MAX_TOMBSTONES: usize = 16_384;
 
@@ -27,22 +27,30 @@ const MAX_TOMBSTONES: usize = 16_384;
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub(crate) struct Tombstone {
-    /// When it was deleted, ms since the epoch.
-    #[serde(rename = "deletionTime", deserialize_with = "lenient::time::<0, _>")]
-    pub(crate) deleted: i64,
+    /// When it was deleted.
+    #[serde(rename = "deletionTime", serialize_with = "write_time", deserialize_with = "read_time")]
+    pub(crate) deleted: Time,
     /// Revision of its last configuration.
     #[serde(deserialize_with = "lenient::number::<1, _>")]
     revision: u64,
 }
 
+fn write_time<S: Serializer>(at: &Time, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_i64(at.as_ms())
+}
+
+fn read_time<'de, D: Deserializer<'de>>(field: D) -> Result<Time, D::Error> {
+    lenient::time::<0, D>(field).map(Time::from_ms)
+}
+
 impl Default for Tombstone {
     fn default() -> Self {
-        Self { deleted: 0, revision: 1 }
+        Self { deleted: Time::EPOCH, revision: 1 }
     }
 }
 
 impl Tombstone {
-    pub(crate) fn new(deleted: i64, last_revision: u64) -> Self {
+    pub(crate) fn new(deleted: Time, last_revision: u64) -> Self {
         Self { deleted, revision: last_revision + 1 }
     }
 
@@ -51,7 +59,7 @@ impl Tombstone {
         let mut config = NetworkConfig::new(network, member, self.deleted);
         config.revision = self.revision;
         config.public = false;
-        config.credential_window = i64::try_from(DEFAULT_WINDOW).unwrap_or(i64::MAX);
+        config.credential_window = Span::ms(DEFAULT_WINDOW.cast_signed());
         config.rules = vec![Rule::new(Kind::Drop)];
         config
     }
@@ -111,18 +119,18 @@ impl Tombstones {
     }
 
     /// The answer to a member of a deleted network: its last configuration, unless it has that already (the configuration
-    /// in force there is `held` ms old, 0 for none known), and that the network is no more.
+    /// in force there is of the time `held`, if any is known), and that the network is no more.
     pub(crate) fn answer(
         &self,
         signer: &mut Signer,
         network: NetworkId,
         member: Address,
         packet_id: u64,
-        held: i64,
+        held: Option<Time>,
     ) -> Option<Vec<Action>> {
         let tombstone = self.get(network)?;
         let mut actions = Vec::new();
-        if held < tombstone.deleted {
+        if held < Some(tombstone.deleted) {
             actions.extend(self.last_config(signer, network, member, Some(packet_id)));
         }
         let refusal =
@@ -148,8 +156,8 @@ impl Tombstones {
     }
 
     /// Forgets the networks deleted long ago.
-    pub(crate) fn prune(&mut self, store: &mut dyn Store, wall: i64) {
-        let over = |tombstone: &Tombstone| wall.saturating_sub(tombstone.deleted) >= KEPT;
+    pub(crate) fn prune(&mut self, store: &mut dyn Store, wall: Time) {
+        let over = |tombstone: &Tombstone| wall - tombstone.deleted >= KEPT;
         let networks: Vec<NetworkId> =
             self.by_network.iter().filter(|(_, t)| over(t)).map(|(network, _)| *network).collect();
         let changes: Vec<Change> =
@@ -173,10 +181,10 @@ mod tests {
         let mut tombstones = Tombstones::default();
         let most = MAX_TOMBSTONES as u64;
         for n in 0..most {
-            tombstones.put(NetworkId(n), Tombstone::new(i64::try_from(most - n).unwrap(), 1));
+            tombstones.put(NetworkId(n), Tombstone::new(Time::from_ms((most - n).cast_signed()), 1));
         }
         let (one_more, first) = (NetworkId(most), NetworkId(most - 1));
-        let tombstone = Tombstone::new(i64::MAX, 1);
+        let tombstone = Tombstone::new(Time::LAST, 1);
         assert_eq!(
             tombstones.changes(one_more, tombstone).first(),
             Some(&Change::DeleteTombstone { network: first })
@@ -189,10 +197,10 @@ mod tests {
     fn a_deleted_network_is_remembered_for_its_time_and_no_longer() {
         let mut tombstones = Tombstones::default();
         let network = NetworkId(1);
-        tombstones.put(network, Tombstone::new(100, 1));
-        tombstones.prune(&mut MemoryStore::new(), 100 + KEPT - 1);
+        tombstones.put(network, Tombstone::new(Time::EPOCH, 1));
+        tombstones.prune(&mut MemoryStore::new(), Time::EPOCH + KEPT - Span::ms(1));
         assert!(tombstones.get(network).is_some());
-        tombstones.prune(&mut MemoryStore::new(), 100 + KEPT);
+        tombstones.prune(&mut MemoryStore::new(), Time::EPOCH + KEPT);
         assert!(tombstones.get(network).is_none());
     }
 }

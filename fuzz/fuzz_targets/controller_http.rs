@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use controller::{Controller, MemoryStore, Request};
 use libfuzzer_sys::fuzz_target;
-use protocol::{Address, Identity, NetworkId, SecretIdentity};
+use protocol::{Address, Identity, NetworkId, SecretIdentity, Span, Time};
 
 /// Throw-away identity of the golden vectors.
 const IDENTITY: &str = "6ea36cee7f:0:f85eb189f665c011809adf69420644d9800191e754687ff09e04409017a345252186788bb408253b48216afc1742b82d85d55d790a3d25b6fafa1e97f152f685:2856b1efe4f205373af6b8802a6523c4e7058cd9550edf58eb3122738584e07356dfcabfe00901e23b93eac08308fc5e31c19edd13eba0b2b26d892c2d284c88";
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
     let mut controller = Controller::open_with_seed(identity, Box::new(MemoryStore::new()), [0; 32]).unwrap();
     let network = format!("/controller/network/{NETWORK}");
     for (n, line) in data.split(|b| *b == b'\n').take(16).enumerate() {
-        let now = 1_700_000_000_000 + 2000 * n as i64;
+        let now = Time::from_ms(1_700_000_000_000) + Span::secs(2) * n as i64;
         let (choice, body) = line.split_first().map_or((0, line), |(choice, body)| (*choice, body));
         let who = u64::from(choice >> 3 & 3) + 1;
         let member = format!("{network}/member/{who:010x}");

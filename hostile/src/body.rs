@@ -14,7 +14,9 @@ use protocol::verbs::{
     Rendezvous, UserMessage, Whois, config_chunk, error_code,
 };
 use protocol::world::{WorldKey, WorldKind};
-use protocol::{Address, Identity, Mac, MulticastGroup, NetworkId, Reader, SecretIdentity, Time, World};
+use protocol::{
+    Address, Identity, Mac, MulticastGroup, NetworkId, Reader, SecretIdentity, Span, Time, World,
+};
 
 use crate::cast::{self, ACTORS, Actor};
 use crate::choices::Choices;
@@ -67,16 +69,16 @@ impl Facts<'_> {
     }
 
     /// Times that make a difference: now, never, around windows and thresholds, absurd ones.
-    fn time(&self, choices: &mut Choices<'_>) -> i64 {
+    fn time(&self, choices: &mut Choices<'_>) -> Time {
         match choices.below(8) {
-            0 => self.now.as_ms(),
-            1 => self.now.as_ms() - 1,
-            2 => self.now.as_ms() + 1,
-            3 => self.now.as_ms() - 7_200_000,
-            4 => self.now.as_ms() + 86_400_000,
-            5 => 0,
-            6 => i64::MAX,
-            _ => choices.u64().cast_signed(),
+            0 => self.now,
+            1 => self.now - Span::ms(1),
+            2 => self.now + Span::ms(1),
+            3 => self.now - Span::secs(7_200),
+            4 => self.now + Span::secs(86_400),
+            5 => Time::EPOCH,
+            6 => Time::LAST,
+            _ => Time::from_ms(choices.u64().cast_signed()),
         }
     }
 
@@ -119,7 +121,8 @@ impl Facts<'_> {
             _ => {
                 let subject = self.identity(choices);
                 let (time, network) = (self.time(choices), self.network(choices));
-                Com::new(time, choices.u64(), network, &subject).sign(self.signer(choices))
+                Com::new(time, Span::ms(choices.u64().cast_signed()), network, &subject)
+                    .sign(self.signer(choices))
             }
         }
     }
@@ -146,7 +149,7 @@ pub fn member_com(
     member: &Identity,
     controller: &SecretIdentity,
 ) -> Signed<Com> {
-    Com::new(time.as_ms(), 7_200_000, network, member).sign(controller)
+    Com::new(time, Span::secs(7_200), network, member).sign(controller)
 }
 
 /// A credential with a signature that may be anybody's.
@@ -199,7 +202,7 @@ pub fn hello(facts: &Facts<'_>, choices: &mut Choices<'_>) -> Hello {
         major,
         minor,
         revision,
-        timestamp: facts.time(choices).cast_unsigned(),
+        timestamp: facts.time(choices).as_ms().cast_unsigned(),
         identity: claimed,
         sent_to: Some(endpoint(choices)),
         planet: Some((cast::planet().id, if choices.chance(128) { 0 } else { cast::planet().timestamp })),
@@ -234,7 +237,7 @@ fn ok_body(verb: u8, facts: &Facts<'_>, choices: &mut Choices<'_>) -> Vec<u8> {
     let mut body = Vec::new();
     match Verb::from_byte(verb) {
         Some(Verb::Hello) => OkHello {
-            timestamp: facts.time(choices).cast_unsigned(),
+            timestamp: facts.time(choices).as_ms().cast_unsigned(),
             protocol: if choices.chance(64) { choices.byte() } else { PROTOCOL_VERSION },
             major: 1,
             minor: 14,

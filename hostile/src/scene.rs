@@ -180,7 +180,7 @@ impl Scene {
         let index = self.host(CONTROLLER);
         let now = self.now;
         let controller = self.hosts[index].controller.as_mut().expect("the controller");
-        let (reply, actions) = controller.http(now.as_ms(), "POST", path, body.as_bytes());
+        let (reply, actions) = controller.http(now, "POST", path, body.as_bytes());
         assert_eq!(reply.status, 200, "{path}: {:?}", reply.body);
         for action in actions {
             self.hosts[index].core.controller_action(now, action);
@@ -233,7 +233,7 @@ impl Scene {
             // The network of the hostile controller, as if joined in an earlier run.
             let us = cast::secret(self.hosts[victim].number).identity();
             let foreign = cast::foreign_network();
-            let mut config = NetworkConfig::new(foreign, us.address, now.as_ms());
+            let mut config = NetworkConfig::new(foreign, us.address, now);
             config.com = Some(member_com(now, foreign, us, Actor::Controller.secret()));
             config.multicast_limit = 32;
             let cached = config.to_dictionary().into_bytes();
@@ -255,7 +255,7 @@ impl Scene {
             id: 1,
             network,
             credential_id: 0,
-            threshold: REVOKED.as_ms(),
+            threshold: REVOKED,
             flags: FAST_PROPAGATE,
             target: Actor::Former.address(),
             kind: kind::COM,
@@ -378,8 +378,8 @@ impl Scene {
     fn tick_controller(&mut self, index: usize) {
         let (now, host) = (self.now, &mut self.hosts[index]);
         let Some(controller) = &mut host.controller else { return };
-        if controller.next_deadline().is_some_and(|at| at <= now.as_ms()) {
-            for action in controller.tick(now.as_ms()) {
+        if controller.next_deadline().is_some_and(|at| at <= now) {
+            for action in controller.tick(now) {
                 host.core.controller_action(now, action);
             }
         }
@@ -600,14 +600,14 @@ impl Scene {
         match errand {
             Errand::ConfigRequest(request) => {
                 if let Some(controller) = &mut self.hosts[index].controller {
-                    for action in controller.request(now.as_ms(), request) {
+                    for action in controller.request(now, request) {
                         self.hosts[index].core.controller_action(now, action);
                     }
                 }
             }
             Errand::Acknowledged(word) => {
                 if let Some(controller) = &mut self.hosts[index].controller {
-                    controller.acknowledged(now.as_ms(), word);
+                    controller.acknowledged(now, word);
                 }
             }
             Errand::CheckIdentity { identity, .. } => {

@@ -232,7 +232,7 @@ fn a_tag_given_or_revoked_takes_effect_on_a_remembered_flow() {
         id: 77,
         network,
         credential_id: 1,
-        threshold: world.now.as_ms(),
+        threshold: world.now,
         flags: 0,
         target: world.address(1),
         kind: kind::TAG,

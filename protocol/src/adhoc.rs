@@ -62,8 +62,8 @@ pub fn adhoc_config(network: NetworkId, member: Address, now: Time) -> Option<Ad
 }
 
 fn base(network: NetworkId, member: Address, now: Time) -> NetworkConfig {
-    let mut config = NetworkConfig::new(network, member, now.as_ms());
-    config.credential_window = CREDENTIAL_WINDOW.as_ms();
+    let mut config = NetworkConfig::new(network, member, now);
+    config.credential_window = CREDENTIAL_WINDOW;
     config.revision = 1;
     config.flags = FLAG_NDP_EMULATION;
     config.public = true;

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, Neg, Rem, Sub, SubAssign};
+use std::time::Duration;
 
 /// A moment: milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -184,6 +185,13 @@ impl Sum for Span {
     }
 }
 
+/// Backwards is no time at all.
+impl From<Span> for Duration {
+    fn from(span: Span) -> Self {
+        Self::from_millis(u64::try_from(span.0).unwrap_or(0))
+    }
+}
+
 impl fmt::Debug for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "@{} ms", self.0)
@@ -209,6 +217,10 @@ mod tests {
         assert_eq!(then + Span::secs(2) - Span::ms(1), Time::from_ms(2_999));
         assert_eq!(Span::secs(2) * 3 / 2, Span::ms(3_000));
         assert_eq!((Span::secs(7) / Span::secs(2), Span::secs(7) % Span::secs(2)), (3, Span::secs(1)));
+        assert_eq!(
+            [now - then, then - now].map(Duration::from),
+            [Duration::from_millis(3_500), Duration::ZERO]
+        );
         assert_eq!(format!("{now:?} {:?}", now - then), "@4500 ms 3500 ms");
     }
 

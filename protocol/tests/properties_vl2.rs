@@ -25,7 +25,7 @@ use protocol::verbs::{
     ConfigChunk, ConfigRequest, ExtFrame, Frame, Gathered, MulticastFrame, MulticastGather, MulticastLike,
     NetworkCredentials, OkGather, OkMulticastFrame, config_chunk,
 };
-use protocol::{Address, Identity, Mac, NetworkId, Reader, Result, SecretIdentity, Time, ndp};
+use protocol::{Address, Identity, Mac, NetworkId, Reader, Result, SecretIdentity, Span, Time, ndp};
 
 /// A throw-away identity with a valid address, so that no test needs to find one.
 const CONTROLLER: &str = "a2164671da:0:2c42160999c126bdc0aad689d18c90cb29d331a5238ceb71f4dfbe10e201c02c5f326c95c1c3e7b9f17ba587f34b4e49b6acd6c4a47b5668ae3b07232a866eb0:ff82adf2f573c601e2ad285daf876d825c8a10053b3dee3ea268a4155607480e47a06a094fb46ec122b934d249cafdd3fbbf34756de3f4af9da0fed350ce0c72";
@@ -112,8 +112,12 @@ fn com() -> impl Strategy<Value = Signed<Com>> {
     })
 }
 
+fn time() -> impl Strategy<Value = Time> {
+    any::<i64>().prop_map(Time::from_ms)
+}
+
 fn tag() -> impl Strategy<Value = Signed<Tag>> {
-    (network(), any::<i64>(), any::<(u32, u32)>(), address(), address(), signature()).prop_map(
+    (network(), time(), any::<(u32, u32)>(), address(), address(), signature()).prop_map(
         |(network, timestamp, (id, value), issued_to, signer, signature)| {
             claimed(&Tag { network, timestamp, id, value, issued_to }, signer, &signature)
         },
@@ -122,7 +126,7 @@ fn tag() -> impl Strategy<Value = Signed<Tag>> {
 
 fn coo() -> impl Strategy<Value = Signed<Coo>> {
     let things = vec(any::<(u8, [u8; 16])>().prop_map(|(kind, value)| Thing { kind, value }), 0..=MAX_THINGS);
-    (network(), any::<(i64, u64, u32)>(), things, address(), address(), signature()).prop_map(
+    (network(), (time(), any::<u64>(), any::<u32>()), things, address(), address(), signature()).prop_map(
         |(network, (timestamp, flags, id), things, issued_to, signer, signature)| {
             claimed(&Coo { network, timestamp, flags, id, things, issued_to }, signer, &signature)
         },
@@ -135,7 +139,7 @@ fn capability() -> impl Strategy<Value = HeldCapability> {
         from,
         signature,
     });
-    (network(), any::<i64>(), any::<u32>(), rules(64), 1u8..=7, vec(custody, 0..=7)).prop_map(
+    (network(), time(), any::<u32>(), rules(64), 1u8..=7, vec(custody, 0..=7)).prop_map(
         |(network, timestamp, id, rules, max_custody_chain, mut custody)| {
             custody.truncate(max_custody_chain.into());
             held(&Capability { network, timestamp, id, rules, max_custody_chain }, &custody)
@@ -144,8 +148,8 @@ fn capability() -> impl Strategy<Value = HeldCapability> {
 }
 
 fn revocation() -> impl Strategy<Value = Signed<Revocation>> {
-    (any::<(u32, u32, i64, u64, u8)>(), network(), address(), address(), signature()).prop_map(
-        |((id, credential_id, threshold, flags, kind), network, target, signer, signature)| {
+    (any::<(u32, u32, u64, u8)>(), time(), network(), address(), address(), signature()).prop_map(
+        |((id, credential_id, flags, kind), threshold, network, target, signer, signature)| {
             let revocation = Revocation { id, network, credential_id, threshold, flags, target, kind };
             claimed(&revocation, signer, &signature)
         },
@@ -170,7 +174,7 @@ fn sso() -> impl Strategy<Value = Sso> {
         (text(), any::<i64>()).prop_map(|(url, expiry)| Sso {
             enabled: true,
             authentication_url: url,
-            authentication_expiry: expiry.max(-i64::MAX),
+            authentication_expiry: Some(expiry.max(-i64::MAX)).filter(|at| *at != 0).map(Time::from_ms),
             ..Sso::default()
         }),
         (text(), text(), text(), text()).prop_map(|(issuer, nonce, state, provider)| Sso {
@@ -198,7 +202,7 @@ fn rule_lines() -> impl Strategy<Value = RuleLines> {
 
 fn config() -> impl Strategy<Value = NetworkConfig> {
     let scalars = (
-        (1u64.., 1u64..1 << 40, any::<(i64, i64, u64)>()),
+        (1u64.., 1u64..1 << 40, time(), any::<(i64, u64)>()),
         (address(), any::<(u32, u64, u32, bool)>(), "[ -~é\n]{0,60}", netconf::MIN_MTU..=netconf::MAX_MTU),
     );
     let credentials = (option::of(com()), vec(capability(), 0..3), vec(tag(), 0..4), vec(coo(), 0..=4));
@@ -210,14 +214,14 @@ fn config() -> impl Strategy<Value = NetworkConfig> {
     let rules = (rules(30), rule_lines());
     let lists = (vec(specialist, 0..5), vec(route, 0..5), vec(prefix(), 0..5), rules, dns, sso());
     (scalars, credentials, lists).prop_map(|(scalars, credentials, lists)| {
-        let ((network, issued_to, (timestamp, window, revision)), rest) = scalars;
+        let ((network, issued_to, timestamp, (window, revision)), rest) = scalars;
         let (trace_target, (trace_level, flags, multicast_limit, public), name, mtu) = rest;
         let (com, mut capabilities, mut tags, coos) = credentials;
         capabilities.sort_by_key(|c| c.id);
         tags.sort_by_key(|t| t.id);
         let (specialists, routes, addresses, (rules, rule_lines), dns, sso) = lists;
         NetworkConfig {
-            credential_window: window,
+            credential_window: Span::ms(window),
             revision,
             trace_target,
             trace_level,
@@ -453,7 +457,7 @@ proptest! {
     #[test]
     fn derived_addresses_lead_back_to_the_member(network in network(), own in address(), other in address()) {
         prop_assume!(!own.is_null() && !other.is_null() && own != other);
-        let mut config = NetworkConfig::new(network, own, 0);
+        let mut config = NetworkConfig::new(network, own, Time::EPOCH);
         config.flags = netconf::FLAG_NDP_EMULATION;
         config.addresses = vec![
             Prefix { ip: six_plane(network, own).into(), bits: 40 },
@@ -496,7 +500,7 @@ fn known(controller: &SecretIdentity) -> impl Fn(Address) -> Option<Identity> + 
 #[test]
 fn a_certificate_with_too_many_things_is_malformed() {
     let things = [Thing { kind: 2, value: [1; 16] }; MAX_THINGS + 5];
-    let coo = Coo::new(NetworkId(1), 2, 3, Address::NULL, things).sign(&controller());
+    let coo = Coo::new(NetworkId(1), Time::from_ms(2), 3, Address::NULL, things).sign(&controller());
     assert_eq!(coo.things.len(), MAX_THINGS);
     let mut bytes = written(&coo, Signed::write);
     let count = 8 + 8 + 8 + 4;
@@ -530,9 +534,10 @@ fn a_chunk_that_does_not_fit_into_its_dictionary_is_malformed() {
 fn a_configuration_beyond_the_limits_is_cut() {
     let member = Address::from_u64(5);
     let secret = controller();
-    let tag = Tag::new(NetworkId(9), 1, 1, 2, member).sign(&secret);
-    let coo = Coo::new(NetworkId(9), 1, 1, member, []).sign(&secret);
-    let capability = Capability::new(NetworkId(9), 1, 1, 1, Vec::new()).hand_to(&secret, member);
+    let tag = Tag::new(NetworkId(9), Time::from_ms(1), 1, 2, member).sign(&secret);
+    let coo = Coo::new(NetworkId(9), Time::from_ms(1), 1, member, []).sign(&secret);
+    let capability =
+        Capability::new(NetworkId(9), Time::from_ms(1), 1, 1, Vec::new()).hand_to(&secret, member);
     let route = Route { target: "10.0.0.0/8".parse().unwrap(), via: None, flags: 0, metric: 0 };
     let blob = |one: Vec<u8>, times: usize| one.repeat(times);
     let mut d = Dictionary::new();
@@ -564,24 +569,25 @@ fn a_membership_record_is_bounded_and_keeps_the_freshest() {
     let network = its_network();
     let member = Address::from_u64(5);
     let mut record = Membership::new();
-    let tag = |id: u32, timestamp: i64| Tag::new(network, timestamp, id, id, member).sign(&secret);
+    let tag =
+        |id: u32, timestamp: i64| Tag::new(network, Time::from_ms(timestamp), id, id, member).sign(&secret);
     for id in 0..membership::MAX_TAGS as u32 {
         assert_eq!(record.add_tag(tag(id, 1000 + i64::from(id)), known(&secret)), Added::New);
     }
-    let window = Window { timestamp: 1000, max_delta: 10_000 };
+    let window = Window { timestamp: Time::from_ms(1000), max_delta: Span::secs(10) };
     assert_eq!(record.add_tag(tag(900, 999), known(&secret)), Added::Rejected);
     assert_eq!(record.add_tag(tag(901, 5000), known(&secret)), Added::New);
     assert_eq!(record.tag(0, window), None, "the stalest made room");
     assert_eq!(record.tag(1, window), Some(1));
     assert_eq!(record.tag(901, window), Some(901));
-    let window = Window { timestamp: 5000, max_delta: 10 };
+    let window = Window { timestamp: Time::from_ms(5000), max_delta: Span::ms(10) };
     assert_eq!((record.tag(1, window), record.tag(901, window)), (None, Some(901)));
 }
 
 #[test]
 fn thresholds_are_bounded_and_the_highest_stay() {
     let mut record = Membership::new();
-    let mut raise = |id: u32, threshold: i64| record.raise_threshold(kind::TAG, id, threshold);
+    let mut raise = |id: u32, threshold: i64| record.raise_threshold(kind::TAG, id, Time::from_ms(threshold));
     for id in 0..membership::MAX_THRESHOLDS as u32 {
         assert_eq!(raise(id, 10 + i64::from(id)), Added::New);
     }
@@ -593,7 +599,7 @@ fn thresholds_are_bounded_and_the_highest_stay() {
 #[test]
 fn a_credential_of_an_unknown_signer_waits() {
     let secret = controller();
-    let tag = Tag::new(its_network(), 1, 1, 1, Address::from_u64(5)).sign(&secret);
+    let tag = Tag::new(its_network(), Time::from_ms(1), 1, 1, Address::from_u64(5)).sign(&secret);
     let mut record = Membership::new();
     assert_eq!(record.add_tag(tag.clone(), |_| None), Added::UnknownSigner(secret.address()));
     assert_eq!(record.add_tag(tag, known(&secret)), Added::New);
@@ -604,12 +610,12 @@ fn revoking_a_tag_does_not_cut_off_the_member() {
     let secret = controller();
     let network = its_network();
     let member = secret.identity();
-    let com = Com::new(1000, 500, network, member).sign(&secret);
+    let com = Com::new(Time::from_ms(1000), Span::ms(500), network, member).sign(&secret);
     let mut record = Membership::new();
     assert_eq!(record.add_com(com.clone(), known(&secret)), Added::New);
     assert!(record.agrees(&com, member));
-    assert_eq!(record.raise_threshold(kind::TAG, 7, 2000), Added::New);
+    assert_eq!(record.raise_threshold(kind::TAG, 7, Time::from_ms(2000)), Added::New);
     assert!(record.agrees(&com, member));
-    assert_eq!(record.raise_threshold(kind::COM, 0, 2000), Added::New);
+    assert_eq!(record.raise_threshold(kind::COM, 0, Time::from_ms(2000)), Added::New);
     assert!(!record.agrees(&com, member));
 }

@@ -10,7 +10,7 @@ use protocol::credential::{
     Verification, kind,
 };
 use protocol::identity::{Identity, SecretIdentity};
-use protocol::{Address, NetworkId, Reader, Result};
+use protocol::{Address, NetworkId, Reader, Result, Span, Time};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use support::{Value, array, bytes, flag, hex, id, list, load, name, number, text};
@@ -23,8 +23,8 @@ fn network(value: &Value, key: &str) -> NetworkId {
     text(value, key).parse().unwrap()
 }
 
-fn time(value: &Value, key: &str) -> i64 {
-    number(value, key) as i64
+fn time(value: &Value, key: &str) -> Time {
+    Time::from_ms(number(value, key).cast_signed())
 }
 
 fn signature(value: &Value) -> Signature {
@@ -102,7 +102,7 @@ fn vector_credentials_com() {
         if name(case).starts_with("good") {
             let member: Identity = text(case, "issued_to_identity").parse().unwrap();
             let max_delta = com.qualifiers[0].max_delta;
-            let made = Com::new(com.timestamp(), max_delta, com.network(), &member);
+            let made = Com::new(com.timestamp(), Span::ms(max_delta.cast_signed()), com.network(), &member);
             assert_eq!(made.sign(&views.controller), com, "{}", name(case));
         }
     }
@@ -289,7 +289,7 @@ fn vector_credentials_membership_sequences() {
         let config = &case["my_config"];
         let window = Window {
             timestamp: time(config, "timestamp"),
-            max_delta: time(config, "credential_time_max_delta"),
+            max_delta: Span::ms(number(config, "credential_time_max_delta").cast_signed()),
         };
         let mine: Signed<Com> = read(&bytes(config, "my_com"), Signed::read, Signed::write);
         let identity: Identity = text(case, "remote_member").parse().unwrap();
@@ -378,7 +378,12 @@ fn vector_vl2_credentials() {
         let com: Signed<Com> = read(&bytes(case, "serialized"), Signed::read, Signed::write);
         assert_eq!(hex(&com.message(com.signer())), text(case, "signingInput"));
         assert_eq!(com.verify(lookup), Verification::Valid);
-        let made = Com::new(com.timestamp(), number(case, "maxDelta"), network, &issued_to(case));
+        let made = Com::new(
+            com.timestamp(),
+            Span::ms(number(case, "maxDelta").cast_signed()),
+            network,
+            &issued_to(case),
+        );
         assert_eq!(made.sign(controller), com);
     }
     let unsigned: Signed<Com> = read(&bytes(&file, "comUnsigned"), Signed::read, Signed::write);

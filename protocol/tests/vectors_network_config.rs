@@ -9,7 +9,7 @@ use protocol::inet::Prefix;
 use protocol::metadata::RequestMetadata;
 use protocol::netconf::{NetworkConfig, Route, Sso};
 use protocol::verbs::{ConfigChunk, config_chunk};
-use protocol::{NetworkId, SecretIdentity};
+use protocol::{NetworkId, SecretIdentity, Time};
 use support::{Value, bytes, flag, hex, id, list, load, name, number, text};
 
 fn written<T>(objects: &[T], write: impl Fn(&T, &mut Vec<u8>)) -> Vec<String> {
@@ -36,7 +36,10 @@ fn sso(value: &Value) -> Sso {
         enabled: flag(value, "enabled"),
         version: number(value, "version"),
         authentication_url: field("authentication_url"),
-        authentication_expiry: value["authentication_expiry_time"].as_i64().unwrap(),
+        authentication_expiry: value["authentication_expiry_time"]
+            .as_i64()
+            .filter(|at| *at != 0)
+            .map(Time::from_ms),
         issuer_url: field("issuer_url"),
         central_url: field("central_auth_url"),
         nonce: field("nonce"),
@@ -48,8 +51,12 @@ fn sso(value: &Value) -> Sso {
 
 fn check(what: &str, config: &NetworkConfig, expected: &Value) {
     assert_eq!(config.network.to_string(), text(expected, "network_id"), "{what}");
-    assert_eq!(Some(config.timestamp), expected["timestamp"].as_i64(), "{what}");
-    assert_eq!(Some(config.credential_window), expected["credential_time_max_delta"].as_i64(), "{what}");
+    assert_eq!(Some(config.timestamp.as_ms()), expected["timestamp"].as_i64(), "{what}");
+    assert_eq!(
+        Some(config.credential_window.as_ms()),
+        expected["credential_time_max_delta"].as_i64(),
+        "{what}"
+    );
     assert_eq!(config.revision, number(expected, "revision"), "{what}");
     assert_eq!(config.issued_to.to_string(), text(expected, "issued_to"), "{what}");
     assert_eq!(config.trace_target.to_string(), text(expected, "remote_trace_target"), "{what}");

@@ -187,7 +187,7 @@ impl Generator {
                         id: self.random.next() as u32,
                         network: self.network,
                         credential_id: 0,
-                        threshold: now.as_ms(),
+                        threshold: now,
                         flags: 0,
                         target: Address::from_u64(self.random.next() & 0x7f_ffff_ffff | 1),
                         kind: kind::COM,

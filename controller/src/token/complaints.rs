@@ -2,25 +2,26 @@
 
 use std::collections::HashMap;
 
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Span, Time};
 use tracing::warn;
 
 use super::Refused;
 
-/// The same refusal of the same node is told again after this, ms.
-const AGAIN: i64 = 10 * 60_000;
+/// The same refusal of the same node is told again after this.
+const AGAIN: Span = Span::secs(10 * 60);
 /// Nodes whose last refusal is remembered.
 const MAX_REMEMBERED: usize = 4096;
-/// Lines in a [`WINDOW`].
+/// Lines …
 const MAX_LINES: u32 = 30;
-/// ms.
-const WINDOW: i64 = 60_000;
+/// … in this time.
+const WINDOW: Span = Span::secs(60);
 
 /// What was told.
 #[derive(Debug, Default)]
 pub(crate) struct Complaints {
-    told: HashMap<(NetworkId, Address), (i64, Refused)>,
-    window: i64,
+    told: HashMap<(NetworkId, Address), (Time, Refused)>,
+    /// When the present window began.
+    window: Option<Time>,
     lines: u32,
     /// Refusals left out since the last line.
     left_out: u64,
@@ -28,7 +29,7 @@ pub(crate) struct Complaints {
 
 impl Complaints {
     /// Writes a line about a refused token, unless it has been said or there are too many. The token's text is not in it.
-    pub(crate) fn tell(&mut self, now: i64, network: NetworkId, member: Address, refused: Refused) {
+    pub(crate) fn tell(&mut self, now: Time, network: NetworkId, member: Address, refused: Refused) {
         if let Some(left_out) = self.is_due(now, network, member, refused) {
             let token = refused.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
             warn!(%network, %member, token, reason = %refused.reason, left_out, "join token refused");
@@ -36,14 +37,14 @@ impl Complaints {
     }
 
     /// Whether a line is due, and how many were left out since the last one.
-    fn is_due(&mut self, now: i64, network: NetworkId, member: Address, refused: Refused) -> Option<u64> {
+    fn is_due(&mut self, now: Time, network: NetworkId, member: Address, refused: Refused) -> Option<u64> {
         let key = (network, member);
-        let recent = |at: i64| (0..AGAIN).contains(&now.saturating_sub(at));
+        let recent = |at: Time| (Span::ZERO..AGAIN).contains(&(now - at));
         if self.told.get(&key).is_some_and(|(at, what)| *what == refused && recent(*at)) {
             return None;
         }
-        if !(0..WINDOW).contains(&now.saturating_sub(self.window)) {
-            (self.window, self.lines) = (now, 0);
+        if !self.window.is_some_and(|began| (Span::ZERO..WINDOW).contains(&(now - began))) {
+            (self.window, self.lines) = (Some(now), 0);
         }
         if self.lines >= MAX_LINES {
             self.left_out += 1;
@@ -74,12 +75,12 @@ mod tests {
             let refused = Refused { id: Some(TokenId(1)), reason };
             complaints.is_due(now, NETWORK, Address::from_u64(member), refused)
         };
-        let (now, spent) = (1_000_000, Reason::Over(TokenState::Spent));
+        let (now, spent) = (Time::from_ms(1_000_000), Reason::Over(TokenState::Spent));
         assert_eq!(due(now, 1, spent), Some(0));
-        assert_eq!(due(now + 5000, 1, spent), None, "the same again");
-        assert_eq!(due(now + 5000, 1, Reason::Unknown), Some(0), "another reason");
-        assert_eq!(due(now + 5000, 2, spent), Some(0), "another member");
-        assert_eq!(due(now + AGAIN + 5000, 2, spent), Some(0), "after a while");
+        assert_eq!(due(now + Span::secs(5), 1, spent), None, "the same again");
+        assert_eq!(due(now + Span::secs(5), 1, Reason::Unknown), Some(0), "another reason");
+        assert_eq!(due(now + Span::secs(5), 2, spent), Some(0), "another member");
+        assert_eq!(due(now + AGAIN + Span::secs(5), 2, spent), Some(0), "after a while");
     }
 
     #[test]
@@ -89,10 +90,10 @@ mod tests {
         let mut lines = 0;
         for member in 0..10_000 {
             let member = Address::from_u64(member);
-            lines += usize::from(complaints.is_due(5, NETWORK, member, refused).is_some());
+            lines += usize::from(complaints.is_due(Time::EPOCH, NETWORK, member, refused).is_some());
         }
         assert_eq!(lines, MAX_LINES as usize);
-        let next = complaints.is_due(5 + WINDOW, NETWORK, Address::from_u64(99_999), refused);
+        let next = complaints.is_due(Time::EPOCH + WINDOW, NETWORK, Address::from_u64(99_999), refused);
         assert_eq!(next, Some(10_000 - u64::from(MAX_LINES)));
         assert!(complaints.told.len() <= MAX_REMEMBERED);
     }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::ops::Deref;
 
 use api::{StoredToken, Token, TokenId, TokenState};
-use protocol::NetworkId;
 use protocol::join_token::PREFIX;
+use protocol::{NetworkId, Span, Time};
 use rand::Rng;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -50,8 +50,8 @@ pub(crate) struct Terms {
     pub(crate) ips: Vec<IpAddr>,
     /// 0 = any number.
     pub(crate) uses: u64,
-    /// ms since the epoch, 0 = never.
-    pub(crate) expires: i64,
+    /// When it ends, if ever.
+    pub(crate) expires: Option<Time>,
 }
 
 /// A token of a network, as the controller keeps it: all but the token itself.
@@ -82,7 +82,7 @@ impl JoinToken {
         network: NetworkId,
         id: TokenId,
         random: &mut dyn Rng,
-        now: i64,
+        now: Time,
         terms: Terms,
     ) -> (Self, Zeroizing<String>) {
         let mut secret = Zeroizing::new([0; SECRET]);
@@ -90,8 +90,9 @@ impl JoinToken {
         let text = Zeroizing::new(format!("{PREFIX}{id}_{}", *hex(&*secret)));
         let Terms { name, tags, ips, uses, expires } = terms;
         let hash = hash(&text);
+        let (created, expires) = (now.as_ms(), expires.map_or(0, Time::as_ms));
         let record =
-            Token { id, network, name, tags, ips, uses, used: 0, created: now, expires, ..Token::default() };
+            Token { id, network, name, tags, ips, uses, used: 0, created, expires, ..Token::default() };
         let token = Self { record, hash };
         (token, text)
     }
@@ -102,10 +103,10 @@ impl JoinToken {
     }
 
     /// How it stands.
-    pub(crate) fn state(&self, now: i64) -> TokenState {
+    pub(crate) fn state(&self, now: Time) -> TokenState {
         if self.revoked != 0 {
             TokenState::Revoked
-        } else if self.expires != 0 && now >= self.expires {
+        } else if self.expires != 0 && now.as_ms() >= self.expires {
             TokenState::Expired
         } else if self.uses != 0 && self.used >= self.uses {
             TokenState::Spent
@@ -115,30 +116,31 @@ impl JoinToken {
     }
 
     /// When it ceased to be good; `None` while it is.
-    pub(crate) fn over_since(&self, now: i64) -> Option<i64> {
-        match self.state(now) {
-            TokenState::Good => None,
-            TokenState::Spent => Some(self.last_used),
-            TokenState::Expired => Some(self.expires),
-            TokenState::Revoked | TokenState::Unknown => Some(self.revoked),
-        }
+    pub(crate) fn over_since(&self, now: Time) -> Option<Time> {
+        let since = match self.state(now) {
+            TokenState::Good => return None,
+            TokenState::Spent => self.last_used,
+            TokenState::Expired => self.expires,
+            TokenState::Revoked | TokenState::Unknown => self.revoked,
+        };
+        Some(Time::from_ms(since))
     }
 
     /// It, with one use more.
-    pub(super) fn used_at(&self, now: i64) -> Self {
-        self.with(|record| (record.used, record.last_used) = (record.used.saturating_add(1), now))
+    pub(super) fn used_at(&self, now: Time) -> Self {
+        self.with(|record| (record.used, record.last_used) = (record.used.saturating_add(1), now.as_ms()))
     }
 
     /// It, ended.
-    pub(super) fn revoked_at(&self, now: i64) -> Self {
-        self.with(|record| record.revoked = now)
+    pub(super) fn revoked_at(&self, now: Time) -> Self {
+        self.with(|record| record.revoked = now.as_ms())
     }
 
-    /// It, when the clock it was made by was wrong by so much, ms.
-    pub(crate) fn shifted(&self, by: i64) -> Self {
+    /// It, when the clock it was made by was wrong by so much.
+    pub(crate) fn shifted(&self, by: Span) -> Self {
         let moved = |at: &mut i64| {
             if *at > 0 {
-                *at = at.saturating_add(by).max(1);
+                *at = at.saturating_add(by.as_ms()).max(1);
             }
         };
         self.with(|record| {
@@ -201,9 +203,13 @@ mod tests {
 
     use super::*;
 
+    fn at(ms: i64) -> Time {
+        Time::from_ms(ms)
+    }
+
     fn token(terms: Terms) -> (JoinToken, String) {
         let (token, text) =
-            JoinToken::create(NetworkId(7), TokenId(0xab), &mut StdRng::seed_from_u64(1), 1000, terms);
+            JoinToken::create(NetworkId(7), TokenId(0xab), &mut StdRng::seed_from_u64(1), at(1000), terms);
         (token, text.to_string())
     }
 
@@ -225,17 +231,20 @@ mod tests {
 
     #[test]
     fn a_token_ends_by_use_by_time_or_by_hand() {
-        let (token, _) = token(Terms { uses: 2, expires: 5000, ..Terms::default() });
-        assert_eq!((token.state(4999), token.state(5000)), (TokenState::Good, TokenState::Expired));
-        assert_eq!((token.over_since(4999), token.over_since(9000)), (None, Some(5000)));
-        let once = token.used_at(1001);
-        assert_eq!(once.state(1001), TokenState::Good);
-        assert_eq!(once.used_at(1002).state(1002), TokenState::Spent);
-        assert_eq!(once.used_at(1002).over_since(1003), Some(1002));
-        let revoked = once.revoked_at(1500);
-        assert_eq!((revoked.state(1501), revoked.over_since(9000)), (TokenState::Revoked, Some(1500)));
+        let (token, _) = token(Terms { uses: 2, expires: Some(at(5000)), ..Terms::default() });
+        assert_eq!((token.state(at(4999)), token.state(at(5000))), (TokenState::Good, TokenState::Expired));
+        assert_eq!((token.over_since(at(4999)), token.over_since(at(9000))), (None, Some(at(5000))));
+        let once = token.used_at(at(1001));
+        assert_eq!(once.state(at(1001)), TokenState::Good);
+        assert_eq!(once.used_at(at(1002)).state(at(1002)), TokenState::Spent);
+        assert_eq!(once.used_at(at(1002)).over_since(at(1003)), Some(at(1002)));
+        let revoked = once.revoked_at(at(1500));
+        assert_eq!(
+            (revoked.state(at(1501)), revoked.over_since(at(9000))),
+            (TokenState::Revoked, Some(at(1500)))
+        );
         let open = once.with(|token| (token.uses, token.expires, token.used) = (0, 0, 1_000_000));
-        assert_eq!(open.state(i64::MAX), TokenState::Good);
+        assert_eq!(open.state(Time::LAST), TokenState::Good);
     }
 
     #[test]
@@ -249,7 +258,7 @@ mod tests {
             damaged.remove(key);
             damaged.insert("uses".into(), json!(1));
             let damaged = JoinToken::from_stored(NetworkId(7), token.id, &damaged).unwrap();
-            assert!(key == "uses" || damaged.state(2000) != TokenState::Good, "{key}");
+            assert!(key == "uses" || damaged.state(at(2000)) != TokenState::Good, "{key}");
         }
         for hash in [json!(null), json!("ab"), json!("g".repeat(64)), json!("é".repeat(32))] {
             let mut damaged = record.clone();
@@ -277,11 +286,12 @@ mod tests {
             tags in prop::collection::btree_map(any::<u32>(), any::<u32>(), 0..5),
             ips in prop::collection::vec(any::<IpAddr>(), 0..5), seed: u64,
         ) {
+            let expires = (expires != 0).then_some(at(expires));
             let terms = Terms { name, tags, ips, uses, expires };
             let mut random = StdRng::seed_from_u64(seed);
-            let (token, text) = JoinToken::create(NetworkId(7), TokenId(id), &mut random, now, terms);
+            let (token, text) = JoinToken::create(NetworkId(7), TokenId(id), &mut random, at(now), terms);
             prop_assert_eq!(id_of_text(&text), Some(TokenId(id)));
-            let used = token.used_at(now + 1);
+            let used = token.used_at(at(now + 1));
             let record = used.stored();
             let again = JoinToken::from_stored(NetworkId(7), TokenId(id), record.as_object().unwrap()).unwrap();
             prop_assert!(again.is_text(&text));

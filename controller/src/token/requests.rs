@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use api::{ShownToken, Token, TokenId, TokenRequest};
 use protocol::netconf;
+use protocol::{Span, Time};
 use rand::Rng;
 use rand::rngs::StdRng;
 use serde_json::{Map, Value};
@@ -17,15 +18,15 @@ use crate::state::NetworkState;
 use crate::store::Store;
 use crate::warnings::list_routes;
 
-/// A token that is over is still listed, and told apart from one that never was, for this long, ms: thirty days.
-const REMEMBERED: i64 = 30 * 86_400_000;
+/// A token that is over is still listed, and told apart from one that never was, for this long: thirty days.
+const REMEMBERED: Span = Span::secs(30 * 86_400);
 
 fn wrong(description: impl Into<String>) -> HttpReply {
     HttpReply::error(400, description)
 }
 
 /// A network's tokens in order of their making.
-pub(crate) fn list(state: &NetworkState, now: i64) -> HttpReply {
+pub(crate) fn list(state: &NetworkState, now: Time) -> HttpReply {
     let mut tokens: Vec<&JoinToken> = state.tokens().iter().collect();
     tokens.sort_by_key(|token| (token.created, token.id));
     // One look at the members for all tokens.
@@ -43,7 +44,7 @@ pub(crate) fn list(state: &NetworkState, now: i64) -> HttpReply {
 }
 
 /// One token.
-pub(crate) fn get(state: &NetworkState, now: i64, id: TokenId) -> Outcome {
+pub(crate) fn get(state: &NetworkState, now: Time, id: TokenId) -> Outcome {
     let token = state.tokens().get(id).ok_or_else(|| HttpReply::empty(404))?;
     Ok(HttpReply::ok(&show(now, token, members(state, id))))
 }
@@ -98,16 +99,16 @@ fn members(state: &NetworkState, id: TokenId) -> Vec<String> {
     members.map(|member| member.address.to_string()).collect()
 }
 
-fn show(now: i64, token: &JoinToken, members: Vec<String>) -> ShownToken {
+fn show(now: Time, token: &JoinToken, members: Vec<String>) -> ShownToken {
     ShownToken { record: Token::clone(token), state: token.state(now), members, token: None }
 }
 
 /// The tokens to be forgotten for one more: those long over, and if that does not help the one that is over for longest.
-fn make_room(now: i64, state: &NetworkState) -> Result<Vec<TokenId>, HttpReply> {
+fn make_room(now: Time, state: &NetworkState) -> Result<Vec<TokenId>, HttpReply> {
     let over = |token: &JoinToken| token.over_since(now).map(|since| (since, token.id));
-    let mut over: Vec<(i64, TokenId)> = state.tokens().iter().filter_map(over).collect();
+    let mut over: Vec<(Time, TokenId)> = state.tokens().iter().filter_map(over).collect();
     over.sort_unstable();
-    let old = over.iter().filter(|(since, _)| now.saturating_sub(*since) > REMEMBERED).count();
+    let old = over.iter().filter(|(since, _)| now - *since > REMEMBERED).count();
     let needed = (state.tokens().len() + 1).saturating_sub(MAX_TOKENS);
     if over.len() < needed {
         let network = state.record.id;
@@ -123,7 +124,7 @@ fn make_room(now: i64, state: &NetworkState) -> Result<Vec<TokenId>, HttpReply> 
 }
 
 /// What a token may give depends on the network as it is now.
-fn check_addresses(now: i64, state: &NetworkState, ips: &[IpAddr]) -> Result<(), HttpReply> {
+fn check_addresses(now: Time, state: &NetworkState, ips: &[IpAddr]) -> Result<(), HttpReply> {
     let routes = &state.record.routes;
     for ip in ips {
         if !routes.iter().any(|route| route.target.contains(*ip)) {
@@ -146,22 +147,23 @@ fn check_addresses(now: i64, state: &NetworkState, ips: &[IpAddr]) -> Result<(),
 }
 
 /// What a request asks for.
-fn read(now: i64, asked: &TokenRequest) -> Result<Terms, HttpReply> {
+fn read(now: Time, asked: &TokenRequest) -> Result<Terms, HttpReply> {
     if let Some(other) = asked.unknown.keys().next() {
         let other: String = other.chars().take(64).collect();
         return Err(wrong(format!(
             "{other:?}: a join token has no such field; it has name, uses, lifetime, tags and ipAssignments"
         )));
     }
-    let mut terms = Terms { uses: 1, expires: now.saturating_add(DEFAULT_LIFETIME), ..Terms::default() };
+    let mut terms = Terms { uses: 1, expires: Some(now + DEFAULT_LIFETIME), ..Terms::default() };
     if let Some(value) = &asked.ip_assignments {
         terms.ips = read_addresses(value)?;
     }
     if let Some(value) = &asked.lifetime {
-        let lifetime = value.as_i64().filter(|ms| (0..=MAX_LIFETIME).contains(ms)).ok_or_else(|| {
-            wrong(format!("lifetime: milliseconds from 1 to {MAX_LIFETIME} are expected, or 0 for ever"))
+        let most = MAX_LIFETIME.as_ms();
+        let lifetime = value.as_i64().filter(|ms| (0..=most).contains(ms)).ok_or_else(|| {
+            wrong(format!("lifetime: milliseconds from 1 to {most} are expected, or 0 for ever"))
         })?;
-        terms.expires = if lifetime == 0 { 0 } else { now.saturating_add(lifetime) };
+        terms.expires = (lifetime != 0).then_some(now + Span::ms(lifetime));
     }
     if let Some(value) = &asked.name {
         terms.name = Some(read_name(value)?);

@@ -1,7 +1,7 @@
 //! A clock that is wrong, and is set while the controller runs. Certificates never go back; what a person or a token meant
 //! stays true.
 
-use crate::common::{Answer, Fixture, NETWORK, NOW, member, member_path, open};
+use crate::common::{Answer, Fixture, NETWORK, NOW, at, member, member_path, open};
 use controller::{Action, Origin};
 use protocol::metadata::RequestMetadata;
 use serde_json::{Value, json};
@@ -15,21 +15,21 @@ fn tokens() -> String {
 /// Asks, and says what time the certificate has.
 fn issued(f: &mut Fixture, who: u64) -> i64 {
     f.now += 1500;
-    f.ask(&member(who)).config().timestamp
+    f.ask(&member(who)).config().timestamp.as_ms()
 }
 
 /// Sets the clock to what it shows now and `by` more.
 fn step(f: &mut Fixture, ahead: &mut i64, by: i64) -> Vec<Action> {
     f.now += 1000;
     *ahead += by;
-    f.controller.set_wall(f.now, f.now + *ahead)
+    f.controller.set_wall(at(f.now), at(f.now + *ahead))
 }
 
 #[test]
 fn a_step_forward_is_taken_at_once_and_pushed() {
     let mut f = Fixture::with(json!({}));
     let mut ahead = 0;
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     for who in 1..=3 {
         f.authorize(who);
         assert_eq!(issued(&mut f, who), f.now);
@@ -40,8 +40,8 @@ fn a_step_forward_is_taken_at_once_and_pushed() {
         .into_iter()
         .map(|action| {
             let (who, network, in_re, config) = open(action);
-            assert_eq!((network, in_re, config.timestamp), (NETWORK, None, f.now + ahead));
-            assert_eq!(config.com.unwrap().timestamp(), f.now + ahead);
+            assert_eq!((network, in_re, config.timestamp.as_ms()), (NETWORK, None, f.now + ahead));
+            assert_eq!(config.com.unwrap().timestamp().as_ms(), f.now + ahead);
             who.to_u64()
         })
         .collect();
@@ -57,7 +57,7 @@ fn a_step_forward_is_taken_at_once_and_pushed() {
 fn certificates_never_go_back() {
     let mut f = Fixture::with(json!({}));
     let mut ahead = 0;
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     f.authorize(1);
     step(&mut f, &mut ahead, 10 * YEAR);
     let high = issued(&mut f, 1);
@@ -81,12 +81,12 @@ fn certificates_never_go_back() {
     assert!(threshold >= theirs, "{threshold} {theirs}");
     f.authorize(2);
     f.now += 1500;
-    assert!(f.ask(&member(2)).config().timestamp > threshold);
+    assert!(f.ask(&member(2)).config().timestamp.as_ms() > threshold);
 
     // Killed and started again by the right clock: still not back.
     let last = issued(&mut f, 1);
     let mut f = f.restarted();
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     assert!(issued(&mut f, 1) >= last);
     // Half of the way the clock catches up.
     step(&mut f, &mut ahead, 5 * YEAR);
@@ -102,14 +102,14 @@ fn certificates_never_go_back() {
 fn a_network_made_anew_does_not_go_back_either() {
     let mut f = Fixture::with(json!({}));
     let mut ahead = 0;
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     f.authorize(1);
     step(&mut f, &mut ahead, 10 * YEAR);
     let high = issued(&mut f, 1);
     f.http("DELETE", &format!("/controller/network/{NETWORK}"), "");
     step(&mut f, &mut ahead, -10 * YEAR);
     let mut f = f.restarted();
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     f.post(&format!("/controller/network/{NETWORK}"), json!({}));
     f.authorize(1);
     assert!(issued(&mut f, 1) > high);
@@ -119,7 +119,7 @@ fn a_network_made_anew_does_not_go_back_either() {
 fn the_lead_can_be_given_up() {
     let mut f = Fixture::with(json!({}));
     let mut ahead = 0;
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     for who in 1..=2 {
         f.authorize(who);
     }
@@ -142,11 +142,11 @@ fn the_lead_can_be_given_up() {
 #[test]
 fn a_crash_costs_at_most_a_moment() {
     let mut f = Fixture::with(json!({}));
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     f.authorize(1);
     let before = issued(&mut f, 1);
     let mut f = f.restarted();
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     let after = issued(&mut f, 1);
     assert!((before..=f.now + 60_000).contains(&after), "{before} {after}");
     f.now += 60_000;
@@ -154,7 +154,7 @@ fn a_crash_costs_at_most_a_moment() {
     // In good order not even that.
     f.controller.settle().unwrap();
     let mut f = f.restarted();
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     assert_eq!(issued(&mut f, 1), f.now);
 }
 
@@ -174,7 +174,7 @@ fn a_token_lasts_as_long_as_was_said() {
     for by in [5 * YEAR, -5 * YEAR] {
         let mut f = Fixture::with(json!({}));
         let mut ahead = 0;
-        f.controller.set_wall(f.now, f.now);
+        f.controller.set_wall(at(f.now), at(f.now));
         let (id, text) = token(&mut f, json!({"uses": 0, "lifetime": 7_200_000}));
         step(&mut f, &mut ahead, by);
         let shown = f.get(&format!("{}/{id}", tokens()));
@@ -184,7 +184,7 @@ fn a_token_lasts_as_long_as_was_said() {
         assert!(!brings(&mut f, 2, &text), "not for five years");
         // And so it is kept.
         let mut f = f.restarted();
-        f.controller.set_wall(f.now, f.now + ahead);
+        f.controller.set_wall(at(f.now), at(f.now + ahead));
         assert_eq!(f.get(&format!("{}/{id}", tokens()))["state"], "expired");
     }
 }
@@ -192,11 +192,11 @@ fn a_token_lasts_as_long_as_was_said() {
 #[test]
 fn a_token_of_an_earlier_run_is_held_against_the_right_clock() {
     let mut f = Fixture::with(json!({}));
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     let (id, _) = token(&mut f, json!({"uses": 0, "lifetime": 7_200_000}));
     let mut f = f.restarted();
     let mut ahead = 0;
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     step(&mut f, &mut ahead, 2 * 3_600_000);
     assert_eq!(
         f.get(&format!("{}/{id}", tokens()))["state"],
@@ -209,11 +209,11 @@ fn a_token_of_an_earlier_run_is_held_against_the_right_clock() {
 fn a_log_in_told_by_the_same_clock_lasts_as_long_as_was_said() {
     let mut f = Fixture::with(json!({"ssoEnabled": true, "authorizationEndpoint": "https://login.example"}));
     let mut ahead = 0;
-    f.controller.set_wall(f.now, f.now);
+    f.controller.set_wall(at(f.now), at(f.now));
     for (who, here) in [(1, true), (2, false)] {
         let body = json!({"authorized": true, "authenticationExpiryTime": NOW + 3_600_000}).to_string();
         let origin = Origin { by: "somebody".into(), here };
-        f.controller.http_by(f.now, "POST", &member_path(who), body.as_bytes(), origin);
+        f.controller.http_by(at(f.now), "POST", &member_path(who), body.as_bytes(), origin);
         f.ask(&member(who)).config();
     }
     let acted = step(&mut f, &mut ahead, YEAR);
@@ -225,8 +225,8 @@ fn a_log_in_told_by_the_same_clock_lasts_as_long_as_was_said() {
     );
     f.now += 1500;
     assert_eq!(f.ask(&member(2)).code(), controller::CODE_AUTHENTICATION_REQUIRED);
-    assert_eq!(f.ask(&member(1)).config().sso.authentication_expiry, NOW + YEAR + 3_600_000);
+    assert_eq!(f.ask(&member(1)).config().sso.authentication_expiry.unwrap().as_ms(), NOW + YEAR + 3_600_000);
     f.now += 3_600_000;
-    f.controller.tick(f.now);
+    f.controller.tick(at(f.now));
     assert_eq!(f.ask(&member(1)).code(), controller::CODE_AUTHENTICATION_REQUIRED);
 }

@@ -4,14 +4,19 @@ use controller::{Action, Controller, HttpReply, MemoryStore, Request, Store};
 use protocol::metadata::RequestMetadata;
 use protocol::netconf::NetworkConfig;
 use protocol::verbs::config_chunk::ConfigChunk;
-use protocol::{Address, Identity, NetworkId, SecretIdentity};
+use protocol::{Address, Identity, NetworkId, SecretIdentity, Time};
 use serde_json::{Value, json};
 
 /// Throw-away identity from the golden vectors.
 pub(crate) const CONTROLLER: &str = "6ea36cee7f:0:f85eb189f665c011809adf69420644d9800191e754687ff09e04409017a345252186788bb408253b48216afc1742b82d85d55d790a3d25b6fafa1e97f152f685:2856b1efe4f205373af6b8802a6523c4e7058cd9550edf58eb3122738584e07356dfcabfe00901e23b93eac08308fc5e31c19edd13eba0b2b26d892c2d284c88";
 
 pub(crate) const NETWORK: NetworkId = NetworkId(0x6ea3_6cee_7f00_0001);
+/// Tests count in milliseconds, as JSON does.
 pub(crate) const NOW: i64 = 1_700_000_000_000;
+
+pub(crate) fn at(ms: i64) -> Time {
+    Time::from_ms(ms)
+}
 
 /// An identity with this address. It could not have been generated, but the controller leaves that to VL1.
 pub(crate) fn member(address: u64) -> Identity {
@@ -66,12 +71,12 @@ impl Fixture {
 
     /// Asks as a node that has a configuration of that age.
     pub(crate) fn ask_holding(&mut self, who: &Identity, held: i64) -> Vec<Action> {
-        self.ask_raw(NETWORK, who, &RequestMetadata::ours(""), held)
+        self.ask_raw(NETWORK, who, &RequestMetadata::ours(""), Some(at(held)))
     }
 
     /// Asks as a run of a node that acknowledges revocations.
     pub(crate) fn ask_as_run(&mut self, who: &Identity, run: u64) -> Vec<Action> {
-        self.ask_raw(NETWORK, who, &RequestMetadata { run, ..RequestMetadata::ours("") }, 0)
+        self.ask_raw(NETWORK, who, &RequestMetadata { run, ..RequestMetadata::ours("") }, None)
     }
 
     fn ask_raw(
@@ -79,13 +84,13 @@ impl Fixture {
         network: NetworkId,
         who: &Identity,
         metadata: &RequestMetadata,
-        held: i64,
+        held: Option<Time>,
     ) -> Vec<Action> {
         let packet_id = self.next_packet;
         self.next_packet += 1;
         let metadata = metadata.to_dictionary().into_bytes();
         let request = Request { network, member: who.clone(), metadata, packet_id, held };
-        self.controller.request(self.now, request)
+        self.controller.request(at(self.now), request)
     }
 
     pub(crate) fn over(store: Box<dyn Store>) -> Self {
@@ -102,7 +107,7 @@ impl Fixture {
     }
 
     pub(crate) fn http(&mut self, method: &str, path: &str, body: &str) -> (HttpReply, Vec<Action>) {
-        self.controller.http(self.now, method, path, body.as_bytes())
+        self.controller.http(at(self.now), method, path, body.as_bytes())
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Value {
@@ -147,7 +152,7 @@ impl Fixture {
         metadata: &RequestMetadata,
     ) -> Answer {
         let packet_id = self.next_packet;
-        let mut actions = self.ask_raw(network, who, metadata, 0).into_iter();
+        let mut actions = self.ask_raw(network, who, metadata, None).into_iter();
         let first = actions.next();
         self.brought.extend(actions);
         match first {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::common::{Answer, Fixture, NETWORK, NOW, member, member_path, open};
+use crate::common::{Answer, Fixture, NETWORK, NOW, at, member, member_path, open};
 use controller::{Action, MAX_STRANGERS, MemoryStore};
 use protocol::credential::Verification;
 use protocol::metadata::RequestMetadata;
@@ -44,14 +44,14 @@ fn private_network_lets_in_who_is_authorized() {
     assert_eq!(actions.len(), 1);
     let (to, _, in_re, pushed) = open(actions.remove(0));
     assert_eq!((to, in_re), (alice.address, None));
-    assert_eq!(pushed.timestamp, f.now);
+    assert_eq!(pushed.timestamp.as_ms(), f.now);
 
     f.now += 1000;
     let config = f.ask(&alice).config();
     assert_eq!(config.addresses, pushed.addresses);
     assert_eq!(config.name, "lab");
     assert!(!config.public && config.broadcast() && config.ndp_emulation());
-    assert_eq!((config.mtu, config.multicast_limit, config.credential_window), (2800, 32, 1_800_000));
+    assert_eq!((config.mtu, config.multicast_limit, config.credential_window.as_ms()), (2800, 32, 1_800_000));
     assert_eq!(config.revision, 1);
     let texts: Vec<String> = config.addresses.iter().map(|p| format!("{}/{}", p.ip, p.bits)).collect();
     // 0x22334455 mod 253 = 236
@@ -65,7 +65,7 @@ fn private_network_lets_in_who_is_authorized() {
     );
     let com = config.com.unwrap();
     assert_eq!(com.qualifiers.len(), 7);
-    assert_eq!((com.timestamp(), com.qualifiers[0].max_delta), (f.now, 1_800_000));
+    assert_eq!((com.timestamp().as_ms(), com.qualifiers[0].max_delta), (f.now, 1_800_000));
     let stored = f.get(&path);
     assert_eq!(stored["ipAssignments"], json!([texts[2].split('/').next().unwrap()]));
     assert_eq!(
@@ -169,8 +169,8 @@ fn large_networks_are_pushed_in_batches() {
     assert_eq!(f.controller.next_deadline(), None);
     let (_, mut actions) = f.post_acting(&format!("/controller/network/{NETWORK}"), json!({"mtu": 1400}));
     assert!(actions.len() < 300);
-    while f.controller.next_deadline().is_some_and(|at| at <= f.now) {
-        actions.extend(f.controller.tick(f.now));
+    while f.controller.next_deadline().is_some_and(|due| due <= at(f.now)) {
+        actions.extend(f.controller.tick(at(f.now)));
     }
     assert_eq!(actions.len(), 300);
     for action in actions {
@@ -191,7 +191,7 @@ fn deauthorized_and_deleted_members_are_revoked() {
     let [Action::Revoke { to, revocation }] = &actions[..] else { panic!("{actions:?}") };
     assert_eq!(*to, both, "the target included");
     assert_eq!((revocation.target, revocation.kind, revocation.credential_id), (both[0], 1, 0));
-    assert_eq!((revocation.threshold, revocation.fast_propagate()), (f.now, true));
+    assert_eq!((revocation.threshold.as_ms(), revocation.fast_propagate()), (f.now, true));
     let signer = protocol::SecretIdentity::parse(crate::common::CONTROLLER).unwrap().identity().clone();
     assert_eq!(revocation.verify(|_| Some(signer.clone())), Verification::Valid);
     assert_eq!(f.ask(&member(ALICE)).code(), 0x07);
@@ -230,7 +230,7 @@ fn a_deleted_network_has_a_last_configuration() {
     assert_eq!((reply.status, actions.len()), (200, 2));
     for (action, who) in actions.into_iter().zip([ALICE, BOB]) {
         let (to, _, in_re, config) = last(action);
-        assert_eq!((to, in_re, config.timestamp), (Address::from_u64(who), None, f.now));
+        assert_eq!((to, in_re, config.timestamp.as_ms()), (Address::from_u64(who), None, f.now));
     }
     assert_eq!(f.http("GET", &path, "").0.status, 404);
     assert_eq!(f.http("GET", &member_path(ALICE), "").0.status, 404);
@@ -347,10 +347,10 @@ fn sso_asks_for_authentication_and_ends_with_it() {
     let (_, actions) = f.post_acting(&member_path(ALICE), json!({"authenticationExpiryTime": expiry}));
     let config = open(actions.into_iter().next().unwrap()).3;
     assert!(config.sso.enabled);
-    assert_eq!(config.sso.authentication_expiry, expiry);
-    assert_eq!(f.controller.next_deadline(), Some(expiry));
+    assert_eq!(config.sso.authentication_expiry.unwrap().as_ms(), expiry);
+    assert_eq!(f.controller.next_deadline(), Some(at(expiry)));
     f.now = expiry;
-    let actions = f.controller.tick(f.now);
+    let actions = f.controller.tick(at(f.now));
     assert!(matches!(&actions[..], [Action::Revoke { .. }]));
     assert_eq!(f.ask(&member(ALICE)).code(), 0x09);
     assert_eq!(f.controller.next_deadline(), None);

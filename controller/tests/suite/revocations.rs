@@ -5,7 +5,7 @@ use protocol::Address;
 use protocol::credential::{Revocation, Signed, Verification};
 use serde_json::json;
 
-use crate::common::{CONTROLLER, Fixture, NETWORK, member, member_path};
+use crate::common::{CONTROLLER, Fixture, NETWORK, at, member, member_path};
 
 const ALICE: u64 = 0xa1;
 const BOB: u64 = 0xb0;
@@ -59,7 +59,7 @@ fn brought(actions: &[Action]) -> Vec<(u64, Option<u64>, Vec<u64>)> {
 
 fn acknowledge(f: &mut Fixture, who: u64, run: u64, serial: u64) {
     let word = Acknowledgement { network: NETWORK, member: address(who), serial, run };
-    f.controller.acknowledged(f.now, word);
+    f.controller.acknowledged(at(f.now), word);
 }
 
 #[test]
@@ -78,10 +78,10 @@ fn a_member_that_acknowledges_is_told_until_it_does_and_again_when_it_has_restar
     let mut pauses = Vec::new();
     let mut last = f.now;
     for _ in 0..5 {
-        f.now = f.controller.next_deadline().unwrap();
+        f.now = f.controller.next_deadline().unwrap().as_ms();
         pauses.push(f.now - last);
         last = f.now;
-        assert_eq!(brought(&f.controller.tick(f.now)), told);
+        assert_eq!(brought(&f.controller.tick(at(f.now))), told);
     }
     assert_eq!(pauses, [1_000, 2_000, 4_000, 8_000, 16_000]);
     assert_eq!(f.get(&report_path(BOB))["unreachable"], names(&[ALICE]));
@@ -190,9 +190,9 @@ fn the_many_on_record_are_told_one_after_another() {
     assert!(to.len() <= 64, "{}", to.len());
     let mut told: std::collections::BTreeSet<Address> = to.iter().copied().collect();
     let begun = f.now;
-    while let Some(at) = f.controller.next_deadline() {
-        f.now = at.max(f.now);
-        let brought = brought(&f.controller.tick(f.now));
+    while let Some(due) = f.controller.next_deadline() {
+        f.now = due.as_ms().max(f.now);
+        let brought = brought(&f.controller.tick(at(f.now)));
         assert!(brought.len() <= 16, "{} at once", brought.len());
         told.extend(brought.iter().map(|(member, ..)| address(*member)));
     }
@@ -224,9 +224,9 @@ fn a_zerotier_one_gets_one_packet_in_1100_ms_the_latest_first() {
         }
     }
     assert_eq!(times.len(), 1);
-    while let Some(at) = f.controller.next_deadline() {
-        f.now = at.max(f.now);
-        for (member, ask, who) in brought(&f.controller.tick(f.now)) {
+    while let Some(due) = f.controller.next_deadline() {
+        f.now = due.as_ms().max(f.now);
+        for (member, ask, who) in brought(&f.controller.tick(at(f.now))) {
             assert_eq!((ask, who.len() <= 60), (None, true));
             if member == ALICE {
                 times.push(f.now);

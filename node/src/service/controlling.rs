@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use controller::store::{self, ImportReport, SqliteStore};
 use controller::{Action, Controller, Counts, HttpReply, Origin, StoreError};
-use protocol::SecretIdentity;
+use protocol::{SecretIdentity, Span};
 use tokio::sync::oneshot;
 
 use super::clock::Clock;
@@ -61,8 +61,8 @@ enum Job {
 pub struct Facts {
     /// What it has done.
     pub counts: Counts,
-    /// Networks whose certificates run ahead of the clock, and by how much, ms.
-    pub leads: BTreeMap<String, i64>,
+    /// Networks whose certificates run ahead of the clock, and by how much.
+    pub leads: BTreeMap<String, Span>,
 }
 
 /// Access to the controller; clones share it.
@@ -231,9 +231,9 @@ impl Thread {
             self.look_at_the_clock();
             let now = self.clock.now();
             if let Some(controller) = &mut self.controller
-                && controller.next_deadline().is_some_and(|at| at <= now.as_ms())
+                && controller.next_deadline().is_some_and(|at| at <= now)
             {
-                let actions = controller.tick(now.as_ms());
+                let actions = controller.tick(now);
                 self.carry_out(actions);
             }
             match queue.recv_timeout(self.sleep()) {
@@ -246,16 +246,15 @@ impl Thread {
 
     fn sleep(&self) -> Duration {
         let deadline = self.controller.as_ref().and_then(Controller::next_deadline);
-        let wait = deadline.map_or(i64::MAX, |at| at - self.clock.now().as_ms());
         let has_networks = self.controller.as_ref().is_some_and(|c| c.networks().next().is_some());
         let longest = if has_networks { CLOCK_CHECK } else { MAX_SLEEP };
-        Duration::from_millis(u64::try_from(wait).unwrap_or(0)).min(longest)
+        deadline.map_or(longest, |at| longest.min((at - self.clock.now()).into()))
     }
 
     fn look_at_the_clock(&mut self) {
         let now = self.clock.now();
         if let Some(controller) = &mut self.controller {
-            let actions = controller.set_wall(now.as_ms(), Clock::wall().as_ms());
+            let actions = controller.set_wall(now, Clock::wall());
             self.carry_out(actions);
         }
     }
@@ -272,17 +271,17 @@ impl Thread {
         match job {
             Job::Engine(engine) => self.engine = Some(engine),
             Job::Message(ToController::Request(request)) => {
-                let actions = self.controller.as_mut().map(|c| c.request(now.as_ms(), request));
+                let actions = self.controller.as_mut().map(|c| c.request(now, request));
                 self.carry_out(actions.unwrap_or_default());
             }
             Job::Message(ToController::Acknowledged(word)) => {
                 if let Some(controller) = &mut self.controller {
-                    controller.acknowledged(now.as_ms(), word);
+                    controller.acknowledged(now, word);
                 }
             }
             Job::Http { method, path, body, origin, reply } => {
                 let Some(controller) = &mut self.controller else { return };
-                let (answer, actions) = controller.http_by(now.as_ms(), &method, &path, &body, origin);
+                let (answer, actions) = controller.http_by(now, &method, &path, &body, origin);
                 let _ = reply.send(answer);
                 self.carry_out(actions);
             }
@@ -297,7 +296,7 @@ impl Thread {
             }
             Job::Facts(reply) => {
                 if let Some(controller) = &self.controller {
-                    let facts = Facts { counts: controller.counts(), leads: controller.leads(now.as_ms()) };
+                    let facts = Facts { counts: controller.counts(), leads: controller.leads(now) };
                     let _ = reply.send(facts);
                 }
             }

@@ -221,7 +221,7 @@ impl World {
     pub fn create_network(&mut self, body: &str) -> NetworkId {
         let now = self.now;
         let controller = self.hosts[0].controller.as_mut().expect("host 0 is the controller");
-        let (reply, _) = controller.http(now.as_ms(), "POST", "/controller/network", body.as_bytes());
+        let (reply, _) = controller.http(now, "POST", "/controller/network", body.as_bytes());
         assert_eq!(reply.status, 200, "{:?}", reply.body);
         let id = reply.body.expect("the new network")["nwid"].as_str().expect("its ID").to_owned();
         id.parse().expect("a network ID")
@@ -231,7 +231,7 @@ impl World {
     pub fn http(&mut self, method: &str, path: &str, body: &str) -> serde_json::Value {
         let now = self.now;
         let controller = self.hosts[0].controller.as_mut().expect("host 0 is the controller");
-        let (reply, actions) = controller.http(now.as_ms(), method, path, body.as_bytes());
+        let (reply, actions) = controller.http(now, method, path, body.as_bytes());
         assert_eq!(reply.status, 200, "{method} {path}: {:?}", reply.body);
         for action in actions {
             self.hosts[0].core.controller_action(now, action);
@@ -388,8 +388,8 @@ impl World {
     fn tick_controller(&mut self, host: usize) {
         let now = self.now;
         let Some(controller) = &mut self.hosts[host].controller else { return };
-        if controller.next_deadline().is_some_and(|at| at <= now.as_ms()) {
-            for action in controller.tick(now.as_ms()) {
+        if controller.next_deadline().is_some_and(|at| at <= now) {
+            for action in controller.tick(now) {
                 self.hosts[host].core.controller_action(now, action);
             }
         }
@@ -426,7 +426,7 @@ impl World {
         }
         let h = &mut self.hosts[host];
         self.deadlines.remove(&(h.deadline, host));
-        let controller = h.controller.as_ref().and_then(Controller::next_deadline).map(Time::from_ms);
+        let controller = h.controller.as_ref().and_then(Controller::next_deadline);
         h.deadline = controller
             .into_iter()
             .fold(h.core.next_deadline() - h.ahead, Time::min)
@@ -441,7 +441,7 @@ impl World {
         match errand {
             Errand::ConfigRequest(request) => {
                 if let Some(controller) = &mut self.hosts[host].controller {
-                    for action in controller.request(now.as_ms(), request) {
+                    for action in controller.request(now, request) {
                         self.hosts[host].core.controller_action(now, action);
                     }
                 }
@@ -457,7 +457,7 @@ impl World {
             }
             Errand::Acknowledged(word) => {
                 if let Some(controller) = &mut self.hosts[host].controller {
-                    controller.acknowledged(now.as_ms(), word);
+                    controller.acknowledged(now, word);
                 }
             }
         }

@@ -19,7 +19,7 @@ const NOW: Time = Time::from_ms(1_700_000_000_000);
 
 fn config(file: &Value, case: &Value) -> NetworkConfig {
     let us = text(file, "my_address").parse().unwrap();
-    let mut config = NetworkConfig::new(text(file, "network_id").parse().unwrap(), us, NOW.as_ms());
+    let mut config = NetworkConfig::new(text(file, "network_id").parse().unwrap(), us, NOW);
     config.public = true;
     config.mtu = MAX_MTU;
     config.multicast_limit = u32::try_from(number(case, "multicast_limit")).unwrap();

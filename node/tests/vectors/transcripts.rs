@@ -212,7 +212,7 @@ fn skip_the_start(record: &Value, sides: &mut BTreeMap<String, Side>, now: Time)
         if side.secret.address() == network.controller() {
             continue;
         }
-        let mut config = NetworkConfig::new(network, side.secret.address(), now.as_ms());
+        let mut config = NetworkConfig::new(network, side.secret.address(), now);
         config.public = true;
         config.mtu = MAX_MTU;
         config.flags = FLAG_BROADCAST;

@@ -13,7 +13,7 @@ use super::signed::{
 };
 use super::{Signature, Verification};
 use crate::identity::{Identity, SecretIdentity};
-use crate::{Address, NetworkId, Reader, Result};
+use crate::{Address, NetworkId, Reader, Result, Time};
 
 /// Longest custody chain.
 pub const MAX_CUSTODY_CHAIN: u8 = 7;
@@ -34,8 +34,8 @@ pub struct Custody {
 pub struct Capability {
     /// The network it is of.
     pub network: NetworkId,
-    /// Time of issue, ms.
-    pub timestamp: i64,
+    /// Time of issue.
+    pub timestamp: Time,
     /// Which capability.
     pub id: u32,
     /// At most [`MAX_CAPABILITY_RULES`].
@@ -49,7 +49,7 @@ impl Capability {
     #[must_use]
     pub fn new(
         network: NetworkId,
-        timestamp: i64,
+        timestamp: Time,
         id: u32,
         max_custody_chain: u8,
         mut rules: Vec<Rule>,
@@ -69,7 +69,7 @@ impl Capability {
 
     fn write_fields(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.network.0.to_be_bytes());
-        out.extend_from_slice(&self.timestamp.to_be_bytes());
+        out.extend_from_slice(&self.timestamp.as_ms().to_be_bytes());
         out.extend_from_slice(&self.id.to_be_bytes());
         let rules = &self.rules[..self.rules.len().min(MAX_CAPABILITY_RULES)];
         out.extend_from_slice(&(rules.len() as u16).to_be_bytes());
@@ -79,7 +79,7 @@ impl Capability {
 
     fn read_fields(reader: &mut Reader<'_>) -> Result<Self> {
         let network = NetworkId(reader.u64("capability network")?);
-        let timestamp = reader.u64("capability timestamp")? as i64;
+        let timestamp = Time::from_ms(reader.u64("capability timestamp")?.cast_signed());
         let id = reader.u32("capability id")?;
         let refused = reader.fail("number of capability rules");
         let count = usize::from(reader.u16("number of capability rules")?);

@@ -6,7 +6,7 @@
 
 use super::{Credential, Signature};
 use crate::identity::Identity;
-use crate::{Address, NetworkId, Reader, Result};
+use crate::{Address, NetworkId, Reader, Result, Span, Time};
 
 /// Most qualifiers a certificate may carry.
 pub const MAX_QUALIFIERS: usize = 8;
@@ -39,11 +39,12 @@ pub struct Com {
 }
 
 impl Com {
-    /// A certificate for `member`, still to be signed. `max_delta` is in ms like `timestamp`.
+    /// A certificate for `member`, still to be signed.
     #[must_use]
-    pub fn new(timestamp: i64, max_delta: u64, network: NetworkId, member: &Identity) -> Self {
+    pub fn new(timestamp: Time, max_delta: Span, network: NetworkId, member: &Identity) -> Self {
+        let (value, max_delta) = (timestamp.as_ms().cast_unsigned(), max_delta.as_ms().cast_unsigned());
         let mut qualifiers = vec![
-            Qualifier { id: TIMESTAMP, value: timestamp as u64, max_delta },
+            Qualifier { id: TIMESTAMP, value, max_delta },
             Qualifier { id: NETWORK, value: network.0, max_delta: 0 },
             Qualifier { id: MEMBER, value: member.address.to_u64(), max_delta: u64::MAX },
         ];
@@ -53,10 +54,10 @@ impl Com {
         Self { qualifiers }
     }
 
-    /// Time of issue, ms; 0 if missing.
+    /// Time of issue; the epoch if missing.
     #[must_use]
-    pub fn timestamp(&self) -> i64 {
-        self.value(TIMESTAMP).unwrap_or(0) as i64
+    pub fn timestamp(&self) -> Time {
+        self.value(TIMESTAMP).map_or(Time::EPOCH, |ms| Time::from_ms(ms.cast_signed()))
     }
 
     /// The network; zero if missing.

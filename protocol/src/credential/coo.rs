@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::Credential;
-use crate::{Address, Mac, NetworkId, Reader, Result};
+use crate::{Address, Mac, NetworkId, Reader, Result, Time};
 
 /// Most things one certificate may list.
 pub const MAX_THINGS: usize = 16;
@@ -69,8 +69,8 @@ impl From<Ipv6Addr> for Thing {
 pub struct Coo {
     /// The network it is of.
     pub network: NetworkId,
-    /// Time of issue, ms.
-    pub timestamp: i64,
+    /// Time of issue.
+    pub timestamp: Time,
     /// Carried, 0.
     pub flags: u64,
     /// Which certificate of this member.
@@ -86,7 +86,7 @@ impl Coo {
     #[must_use]
     pub fn new(
         network: NetworkId,
-        timestamp: i64,
+        timestamp: Time,
         id: u32,
         issued_to: Address,
         things: impl IntoIterator<Item = Thing>,
@@ -128,7 +128,7 @@ impl Credential for Coo {
 
     fn write_fields(&self, signer: Address, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.network.0.to_be_bytes());
-        out.extend_from_slice(&self.timestamp.to_be_bytes());
+        out.extend_from_slice(&self.timestamp.as_ms().to_be_bytes());
         out.extend_from_slice(&self.flags.to_be_bytes());
         out.extend_from_slice(&self.id.to_be_bytes());
         let things = &self.things[..self.things.len().min(MAX_THINGS)];
@@ -143,7 +143,7 @@ impl Credential for Coo {
 
     fn read_fields(reader: &mut Reader<'_>) -> Result<(Self, Address)> {
         let network = NetworkId(reader.u64("ownership network")?);
-        let timestamp = reader.u64("ownership timestamp")? as i64;
+        let timestamp = Time::from_ms(reader.u64("ownership timestamp")?.cast_signed());
         let flags = reader.u64("ownership flags")?;
         let id = reader.u32("ownership id")?;
         let refused = reader.fail("number of owned things");

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::{Com, Coo, HeldCapability, Signed, Tag, Verification, kind};
 use crate::identity::Identity;
-use crate::{Address, Mac};
+use crate::{Address, Mac, Span, Time};
 
 /// Most tags kept of one member.
 pub const MAX_TAGS: usize = 128;
@@ -43,27 +43,28 @@ impl Added {
 /// Which credentials are fresh enough to be used: those whose time of issue is near that of the own configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Window {
-    /// Timestamp of the own configuration, ms.
-    pub timestamp: i64,
-    /// Greatest distance, ms.
-    pub max_delta: i64,
+    /// Timestamp of the own configuration.
+    pub timestamp: Time,
+    /// Greatest distance.
+    pub max_delta: Span,
 }
 
 impl Window {
     /// Whether a credential issued at `timestamp` is near enough.
     #[must_use]
-    pub fn contains(&self, timestamp: i64) -> bool {
-        u64::try_from(self.max_delta).is_ok_and(|max| self.timestamp.abs_diff(timestamp) <= max)
+    pub fn contains(&self, timestamp: Time) -> bool {
+        (self.timestamp - timestamp).abs() <= self.max_delta
     }
 }
 
 /// The record about one member of one network.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Membership {
     com: Option<Signed<Com>>,
-    com_threshold: i64,
+    /// Certificates of then or earlier are void. Those that tell no time, which is the epoch, always are.
+    com_threshold: Time,
     /// By kind and id of the credential.
-    thresholds: BTreeMap<(u8, u32), i64>,
+    thresholds: BTreeMap<(u8, u32), Time>,
     tags: BTreeMap<u32, Signed<Tag>>,
     capabilities: BTreeMap<u32, HeldCapability>,
     coos: BTreeMap<u32, Signed<Coo>>,
@@ -73,7 +74,7 @@ pub struct Membership {
 trait Numbered: PartialEq {
     const KIND: u8;
     fn id(&self) -> u32;
-    fn timestamp(&self) -> i64;
+    fn timestamp(&self) -> Time;
     fn check(&self, lookup: &dyn Fn(Address) -> Option<Identity>) -> Verification;
 }
 
@@ -84,7 +85,7 @@ macro_rules! numbered {
             fn id(&self) -> u32 {
                 self.id
             }
-            fn timestamp(&self) -> i64 {
+            fn timestamp(&self) -> Time {
                 self.timestamp
             }
             fn check(&self, lookup: &dyn Fn(Address) -> Option<Identity>) -> Verification {
@@ -101,7 +102,7 @@ numbered!(Signed<Coo>, kind::COO);
 fn add_numbered<T: Numbered>(
     stored: &mut BTreeMap<u32, T>,
     most: usize,
-    thresholds: &BTreeMap<(u8, u32), i64>,
+    thresholds: &BTreeMap<(u8, u32), Time>,
     offered: T,
     lookup: &dyn Fn(Address) -> Option<Identity>,
 ) -> Added {
@@ -134,6 +135,19 @@ fn add_numbered<T: Numbered>(
     }
     stored.insert(id, offered);
     Added::New
+}
+
+impl Default for Membership {
+    fn default() -> Self {
+        Self {
+            com: None,
+            com_threshold: Time::EPOCH,
+            thresholds: BTreeMap::new(),
+            tags: BTreeMap::new(),
+            capabilities: BTreeMap::new(),
+            coos: BTreeMap::new(),
+        }
+    }
 }
 
 impl Membership {
@@ -202,7 +216,7 @@ impl Membership {
     /// Notes that credentials of a kind with this timestamp or an earlier one are void, by a revocation that was verified
     /// already, now or in an earlier run. Unlike in the reference implementation, revoking a tag, capability or certificate of
     /// ownership does not cut off the member itself.
-    pub fn raise_threshold(&mut self, kind: u8, id: u32, raised: i64) -> Added {
+    pub fn raise_threshold(&mut self, kind: u8, id: u32, raised: Time) -> Added {
         let threshold = match kind {
             kind::COM => &mut self.com_threshold,
             kind::CAPABILITY | kind::TAG | kind::COO => {
@@ -215,7 +229,7 @@ impl Membership {
                         _ => return Added::Rejected,
                     };
                 }
-                self.thresholds.entry(key).or_insert(0)
+                self.thresholds.entry(key).or_insert(Time::EPOCH)
             }
             _ => return Added::Rejected,
         };

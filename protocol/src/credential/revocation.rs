@@ -5,7 +5,7 @@
 //! Specification: VL2 credentials, revocation.
 
 use super::Credential;
-use crate::{Address, NetworkId, Reader, Result};
+use crate::{Address, NetworkId, Reader, Result, Time};
 
 /// Flag: pass it on to the other members.
 pub const FAST_PROPAGATE: u64 = 1;
@@ -19,8 +19,8 @@ pub struct Revocation {
     pub network: NetworkId,
     /// Which credential of that kind, 0 for the certificate of membership.
     pub credential_id: u32,
-    /// Credentials with this timestamp (ms) or an earlier one are void.
-    pub threshold: i64,
+    /// Credentials with this timestamp or an earlier one are void.
+    pub threshold: Time,
     /// See [`FAST_PROPAGATE`].
     pub flags: u64,
     /// Whose credential.
@@ -48,7 +48,7 @@ impl Credential for Revocation {
         out.extend_from_slice(&self.network.0.to_be_bytes());
         out.extend_from_slice(&[0; 4]);
         out.extend_from_slice(&self.credential_id.to_be_bytes());
-        out.extend_from_slice(&self.threshold.to_be_bytes());
+        out.extend_from_slice(&self.threshold.as_ms().to_be_bytes());
         out.extend_from_slice(&self.flags.to_be_bytes());
         out.extend_from_slice(&self.target.to_bytes());
         out.extend_from_slice(&signer.to_bytes());
@@ -61,7 +61,7 @@ impl Credential for Revocation {
         let network = NetworkId(reader.u64("revocation network")?);
         reader.u32("revocation")?;
         let credential_id = reader.u32("revoked credential")?;
-        let threshold = reader.u64("revocation threshold")? as i64;
+        let threshold = Time::from_ms(reader.u64("revocation threshold")?.cast_signed());
         let flags = reader.u64("revocation flags")?;
         let target = reader.address("revocation target")?;
         let signer = reader.address("signer")?;

@@ -4,15 +4,15 @@
 //! (1 + 2 + 96) · length of additional fields u16. Specification: VL2 credentials, tag.
 
 use super::Credential;
-use crate::{Address, NetworkId, Reader, Result};
+use crate::{Address, NetworkId, Reader, Result, Time};
 
 /// A tag.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Tag {
     /// The network it is of.
     pub network: NetworkId,
-    /// Time of issue, ms.
-    pub timestamp: i64,
+    /// Time of issue.
+    pub timestamp: Time,
     /// Which tag.
     pub id: u32,
     /// Its value.
@@ -24,7 +24,7 @@ pub struct Tag {
 impl Tag {
     /// A tag, still to be signed.
     #[must_use]
-    pub fn new(network: NetworkId, timestamp: i64, id: u32, value: u32, issued_to: Address) -> Self {
+    pub fn new(network: NetworkId, timestamp: Time, id: u32, value: u32, issued_to: Address) -> Self {
         Self { network, timestamp, id, value, issued_to }
     }
 }
@@ -36,7 +36,7 @@ impl Credential for Tag {
 
     fn write_fields(&self, signer: Address, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.network.0.to_be_bytes());
-        out.extend_from_slice(&self.timestamp.to_be_bytes());
+        out.extend_from_slice(&self.timestamp.as_ms().to_be_bytes());
         out.extend_from_slice(&self.id.to_be_bytes());
         out.extend_from_slice(&self.value.to_be_bytes());
         out.extend_from_slice(&self.issued_to.to_bytes());
@@ -46,7 +46,7 @@ impl Credential for Tag {
     fn read_fields(reader: &mut Reader<'_>) -> Result<(Self, Address)> {
         let tag = Self {
             network: NetworkId(reader.u64("tag network")?),
-            timestamp: reader.u64("tag timestamp")? as i64,
+            timestamp: Time::from_ms(reader.u64("tag timestamp")?.cast_signed()),
             id: reader.u32("tag id")?,
             value: reader.u32("tag value")?,
             issued_to: reader.address("tag holder")?,

@@ -8,7 +8,7 @@ use super::{
 use crate::credential::{Com, HeldCapability, Signed};
 use crate::dictionary::Dictionary;
 use crate::metadata::{MIN_NETWORK_CONFIG_VERSION, NETWORK_CONFIG_VERSION};
-use crate::{Malformed, NetworkId, Reader, Result};
+use crate::{Malformed, NetworkId, Reader, Result, Span, Time};
 
 /// Our own key: the source lines of the rules.
 const RULE_LINES: &str = "ztnode.lines";
@@ -20,8 +20,8 @@ impl NetworkConfig {
         let mut d = Dictionary::new();
         d.push_hex("v", NETWORK_CONFIG_VERSION);
         d.push_hex("nwid", self.network.0);
-        d.push_hex("ts", self.timestamp as u64);
-        d.push_hex("ctmd", self.credential_window as u64);
+        d.push_hex("ts", self.timestamp.as_ms().cast_unsigned());
+        d.push_hex("ctmd", self.credential_window.as_ms().cast_unsigned());
         d.push_hex("r", self.revision);
         d.push_address("id", self.issued_to);
         d.push_address("tt", self.trace_target);
@@ -77,8 +77,9 @@ impl NetworkConfig {
             return Err(refused("member of a network configuration"));
         }
 
-        let mut config = NetworkConfig::new(network, issued_to, d.get_hex("ts", 0) as i64);
-        config.credential_window = d.get_hex("ctmd", 0) as i64;
+        let timestamp = Time::from_ms(d.get_hex("ts", 0).cast_signed());
+        let mut config = NetworkConfig::new(network, issued_to, timestamp);
+        config.credential_window = Span::ms(d.get_hex("ctmd", 0).cast_signed());
         config.revision = d.get_hex("r", 0);
         config.trace_target = d.get_address("tt");
         config.trace_level = d.get_hex("tl", 0) as u32;

@@ -13,7 +13,7 @@ use flowrules::Rule;
 use crate::credential::membership::Window;
 use crate::credential::{Com, Coo, HeldCapability, Signed, Tag};
 use crate::inet::Prefix;
-use crate::{Address, NetworkId};
+use crate::{Address, NetworkId, Span, Time};
 
 pub use lines::{MAX_RULE_LINES, RuleLines, StatementLine};
 pub use sso::Sso;
@@ -93,10 +93,10 @@ pub struct Dns {
 pub struct NetworkConfig {
     /// The network.
     pub network: NetworkId,
-    /// Time of issue by the controller's clock, ms.
-    pub timestamp: i64,
-    /// How far the timestamps of two members' credentials may be apart, ms.
-    pub credential_window: i64,
+    /// Time of issue by the controller's clock.
+    pub timestamp: Time,
+    /// How far the timestamps of two members' credentials may be apart.
+    pub credential_window: Span,
     /// Counter of the network's changes.
     pub revision: u64,
     /// The member this is for.
@@ -142,11 +142,11 @@ pub struct NetworkConfig {
 impl NetworkConfig {
     /// A private network's configuration without anything in it.
     #[must_use]
-    pub fn new(network: NetworkId, issued_to: Address, timestamp: i64) -> Self {
+    pub fn new(network: NetworkId, issued_to: Address, timestamp: Time) -> Self {
         Self {
             network,
             timestamp,
-            credential_window: 0,
+            credential_window: Span::ZERO,
             revision: 0,
             issued_to,
             trace_target: Address::NULL,

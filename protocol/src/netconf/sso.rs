@@ -1,5 +1,6 @@
 //! Single sign-on: where a member's user proves who they are. Specification: VL2 networks, authentication required.
 
+use crate::Time;
 use crate::dictionary::Dictionary;
 
 const MAX_URL: usize = 2047;
@@ -18,8 +19,8 @@ pub struct Sso {
     pub version: u64,
     /// The URL to open.
     pub authentication_url: String,
-    /// When the present authentication ends, ms (version 0).
-    pub authentication_expiry: i64,
+    /// When the present authentication ends (version 0).
+    pub authentication_expiry: Option<Time>,
     /// OpenID issuer.
     pub issuer_url: String,
     /// Where the token goes.
@@ -40,7 +41,7 @@ impl Default for Sso {
             enabled: false,
             version: 0,
             authentication_url: String::new(),
-            authentication_expiry: 0,
+            authentication_expiry: None,
             issuer_url: String::new(),
             central_url: String::new(),
             nonce: String::new(),
@@ -107,7 +108,8 @@ impl Sso {
                 sso.enabled = d.get_bool("ssoe", false);
                 if sso.enabled {
                     sso.authentication_url = d.get_text("aurl", MAX_URL);
-                    sso.authentication_expiry = d.get_signed("aexpt", 0);
+                    let expiry = d.get_signed("aexpt", 0);
+                    sso.authentication_expiry = (expiry != 0).then_some(Time::from_ms(expiry));
                 }
             }
             1 => {
@@ -142,7 +144,7 @@ impl Sso {
                 if !self.authentication_url.is_empty() {
                     d.push_str("aurl", &self.authentication_url);
                 }
-                d.push_signed("aexpt", self.authentication_expiry);
+                d.push_signed("aexpt", self.authentication_expiry.map_or(0, Time::as_ms));
             }
         } else {
             d.push_str("iurl", &self.issuer_url);

@@ -257,7 +257,8 @@ impl Configuration {
         said.run = run;
         let metadata = Zeroizing::new(said.to_dictionary().into_bytes());
         said.authorization.zeroize();
-        let (revision, timestamp) = self.current.as_ref().map_or((0, 0), |c| (c.revision, c.timestamp));
+        let held = self.current.as_ref().map(|config| config.timestamp);
+        let revision = self.current.as_ref().map_or(0, |config| config.revision);
         if id.controller() == us.address {
             if link.settings.controller {
                 let request = Request {
@@ -265,7 +266,7 @@ impl Configuration {
                     member: us,
                     metadata: metadata.to_vec(),
                     packet_id: u64::MAX,
-                    held: timestamp,
+                    held,
                 };
                 link.outbox.errands.push_back(Errand::ConfigRequest(request));
             } else {
@@ -278,7 +279,7 @@ impl Configuration {
             network: id,
             metadata: &metadata,
             revision: Some(revision),
-            timestamp: Some(timestamp.cast_unsigned()),
+            timestamp: Some(held.map_or(0, |at| at.as_ms().cast_unsigned())),
         }
         .write(&mut packet);
         packet::compress(&mut packet, 0);

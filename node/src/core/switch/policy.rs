@@ -311,7 +311,7 @@ impl Policy {
         }
         let (kind, id, threshold) = (revocation.kind, revocation.credential_id, revocation.threshold);
         let added = self.offer(now, revocation.target, |record| record.raise_threshold(kind, id, threshold));
-        let window = self.config().map_or(LONGEST, |config| Span::ms(config.credential_window) * 2);
+        let window = self.config().map_or(LONGEST, |config| config.credential_window * 2);
         self.revoked.keep((revocation.target, kind, id), threshold, now + window.clamp(Span::ZERO, LONGEST));
         self.revoked.is_to_be_stored(now);
         added

@@ -88,7 +88,7 @@ impl Requesters {
             let way = Way { relayed: false, source: Source::of(ip.into()) };
             let (address, network) = (peer(number), NetworkId(number));
             let member = protocol::Identity { address, public: [9; 64] };
-            let request = Request { network, member, metadata: Vec::new(), packet_id: number, held: 0 };
+            let request = Request { network, member, metadata: Vec::new(), packet_id: number, held: None };
             (way, (address, network), Held { request, asked: now })
         });
     }
@@ -107,7 +107,7 @@ mod tests {
 
     fn request(peer: u64, network: u64) -> Request {
         let member = Identity { address: Address::from_u64(peer), public: [0; 64] };
-        Request { network: NetworkId(network), member, metadata: Vec::new(), packet_id: 1, held: 0 }
+        Request { network: NetworkId(network), member, metadata: Vec::new(), packet_id: 1, held: None }
     }
 
     fn way(relayed: bool, n: u16) -> Way {

@@ -26,7 +26,7 @@ type Key = (Address, u8, u32);
 #[derive(Debug, Default)]
 pub(super) struct Revoked {
     /// Threshold, and until when it is kept.
-    kept: BTreeMap<Key, (i64, Time)>,
+    kept: BTreeMap<Key, (Time, Time)>,
     by_end: BTreeSet<(Time, Key)>,
     /// When the file has to be written, if it has.
     due: Option<Time>,
@@ -42,7 +42,7 @@ impl Revoked {
     }
 
     /// Keeps a threshold unless a higher one is kept. At the cap the one that ends first makes room.
-    pub(super) fn keep(&mut self, key: Key, threshold: i64, until: Time) {
+    pub(super) fn keep(&mut self, key: Key, threshold: Time, until: Time) {
         if let Some((old, end)) = self.kept.get(&key).copied() {
             if old >= threshold {
                 return;
@@ -96,7 +96,7 @@ impl Revoked {
         let mut text = format!("{HEADER}\n");
         for ((member, kind, id), (threshold, until)) in &self.kept {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{member} {kind} {id} {threshold} {}", until.as_ms());
+            let _ = writeln!(text, "{member} {kind} {id} {} {}", threshold.as_ms(), until.as_ms());
         }
         text
     }
@@ -120,11 +120,12 @@ impl Revoked {
     }
 }
 
-fn read_line(line: &str) -> Option<(Key, i64, Time)> {
+fn read_line(line: &str) -> Option<(Key, Time, Time)> {
     let mut words = line.split(' ');
     let mut word = || words.next();
     let key = (word()?.parse().ok()?, word()?.parse().ok()?, word()?.parse().ok()?);
-    let entry = (key, word()?.parse().ok()?, Time::from_ms(word()?.parse().ok()?));
+    let mut time = || word()?.parse().ok().map(Time::from_ms);
+    let entry = (key, time()?, time()?);
     word().is_none().then_some(entry)
 }
 
@@ -133,7 +134,7 @@ impl Revoked {
     /// See `filling`.
     pub(super) fn fill(&mut self, now: Time, peer: impl Fn(u64) -> Address) {
         for number in self.kept.len() as u64..MAX_REVOKED as u64 {
-            self.keep((peer(number), protocol::credential::kind::COM, !0), now.as_ms(), now + LONGEST);
+            self.keep((peer(number), protocol::credential::kind::COM, !0), now, now + LONGEST);
         }
     }
 
@@ -164,16 +165,16 @@ mod tests {
     #[test]
     fn what_is_kept_comes_back_until_it_ends() {
         let mut revoked = Revoked::default();
-        revoked.keep(key(1), NOW, at(NOW + 1_000));
-        revoked.keep(key(2), NOW, at(NOW + 2_000));
-        revoked.keep(key(2), NOW - 5, at(NOW + 9_000));
+        revoked.keep(key(1), at(NOW), at(NOW + 1_000));
+        revoked.keep(key(2), at(NOW), at(NOW + 2_000));
+        revoked.keep(key(2), at(NOW - 5), at(NOW + 9_000));
         let text = revoked.to_text();
         let mut again = Revoked::default();
         assert!(again.read(at(NOW + 1_000), text.as_bytes()));
-        assert_eq!(again.kept, BTreeMap::from([(key(2), (NOW, at(NOW + 2_000)))]));
+        assert_eq!(again.kept, BTreeMap::from([(key(2), (at(NOW), at(NOW + 2_000)))]));
         let mut record = Membership::default();
         again.apply(Address::from_u64(2), &mut record);
-        assert_eq!(record.raise_threshold(kind::COM, 0, NOW), Added::Redundant);
+        assert_eq!(record.raise_threshold(kind::COM, 0, at(NOW)), Added::Redundant);
         again.expire(at(NOW + 2_000));
         assert!(again.kept.is_empty() && again.by_end.is_empty() && again.due().is_some());
     }
@@ -182,7 +183,7 @@ mod tests {
     fn the_table_is_bounded_and_the_first_to_end_goes() {
         let mut revoked = Revoked::default();
         for n in 0..=MAX_REVOKED as u64 {
-            revoked.keep(key(n + 1), NOW, at(NOW + n as i64 + 1));
+            revoked.keep(key(n + 1), at(NOW), at(NOW + n as i64 + 1));
         }
         assert_eq!((revoked.kept.len(), revoked.by_end.len()), (MAX_REVOKED, MAX_REVOKED));
         assert!(!revoked.kept.contains_key(&key(1)) && revoked.kept.contains_key(&key(2)));

@@ -48,7 +48,7 @@ impl OwnController {
             member: peer.identity.clone(),
             metadata: asked.metadata.to_vec(),
             packet_id: incoming.id,
-            held: asked.timestamp.map_or(0, |at| i64::try_from(at).unwrap_or(0)),
+            held: asked.timestamp.filter(|at| *at != 0).map(|at| Time::from_ms(at.cast_signed())),
         };
         if peer.answered {
             link.outbox.errands.push_back(Errand::ConfigRequest(request));

@@ -45,8 +45,7 @@ impl Bench {
         let peer = link.topology.peers.get_mut(&them.address).unwrap();
         (peer.last_received, peer.answered) = (Some(NOW), true);
         let mut switch = Switch::new(hash);
-        let config =
-            NetworkConfig { public, mtu: 2_800, rules, ..NetworkConfig::new(NETWORK, us, NOW.as_ms()) };
+        let config = NetworkConfig { public, mtu: 2_800, rules, ..NetworkConfig::new(NETWORK, us, NOW) };
         let cached = config.to_dictionary().into_bytes();
         assert!(switch.join(&mut link, NOW, NETWORK, Some(&cached), None));
         link.outbox.datagrams.clear();

@@ -2,8 +2,8 @@ use std::os::unix::fs::PermissionsExt;
 
 use proptest::prelude::*;
 
-use protocol::NetworkId;
 use protocol::netconf::NetworkConfig;
+use protocol::{NetworkId, Time};
 
 use super::directory::hex_name;
 use super::networks::device_in_map;
@@ -159,7 +159,7 @@ fn networks_are_named_by_their_files() {
     let networks = folder.path().join("networks.d");
     fs::create_dir(&networks).unwrap();
     let good = NetworkId(0x1c33_c1ce_d07a_c85d);
-    let config = NetworkConfig::new(good, identity.address(), 5);
+    let config = NetworkConfig::new(good, identity.address(), Time::from_ms(5));
     home.store(Object::Network(good), config.to_dictionary().as_bytes()).unwrap();
     fs::write(networks.join("8056c2e21c000001.conf"), "").unwrap();
     fs::write(networks.join("8056c2e21c000002.conf"), "\n").unwrap();

@@ -12,7 +12,7 @@ use protocol::inet::format_endpoint;
 use protocol::metadata::ANNOUNCED_VERSION;
 use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
 use protocol::permission::Managed;
-use protocol::{Address, NetworkId, Time, world::World};
+use protocol::{Address, NetworkId, Span, Time, world::World};
 use sha2::{Digest, Sha256};
 
 use crate::core::info::{MoonInfo, NetworkInfo, NetworkStatus, PathInfo, PeerInfo, StatusInfo};
@@ -48,7 +48,7 @@ pub(super) fn status(
     state: &State,
     home: &str,
     now: Time,
-    leads: BTreeMap<String, i64>,
+    leads: BTreeMap<String, Span>,
 ) -> Status {
     let typed = &state.conf.typed.settings;
     let unsaved = |unsaved: &super::super::shared::Unsaved| Unsaved {
@@ -71,7 +71,7 @@ pub(super) fn status(
         unsaved: state.unsaved.iter().map(unsaved).collect(),
         refused: of_all(state, refused, |entry| &mut entry.network),
         overlapping: of_all(state, overlapping, |entry| &mut entry.network),
-        certificate_lead: leads,
+        certificate_lead: leads.into_iter().map(|(id, by)| (id, by.as_ms())).collect(),
     }
 }
 
@@ -256,7 +256,8 @@ pub(super) fn network(info: &NetworkInfo, view: &NetworkView, own: Address) -> J
         },
         sso_enabled: url.map(|_| true),
         authentication_url: url.map(str::to_owned),
-        authentication_expiry_time: url.map(|_| sso.map_or(0, |s| s.authentication_expiry)),
+        authentication_expiry_time: url
+            .map(|_| sso.and_then(|s| s.authentication_expiry).map_or(0, Time::as_ms)),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Plans, without a kernel.
 
 use protocol::netconf::Route as ConfigRoute;
-use protocol::{Address, NetworkId};
+use protocol::{Address, NetworkId, Time};
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn prefix(text: &str) -> Prefix {
 }
 
 fn config(addresses: &[&str], routes: &[(&str, Option<&str>)]) -> NetworkConfig {
-    let mut config = NetworkConfig::new(NetworkId(1), Address::from_u64(1), 0);
+    let mut config = NetworkConfig::new(NetworkId(1), Address::from_u64(1), Time::EPOCH);
     config.addresses = addresses.iter().map(|a| prefix(a)).collect();
     config.routes = routes
         .iter()
