@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn a_gate_lets_a_burst_through_and_then_one_per_interval() {
         let mut gate = Gate::default();
-        let mut allow = |ms| gate.allow(Time::from_ms(ms), Span::ms(100), 3);
+        let mut allow = |ms| gate.allow(at(ms), Span::ms(100), 3);
         assert!((0..3).all(|_| allow(1_000)));
         assert!(!allow(1_000));
         assert!(!allow(1_099));
