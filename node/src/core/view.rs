@@ -57,7 +57,7 @@ impl<'a> View<'a> {
                     address: *address,
                     version: (v.protocol != 0).then_some((v.major.into(), v.minor.into(), v.revision)),
                     protocol: v.protocol.into(),
-                    latency_ms: peer.latency(now, paths),
+                    latency: peer.latency(now, paths),
                     latencies: peer.latencies,
                     packets: peer.packets,
                     role: self.link.topology.role(*address),

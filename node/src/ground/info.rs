@@ -13,7 +13,7 @@ use flowrules::{FlowStatistics, Rule};
 use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::NetworkConfig;
 use protocol::world::World;
-use protocol::{Address, Identity, Mac, NetworkId, Time};
+use protocol::{Address, Identity, Mac, NetworkId, Span, Time};
 
 /// The node itself.
 #[derive(Clone, Debug)]
@@ -174,8 +174,8 @@ pub struct PeerInfo {
     pub version: Option<(u16, u16, u16)>,
     /// Protocol version; 0 while unknown.
     pub protocol: u16,
-    /// Round-trip time in milliseconds.
-    pub latency_ms: Option<u32>,
+    /// Round-trip time.
+    pub latency: Option<Span>,
     /// All round-trip times that were measured.
     pub latencies: Latencies,
     /// Packets from and to it since it became known.
@@ -207,16 +207,16 @@ pub const LATENCY_CLASSES: [u32; 10] = [1, 3, 6, 10, 30, 60, 100, 300, 600, 1000
 pub struct Latencies {
     /// By class, each without the shorter ones; the last one has no end.
     pub counts: [u32; 11],
-    /// All of them together, ms.
-    pub sum: u64,
+    /// All of them together.
+    pub sum: Span,
 }
 
 impl Latencies {
     /// Counts one.
-    pub fn add(&mut self, rtt: u32) {
-        let class = LATENCY_CLASSES.partition_point(|end| *end < rtt);
+    pub fn add(&mut self, rtt: Span) {
+        let class = LATENCY_CLASSES.partition_point(|end| Span::ms((*end).into()) < rtt);
         self.counts[class] = self.counts[class].saturating_add(1);
-        self.sum = self.sum.saturating_add(rtt.into());
+        self.sum += rtt;
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use protocol::packet::{Sealed, Suite};
 use protocol::verb::Verb;
 use protocol::verbs::{Hello, MoonEntry, OkHello, error_code};
-use protocol::{Address, Result, Time};
+use protocol::{Address, Result, Span, Time};
 
 use crate::ground::event::Event;
 use crate::ground::event::Object;
@@ -173,7 +173,7 @@ impl Contacts {
         }
         if incoming.hops == 0 {
             // Our own clock at sending, not the echoed one: a peer cannot lie about it.
-            let rtt = u32::try_from((now - sent_at).as_ms().clamp(1, 65_534)).unwrap_or(1);
+            let rtt = (now - sent_at).clamp(Span::ms(1), Span::ms(65_534));
             // A path that is not known yet is measured the next time.
             if let Some(path) = link.topology.paths.get_mut(&incoming.via) {
                 path.sample_latency(rtt);

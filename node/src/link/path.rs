@@ -36,8 +36,8 @@ pub struct Path {
     pub last_out: Option<Time>,
     /// When a packet of a common network last arrived.
     pub last_trusted: Option<Time>,
-    /// Round-trip time in ms by direct HELLO and OK, `None` until measured.
-    pub latency: Option<u32>,
+    /// Round-trip time by direct HELLO and OK, `None` until measured.
+    pub latency: Option<Span>,
 }
 
 impl Path {
@@ -56,8 +56,8 @@ impl Path {
         self.last_trusted.is_some_and(|at| now - at < TRUST)
     }
 
-    /// Takes one round-trip sample in ms into the moving value.
-    pub fn sample_latency(&mut self, rtt: u32) {
+    /// Takes one round-trip sample into the moving value.
+    pub fn sample_latency(&mut self, rtt: Span) {
         self.latency = Some(self.latency.map_or(rtt, |old| (old + rtt) / 2));
     }
 }

@@ -24,7 +24,7 @@ use crate::link::replay::Replay;
 use crate::link::replay::counter::Counter;
 
 /// What counts as the latency of a path on which none was measured.
-const UNKNOWN_LATENCY: Span = Span::ms(65_535);
+pub(crate) const UNKNOWN_LATENCY: Span = Span::ms(65_535);
 /// Silence counted against a path at most.
 const MAX_SILENCE: Span = Span::secs(140);
 
@@ -362,7 +362,7 @@ impl Peer {
                 let last = p.last_received.map(|at| at.min(path.last_in));
                 let silence = last.map_or(MAX_SILENCE, |at| (now - at).min(MAX_SILENCE));
                 let heard = silence < PATH_ALIVE;
-                let latency = path.latency.map_or(UNKNOWN_LATENCY, |ms| Span::ms(ms.into()));
+                let latency = path.latency.unwrap_or(UNKNOWN_LATENCY);
                 let cost = if heard { latency } else { latency + UNKNOWN_LATENCY + silence };
                 let kept = in_use == Some(p.key) && now - p.since >= PATH_SETTLED;
                 let weight = if kept { 3 } else { 4 } * (8 - scope(p.key.remote.ip()) as i64);
@@ -396,8 +396,8 @@ impl Peer {
         (now < until && paths.take_live(&key, now)).then_some(key)
     }
 
-    /// Round-trip time in ms over the best path, if measured.
-    pub fn latency(&self, now: Time, paths: &Paths) -> Option<u32> {
+    /// Round-trip time over the best path, if measured.
+    pub fn latency(&self, now: Time, paths: &Paths) -> Option<Span> {
         paths.get(&self.best_path(now, paths)?.key)?.latency
     }
 

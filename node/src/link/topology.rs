@@ -7,13 +7,13 @@ use std::net::SocketAddr;
 
 use protocol::packet::SessionKeys;
 use protocol::world::{World, WorldKind};
-use protocol::{Address, Identity, SecretIdentity, Time};
+use protocol::{Address, Identity, SecretIdentity, Span, Time};
 
 use crate::ground::info::Role;
 use crate::ground::limits::{MAX_PATHS, MAX_PEERS, PATH_ALIVE, PEER_TIMEOUT};
 use crate::ground::work;
 use crate::link::path::{PathKey, Paths};
-use crate::link::peer::{Best, Peer};
+use crate::link::peer::{Best, Peer, UNKNOWN_LATENCY};
 use crate::link::peer_cache;
 use crate::link::replay::counter::{Counter, Origin};
 
@@ -165,15 +165,16 @@ impl Topology {
                 let age = peer.last_received.map(|at| now - at).filter(|age| *age < PEER_TIMEOUT);
                 let latency = path
                     .and_then(|best| self.paths.get(&best.key)?.latency)
-                    .filter(|l| *l > 0)
-                    .map_or(65_535, i64::from);
+                    .filter(|latency| *latency > Span::ZERO)
+                    .unwrap_or(UNKNOWN_LATENCY);
                 // A root that has stopped answering must not win against one that answers.
-                let score = match age {
-                    None => i64::from(u32::MAX),
+                let cost = match age {
+                    None => UNKNOWN_LATENCY,
                     Some(_) if path.is_some_and(Best::is_sound) => latency,
-                    Some(_) if path.is_some_and(Best::is_alive) => latency + 65_535,
-                    Some(age) => latency.max(65_535) * (age / PATH_ALIVE + 2),
+                    Some(_) if path.is_some_and(Best::is_alive) => latency + UNKNOWN_LATENCY,
+                    Some(age) => latency.max(UNKNOWN_LATENCY) * (age / PATH_ALIVE + 2),
                 };
+                let score = (age.is_none(), cost);
                 (score, std::cmp::Reverse(address), path)
             })
             .min_by_key(|(score, address, _)| (*score, *address))

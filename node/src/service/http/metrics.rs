@@ -135,9 +135,13 @@ fn page(
     latencies(&mut page, peers);
     page.head("ztnode_peer_latency_milliseconds", "gauge", "round-trip time by peer");
     for peer in peers {
-        if let Some(latency) = peer.latency_ms {
+        if let Some(latency) = peer.latency {
             let id = peer.address.to_string();
-            page.sample("ztnode_peer_latency_milliseconds", &[("node_id", &id)], latency.into());
+            page.sample(
+                "ztnode_peer_latency_milliseconds",
+                &[("node_id", &id)],
+                latency.as_ms().cast_unsigned(),
+            );
         }
     }
     if let Some(counts) = controller {
@@ -195,7 +199,7 @@ fn latencies(page: &mut Page, peers: &[PeerInfo]) {
             so_far += u64::from(*count);
             page.sample("zt_peer_latency_bucket", &[("node_id", &id), ("le", &end)], so_far);
         }
-        page.sample("zt_peer_latency_sum", &[("node_id", &id)], *sum);
+        page.sample("zt_peer_latency_sum", &[("node_id", &id)], sum.as_ms().cast_unsigned());
         page.sample("zt_peer_latency_count", &[("node_id", &id)], so_far);
     }
 }

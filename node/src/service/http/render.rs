@@ -287,7 +287,7 @@ pub(super) fn peer(info: &PeerInfo) -> Peer {
         version_minor: minor,
         version_rev: revision,
         version: format!("{major}.{minor}.{revision}"),
-        latency: info.latency_ms.map_or(-1, i64::from),
+        latency: info.latency.map_or(-1, Span::as_ms),
         role: info.role.name().to_owned(),
         is_bonded: false,
         tunneled: info.tunneled,

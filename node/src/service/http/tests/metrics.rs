@@ -1,5 +1,7 @@
 //! The metrics, and the listener that serves nothing else.
 
+use protocol::Span;
+
 use super::*;
 
 #[tokio::test]
@@ -79,10 +81,10 @@ fn latencies_fall_into_classes() {
     use crate::core::info::Latencies;
     let mut latencies = Latencies::default();
     for rtt in [1, 2, 3, 3, 60, 1000, 1001, 60_000] {
-        latencies.add(rtt);
+        latencies.add(Span::ms(rtt));
     }
     assert_eq!(latencies.counts, [1, 3, 0, 0, 0, 1, 0, 0, 0, 1, 2]);
-    assert_eq!(latencies.sum, 62_070);
+    assert_eq!(latencies.sum, Span::ms(62_070));
 }
 
 /// Scrapers come by a door of their own, with a token of their own, and see the metrics alone.
