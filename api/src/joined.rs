@@ -307,8 +307,6 @@ words! {
         NotFound = "NOT_FOUND",
         /// The interface could not be brought up.
         PortError = "PORT_ERROR",
-        /// The controller asks for a newer client.
-        ClientTooOld = "CLIENT_TOO_OLD",
         /// The user has to log in.
         AuthenticationRequired = "AUTHENTICATION_REQUIRED",
     }
@@ -339,7 +337,5 @@ words! {
         Port = "port",
         /// Its addresses and routes.
         Addresses = "addresses",
-        /// A newer node.
-        Client = "client",
     }
 }

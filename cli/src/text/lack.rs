@@ -100,11 +100,6 @@ impl Lack {
             Some(WaitingFor::Addresses) => {
                 (code::PORT, "the network's addresses and routes are not in place".to_owned(), problem)
             }
-            Some(WaitingFor::Client) => (
-                code::OTHER,
-                "the controller demands a newer node".to_owned(),
-                "install a newer ztnode here".to_owned(),
-            ),
             _ => (
                 code::OTHER,
                 format!("the network is not ready ({})", printable(state.status.name())),

@@ -278,8 +278,6 @@ pub enum NetworkStatus {
     NotFound,
     /// The virtual Ethernet port could not be brought up.
     PortError,
-    /// The controller asks for a newer client (no known controller does).
-    ClientTooOld,
     /// The user has to log in (single sign-on).
     AuthenticationRequired,
 }
@@ -293,7 +291,6 @@ impl NetworkStatus {
             NetworkStatus::AccessDenied => "ACCESS_DENIED",
             NetworkStatus::NotFound => "NOT_FOUND",
             NetworkStatus::PortError => "PORT_ERROR",
-            NetworkStatus::ClientTooOld => "CLIENT_TOO_OLD",
             NetworkStatus::AuthenticationRequired => "AUTHENTICATION_REQUIRED",
         }
     }

@@ -76,7 +76,6 @@ fn lacks(info: &NetworkInfo, view: &NetworkView, online: bool, gone: bool) -> Op
         NetworkStatus::AccessDenied => Some(WaitingFor::Authorization),
         NetworkStatus::NotFound => Some(WaitingFor::Network),
         NetworkStatus::PortError => Some(WaitingFor::Port),
-        NetworkStatus::ClientTooOld => Some(WaitingFor::Client),
         NetworkStatus::AuthenticationRequired => Some(WaitingFor::Login),
         NetworkStatus::Ok if view.device.is_empty() => Some(WaitingFor::Port),
         // The status runs ahead of what is done about a new configuration.

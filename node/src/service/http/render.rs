@@ -192,7 +192,6 @@ pub(super) fn network_status(status: NetworkStatus) -> api::NetworkStatus {
         NetworkStatus::AccessDenied => api::NetworkStatus::AccessDenied,
         NetworkStatus::NotFound => api::NetworkStatus::NotFound,
         NetworkStatus::PortError => api::NetworkStatus::PortError,
-        NetworkStatus::ClientTooOld => api::NetworkStatus::ClientTooOld,
         NetworkStatus::AuthenticationRequired => api::NetworkStatus::AuthenticationRequired,
     }
 }
