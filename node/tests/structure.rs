@@ -209,6 +209,22 @@ fn no_file_is_too_long_to_be_read() {
     assert!(long.is_empty(), "split these by subject:\n{}", long.join("\n"));
 }
 
+#[test]
+fn no_moment_is_a_number() {
+    let mut wrong = Vec::new();
+    for part in ["protocol", "controller", "node"] {
+        let mut files = Vec::new();
+        rust_files(&root().join(part).join("src"), &mut files);
+        for file in files {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let as_numbers = ["now", "since", "until", "wall", "deadline"].map(|name| format!("{name}: i64"));
+            let lines = text.lines().filter(|line| as_numbers.iter().any(|number| line.contains(number)));
+            wrong.extend(lines.map(|line| format!("{}: {}", file.display(), line.trim())));
+        }
+    }
+    assert!(wrong.is_empty(), "make these a `protocol::Time` or a `Span`:\n{}", wrong.join("\n"));
+}
+
 /// Where a text takes a field of a JSON value by its name: `value["key"]`, `.get("key")` or `.pointer("…")`. Headers of
 /// HTTP are none.
 fn indexed(text: &str) -> Vec<&str> {
