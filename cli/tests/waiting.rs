@@ -68,7 +68,6 @@ fn each_lack_has_its_exit_code_and_its_remedy() {
         ("login", 8, "log in at https://login.example/?a=b"),
         ("port", 9, "port error: the network interface cannot be made; /dev/net/tun does not exist"),
         ("addresses", 9, "not in place; /dev/net/tun does not exist"),
-        ("client", 1, "newer"),
         ("something of tomorrow", 1, "not ready"),
     ] {
         let mut state = state(Some(word));
