@@ -228,6 +228,16 @@ impl Daemon {
         Ok(said)
     }
 
+    /// Adds another root to the planet in this home, whose key is here too.
+    ///
+    /// # Errors
+    /// When the tool fails.
+    pub fn add_root(&self, other: &Daemon) -> Result<()> {
+        tool::finish(planet::root_add(&self.home, &other.home, other.host.public)?, None, tool::LIMIT)?
+            .stdout()?;
+        Ok(())
+    }
+
     /// Copies the planet of `root` into this home.
     ///
     /// # Errors

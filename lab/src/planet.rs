@@ -51,3 +51,14 @@ pub fn root_init(home: &Path, endpoint: Ipv4Addr) -> Result<Command> {
     command.args(["root", "init", "--endpoint", &format!("{endpoint}/9993"), "--home"]).arg(home);
     Ok(command)
 }
+
+/// The command that adds the node in `other`, reachable at `endpoint`:9993, to the planet in `home`, whose key is there too.
+///
+/// # Errors
+/// When our programs cannot be found.
+pub fn root_add(home: &Path, other: &Path, endpoint: Ipv4Addr) -> Result<Command> {
+    let mut command = Command::new(&binaries::ours()?.cli);
+    command.args(["root", "add"]).arg(other.join("identity.public"));
+    command.args(["--endpoint", &format!("{endpoint}/9993"), "--home"]).arg(home);
+    Ok(command)
+}

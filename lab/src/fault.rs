@@ -1,0 +1,144 @@
+//! What goes wrong underneath: ways that die without a word, cables that are pulled, machines that move, NAT routers that
+//! forget.
+//!
+//! What is lost here is lost between the hosts, at the internet's bridge: no host is told, as it would be of a datagram that its
+//! own firewall refuses.
+
+use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::host::{Host, Lab};
+use crate::tool;
+
+/// How long the kernel may take to see that a cable is plugged in.
+const CARRIER: Duration = Duration::from_secs(5);
+
+impl Lab {
+    /// The port of the internet's bridge that the host's cable is plugged into.
+    fn port(&self, host: &Host) -> Result<String> {
+        let index = self.hosts().iter().position(|other| other.name == host.name);
+        let index = index.with_context(|| format!("lab {} has no host {}", self.name(), host.name))?;
+        Ok(format!("p{}", index + 1))
+    }
+
+    /// From now on UDP that `from` sends to `to` is lost on the way. The other direction stays as it is.
+    ///
+    /// # Errors
+    /// When the rules cannot be loaded.
+    pub fn cut(&self, from: &Host, to: &Host) -> Result<()> {
+        let (from, to) = (self.port(from)?, self.port(to)?);
+        self.lose(&format!("cut_{from}_{to}"), &[format!("iifname \"{from}\" oifname \"{to}\"")])
+    }
+
+    /// Undoes [`Lab::cut`].
+    ///
+    /// # Errors
+    /// When nothing was cut.
+    pub fn mend(&self, from: &Host, to: &Host) -> Result<()> {
+        let (from, to) = (self.port(from)?, self.port(to)?);
+        self.internet().nft(&format!("delete table bridge cut_{from}_{to}\n"))
+    }
+
+    /// From now on UDP between two hosts is lost on the way, in both directions.
+    ///
+    /// # Errors
+    /// When the rules cannot be loaded.
+    pub fn forbid(&self, a: &Host, b: &Host) -> Result<()> {
+        let (a, b) = (self.port(a)?, self.port(b)?);
+        let ways = [(&a, &b), (&b, &a)].map(|(from, to)| format!("iifname \"{from}\" oifname \"{to}\""));
+        self.lose(&format!("forbid_{a}_{b}"), &ways)
+    }
+
+    /// Undoes [`Lab::forbid`].
+    ///
+    /// # Errors
+    /// When it was not forbidden.
+    pub fn allow(&self, a: &Host, b: &Host) -> Result<()> {
+        let (a, b) = (self.port(a)?, self.port(b)?);
+        self.internet().nft(&format!("delete table bridge forbid_{a}_{b}\n"))
+    }
+
+    /// From now on all UDP to and from the host is lost on the way, as if the machine had died.
+    ///
+    /// # Errors
+    /// When the rules cannot be loaded.
+    pub fn isolate(&self, host: &Host) -> Result<()> {
+        let port = self.port(host)?;
+        let ways = ["iifname", "oifname"].map(|side| format!("{side} \"{port}\""));
+        self.lose(&format!("isolate_{port}"), &ways)
+    }
+
+    /// Undoes [`Lab::isolate`].
+    ///
+    /// # Errors
+    /// When it was not isolated.
+    pub fn rejoin(&self, host: &Host) -> Result<()> {
+        self.internet().nft(&format!("delete table bridge isolate_{}\n", self.port(host)?))
+    }
+
+    /// Loses UDP at the bridge, IPv4 and IPv6, that goes one of these ways.
+    fn lose(&self, table: &str, ways: &[String]) -> Result<()> {
+        let rules: String = ways
+            .iter()
+            .map(|way| {
+                format!("    {way} ether type ip ip protocol udp drop\n    {way} ether type ip6 ip6 nexthdr udp drop\n")
+            })
+            .collect();
+        self.internet().nft(&format!(
+            "table bridge {table} {{\n  chain forward {{\n    type filter hook forward priority 0; policy accept;\n\
+             {rules}  }}\n}}\n"
+        ))
+    }
+
+    /// Pulls the host's cable at its far end, or plugs it in again: the host loses its carrier, and keeps its addresses. Returns
+    /// when the host's kernel has seen it.
+    ///
+    /// # Errors
+    /// When the interface cannot be changed.
+    pub fn carrier(&self, host: &Host, plugged: bool) -> Result<()> {
+        let port = self.port(host)?;
+        self.internet().ip(&format!("link set {port} {}\n", if plugged { "up" } else { "down" }))?;
+        let (what, interface) = (format!("the carrier of {}", host.name), host.outside());
+        tool::wait_for(&what, CARRIER, Duration::from_millis(1), || {
+            let text = host.border.run("ip", &["-j", "link", "show", "dev", interface])?;
+            let shown: Value = serde_json::from_str(&text)?;
+            Ok(((shown[0]["operstate"] == "UP") == plugged).then_some(()))
+        })
+    }
+}
+
+impl Host {
+    /// The host, or the router in front of it, has this public address from now on, in place of any other of the internet segment.
+    /// Returns when the kernel lists it.
+    ///
+    /// # Errors
+    /// When the interface cannot be changed.
+    pub fn set_address(&self, address: Ipv4Addr) -> Result<()> {
+        let device = self.outside();
+        self.border
+            .ip(&format!("addr flush to 80.0.0.0/16 dev {device}\naddr add {address}/16 dev {device}\n"))
+    }
+
+    /// The router in front of the host forgets all mappings, and makes new ones with these outside ports alone.
+    ///
+    /// Mappings go when the outside address goes: the router loses it and gets it back at once.
+    ///
+    /// # Errors
+    /// When the host has no router in front, or the rules cannot be loaded.
+    pub fn rebind(&self, ports: &RangeInclusive<u16>) -> Result<()> {
+        let device = self.outside();
+        self.border.nft(&format!(
+            "flush chain ip nat postrouting\n\
+             add rule ip nat postrouting oifname \"{device}\" ip protocol udp masquerade to :{}-{}\n\
+             add rule ip nat postrouting oifname \"{device}\" masquerade\n",
+            ports.start(),
+            ports.end()
+        ))?;
+        let address = self.public;
+        self.border.ip(&format!("addr del {address}/16 dev {device}\naddr add {address}/16 dev {device}\n"))
+    }
+}
