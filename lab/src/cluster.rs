@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::daemon::{Daemon, Seat};
-use crate::host::{Access, Lab};
+use crate::host::{Access, Family, Lab};
 use crate::nat::NatKind;
 use crate::traffic::{self, Group};
 
@@ -24,6 +24,7 @@ pub struct Plan {
     members: Vec<(String, Seat, Access)>,
     network: Value,
     settings: Value,
+    family: Family,
 }
 
 impl Default for Plan {
@@ -42,6 +43,7 @@ impl Plan {
             members: Vec::new(),
             network: json!({}),
             settings: json!({}),
+            family: Family::V4,
         }
     }
 
@@ -77,6 +79,13 @@ impl Plan {
     #[must_use]
     pub fn cloud(self, name: &str) -> Self {
         self.member(name, Seat::Ours, Access::Nat(NatKind::PortRestricted))
+    }
+
+    /// Which addresses the hosts have on the internet segment.
+    #[must_use]
+    pub fn family(mut self, family: Family) -> Self {
+        self.family = family;
+        self
     }
 
     /// Sets fields of the network, over the usual ones.
@@ -124,6 +133,7 @@ impl Plan {
     /// # Errors
     /// Which step failed, and why.
     pub fn prepare(&self, mut lab: Lab) -> Result<Cluster> {
+        lab.set_family(self.family);
         let mut seats = vec![(lab.add("root", Access::Public)?, self.root)];
         if let Some(seat) = self.second_root {
             seats.push((lab.add("second", Access::Public)?, seat));

@@ -4,18 +4,26 @@
 //! What is lost here is lost between the hosts, at the internet's bridge: no host is told, as it would be of a datagram that its
 //! own firewall refuses.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use crate::host::{Host, Lab};
+use crate::host::{Family, Host, Lab};
 use crate::tool;
 
-/// How long the kernel may take to see that a cable is plugged in.
+/// How long the kernel may take to see that a cable is plugged in, or that an address is usable.
 const CARRIER: Duration = Duration::from_secs(5);
+
+/// UDP, in the words of nft.
+const UDP: [&str; 2] = ["ether type ip ip protocol udp", "ether type ip6 ip6 nexthdr udp"];
+
+/// What comes in and goes out at a port of the bridge, in the words of nft.
+fn at(port: &str) -> [String; 2] {
+    ["iifname", "oifname"].map(|side| format!("{side} \"{port}\""))
+}
 
 impl Lab {
     /// The port of the internet's bridge that the host's cable is plugged into.
@@ -31,7 +39,7 @@ impl Lab {
     /// When the rules cannot be loaded.
     pub fn cut(&self, from: &Host, to: &Host) -> Result<()> {
         let (from, to) = (self.port(from)?, self.port(to)?);
-        self.lose(&format!("cut_{from}_{to}"), &[format!("iifname \"{from}\" oifname \"{to}\"")])
+        self.lose(&format!("cut_{from}_{to}"), &UDP, &[format!("iifname \"{from}\" oifname \"{to}\"")])
     }
 
     /// Undoes [`Lab::cut`].
@@ -50,7 +58,7 @@ impl Lab {
     pub fn forbid(&self, a: &Host, b: &Host) -> Result<()> {
         let (a, b) = (self.port(a)?, self.port(b)?);
         let ways = [(&a, &b), (&b, &a)].map(|(from, to)| format!("iifname \"{from}\" oifname \"{to}\""));
-        self.lose(&format!("forbid_{a}_{b}"), &ways)
+        self.lose(&format!("forbid_{a}_{b}"), &UDP, &ways)
     }
 
     /// Undoes [`Lab::forbid`].
@@ -68,8 +76,7 @@ impl Lab {
     /// When the rules cannot be loaded.
     pub fn isolate(&self, host: &Host) -> Result<()> {
         let port = self.port(host)?;
-        let ways = ["iifname", "oifname"].map(|side| format!("{side} \"{port}\""));
-        self.lose(&format!("isolate_{port}"), &ways)
+        self.lose(&format!("isolate_{port}"), &UDP, &at(&port))
     }
 
     /// Undoes [`Lab::isolate`].
@@ -80,14 +87,32 @@ impl Lab {
         self.internet().nft(&format!("delete table bridge isolate_{}\n", self.port(host)?))
     }
 
-    /// Loses UDP at the bridge, IPv4 and IPv6, that goes one of these ways.
-    fn lose(&self, table: &str, ways: &[String]) -> Result<()> {
-        let rules: String = ways
-            .iter()
-            .map(|way| {
-                format!("    {way} ether type ip ip protocol udp drop\n    {way} ether type ip6 ip6 nexthdr udp drop\n")
-            })
-            .collect();
+    /// From now on UDP over this family to and from the host is lost on the way. The other stays as it is.
+    ///
+    /// # Errors
+    /// When the rules cannot be loaded.
+    pub fn lose_family(&self, host: &Host, family: Family) -> Result<()> {
+        let kinds = match family {
+            Family::V4 => &UDP[..1],
+            Family::V6 => &UDP[1..],
+            Family::Both => &UDP[..],
+        };
+        let port = self.port(host)?;
+        self.lose(&format!("family_{port}"), kinds, &at(&port))
+    }
+
+    /// Undoes [`Lab::lose_family`].
+    ///
+    /// # Errors
+    /// When nothing was lost.
+    pub fn mend_family(&self, host: &Host) -> Result<()> {
+        self.internet().nft(&format!("delete table bridge family_{}\n", self.port(host)?))
+    }
+
+    /// Loses at the bridge what goes one of these ways and is one of these kinds.
+    fn lose(&self, table: &str, kinds: &[&str], ways: &[String]) -> Result<()> {
+        let pairs = ways.iter().flat_map(|way| kinds.iter().map(move |kind| (way, kind)));
+        let rules: String = pairs.map(|(way, kind)| format!("    {way} {kind} drop\n")).collect();
         self.internet().nft(&format!(
             "table bridge {table} {{\n  chain forward {{\n    type filter hook forward priority 0; policy accept;\n\
              {rules}  }}\n}}\n"
@@ -112,15 +137,25 @@ impl Lab {
 }
 
 impl Host {
-    /// The host, or the router in front of it, has this public address from now on, in place of any other of the internet segment.
-    /// Returns when the kernel lists it.
+    /// The host, or the router in front of it, has this public address from now on, in place of any other of its family. Returns
+    /// when the kernel lists it as usable: an IPv6 address once it was found to be no duplicate.
     ///
     /// # Errors
     /// When the interface cannot be changed.
-    pub fn set_address(&self, address: Ipv4Addr) -> Result<()> {
+    pub fn set_address(&self, address: IpAddr) -> Result<()> {
         let device = self.outside();
-        self.border
-            .ip(&format!("addr flush to 80.0.0.0/16 dev {device}\naddr add {address}/16 dev {device}\n"))
+        let (segment, length) = if address.is_ipv4() { ("80.0.0.0/16", 16) } else { ("2a99::/64", 64) };
+        self.border.ip(&format!(
+            "addr flush to {segment} dev {device}\naddr add {address}/{length} dev {device}\n"
+        ))?;
+        if address.is_ipv4() {
+            return Ok(());
+        }
+        let what = format!("{address} to be usable");
+        tool::wait_for(&what, CARRIER, Duration::from_millis(1), || {
+            let shown = self.border.run("ip", &["-6", "addr", "show", "dev", device, "tentative"])?;
+            Ok(shown.trim().is_empty().then_some(()))
+        })
     }
 
     /// The router in front of the host forgets all mappings, and makes new ones with these outside ports alone.

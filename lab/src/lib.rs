@@ -34,6 +34,6 @@ pub mod traffic;
 
 pub use cluster::{Cluster, Plan};
 pub use daemon::{Daemon, Seat};
-pub use host::{Access, Host, Lab};
+pub use host::{Access, Family, Host, Lab};
 pub use namespace::Namespace;
 pub use nat::NatKind;

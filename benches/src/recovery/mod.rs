@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use lab::Family;
 
 use fault::Fault;
 use row::Row;
@@ -53,6 +54,9 @@ pub(crate) struct Options {
     /// does) has begun anew.
     #[arg(long, value_name = "SECONDS", default_value_t = 31)]
     rest: u32,
+    /// With --recovery: IPv6 underneath in place of IPv4. Faults of IPv4 NAT routers are left out.
+    #[arg(long)]
+    ipv6: bool,
     /// With --recovery: so many pairs are measured at the same time.
     #[arg(long, value_name = "PAIRS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
     at_once: u32,
@@ -67,11 +71,17 @@ impl Options {
         Duration::from_secs(self.idle_for.unwrap_or(if quick { 30 } else { 600 }).into())
     }
 
-    /// All cells of the table: each fault for each row.
-    fn cells(&self) -> Vec<(Row, Fault)> {
+    /// All cells of the table, still empty: each fault for each row.
+    fn cells(&self) -> Vec<Cell> {
         let rows = if self.rows.is_empty() { Row::usual() } else { self.rows.clone() };
-        let faults = if self.only.is_empty() { Fault::ALL.to_vec() } else { self.only.clone() };
-        faults.iter().flat_map(|fault| rows.iter().map(|row| (*row, *fault))).collect()
+        let mut faults = if self.only.is_empty() { Fault::ALL.to_vec() } else { self.only.clone() };
+        let family = if self.ipv6 { Family::V6 } else { Family::V4 };
+        faults.retain(|fault| !fault.needs().nat || family == Family::V4);
+        let of = |fault: &Fault, row: &Row| {
+            let family = if fault.needs().both_families { Family::Both } else { family };
+            Cell::new(*row, *fault, family)
+        };
+        faults.iter().flat_map(|fault| rows.iter().map(move |row| of(fault, row))).collect()
     }
 }
 
@@ -95,10 +105,9 @@ pub(crate) fn run(options: &Options, quick: bool, path: &Path) -> Result<()> {
             loop {
                 let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
                 let Some(index) = next else { return Ok(()) };
-                let (row, fault) = jobs[index];
-                let mut cell = Cell::new(row, fault);
+                let mut cell = jobs[index].clone();
                 if let Err(error) = measure(&mut cell, runs, idle, options.rest) {
-                    eprintln!("{} {}: given up: {error:#}", fault.name(), row.code());
+                    eprintln!("{cell}: given up: {error:#}");
                     cell.failed = Some(format!("{error:#}"));
                 }
                 let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,13 +141,13 @@ fn measure(cell: &mut Cell, runs: u32, idle: Duration, rest: u32) -> Result<()> 
         let once = (|| -> Result<Run> {
             let scene = match &mut scene {
                 Some(scene) => scene,
-                none => none.insert(Scene::build(cell.row, cell.fault, idle)?),
+                none => none.insert(Scene::build(cell, idle)?),
             };
             one(scene, cell.fault, run, rest)
         })();
         match once {
             Ok(found) => {
-                eprintln!("{} {} {}: {found}", cell.fault.name(), cell.row.code(), run + 1);
+                eprintln!("{cell}, run {}: {found}", run + 1);
                 cell.runs.push(found);
                 run += 1;
             }
@@ -149,7 +158,7 @@ fn measure(cell: &mut Cell, runs: u32, idle: Duration, rest: u32) -> Result<()> 
                     return Err(error);
                 }
                 let first = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
-                eprintln!("{} {}: built anew: {first}", cell.fault.name(), cell.row.code());
+                eprintln!("{cell}: built anew: {first}");
             }
         }
     }

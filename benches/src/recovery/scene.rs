@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Access, Cluster, Daemon, Host, Lab, NatKind, Plan, tool};
+use lab::{Access, Cluster, Daemon, Family, Host, Lab, NatKind, Plan, tool};
 
-use super::fault::{Fault, Needs};
-use super::row::Row;
+use super::fault::Needs;
+use super::table::Cell;
 use super::watch::Direction;
 
 /// How long a pair may take until its traffic goes the way it should.
@@ -32,11 +32,12 @@ impl Scene {
     ///
     /// # Errors
     /// Which step failed, and why.
-    pub(crate) fn build(row: Row, fault: Fault, idle: Duration) -> Result<Self> {
-        let needs = fault.needs();
+    pub(crate) fn build(cell: &Cell, idle: Duration) -> Result<Self> {
+        let (row, needs) = (cell.row, cell.fault.needs());
         let access = if needs.nat { Access::Nat(NatKind::PortRestricted) } else { Access::Public };
         let [a, b] = row.ends;
         let mut plan = Plan::new().root(row.root).member("a", a, access).member("b", b, Access::Public);
+        plan = plan.family(cell.family);
         if needs.two_roots {
             plan = plan.second_root(row.root);
         }
@@ -136,6 +137,16 @@ impl Scene {
         let busy = (0..carried.len()).max_by_key(|number| carried[*number]).context("no root")?;
         ensure!(carried[busy] > CHATTER, "no root carries the traffic: {carried:?} octets");
         Ok(busy)
+    }
+
+    /// By which family A reaches B directly.
+    ///
+    /// # Errors
+    /// When it does not, or nothing answers.
+    pub(crate) fn family_in_use(&self) -> Result<Family> {
+        let [a, b] = [0, 1].map(|end: usize| &self.cluster.members[end]);
+        let path = a.path_to(&b.address)?.context("no direct path")?;
+        Ok(if path.contains(':') { Family::V6 } else { Family::V4 })
     }
 
     /// What each of the roots sends in [`GLANCE`], octets.

@@ -1,6 +1,7 @@
 //! What was found: the JSON, the table, and which bounds are missed.
 
 use anyhow::Result;
+use lab::Family;
 use serde_json::{Value, json};
 
 use super::LIMIT;
@@ -36,10 +37,27 @@ pub(crate) struct Cell {
     pub(crate) row: Row,
     /// What.
     pub(crate) fault: Fault,
+    /// Over what.
+    pub(crate) family: Family,
     /// The runs.
     pub(crate) runs: Vec<Run>,
     /// Why there are no more.
     pub(crate) failed: Option<String>,
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} over {}", self.fault.name(), self.row.code(), called(self.family))
+    }
+}
+
+/// As tables show it.
+fn called(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+        Family::Both => "both",
+    }
 }
 
 /// Three figures of a sample.
@@ -72,8 +90,8 @@ impl Spread {
 
 impl Cell {
     /// Without runs.
-    pub(crate) fn new(row: Row, fault: Fault) -> Self {
-        Self { row, fault, runs: Vec::new(), failed: None }
+    pub(crate) fn new(row: Row, fault: Fault, family: Family) -> Self {
+        Self { row, fault, family, runs: Vec::new(), failed: None }
     }
 
     /// The bounds it misses, one a line: none where no bounds hold.
@@ -112,7 +130,8 @@ impl Cell {
             .collect();
         let bound = self.fault.bound();
         json!({
-            "fault": self.fault.name(), "row": self.row.code(), "root": root, "a": a, "b": b, "runs": runs,
+            "fault": self.fault.name(), "row": self.row.code(), "root": root, "a": a, "b": b,
+            "underlay": called(self.family), "runs": runs,
             "failed": self.failed, "bound": self.row.is_ours().then(|| json!([bound.median, bound.p95])),
         })
     }
@@ -133,7 +152,9 @@ pub(crate) fn json(cells: &[Cell], machine: &Value) -> Value {
 /// When it is no result of this kind.
 pub(crate) fn markdown(result: &Value) -> Result<String> {
     let mut rows = vec![
-        ["fault", "root", "A", "B", "A to B, s", "B to A, s", "lost", "bound"].map(str::to_owned).to_vec(),
+        ["fault", "root", "A", "B", "underlay", "A to B, s", "B to A, s", "lost", "bound"]
+            .map(str::to_owned)
+            .to_vec(),
     ];
     let cells = result["recovery"].as_array();
     for cell in cells.into_iter().flatten() {
@@ -154,6 +175,7 @@ pub(crate) fn markdown(result: &Value) -> Result<String> {
             text("root"),
             text("a"),
             text("b"),
+            text("underlay"),
             way(0),
             way(1),
             format!("{} / {}", most(0), most(1)),
@@ -169,7 +191,7 @@ mod tests {
 
     fn cell(code: &str, fault: Fault, seconds: &[f64], lost: u64) -> Cell {
         let runs = seconds.iter().map(|s| Run { seconds: [*s, 0.01], lost: [lost, 0], recovered: [true; 2] });
-        Cell { runs: runs.collect(), ..Cell::new(Row::parse(code).unwrap(), fault) }
+        Cell { runs: runs.collect(), ..Cell::new(Row::parse(code).unwrap(), fault, Family::V4) }
     }
 
     #[test]
@@ -187,7 +209,7 @@ mod tests {
         assert!(missed.len() == 2 && missed[0].contains("A to B: median 0.60"), "{missed:?}");
         assert!(cell("zzz", Fault::Blind, &[40.0], 30).missed().is_empty());
         assert_eq!(cell("ooo", Fault::Root, &[0.01], 1).missed().len(), 1, "not one may be lost");
-        let mut cell = Cell::new(Row::parse("ooo").unwrap(), Fault::Kill);
+        let mut cell = Cell::new(Row::parse("ooo").unwrap(), Fault::Kill, Family::V6);
         cell.failed = Some("no reason".to_owned());
         assert_eq!(cell.missed().len(), 1);
     }

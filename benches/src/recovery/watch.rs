@@ -60,6 +60,8 @@ impl Direction {
         let receiver = to.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?.context("receiving")?;
         receiver.set_read_timeout(Some(LOOK))?;
         let sender = from.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?.context("sending")?;
+        // The kernel keeps what waits for a neighbour's address, and a sender should not wait with it.
+        sender.set_nonblocking(true)?;
         let shared = Arc::new(Shared::default());
         let (sending, receiving) = (Arc::clone(&shared), Arc::clone(&shared));
         let threads = vec![
