@@ -115,7 +115,8 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) recovery_options: crate::recovery::Options,
     /// Instead: the tables of a result, and of mixed.json, mtus.json, rules.json, integrity.json, reordering.json, idle.json
-    /// and plain.json beside it, put into docs/performance.md; and docs/performance.svg. Measures nothing.
+    /// and plain.json beside it, put into docs/performance.md; and docs/performance.svg. Of a result of
+    /// --recovery the table, into docs/reliability.md. Measures nothing.
     #[arg(long, group = "instead", value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 }

@@ -8,9 +8,10 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde_json::Value;
 
+use crate::emulator;
 use crate::host::{Family, Host, Lab};
 use crate::tool;
 
@@ -26,11 +27,10 @@ fn at(port: &str) -> [String; 2] {
 }
 
 impl Lab {
-    /// The port of the internet's bridge that the host's cable is plugged into.
+    /// The port of the internet's bridge behind which the host is.
     fn port(&self, host: &Host) -> Result<String> {
-        let index = self.hosts().iter().position(|other| other.name == host.name);
-        let index = index.with_context(|| format!("lab {} has no host {}", self.name(), host.name))?;
-        Ok(format!("p{}", index + 1))
+        let number = self.number(host)?;
+        Ok(if self.has_line(number) { emulator::outer(number) } else { format!("p{number}") })
     }
 
     /// From now on UDP that `from` sends to `to` is lost on the way. The other direction stays as it is.
@@ -125,8 +125,8 @@ impl Lab {
     /// # Errors
     /// When the interface cannot be changed.
     pub fn carrier(&self, host: &Host, plugged: bool) -> Result<()> {
-        let port = self.port(host)?;
-        self.internet().ip(&format!("link set {port} {}\n", if plugged { "up" } else { "down" }))?;
+        let number = self.number(host)?;
+        self.internet().ip(&format!("link set p{number} {}\n", if plugged { "up" } else { "down" }))?;
         let (what, interface) = (format!("the carrier of {}", host.name), host.outside());
         tool::wait_for(&what, CARRIER, Duration::from_millis(1), || {
             let text = host.border.run("ip", &["-j", "link", "show", "dev", interface])?;

@@ -1,5 +1,6 @@
 //! A lab: the internet segment and the hosts on it.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 
+use crate::emulator::{Emulator, Quality};
 use crate::namespace::Namespace;
 use crate::nat::NatKind;
 use crate::registry;
@@ -102,6 +104,8 @@ pub struct Lab {
     internet: Namespace,
     hosts: Vec<Arc<Host>>,
     family: Family,
+    /// Lines in front of hosts, by the hosts' numbers.
+    lines: BTreeMap<usize, Emulator>,
     kept: bool,
 }
 
@@ -133,6 +137,7 @@ impl Lab {
                 internet,
                 hosts: Vec::new(),
                 family: Family::V4,
+                lines: BTreeMap::new(),
                 kept: false,
             }),
             Err(error) => {
@@ -272,6 +277,33 @@ impl Lab {
         Ok(())
     }
 
+    /// From now on the line in front of `host` is like this: `out` for what it sends, `back` for what it gets. The line is put in
+    /// at the first call, with `seed`; later ones change it and leave its dice as they are.
+    ///
+    /// Before that no fault may have been applied to the host: faults strike beyond the line.
+    ///
+    /// # Errors
+    /// When the host is not of this lab, or the devices cannot be made.
+    pub fn line(&mut self, host: &Host, out: Quality, back: Quality, seed: u64) -> Result<()> {
+        let number = self.number(host)?;
+        if !self.lines.contains_key(&number) {
+            self.lines.insert(number, Emulator::insert(&self.internet, number, seed)?);
+        }
+        self.lines[&number].set(out, back);
+        Ok(())
+    }
+
+    /// The host's number, from which its addresses and devices have their names.
+    pub(crate) fn number(&self, host: &Host) -> Result<usize> {
+        let index = self.hosts.iter().position(|other| other.name == host.name);
+        Ok(1 + index.with_context(|| format!("lab {} has no host {}", self.name, host.name))?)
+    }
+
+    /// Whether there is a line in front of the host with this number.
+    pub(crate) fn has_line(&self, number: usize) -> bool {
+        self.lines.contains_key(&number)
+    }
+
     /// From now on `percent` of the host's UDP datagrams are lost, in each direction. 0 ends it.
     ///
     /// Streams of such a host repeat themselves at least once a second where the kernel can be told so (Linux 6.15):
@@ -319,6 +351,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        // They need this process in any case.
+        self.lines.clear();
         if self.kept {
             return;
         }

@@ -19,6 +19,7 @@ pub mod capture;
 pub mod cloud_init;
 pub mod cluster;
 pub mod daemon;
+pub mod emulator;
 pub mod fault;
 pub mod host;
 pub mod namespace;

@@ -30,7 +30,7 @@ pub(crate) enum Fault {
     Rebind,
     /// So it does, and the pair is relayed.
     RebindRelayed,
-    /// Of two roots the one that relays dies.
+    /// Of two roots the one that relays what A sends dies.
     Relay,
     /// Of IPv4 and IPv6 the one that A uses dies there, and the other lives.
     Family,
@@ -127,7 +127,7 @@ impl Fault {
             Self::Back => "the direct way dies from B to A alone",
             Self::Rebind => "A's NAT router makes new mappings",
             Self::RebindRelayed => "so it does, the pair is relayed",
-            Self::Relay => "the root that relays dies, another lives",
+            Self::Relay => "the root that relays A to B dies, another lives",
             Self::Family => "of IPv4 and IPv6 the one in use dies, the other lives",
             Self::Idle => "first packet after idling, the way died meanwhile",
             Self::Root => "the root is killed and restarted",
@@ -192,10 +192,12 @@ impl Fault {
             }
             Self::Relay => {
                 let busy = scene.busy_root()?;
+                let now = Instant::now();
                 // Lost on the way first: a dead machine does not say that nobody listens.
                 let host = scene.roots()[busy].host.clone();
                 scene.lab().isolate(&host)?;
                 scene.root_mut(busy)?.kill()?;
+                return Ok(now);
             }
             Self::Family => scene.lab().lose_family(&a, scene.family_in_use()?)?,
             Self::Idle => {

@@ -22,7 +22,8 @@ use lab::Family;
 use fault::Fault;
 use row::Row;
 use scene::Scene;
-use table::{Cell, Run};
+pub(crate) use table::markdown;
+use table::{Cell, Run, Underlay};
 use watch::Direction;
 
 /// A run is watched at least so long after its fault: what comes back may go away again.
@@ -31,7 +32,7 @@ const WATCHED: Duration = Duration::from_secs(5);
 pub(crate) const LIMIT: Duration = Duration::from_secs(45);
 /// What is sent now has arrived after this, or is lost.
 const UNDER_WAY: Duration = Duration::from_millis(500);
-/// A pair is built anew at most so often for one cell of the table.
+/// So many attempts in a row at one run may fail.
 const ATTEMPTS: u32 = 3;
 
 /// What `--recovery` takes besides.
@@ -54,6 +55,9 @@ pub(crate) struct Options {
     /// does) has begun anew.
     #[arg(long, value_name = "SECONDS", default_value_t = 31)]
     rest: u32,
+    /// With --recovery: round trip underneath between any two machines, milliseconds, up to 1000. Below 1: as the kernel has it.
+    #[arg(long, value_name = "MS", default_value_t = 0.3, value_parser = milliseconds)]
+    rtt: f64,
     /// With --recovery: IPv6 underneath in place of IPv4. Faults of IPv4 NAT routers are left out.
     #[arg(long)]
     ipv6: bool,
@@ -79,9 +83,16 @@ impl Options {
         faults.retain(|fault| !fault.needs().nat || family == Family::V4);
         let of = |fault: &Fault, row: &Row| {
             let family = if fault.needs().both_families { Family::Both } else { family };
-            Cell::new(*row, *fault, family)
+            Cell::new(*row, *fault, Underlay { family, rtt: self.rtt })
         };
         faults.iter().flat_map(|fault| rows.iter().map(move |row| of(fault, row))).collect()
+    }
+}
+
+fn milliseconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..=1000.0).contains(&number) => Ok(number),
+        _ => Err("a number of milliseconds from 0 to 1000".to_owned()),
     }
 }
 
@@ -123,7 +134,7 @@ pub(crate) fn run(options: &Options, quick: bool, path: &Path) -> Result<()> {
     })?;
     let cells = cells.into_inner().unwrap_or_else(PoisonError::into_inner);
     let cells: Vec<Cell> = cells.into_iter().flatten().collect();
-    println!("{}", table::markdown(&table::json(&cells, &machine)).context("no table")?);
+    println!("{}", markdown(&table::json(&cells, &machine)).context("no table")?);
     println!("written to {}", path.display());
     let missed: Vec<String> = cells.iter().flat_map(Cell::missed).collect();
     if !missed.is_empty() {
@@ -148,8 +159,12 @@ fn measure(cell: &mut Cell, runs: u32, idle: Duration, rest: u32) -> Result<()> 
         match once {
             Ok(found) => {
                 eprintln!("{cell}, run {}: {found}", run + 1);
+                if found.recovered != [true; 2] {
+                    // It would take long to settle, if it ever did.
+                    scene = None;
+                }
                 cell.runs.push(found);
-                run += 1;
+                (run, attempts) = (run + 1, 0);
             }
             Err(error) => {
                 attempts += 1;

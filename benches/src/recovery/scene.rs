@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use lab::emulator::Quality;
 use lab::{Access, Cluster, Daemon, Family, Host, Lab, NatKind, Plan, tool};
 
 use super::fault::Needs;
@@ -37,12 +38,15 @@ impl Scene {
         let access = if needs.nat { Access::Nat(NatKind::PortRestricted) } else { Access::Public };
         let [a, b] = row.ends;
         let mut plan = Plan::new().root(row.root).member("a", a, access).member("b", b, Access::Public);
-        plan = plan.family(cell.family);
+        plan = plan.family(cell.underlay.family);
         if needs.two_roots {
             plan = plan.second_root(row.root);
         }
         let cluster = plan.prepare(Lab::new()?)?;
         let mut scene = Self { flows: None, cluster, needs, idle };
+        if cell.underlay.rtt >= 1.0 {
+            scene.set_round_trip(Duration::from_secs_f64(cell.underlay.rtt / 1e3))?;
+        }
         if needs.relayed {
             let [a, b] = scene.hosts();
             scene.lab().forbid(&a, &b)?;
@@ -52,6 +56,15 @@ impl Scene {
         }
         scene.speak()?;
         Ok(scene)
+    }
+
+    /// A datagram passes the lines of two machines on its way, and so does its answer.
+    fn set_round_trip(&mut self, time: Duration) -> Result<()> {
+        let quality = Quality::delayed(time / 4);
+        for (seed, host) in (1..).zip(self.lab().hosts().to_vec()) {
+            self.cluster.lab.line(&host, quality, quality, seed)?;
+        }
+        Ok(())
     }
 
     /// The machines of A and B.
@@ -112,6 +125,20 @@ impl Scene {
         self.flows.as_ref().context("nothing is sent")
     }
 
+    /// Tells each end's kernel the other's hardware address for good. What is measured is the nodes: a kernel that does not get an
+    /// answer for three seconds forgets its neighbour, and asks for it but once a second.
+    fn introduce(&self) -> Result<()> {
+        let network = &self.cluster.network;
+        for (end, other) in [(0, 1), (1, 0)] {
+            let (here, there) = (&self.cluster.members[end], &self.cluster.members[other]);
+            let (mac, device) = (there.mac(network)?, here.device(network)?);
+            let address = self.cluster.fixed(other);
+            let entry = format!("neigh replace {address} lladdr {mac} dev {device} nud permanent\n");
+            here.host.namespace.ip(&entry)?;
+        }
+        Ok(())
+    }
+
     /// Waits until traffic goes the way it should: directly, or by a root where there is no direct way.
     ///
     /// # Errors
@@ -123,17 +150,22 @@ impl Scene {
             let carried: u64 = self.carried()?.into_iter().sum();
             ensure!((carried > CHATTER) == self.needs.relayed, "the roots sent {carried} octets in a second");
             ensure!(flows.iter().all(Direction::flows), "it does not flow any more");
+            self.introduce()?;
             Ok(Some(()))
         });
         settled.map_err(|error| error.context(self.cluster.report()))
     }
 
-    /// The number of the root that carries the traffic.
+    /// The number of the root that carries what A sends. What B sends may go by another: it pauses meanwhile.
     ///
     /// # Errors
     /// When none does.
     pub(crate) fn busy_root(&self) -> Result<usize> {
-        let carried = self.carried()?;
+        let [_, back] = self.flows()?;
+        back.pause(true);
+        let carried = self.carried();
+        back.pause(false);
+        let carried = carried?;
         let busy = (0..carried.len()).max_by_key(|number| carried[*number]).context("no root")?;
         ensure!(carried[busy] > CHATTER, "no root carries the traffic: {carried:?} octets");
         Ok(busy)

@@ -5,7 +5,7 @@ use lab::Family;
 use serde_json::{Value, json};
 
 use super::LIMIT;
-use super::fault::Fault;
+use super::fault::{Bound, Fault};
 use super::row::Row;
 use crate::report::render;
 
@@ -30,6 +30,26 @@ impl std::fmt::Display for Run {
     }
 }
 
+/// What lies underneath.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Underlay {
+    /// Which addresses the machines have.
+    pub(crate) family: Family,
+    /// Round trip between any two of them, milliseconds.
+    pub(crate) rtt: f64,
+}
+
+impl std::fmt::Display for Underlay {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let family = match self.family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+            Family::Both => "IPv4 and IPv6",
+        };
+        write!(f, "{family}, {} ms", self.rtt)
+    }
+}
+
 /// All runs of a fault with a row.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
@@ -38,7 +58,7 @@ pub(crate) struct Cell {
     /// What.
     pub(crate) fault: Fault,
     /// Over what.
-    pub(crate) family: Family,
+    pub(crate) underlay: Underlay,
     /// The runs.
     pub(crate) runs: Vec<Run>,
     /// Why there are no more.
@@ -47,16 +67,7 @@ pub(crate) struct Cell {
 
 impl std::fmt::Display for Cell {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} over {}", self.fault.name(), self.row.code(), called(self.family))
-    }
-}
-
-/// As tables show it.
-fn called(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "IPv4",
-        Family::V6 => "IPv6",
-        Family::Both => "both",
+        write!(f, "{} {} over {}", self.fault.name(), self.row.code(), self.underlay)
     }
 }
 
@@ -90,8 +101,8 @@ impl Spread {
 
 impl Cell {
     /// Without runs.
-    pub(crate) fn new(row: Row, fault: Fault, family: Family) -> Self {
-        Self { row, fault, family, runs: Vec::new(), failed: None }
+    pub(crate) fn new(row: Row, fault: Fault, underlay: Underlay) -> Self {
+        Self { row, fault, underlay, runs: Vec::new(), failed: None }
     }
 
     /// The bounds it misses, one a line: none where no bounds hold.
@@ -103,7 +114,7 @@ impl Cell {
         if let Some(why) = &self.failed {
             return vec![format!("{name}: not measured: {}", why.lines().next().unwrap_or_default())];
         }
-        let (bound, mut missed) = (self.fault.bound(), Vec::new());
+        let (bound, mut missed) = (self.bound(), Vec::new());
         for (way, called) in ["A to B", "B to A"].into_iter().enumerate() {
             let Some(spread) = Spread::of(self.runs.iter().map(|run| run.seconds[way])) else { continue };
             for (what, found, bound) in
@@ -121,6 +132,12 @@ impl Cell {
         missed
     }
 
+    /// What it is held to: nobody gets over anything in less than a few round trips.
+    fn bound(&self) -> Bound {
+        let (Bound { median, p95 }, least) = (self.fault.bound(), 5.0 * self.underlay.rtt / 1e3);
+        Bound { median: median.max(least), p95: p95.max(least) }
+    }
+
     fn json(&self) -> Value {
         let [root, a, b] = self.row.seats().map(lab::Seat::name);
         let runs: Vec<Value> = self
@@ -128,10 +145,10 @@ impl Cell {
             .iter()
             .map(|run| json!({"seconds": run.seconds, "lost": run.lost, "recovered": run.recovered}))
             .collect();
-        let bound = self.fault.bound();
+        let bound = self.bound();
         json!({
             "fault": self.fault.name(), "row": self.row.code(), "root": root, "a": a, "b": b,
-            "underlay": called(self.family), "runs": runs,
+            "underlay": self.underlay.to_string(), "runs": runs,
             "failed": self.failed, "bound": self.row.is_ours().then(|| json!([bound.median, bound.p95])),
         })
     }
@@ -189,9 +206,11 @@ pub(crate) fn markdown(result: &Value) -> Result<String> {
 mod tests {
     use super::*;
 
+    const USUAL: Underlay = Underlay { family: Family::V4, rtt: 0.3 };
+
     fn cell(code: &str, fault: Fault, seconds: &[f64], lost: u64) -> Cell {
         let runs = seconds.iter().map(|s| Run { seconds: [*s, 0.01], lost: [lost, 0], recovered: [true; 2] });
-        Cell { runs: runs.collect(), ..Cell::new(Row::parse(code).unwrap(), fault, Family::V4) }
+        Cell { runs: runs.collect(), ..Cell::new(Row::parse(code).unwrap(), fault, USUAL) }
     }
 
     #[test]
@@ -209,7 +228,11 @@ mod tests {
         assert!(missed.len() == 2 && missed[0].contains("A to B: median 0.60"), "{missed:?}");
         assert!(cell("zzz", Fault::Blind, &[40.0], 30).missed().is_empty());
         assert_eq!(cell("ooo", Fault::Root, &[0.01], 1).missed().len(), 1, "not one may be lost");
-        let mut cell = Cell::new(Row::parse("ooo").unwrap(), Fault::Kill, Family::V6);
+        let mut far = cell("ooo", Fault::Address, &[0.9], 30);
+        assert_eq!(far.missed().len(), 1, "{:?}", far.missed());
+        far.underlay.rtt = 200.0;
+        assert_eq!(far.missed(), Vec::<String>::new(), "five round trips are a second");
+        let mut cell = Cell::new(Row::parse("ooo").unwrap(), Fault::Kill, USUAL);
         cell.failed = Some("no reason".to_owned());
         assert_eq!(cell.missed().len(), 1);
     }

@@ -34,6 +34,7 @@ type Arrival = (Instant, u64);
 struct Shared {
     arrivals: Mutex<Vec<Arrival>>,
     sent: AtomicU64,
+    paused: AtomicBool,
     over: AtomicBool,
 }
 
@@ -74,6 +75,11 @@ impl Direction {
     /// How many have been sent: the number of the next.
     pub(crate) fn sent(&self) -> u64 {
         self.shared.sent.load(Ordering::Acquire)
+    }
+
+    /// Sends nothing for a while, or goes on.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.shared.paused.store(paused, Ordering::Release);
     }
 
     /// Forgets what has arrived so far, but for the last [`STEADY`].
@@ -127,11 +133,13 @@ fn transmit(socket: &UdpSocket, address: Ipv4Addr, shared: &Shared) {
     let mut datagram = [0x55; SIZE];
     let mut due = Instant::now();
     while !shared.over.load(Ordering::Acquire) {
-        let number = shared.sent.load(Ordering::Acquire);
-        datagram[..8].copy_from_slice(&number.to_le_bytes());
-        shared.sent.store(number + 1, Ordering::Release);
-        // No interface, no route, no neighbour, a full queue: a loss like any other.
-        let _ = socket.send_to(&datagram, (address, PORT));
+        if !shared.paused.load(Ordering::Acquire) {
+            let number = shared.sent.load(Ordering::Acquire);
+            datagram[..8].copy_from_slice(&number.to_le_bytes());
+            shared.sent.store(number + 1, Ordering::Release);
+            // No interface, no route, no neighbour, a full queue: a loss like any other.
+            let _ = socket.send_to(&datagram, (address, PORT));
+        }
         due += INTERVAL;
         let now = Instant::now();
         if due < now {
