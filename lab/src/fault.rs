@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::emulator;
@@ -117,6 +117,30 @@ impl Lab {
             "table bridge {table} {{\n  chain forward {{\n    type filter hook forward priority 0; policy accept;\n\
              {rules}  }}\n}}\n"
         ))
+    }
+
+    /// Tells the kernels of all hosts the hardware addresses of all others for good, as they would know that of their router: one
+    /// that has lost its carrier forgets them, and asks again but once a second.
+    ///
+    /// # Errors
+    /// When an interface cannot be read or changed.
+    pub fn fix_neighbours(&self) -> Result<()> {
+        let mut known = Vec::new();
+        for host in self.hosts() {
+            let text = host.border.run("ip", &["-j", "link", "show", "dev", host.outside()])?;
+            let shown: Value = serde_json::from_str(&text)?;
+            let mac =
+                shown[0]["address"].as_str().with_context(|| format!("no hardware address in {text}"))?;
+            known.extend(host.addresses().into_iter().map(|address| (&host.name, address, mac.to_owned())));
+        }
+        for host in self.hosts() {
+            let others = known.iter().filter(|(name, ..)| **name != host.name);
+            let entry = |(_, address, mac): &(&String, IpAddr, String)| {
+                format!("neigh replace {address} lladdr {mac} dev {} nud permanent\n", host.outside())
+            };
+            host.border.ip(&others.map(entry).collect::<String>())?;
+        }
+        Ok(())
     }
 
     /// Pulls the host's cable at its far end, or plugs it in again: the host loses its carrier, and keeps its addresses. Returns

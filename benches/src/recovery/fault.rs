@@ -216,6 +216,7 @@ impl Fault {
                 root.wait_ready()?;
             }
             Self::Cable => {
+                scene.lab().fix_neighbours()?;
                 scene.lab().carrier(&a, false)?;
                 std::thread::sleep(OUT);
                 scene.lab().carrier(&a, true)?;
