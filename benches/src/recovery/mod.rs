@@ -11,11 +11,12 @@ mod table;
 mod watch;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use lab::Family;
 
@@ -32,6 +33,10 @@ const WATCHED: Duration = Duration::from_secs(5);
 pub(crate) const LIMIT: Duration = Duration::from_secs(45);
 /// What is sent now has arrived after this, or is lost.
 const UNDER_WAY: Duration = Duration::from_millis(500);
+/// So many runs are one pair's: others make the rest at the same time.
+const SHARE: usize = 5;
+/// What a run takes besides resting where all goes well.
+const USUALLY: Duration = Duration::from_secs(10);
 /// So many attempts in a row at one run may fail.
 const ATTEMPTS: u32 = 3;
 
@@ -62,7 +67,7 @@ pub(crate) struct Options {
     #[arg(long)]
     ipv6: bool,
     /// With --recovery: so many pairs are measured at the same time.
-    #[arg(long, value_name = "PAIRS", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
+    #[arg(long, value_name = "PAIRS", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=16))]
     at_once: u32,
 }
 
@@ -96,45 +101,59 @@ fn milliseconds(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Some runs of a cell, which one pair makes one after the other.
+struct Job {
+    cell: usize,
+    runs: Range<u32>,
+}
+
 /// Measures all, shows the table and writes everything down.
 ///
 /// # Errors
 /// When a bound is missed, or a cell of a ztnode row could not be measured.
 pub(crate) fn run(options: &Options, quick: bool, path: &Path) -> Result<()> {
     let machine = crate::machine::describe();
-    let jobs = options.cells();
+    let cells = options.cells();
     let (runs, idle) = (options.runs(quick), options.idle(quick));
-    eprintln!("{} cells of {runs} runs, {} at once", jobs.len(), options.at_once);
-    let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..jobs.len()).collect());
-    let cells: Mutex<Vec<Option<Cell>>> = Mutex::new(vec![None; jobs.len()]);
-    let save = |cells: &[Option<Cell>]| {
-        let done: Vec<Cell> = cells.iter().flatten().cloned().collect();
-        crate::report::write(path, &table::json(&done, &machine))
+    let jobs: VecDeque<Job> = (0..cells.len())
+        .flat_map(|cell| (0..runs).step_by(SHARE).map(move |run| (cell, run)))
+        .map(|(cell, run)| Job { cell, runs: run..runs.min(run + SHARE as u32) })
+        .collect();
+    let once = |cell: &Cell| {
+        let idles = if cell.fault == Fault::Idle { idle } else { Duration::ZERO };
+        USUALLY + idles + Duration::from_secs(options.rest.into())
     };
+    let all: Duration = cells.iter().map(|cell| once(cell) * runs).sum();
+    let (count, at_once) = (cells.len(), options.at_once);
+    let minutes = (all / at_once).as_secs().div_ceil(60);
+    eprintln!(
+        "{count} cells of {runs} runs, {at_once} pairs at once: {minutes} min where all recover quickly"
+    );
+    let (waiting, cells) = (Mutex::new(jobs), Mutex::new(cells));
     std::thread::scope(|scope| -> Result<()> {
         let worker = || -> Result<()> {
             loop {
-                let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                let Some(index) = next else { return Ok(()) };
-                let mut cell = jobs[index].clone();
-                if let Err(error) = measure(&mut cell, runs, idle, options.rest) {
+                let Some(job) = lock(&waiting).pop_front() else { return Ok(()) };
+                let cell = lock(&cells)[job.cell].clone();
+                let mut found = Vec::new();
+                let measured = measure(&cell, job.runs, idle, options.rest, &mut found);
+                let mut cells = lock(&cells);
+                cells[job.cell].runs.append(&mut found);
+                if let Err(error) = measured {
                     eprintln!("{cell}: given up: {error:#}");
-                    cell.failed = Some(format!("{error:#}"));
+                    cells[job.cell].failed = Some(error.root_cause().to_string());
                 }
-                let mut cells = cells.lock().unwrap_or_else(PoisonError::into_inner);
-                cells[index] = Some(cell);
-                save(&cells)?;
+                crate::report::write(path, &table::json(&cells, &machine))?;
             }
         };
         let workers: Vec<_> = (0..options.at_once).map(|_| scope.spawn(worker)).collect();
         for worker in workers {
-            worker.join().map_err(|_| anyhow::anyhow!("a measuring thread panicked"))??;
+            worker.join().map_err(|_| anyhow!("a measuring thread panicked"))??;
         }
         Ok(())
     })?;
     let cells = cells.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let cells: Vec<Cell> = cells.into_iter().flatten().collect();
-    println!("{}", markdown(&table::json(&cells, &machine)).context("no table")?);
+    println!("{}", markdown(&table::json(&cells, &machine))?);
     println!("written to {}", path.display());
     let missed: Vec<String> = cells.iter().flat_map(Cell::missed).collect();
     if !missed.is_empty() {
@@ -143,12 +162,17 @@ pub(crate) fn run(options: &Options, quick: bool, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// One cell: all its runs, with the same pair as long as it settles again.
-fn measure(cell: &mut Cell, runs: u32, idle: Duration, rest: u32) -> Result<()> {
+/// What is behind it is whole whatever happened to a thread that had it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Some runs, with the same pair as long as it settles again.
+fn measure(cell: &Cell, runs: Range<u32>, idle: Duration, rest: u32, all: &mut Vec<Run>) -> Result<()> {
     let mut scene = None;
     let mut attempts = 0;
-    let mut run = 0;
-    while run < runs {
+    let mut run = runs.start;
+    while run < runs.end {
         let once = (|| -> Result<Run> {
             let scene = match &mut scene {
                 Some(scene) => scene,
@@ -163,7 +187,7 @@ fn measure(cell: &mut Cell, runs: u32, idle: Duration, rest: u32) -> Result<()> 
                     // It would take long to settle, if it ever did.
                     scene = None;
                 }
-                cell.runs.push(found);
+                all.push(found);
                 (run, attempts) = (run + 1, 0);
             }
             Err(error) => {
@@ -172,8 +196,7 @@ fn measure(cell: &mut Cell, runs: u32, idle: Duration, rest: u32) -> Result<()> 
                 if attempts >= ATTEMPTS {
                     return Err(error);
                 }
-                let first = format!("{error:#}").lines().next().unwrap_or_default().to_owned();
-                eprintln!("{cell}: built anew: {first}");
+                eprintln!("{cell}: built anew: {}", error.root_cause());
             }
         }
     }
@@ -192,22 +215,22 @@ fn one(scene: &mut Scene, fault: Fault, run: u32, rest: u32) -> Result<Run> {
     if fault == Fault::Idle {
         first = [0; 2];
     }
-    let flows = scene.flows()?;
-    loop {
-        let after = begin.elapsed();
-        let over = after >= WATCHED && flows.iter().all(Direction::flows);
-        if over || after >= LIMIT {
-            break;
+    let (struck, flows) = (Instant::now(), scene.flows()?);
+    let recovered = loop {
+        let recovered = [0, 1].map(|way: usize| flows[way].flows());
+        let over = struck.elapsed() >= WATCHED && recovered == [true; 2];
+        if over || begin.elapsed() >= LIMIT {
+            break recovered;
         }
         std::thread::sleep(Duration::from_millis(50));
-    }
+    };
     let end = Instant::now();
     let last = [0, 1].map(|way: usize| flows[way].sent());
     std::thread::sleep(UNDER_WAY);
     let found = Run {
         seconds: [0, 1].map(|way: usize| flows[way].gap(begin, end).as_secs_f64()),
         lost: [0, 1].map(|way: usize| flows[way].lost(first[way], last[way])),
-        recovered: [0, 1].map(|way: usize| flows[way].flows()),
+        recovered,
     };
     fault.heal(scene)?;
     Ok(found)

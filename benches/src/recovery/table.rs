@@ -177,10 +177,7 @@ pub(crate) fn markdown(result: &Value) -> Result<String> {
     for cell in cells.into_iter().flatten() {
         let text = |key: &str| cell[key].as_str().unwrap_or_default().to_owned();
         let runs = cell["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let way = |way: usize| {
-            let spread = Spread::of(runs.iter().filter_map(|run| run["seconds"][way].as_f64()));
-            spread.map_or_else(|| "failed".to_owned(), Spread::shown)
-        };
+        let way = |way: usize| spread(cell, way).map_or_else(|| "failed".to_owned(), Spread::shown);
         let most = |way: usize| runs.iter().filter_map(|run| run["lost"][way].as_u64()).max().unwrap_or(0);
         let fault = Fault::named(&text("fault"))?;
         let bound = match cell["bound"].as_array() {
@@ -199,7 +196,50 @@ pub(crate) fn markdown(result: &Value) -> Result<String> {
             bound,
         ]);
     }
-    Ok(render(&rows))
+    let worse = worse(result);
+    let list = if worse.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "\nWorse than a pair of zerotier-ones with a root of their own:\n\n- {}\n",
+            worse.join("\n- ")
+        )
+    };
+    Ok(render(&rows) + &list)
+}
+
+/// Where a pair with a zerotier-one and a ztnode in it is slower than zerotier-ones alone, by more than chance makes.
+fn worse(result: &Value) -> Vec<String> {
+    let cells = result["recovery"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut found = Vec::new();
+    for cell in cells {
+        let code = cell["row"].as_str().unwrap_or_default();
+        if !(code.contains('z') && code.contains('o')) {
+            continue;
+        }
+        let same = |other: &&Value| {
+            other["row"] == "zzz" && ["fault", "underlay"].iter().all(|key| other[key] == cell[key])
+        };
+        let Some(theirs) = cells.iter().find(same) else { continue };
+        for (way, called) in ["A to B", "B to A"].into_iter().enumerate() {
+            let (Some(mixed), Some(theirs)) = (spread(cell, way), spread(theirs, way)) else { continue };
+            if mixed.median > theirs.median * 1.1 + 0.1 {
+                let [fault, root, a, b] =
+                    ["fault", "root", "a", "b"].map(|k| cell[k].as_str().unwrap_or_default());
+                let (ours, theirs) = (mixed.median, theirs.median);
+                found.push(format!(
+                    "{fault}, {called}, root {root}, A {a}, B {b}: {ours:.2} s beside {theirs:.2}"
+                ));
+            }
+        }
+    }
+    found
+}
+
+/// The seconds of a direction of a cell.
+fn spread(cell: &Value, way: usize) -> Option<Spread> {
+    let runs = cell["runs"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Spread::of(runs.iter().filter_map(|run| run["seconds"][way].as_f64()))
 }
 
 #[cfg(test)]
@@ -235,6 +275,19 @@ mod tests {
         let mut cell = Cell::new(Row::parse("ooo").unwrap(), Fault::Kill, USUAL);
         cell.failed = Some("no reason".to_owned());
         assert_eq!(cell.missed().len(), 1);
+    }
+
+    #[test]
+    fn mixed_pairs_are_held_against_zerotier_ones() {
+        let theirs = cell("zzz", Fault::Blind, &[2.0], 0);
+        let table =
+            |mixed| markdown(&json(&[theirs.clone(), cell("zoz", Fault::Blind, &[mixed], 0)], &Value::Null));
+        assert!(!table(2.2).unwrap().contains("Worse"));
+        let text = table(2.4).unwrap();
+        assert!(
+            text.contains("- blind, A to B, root zerotier-one, A ztnode, B zerotier-one: 2.40 s"),
+            "{text}"
+        );
     }
 
     #[test]
