@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail, ensure};
 use clap::Args;
 use lab::Family;
 
@@ -114,6 +114,7 @@ struct Job {
 pub(crate) fn run(options: &Options, quick: bool, path: &Path) -> Result<()> {
     let machine = crate::machine::describe();
     let cells = options.cells();
+    ensure!(!cells.is_empty(), "none of these faults can be had over IPv6: routers with a NAT are for IPv4");
     let (runs, idle) = (options.runs(quick), options.idle(quick));
     let jobs: VecDeque<Job> = (0..cells.len())
         .flat_map(|cell| (0..runs).step_by(SHARE).map(move |run| (cell, run)))
@@ -234,4 +235,45 @@ fn one(scene: &mut Scene, fault: Fault, run: u32, rest: u32) -> Result<Run> {
     };
     fault.heal(scene)?;
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn options(words: &[&str]) -> Options {
+        let all = ["ztbench", "--recovery"].iter().chain(words);
+        crate::arguments::Arguments::try_parse_from(all).unwrap().recovery_options
+    }
+
+    #[test]
+    fn every_fault_meets_every_row() {
+        let cells = options(&["--rows", "ooo,zzz"]).cells();
+        assert_eq!(cells.len(), 2 * Fault::ALL.len());
+        assert!(
+            cells.iter().all(|cell| (cell.underlay.family == Family::Both) == (cell.fault == Fault::Family))
+        );
+        let cells = options(&["--rows", "ooo", "--only", "blind,rebind", "--rtt", "60"]).cells();
+        assert_eq!(cells.iter().map(|cell| cell.fault).collect::<Vec<_>>(), [Fault::Blind, Fault::Rebind]);
+        assert_eq!(cells[0].underlay.rtt, 60.0);
+    }
+
+    #[test]
+    fn no_router_translates_ipv6() {
+        let cells = options(&["--rows", "ooo", "--ipv6"]).cells();
+        assert!(cells.iter().all(|cell| !cell.fault.needs().nat), "{}", cells.len());
+        assert!(options(&["--ipv6", "--rows", "ooo", "--only", "rebind"]).cells().is_empty());
+    }
+
+    #[test]
+    fn words_that_mean_nothing_are_refused() {
+        for words in
+            [["--only", "fire"], ["--rows", "oo"], ["--rtt", "-1"], ["--rtt", "soon"], ["--runs", "0"]]
+        {
+            let all = ["ztbench", "--recovery"].iter().chain(&words);
+            assert!(crate::arguments::Arguments::try_parse_from(all).is_err(), "{words:?}");
+        }
+    }
 }
