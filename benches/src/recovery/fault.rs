@@ -28,7 +28,7 @@ pub(crate) enum Fault {
     Back,
     /// The NAT router in front of A makes new mappings.
     Rebind,
-    /// So it does, and the pair is relayed.
+    /// It does, and the pair is relayed.
     RebindRelayed,
     /// Of two roots the one that relays what A sends dies.
     Relay,
@@ -42,7 +42,7 @@ pub(crate) enum Fault {
     Cable,
     /// A's node is killed and started again.
     Kill,
-    /// So it is, with the root (and controller) dead.
+    /// It is, with the root (and controller) dead.
     KillAlone,
 }
 
@@ -126,14 +126,14 @@ impl Fault {
             Self::Forth => "the direct way dies from A to B alone",
             Self::Back => "the direct way dies from B to A alone",
             Self::Rebind => "A's NAT router makes new mappings",
-            Self::RebindRelayed => "so it does, the pair is relayed",
+            Self::RebindRelayed => "A's NAT router makes new mappings, the pair is relayed",
             Self::Relay => "the root that relays A to B dies, another lives",
             Self::Family => "of IPv4 and IPv6 the one in use dies, the other lives",
             Self::Idle => "first packet after idling, the way died meanwhile",
             Self::Root => "the root is killed and restarted",
             Self::Cable => "A's cable is back in after 2 s",
             Self::Kill => "A's node is killed by -9 and started",
-            Self::KillAlone => "so it is, with root and controller dead",
+            Self::KillAlone => "A's node is killed by -9 and started, root and controller dead",
         }
     }
 
