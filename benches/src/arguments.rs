@@ -45,6 +45,8 @@ pub(crate) enum Mode {
     Integrity(u64),
     /// The order of so many packets.
     Reordering(u64),
+    /// How long a pair is without traffic when something happens to it.
+    Recovery,
     /// The document from a result.
     Report(PathBuf),
 }
@@ -69,7 +71,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     pub(crate) quick: bool,
     /// Say what would be measured and how long it would take, and measure nothing.
-    #[arg(long, conflicts_with_all = ["rules", "mtus", "idle", "integrity", "reordering", "report"])]
+    #[arg(long, conflicts_with_all = ["rules", "mtus", "idle", "integrity", "reordering", "recovery", "report"])]
     pub(crate) dry_run: bool,
     /// Which other systems take part: names separated by commas, `all` or `none`. Without it, those installed.
     #[arg(long, value_name = "NAMES")]
@@ -105,8 +107,16 @@ pub(crate) struct Arguments {
     /// Instead: how many of that many arriving datagrams (1e8) overtake another of their flow, in ztnode.
     #[arg(long, group = "instead", value_name = "PACKETS", value_parser = count)]
     pub(crate) reordering: Option<u64>,
+    /// Instead: how long a pair is without traffic when addresses change, ways die, NAT routers forget, roots and nodes are killed:
+    /// ztnode, zerotier-one and both together. Fails when a bound for ztnode is missed.
+    #[arg(long, group = "instead")]
+    pub(crate) recovery: bool,
+    /// What that takes.
+    #[command(flatten)]
+    pub(crate) recovery_options: crate::recovery::Options,
     /// Instead: the tables of a result, and of mixed.json, mtus.json, rules.json, integrity.json, reordering.json, idle.json
-    /// and plain.json beside it, put into docs/performance.md; and docs/performance.svg. Measures nothing.
+    /// and plain.json beside it, put into docs/performance.md; and docs/performance.svg. Of a result of
+    /// --recovery the table, into docs/reliability.md. Measures nothing.
     #[arg(long, group = "instead", value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 }
@@ -126,6 +136,8 @@ impl Arguments {
             Mode::Integrity(octets)
         } else if let Some(packets) = self.reordering {
             Mode::Reordering(packets)
+        } else if self.recovery {
+            Mode::Recovery
         } else if let Some(file) = &self.report {
             Mode::Report(file.clone())
         } else {
@@ -144,6 +156,7 @@ impl Arguments {
             Mode::Idle => "idle",
             Mode::Integrity(_) => "integrity",
             Mode::Reordering(_) => "reordering",
+            Mode::Recovery => "recovery",
         };
         self.name.as_deref().unwrap_or(usual)
     }

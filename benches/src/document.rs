@@ -1,4 +1,4 @@
-//! From result files to `docs/performance.md` and its picture.
+//! From result files to `docs/performance.md` and its picture, and to `docs/reliability.md`.
 
 mod others;
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::goals;
 use crate::metric::Metric;
 use crate::picture;
+use crate::recovery;
 use crate::report::render;
 
 /// Between two such lines, with the name of a result after the first word, the document is ours.
@@ -19,6 +20,7 @@ const END: &str = "<!-- ztbench: end -->";
 /// Results that have a place of their own in the document, when they lie beside the main one.
 const OTHERS: [&str; 7] = ["plain", "mixed", "mtus", "rules", "integrity", "reordering", "idle"];
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/performance.md");
+const RELIABILITY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reliability.md");
 const PICTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/performance.svg");
 
 /// Cells without a figure: where none is to be had, and where one should have been.
@@ -29,6 +31,9 @@ const FAILED: &str = "failed";
 /// results that lie beside it, as far as the document has a place for them.
 pub(crate) fn update(file: &Path) -> Result<()> {
     let result = read(file)?;
+    if result["recovery"].is_array() {
+        return update_reliability(file, &result);
+    }
     let tables = tables(&result).with_context(|| format!("{} is no result of ztbench", file.display()))?;
     println!("{tables}");
     let document = fs::read_to_string(DOCUMENT).with_context(|| format!("cannot read {DOCUMENT}"))?;
@@ -52,6 +57,18 @@ pub(crate) fn update(file: &Path) -> Result<()> {
     fs::write(DOCUMENT, document).with_context(|| format!("cannot write {DOCUMENT}"))?;
     fs::write(PICTURE, picture::draw(&result)?).with_context(|| format!("cannot write {PICTURE}"))?;
     Ok(())
+}
+
+/// Puts the table of how pairs recover between the marks with the file's name in `docs/reliability.md`.
+fn update_reliability(file: &Path, result: &Value) -> Result<()> {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let table = recovery::markdown(result)?;
+    println!("{table}");
+    let block = format!("{}.\n\n{table}\n{}", on(&result["machine"]), link(file));
+    let document = fs::read_to_string(RELIABILITY).with_context(|| format!("cannot read {RELIABILITY}"))?;
+    let document = replaced(&document, Some(&name), &block)
+        .with_context(|| format!("no lines `{BEGIN} {name} -->` and `{END}` in {RELIABILITY}"))?;
+    fs::write(RELIABILITY, document).with_context(|| format!("cannot write {RELIABILITY}"))
 }
 
 fn read(file: &Path) -> Result<Value> {
@@ -239,5 +256,6 @@ mod tests {
     #[test]
     fn the_document_has_the_marks() {
         assert!(replaced(&fs::read_to_string(DOCUMENT).unwrap(), None, "").is_some());
+        assert!(replaced(&fs::read_to_string(RELIABILITY).unwrap(), Some("recovery"), "").is_some());
     }
 }

@@ -19,6 +19,7 @@ mod mtus;
 mod picture;
 mod plan;
 mod progress;
+mod recovery;
 mod reordering;
 mod report;
 mod rules;
@@ -65,6 +66,7 @@ fn main() -> Result<()> {
         Mode::Idle => idle::run(&path),
         Mode::Integrity(octets) => integrity::run(octets, &path),
         Mode::Reordering(packets) => reordering::run(packets, &path),
+        Mode::Recovery => recovery::run(&arguments.recovery_options, arguments.quick, &path),
         Mode::Report(_) => Ok(()),
     }
 }

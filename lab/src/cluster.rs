@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::daemon::{Daemon, Seat};
-use crate::host::{Access, Lab};
+use crate::host::{Access, Family, Lab};
 use crate::nat::NatKind;
 use crate::traffic::{self, Group};
 
@@ -19,10 +19,12 @@ pub const JOIN_LIMIT: Duration = Duration::from_secs(20);
 #[derive(Clone, Debug)]
 pub struct Plan {
     root: Seat,
+    second_root: Option<Seat>,
     controller: Option<Seat>,
     members: Vec<(String, Seat, Access)>,
     network: Value,
     settings: Value,
+    family: Family,
 }
 
 impl Default for Plan {
@@ -36,10 +38,12 @@ impl Plan {
     pub fn new() -> Self {
         Self {
             root: Seat::Ours,
+            second_root: None,
             controller: None,
             members: Vec::new(),
             network: json!({}),
             settings: json!({}),
+            family: Family::V4,
         }
     }
 
@@ -47,6 +51,13 @@ impl Plan {
     #[must_use]
     pub fn root(mut self, seat: Seat) -> Self {
         self.root = seat;
+        self
+    }
+
+    /// Adds a second root of the same planet.
+    #[must_use]
+    pub fn second_root(mut self, seat: Seat) -> Self {
+        self.second_root = Some(seat);
         self
     }
 
@@ -70,6 +81,13 @@ impl Plan {
         self.member(name, Seat::Ours, Access::Nat(NatKind::PortRestricted))
     }
 
+    /// Which addresses the hosts have on the internet segment.
+    #[must_use]
+    pub fn family(mut self, family: Family) -> Self {
+        self.family = family;
+        self
+    }
+
     /// Sets fields of the network, over the usual ones.
     #[must_use]
     pub fn network(mut self, fields: Value) -> Self {
@@ -87,8 +105,13 @@ impl Plan {
 
     /// Whether any seat is the reference implementation's.
     pub fn needs_reference(&self) -> bool {
-        let mut seats =
-            self.members.iter().map(|(_, seat, _)| *seat).chain([self.root]).chain(self.controller);
+        let mut seats = self
+            .members
+            .iter()
+            .map(|(_, seat, _)| *seat)
+            .chain([self.root])
+            .chain(self.second_root)
+            .chain(self.controller);
         seats.any(|seat| seat == Seat::Reference)
     }
 
@@ -110,7 +133,11 @@ impl Plan {
     /// # Errors
     /// Which step failed, and why.
     pub fn prepare(&self, mut lab: Lab) -> Result<Cluster> {
+        lab.set_family(self.family);
         let mut seats = vec![(lab.add("root", Access::Public)?, self.root)];
+        if let Some(seat) = self.second_root {
+            seats.push((lab.add("second", Access::Public)?, seat));
+        }
         if let Some(seat) = self.controller {
             seats.push((lab.add("controller", Access::Public)?, seat));
         }
@@ -130,6 +157,9 @@ impl Plan {
             daemons.push(daemon);
         }
         let planet = daemons[0].make_planet().context("making the planet")?.stdout;
+        if self.second_root.is_some() {
+            daemons[0].add_root(&daemons[1]).context("adding the second root")?;
+        }
         for daemon in &daemons[1..] {
             daemon.adopt_planet(&daemons[0])?;
         }
@@ -146,11 +176,13 @@ impl Plan {
         }
         let mut daemons = daemons.into_iter();
         let root = daemons.next().context("invariant: the root was pushed first")?;
+        let second_root = self.second_root.and_then(|_| daemons.next());
         let controller = self.controller.and_then(|_| daemons.next());
         let members = daemons.collect();
         Ok(Cluster {
             planet,
             root,
+            second_root,
             controller,
             members,
             network: String::new(),
@@ -166,8 +198,10 @@ impl Plan {
 pub struct Cluster {
     /// What the tool that made the planet said.
     pub planet: String,
-    /// The only root of the lab's planet.
+    /// The only root of the lab's planet, or the first of two.
     pub root: Daemon,
+    /// The second one, where the plan has it.
+    pub second_root: Option<Daemon>,
     /// The controller, when it is not the root.
     pub controller: Option<Daemon>,
     /// The members, in the order of the plan.
@@ -290,14 +324,17 @@ impl Cluster {
         self.members.iter().position(|m| m.name() == name).with_context(|| format!("no member {name}"))
     }
 
-    /// All daemons: root, controller, members.
+    /// All daemons: roots, controller, members.
     pub fn daemons(&self) -> impl Iterator<Item = &Daemon> {
-        std::iter::once(&self.root).chain(&self.controller).chain(&self.members)
+        std::iter::once(&self.root).chain(&self.second_root).chain(&self.controller).chain(&self.members)
     }
 
-    /// All daemons: root, controller, members.
+    /// All daemons: roots, controller, members.
     pub fn daemons_mut(&mut self) -> impl Iterator<Item = &mut Daemon> {
-        std::iter::once(&mut self.root).chain(&mut self.controller).chain(&mut self.members)
+        std::iter::once(&mut self.root)
+            .chain(&mut self.second_root)
+            .chain(&mut self.controller)
+            .chain(&mut self.members)
     }
 
     /// Pings from one member to another's fixed address until the first answer; the round trip in milliseconds.

@@ -221,11 +221,21 @@ impl Daemon {
     /// # Errors
     /// When the tool fails.
     pub fn make_planet(&self) -> Result<Said> {
-        let said = tool::finish(planet::root_init(&self.home, self.host.public)?, None, tool::LIMIT)?;
+        let said = tool::finish(planet::root_init(&self.home, &self.host.addresses())?, None, tool::LIMIT)?;
         if !said.ok() || !self.home.join("planet").is_file() {
             bail!("`{}` made no planet:\n{}{}", said.command, said.stdout, said.stderr);
         }
         Ok(said)
+    }
+
+    /// Adds another root to the planet in this home, whose key is here too.
+    ///
+    /// # Errors
+    /// When the tool fails.
+    pub fn add_root(&self, other: &Daemon) -> Result<()> {
+        tool::finish(planet::root_add(&self.home, &other.home, &other.host.addresses())?, None, tool::LIMIT)?
+            .stdout()?;
+        Ok(())
     }
 
     /// Copies the planet of `root` into this home.

@@ -1,12 +1,14 @@
 //! A lab: the internet segment and the hosts on it.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result, bail};
 
+use crate::emulator::{Emulator, Quality};
 use crate::namespace::Namespace;
 use crate::nat::NatKind;
 use crate::registry;
@@ -40,6 +42,18 @@ impl Access {
     }
 }
 
+/// Which addresses hosts have on the internet segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// IPv4 alone.
+    #[default]
+    V4,
+    /// IPv6 alone.
+    V6,
+    /// Both.
+    Both,
+}
+
 /// The address of every host behind a NAT.
 pub const INSIDE: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 10);
 
@@ -54,11 +68,28 @@ pub struct Host {
     pub border: Namespace,
     /// How it is attached.
     pub access: Access,
-    /// The address the others see.
+    /// The IPv4 address the others see, if any: see `family`.
     pub public: Ipv4Addr,
+    /// Which addresses it has.
+    pub family: Family,
 }
 
 impl Host {
+    /// The IPv6 address the others see, if any: 2a99::n:1 in 2a99::/64, where the IPv4 address is 80.0.n.1.
+    pub fn public6(&self) -> Ipv6Addr {
+        Ipv6Addr::new(0x2a99, 0, 0, 0, 0, 0, self.public.octets()[2].into(), 1)
+    }
+
+    /// All addresses the others see.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        let (four, six) = (IpAddr::V4(self.public), IpAddr::V6(self.public6()));
+        match self.family {
+            Family::V4 => vec![four],
+            Family::V6 => vec![six],
+            Family::Both => vec![four, six],
+        }
+    }
+
     /// The interface of [`Host::border`] that meets the internet.
     pub fn outside(&self) -> &'static str {
         if self.access == Access::Public { "eth0" } else { "wan" }
@@ -72,6 +103,9 @@ pub struct Lab {
     dir: PathBuf,
     internet: Namespace,
     hosts: Vec<Arc<Host>>,
+    family: Family,
+    /// Lines in front of hosts, by the hosts' numbers.
+    lines: BTreeMap<usize, Emulator>,
     kept: bool,
 }
 
@@ -97,7 +131,15 @@ impl Lab {
             Ok(internet)
         });
         match made {
-            Ok(internet) => Ok(Self { name: name.to_owned(), dir, internet, hosts: Vec::new(), kept: false }),
+            Ok(internet) => Ok(Self {
+                name: name.to_owned(),
+                dir,
+                internet,
+                hosts: Vec::new(),
+                family: Family::V4,
+                lines: BTreeMap::new(),
+                kept: false,
+            }),
             Err(error) => {
                 // The error above is the one worth reporting.
                 let _ = registry::down(name);
@@ -144,6 +186,11 @@ impl Lab {
         registry::keep(&self.name)
     }
 
+    /// Which addresses hosts have that are added from now on.
+    pub fn set_family(&mut self, family: Family) {
+        self.family = family;
+    }
+
     /// Adds a host.
     ///
     /// The public side is 80.0.0.0/16: addresses that ZeroTier counts as global, unlike the documentation ranges, which
@@ -157,15 +204,18 @@ impl Lab {
         }
         let number = u8::try_from(self.hosts.len() + 1).context("a lab has at most 255 hosts")?;
         let public = Ipv4Addr::new(80, 0, number, 1);
+        if access != Access::Public && self.family != Family::V4 {
+            bail!("{name}: NAT routers of a lab are for IPv4 alone");
+        }
         let namespace = Namespace::create(&self.name, name)?;
         let border = match access {
             Access::Public => {
-                self.plug(number, &namespace, "eth0", public)?;
+                self.plug(number, &namespace, "eth0")?;
                 namespace.clone()
             }
             Access::Nat(kind) => {
                 let router = Namespace::create(&self.name, &format!("{name}-nat"))?;
-                self.plug(number, &router, "wan", public)?;
+                self.plug(number, &router, "wan")?;
                 router.ip(&format!("link add lan type veth peer name eth0 netns {}\n", namespace.name()))?;
                 router.ip("addr add 192.168.1.1/24 dev lan\nlink set lan up\n")?;
                 namespace.ip(&format!(
@@ -176,19 +226,25 @@ impl Lab {
                 router
             }
         };
-        let host = Arc::new(Host { name: name.to_owned(), namespace, border, access, public });
+        let host = Host { name: name.to_owned(), namespace, border, access, public, family: self.family };
+        for address in host.addresses() {
+            // No other has it, and nobody shall have to wait until the kernel has found that out.
+            let (length, once) = if address.is_ipv4() { (16, "") } else { (64, " nodad") };
+            host.border.ip(&format!("addr add {address}/{length} dev {}{once}\n", host.outside()))?;
+        }
+        let host = Arc::new(host);
         self.hosts.push(Arc::clone(&host));
         Ok(host)
     }
 
-    /// Connects `namespace` to the bridge by an interface with a public address.
-    fn plug(&self, number: u8, namespace: &Namespace, interface: &str, public: Ipv4Addr) -> Result<()> {
+    /// Connects `namespace` to the bridge by an interface that has no address yet.
+    fn plug(&self, number: u8, namespace: &Namespace, interface: &str) -> Result<()> {
         self.internet.ip(&format!(
             "link add p{number} type veth peer name {interface} netns {}\n\
              link set p{number} master br0\nlink set p{number} up\n",
             namespace.name()
         ))?;
-        namespace.ip(&format!("addr add {public}/16 dev {interface}\nlink set {interface} up\n"))
+        namespace.ip(&format!("link set {interface} up\n"))
     }
 
     /// Drops all UDP between two hosts, both ways. Everything else, and the way over a third host, stays open.
@@ -219,6 +275,33 @@ impl Lab {
             here.border.nft(&format!("delete table ip block_{}\n", there.name.replace('-', "_")))?;
         }
         Ok(())
+    }
+
+    /// From now on the line in front of `host` is like this: `out` for what it sends, `back` for what it gets. The line is put in
+    /// at the first call, with `seed`; later ones change it and leave its dice as they are.
+    ///
+    /// Before that no fault may have been applied to the host: faults strike beyond the line.
+    ///
+    /// # Errors
+    /// When the host is not of this lab, or the devices cannot be made.
+    pub fn line(&mut self, host: &Host, out: Quality, back: Quality, seed: u64) -> Result<()> {
+        let number = self.number(host)?;
+        if !self.lines.contains_key(&number) {
+            self.lines.insert(number, Emulator::insert(&self.internet, number, seed)?);
+        }
+        self.lines[&number].set(out, back);
+        Ok(())
+    }
+
+    /// The host's number, from which its addresses and devices have their names.
+    pub(crate) fn number(&self, host: &Host) -> Result<usize> {
+        let index = self.hosts.iter().position(|other| other.name == host.name);
+        Ok(1 + index.with_context(|| format!("lab {} has no host {}", self.name, host.name))?)
+    }
+
+    /// Whether there is a line in front of the host with this number.
+    pub(crate) fn has_line(&self, number: usize) -> bool {
+        self.lines.contains_key(&number)
     }
 
     /// From now on `percent` of the host's UDP datagrams are lost, in each direction. 0 ends it.
@@ -268,6 +351,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        // They need this process in any case.
+        self.lines.clear();
         if self.kept {
             return;
         }

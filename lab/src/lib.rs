@@ -19,6 +19,8 @@ pub mod capture;
 pub mod cloud_init;
 pub mod cluster;
 pub mod daemon;
+pub mod emulator;
+pub mod fault;
 pub mod host;
 pub mod namespace;
 pub mod nat;
@@ -33,6 +35,6 @@ pub mod traffic;
 
 pub use cluster::{Cluster, Plan};
 pub use daemon::{Daemon, Seat};
-pub use host::{Access, Host, Lab};
+pub use host::{Access, Family, Host, Lab};
 pub use namespace::Namespace;
 pub use nat::NatKind;

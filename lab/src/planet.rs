@@ -1,7 +1,7 @@
 //! Identities and the planet of a lab, made with the product's own tools.
 
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -41,13 +41,29 @@ pub fn address(home: &Path) -> Result<String> {
     Ok(address.to_owned())
 }
 
-/// The command that makes a planet whose only root is the node in `home`, reachable at `endpoint`:9993. It writes
+/// The command that makes a planet whose only root is the node in `home`, reachable at these addresses, port 9993. It writes
 /// `home/planet`.
 ///
 /// # Errors
 /// When our programs cannot be found.
-pub fn root_init(home: &Path, endpoint: Ipv4Addr) -> Result<Command> {
+pub fn root_init(home: &Path, addresses: &[IpAddr]) -> Result<Command> {
     let mut command = Command::new(&binaries::ours()?.cli);
-    command.args(["root", "init", "--endpoint", &format!("{endpoint}/9993"), "--home"]).arg(home);
+    command.args(["root", "init", "--endpoint", &endpoints(addresses), "--home"]).arg(home);
     Ok(command)
+}
+
+/// The command that adds the node in `other`, reachable at these addresses, port 9993, to the planet in `home`,
+/// whose key is there too.
+///
+/// # Errors
+/// When our programs cannot be found.
+pub fn root_add(home: &Path, other: &Path, addresses: &[IpAddr]) -> Result<Command> {
+    let mut command = Command::new(&binaries::ours()?.cli);
+    command.args(["root", "add"]).arg(other.join("identity.public"));
+    command.args(["--endpoint", &endpoints(addresses), "--home"]).arg(home);
+    Ok(command)
+}
+
+fn endpoints(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(|address| format!("{address}/9993")).collect::<Vec<_>>().join(",")
 }

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Access, Host, Lab, Namespace};
+use lab::{Access, Family, Host, Lab, Namespace};
 
 use super::Side;
 use crate::arguments::Underlay;
@@ -57,6 +57,7 @@ impl Link {
                 namespace,
                 access: Access::Public,
                 public: end(side),
+                family: Family::V4,
             }))
         };
         let hosts = [host("a", 0)?, host("b", 1)?];
