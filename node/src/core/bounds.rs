@@ -389,7 +389,7 @@ const FURTHER: &[Further] = &[
     ),
     (
         "pushed addresses from a peer",
-        || format!("{PUSH_BURST} pushes in a row"),
+        || format!("{PUSH_BURST} pushes at once, then one in {} s", PUSH_GATE / Span::secs(1)),
         "8 addresses for each scope and family",
         "ignored",
     ),

@@ -165,10 +165,14 @@ pub const HINT_GATE: Span = Span::secs(30);
 pub const PUSH_RELAYED: Span = Span::secs(15);
 /// Pushing our addresses to a peer that reached us directly.
 pub const PUSH_DIRECT: Span = Span::secs(120);
-/// Window of the gate for received pushes.
-pub const PUSH_WINDOW: Span = Span::secs(30);
-/// Pushes acted upon in a row.
-pub const PUSH_BURST: u32 = 8;
+/// How long zerotier-one has to hear no push before it counts them anew, and a second.
+pub const PUSH_WINDOW: Span = Span::secs(31);
+/// Pushes acted upon, of one peer: sustained spacing …
+pub const PUSH_GATE: Span = Span::secs(4);
+/// … and at once.
+pub const PUSH_BURST: i64 = 8;
+/// Pushes to a peer that is no ztnode, each within [`PUSH_WINDOW`] of the one before.
+pub const PUSHES_IN_A_ROW: u32 = 7;
 /// Addresses tried from one push, per scope and family.
 pub const PUSH_PER_SCOPE: usize = 8;
 /// A surface address is forgotten after this.

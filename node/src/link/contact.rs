@@ -462,7 +462,8 @@ impl Contacts {
         candidates.retain(|c| c.port() != 0 && protocol::inet::usable_for_paths(c.ip()));
         candidates.sort_unstable();
         candidates.dedup();
-        if candidates.is_empty() {
+        let is_ours = matches!(peer.extensions.known, Known::Ztnode(_));
+        if candidates.is_empty() || !peer.gates.allow_telling(now, is_ours) {
             return;
         }
         peer.last_push = Some(now);

@@ -14,7 +14,8 @@ use crate::ground::event::Cipher;
 use crate::ground::gate::{Allowance, Gate};
 use crate::ground::info::{Latencies, PeerPackets};
 use crate::ground::limits::{
-    MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PATH_SETTLED, PEER_TIMEOUT, PUSH_BURST, PUSH_WINDOW, TRUST,
+    MAX_PATHS_PER_PEER, PATH_ALIVE, PATH_EXPIRY, PATH_SETTLED, PEER_TIMEOUT, PUSH_BURST, PUSH_GATE,
+    PUSH_WINDOW, PUSHES_IN_A_ROW, TRUST,
 };
 use crate::ground::work;
 use crate::link::extension::{Extensions, Known};
@@ -116,6 +117,8 @@ pub(crate) struct Course {
     pub(crate) moved_to: Option<PathKey>,
     /// What may be sent to it twice.
     pub(crate) copies: Allowance,
+    /// Whether its record on disk lacks a path.
+    pub(crate) unsaved: bool,
 }
 
 /// When we last said HELLO to a peer.
@@ -165,19 +168,31 @@ pub struct PeerGates {
     pub announcements: Gate,
     /// For trying hints.
     pub hints: Gate,
-    /// Addresses it pushed: when last, and how many in a row.
-    pushes: (Option<Time>, u32),
+    /// For addresses it pushes.
+    pushes: Gate,
+    /// Our addresses pushed to it: when last, and how many in a row.
+    told: (Option<Time>, u32),
     /// Paths of it that were confirmed, and when.
     confirmations: Vec<(PathKey, Time)>,
 }
 
 impl PeerGates {
-    /// Whether a received push of addresses may be acted upon: a few in a row, then only after a pause.
+    /// Whether a received push of addresses may be acted upon.
     pub fn allow_push(&mut self, now: Time) -> bool {
-        let (last, count) = &mut self.pushes;
-        *count = if last.is_some_and(|last| now - last <= PUSH_WINDOW) { *count + 1 } else { 0 };
+        self.pushes.allow(now, PUSH_GATE, PUSH_BURST)
+    }
+
+    /// Whether our addresses may be pushed to it. The reference acts on eight pushes in a row, and is deaf from then on until none has
+    /// come for half a minute: it gets seven at most, and the next when it hears again.
+    pub(crate) fn allow_telling(&mut self, now: Time, is_ours: bool) -> bool {
+        let (last, count) = &mut self.told;
+        let in_a_row = last.is_some_and(|last| now - last <= PUSH_WINDOW);
+        if !is_ours && in_a_row && *count >= PUSHES_IN_A_ROW {
+            return false;
+        }
+        *count = if in_a_row { *count + 1 } else { 1 };
         *last = Some(now);
-        *count < PUSH_BURST
+        true
     }
 
     /// Whether a path may be confirmed by HELLO now (once a second each).
@@ -330,6 +345,7 @@ impl Peer {
                     || !paths.get(&p.key).is_some_and(|path| path.is_alive(now)))
         };
         self.reconsider();
+        self.course.unsaved = true;
         if let Some(dead) = self.paths.iter_mut().inspect(|_| work::step()).find(|p| same(p)) {
             *dead = entry;
         } else if self.paths.len() < MAX_PATHS_PER_PEER {

@@ -19,6 +19,8 @@ use crate::link::replay::counter::{Counter, Origin};
 
 /// Moons orbited or awaited at once.
 pub(crate) const MAX_MOONS: usize = 64;
+/// Records of peers stored at a time: the disk is not kept busy by them.
+const SAVED_AT_ONCE: usize = 256;
 
 /// A world that was taken in and has to be stored.
 pub(crate) enum Accepted {
@@ -47,6 +49,8 @@ pub(crate) struct Topology {
     pub(crate) upstreams: BTreeMap<Address, Vec<SocketAddr>>,
     /// Whether we are a root ourselves.
     pub(crate) am_root: bool,
+    /// The root that relays for us.
+    relay: Option<Address>,
     /// From where on the next peer to forget is looked for.
     hand: Address,
     us: Identity,
@@ -65,6 +69,7 @@ impl Topology {
             seeds: BTreeMap::new(),
             upstreams: BTreeMap::new(),
             am_root: false,
+            relay: None,
             hand: Address::from_u64(0),
             us: secret.identity().clone(),
             origin: Origin::default(),
@@ -167,6 +172,8 @@ impl Topology {
                     .and_then(|best| self.paths.get(&best.key)?.latency)
                     .filter(|latency| *latency > Span::ZERO)
                     .unwrap_or(UNKNOWN_LATENCY);
+                // Two that are nearly as near must not take turns.
+                let latency = if self.relay == Some(address) { latency * 4 / 5 } else { latency };
                 // A root that has stopped answering must not win against one that answers.
                 let cost = match age {
                     None => UNKNOWN_LATENCY,
@@ -179,6 +186,11 @@ impl Topology {
             })
             .min_by_key(|(score, address, _)| (*score, *address))
             .map(|(_, address, path)| (address.0, path))
+    }
+
+    /// A root relays for us from now on.
+    pub(crate) fn relay_by(&mut self, root: Address) {
+        self.relay = Some(root);
     }
 
     /// A path to the best upstream that is none of these.
@@ -273,6 +285,20 @@ impl Topology {
         for peer in self.peers.values_mut() {
             peer.sent.raise(start);
         }
+    }
+
+    /// The records of live peers that have changed since they were last asked for, some at a time: a run that ends without a word leaves
+    /// them to the next.
+    pub(crate) fn unsaved_records(&mut self, now: Time) -> Vec<(Address, Vec<u8>)> {
+        let Self { peers, upstreams, .. } = self;
+        let unsaved = peers.iter_mut().filter(|(address, peer)| {
+            peer.course.unsaved && peer.is_alive(now) && !upstreams.contains_key(address)
+        });
+        let record = |(address, peer): (&Address, &mut Peer)| {
+            peer.course.unsaved = false;
+            (*address, peer_cache::write(peer))
+        };
+        unsaved.take(SAVED_AT_ONCE).map(record).collect()
     }
 
     /// The records of all live peers, for the next run.

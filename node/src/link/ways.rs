@@ -85,6 +85,7 @@ impl Ways {
                 Self::watch(link, now, root, path.key);
             }
             if path.is_alive() {
+                link.topology.relay_by(root);
                 link.greet_through(now, dest, path.key);
             }
         }

@@ -281,7 +281,10 @@ const ROWS: &[(&str, &[Number])] = &[
             limit("AGREEMENT_SOURCE_GATE", PerSecond),
         ],
     ),
-    ("pushed addresses from a peer", &[limit("PUSH_BURST", Count), limit("PUSH_PER_SCOPE", Count)]),
+    (
+        "pushed addresses from a peer",
+        &[limit("PUSH_BURST", Count), limit("PUSH_GATE", Seconds), limit("PUSH_PER_SCOPE", Count)],
+    ),
     (
         "rules of a network, of a capability",
         &[(RULES, "MAX_RULES", Count), (RULES, "MAX_CAPABILITY_RULES", Count)],
