@@ -87,6 +87,8 @@ pub struct World {
     store: MemoryStore,
     /// Pairs of hosts that cannot reach each other directly.
     pub cut: BTreeSet<(usize, usize)>,
+    /// From one host to another: nothing arrives directly.
+    pub one_way: BTreeSet<(usize, usize)>,
     /// Pairs of hosts between which no datagram larger than this passes whole.
     pub narrow: BTreeMap<(usize, usize), usize>,
     /// Whether what does not pass whole passes in fragments of IP, as it should.
@@ -139,6 +141,7 @@ impl World {
             deaf: BTreeSet::new(),
             store: MemoryStore::new(),
             cut: BTreeSet::new(),
+            one_way: BTreeSet::new(),
             narrow: BTreeMap::new(),
             congested: BTreeSet::new(),
             ecn: BTreeMap::new(),
@@ -535,7 +538,8 @@ impl World {
             Some(n) => self.nats[n].is_seen_as(h.inside, from),
         });
         if let Some(sender) = sender
-            && self.cut.contains(&(sender.min(host), sender.max(host)))
+            && (self.cut.contains(&(sender.min(host), sender.max(host)))
+                || self.one_way.contains(&(sender, host)))
         {
             return;
         }

@@ -1,0 +1,151 @@
+//! Ways that die, and nodes that are elsewhere of a sudden, in simulated time: how long nothing arrives, and that nothing arrives twice.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+mod sim;
+
+use node::core::info::NetworkStatus;
+use protocol::NetworkId;
+use sim::{Nat, Weather, World, frame_between, is_direct, reaches};
+
+const CALM: Weather = Weather { latency: (5, 15), loss: 0 };
+/// A frame goes each way so often, ms.
+const EVERY: i64 = 20;
+/// What its payload begins with.
+const MARK: &[u8] = b"numbered";
+
+/// A root with the controller, and two members of a network that have a direct path to each other.
+fn pair(weather: Weather) -> (World, NetworkId) {
+    let mut world = World::new(7, weather);
+    for _ in 0..2 {
+        let nat = world.add_nat(Nat::PortRestricted);
+        world.add_host(Some(nat));
+    }
+    let network = world.create_network(r#"{"private":true}"#);
+    for host in [1, 2] {
+        let path = format!("/controller/network/{network}/member/{}", world.address(host));
+        world.http("POST", &path, r#"{"authorized":true}"#);
+        world.join(host, network);
+    }
+    let all =
+        |w: &mut World| [1, 2].iter().all(|h| w.hosts[*h].status.get(&network) == Some(&NetworkStatus::Ok));
+    assert!(world.run_until(10_000, all));
+    assert!(reaches(&mut world, network, 1, 2, 5_000) && reaches(&mut world, network, 2, 1, 5_000));
+    assert!(world.run_until(70_000, |w| is_direct(w, 1, 2) && is_direct(w, 2, 1)));
+    (world, network)
+}
+
+/// What arrived of a stream in both directions.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The longest time between two arrivals, ms, at host 1 and at host 2.
+    gaps: [i64; 2],
+    /// Frames that never arrived.
+    lost: [usize; 2],
+    /// Frames that arrived again, or behind a later one.
+    twice: usize,
+    late: usize,
+}
+
+/// A frame each way every now and then, for so long.
+fn stream(world: &mut World, network: NetworkId, ms: i64) -> Seen {
+    let mut seen = Seen::default();
+    let begun = world.now;
+    for host in [1, 2] {
+        world.hosts[host].received.clear();
+    }
+    let mut last = [begun; 2];
+    let mut arrived: [Vec<u32>; 2] = [Vec::new(), Vec::new()];
+    let count = u32::try_from(ms / EVERY).unwrap();
+    for number in 0..count + 50 {
+        if number < count {
+            for (from, to) in [(1, 2), (2, 1)] {
+                let frame =
+                    frame_between(world, network, from, to, &[&MARK[..], &number.to_be_bytes()].concat());
+                world.send_frame(from, network, &frame);
+            }
+        }
+        world.run(EVERY);
+        for (side, host) in [1, 2].into_iter().enumerate() {
+            for (_, frame) in std::mem::take(&mut world.hosts[host].received) {
+                let Some(number) = frame.get(14..).and_then(|payload| payload.strip_prefix(MARK)) else {
+                    continue;
+                };
+                arrived[side].push(u32::from_be_bytes(number[..4].try_into().unwrap()));
+                seen.gaps[side] = seen.gaps[side].max((world.now - last[side]).as_ms());
+                last[side] = world.now;
+            }
+        }
+    }
+    for (side, numbers) in arrived.iter().enumerate() {
+        let mut all = numbers.clone();
+        all.sort_unstable();
+        all.dedup();
+        seen.twice += numbers.len() - all.len();
+        seen.lost[side] = count as usize - all.len();
+        seen.late += numbers.windows(2).filter(|pair| pair[1] < pair[0]).count();
+    }
+    seen
+}
+
+#[test]
+fn nothing_is_lost_late_or_twice_while_nothing_happens() {
+    let (mut world, network) = pair(Weather { latency: (10, 10), loss: 0 });
+    let seen = stream(&mut world, network, 60_000);
+    assert_eq!((seen.lost, seen.twice, seen.late), ([0, 0], 0, 0), "{seen:?}");
+}
+
+#[test]
+fn a_way_that_dies_is_bridged_within_half_a_second() {
+    for cut in [vec![(1, 2), (2, 1)], vec![(1, 2)], vec![(2, 1)]] {
+        let (mut world, network) = pair(CALM);
+        stream(&mut world, network, 5_000);
+        world.one_way.extend(cut.iter().copied());
+        let seen = stream(&mut world, network, 20_000);
+        assert!(seen.gaps.iter().all(|gap| *gap <= 600), "{cut:?}: {seen:?}");
+        assert_eq!(seen.twice, 0, "{cut:?}: {seen:?}");
+        assert!(seen.lost.iter().all(|lost| *lost <= 30), "{cut:?}: {seen:?}");
+        // And it is taken again when it is free.
+        world.one_way.clear();
+        stream(&mut world, network, 10_000);
+        let relayed = world.hosts[0].core.view().counters().relayed;
+        let seen = stream(&mut world, network, 5_000);
+        assert_eq!((seen.lost, seen.twice), ([0, 0], 0), "{cut:?}: {seen:?}");
+        assert!(world.hosts[0].core.view().counters().relayed - relayed < 10, "direct again: {cut:?}");
+    }
+}
+
+#[test]
+fn who_gets_another_address_outside_is_followed_in_a_round_trip_or_two() {
+    let (mut world, network) = pair(CALM);
+    stream(&mut world, network, 5_000);
+    world.forget_mappings(0);
+    let seen = stream(&mut world, network, 10_000);
+    assert!(seen.gaps.iter().all(|gap| *gap <= 500) && seen.twice == 0, "a new port: {seen:?}");
+    let elsewhere = world.add_nat(Nat::PortRestricted);
+    world.move_to(1, elsewhere);
+    let seen = stream(&mut world, network, 10_000);
+    assert!(seen.gaps.iter().all(|gap| *gap <= 1_000) && seen.twice == 0, "a new address: {seen:?}");
+}
+
+#[test]
+fn loss_is_no_reason_to_go_another_way() {
+    let (mut world, network) = pair(CALM);
+    world.weather.loss = 100;
+    stream(&mut world, network, 5_000);
+    let before = world.hosts[0].core.view().counters().relayed;
+    let seen = stream(&mut world, network, 120_000);
+    let relayed = world.hosts[0].core.view().counters().relayed - before;
+    // Copies while in doubt; the flow stays where it is.
+    assert!(relayed < 600, "{relayed} of 12,000 went by the root: {seen:?}");
+    assert_eq!(seen.twice, 0);
+}
+
+#[test]
+fn a_direct_pair_does_not_notice_that_its_root_is_gone() {
+    let (mut world, network) = pair(CALM);
+    stream(&mut world, network, 2_000);
+    world.stop(0);
+    let seen = stream(&mut world, network, 60_000);
+    assert_eq!((seen.lost, seen.twice), ([0, 0], 0), "{seen:?}");
+}
