@@ -4,6 +4,8 @@
 
 mod sim;
 
+use std::net::SocketAddr;
+
 use node::core::info::NetworkStatus;
 use protocol::NetworkId;
 use sim::{Nat, Weather, World, frame_between, is_direct, reaches};
@@ -148,4 +150,31 @@ fn a_direct_pair_does_not_notice_that_its_root_is_gone() {
     world.stop(0);
     let seen = stream(&mut world, network, 60_000);
     assert_eq!((seen.lost, seen.twice), ([0, 0], 0), "{seen:?}");
+}
+
+/// Somebody on the way who is faster: what host 1 sends reaches host 2 from elsewhere first.
+#[test]
+fn nobody_is_followed_to_where_he_has_not_answered() {
+    let (mut world, network) = pair(CALM);
+    stream(&mut world, network, 2_000);
+    let elsewhere: SocketAddr = "203.0.113.66:4000".parse().unwrap();
+    let known = world.hosts[2].core.view().peers(world.now);
+    let outside = known.iter().find(|peer| peer.address == world.address(1)).unwrap().paths[0].address;
+    // Another port of the same address as well: that is what a NAT router with a new mapping looks like.
+    for from in [elsewhere, SocketAddr::new(outside.ip(), 4_000)] {
+        // It would have arrived, and does so by somebody else.
+        let frame = frame_between(&world, network, 1, 2, b"a frame that arrives from elsewhere");
+        let sent = world.intercept(|world| world.send_frame(1, network, &frame));
+        assert!(!sent.is_empty());
+        let before = world.sent.get(&(2, from)).copied().unwrap_or(0);
+        for datagram in &sent {
+            world.inject(2, from, datagram);
+        }
+        assert!(world.hosts[2].received.iter().any(|(_, bytes)| *bytes == frame), "it is genuine");
+        let seen = stream(&mut world, network, 5_000);
+        assert_eq!((seen.lost, seen.twice), ([0, 0], 0), "{from}: {seen:?}");
+        let octets: usize = sent.iter().map(Vec::len).sum();
+        let answered = world.sent.get(&(2, from)).copied().unwrap_or(0) - before;
+        assert!(answered <= 3 * octets, "{answered} octets went where {octets} came from");
+    }
 }

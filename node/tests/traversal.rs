@@ -79,7 +79,7 @@ fn a_direct_way_that_breaks_falls_back_to_the_root_at_once() {
     assert!(reaches(&mut world, network, 1, 2, 5_000));
     assert!(world.run_until(70_000, |w| is_direct(w, 1, 2) && is_direct(w, 2, 1)));
     world.cut.insert((1, 2));
-    assert!(reaches(&mut world, network, 1, 2, 1_000), "relayed after the direct path died");
+    assert!(reaches(&mut world, network, 1, 2, 3_500), "relayed after the direct path died");
     world.cut.clear();
     let direct = world.run_until(90_000, |w| {
         let now = w.now;

@@ -33,6 +33,8 @@ impl Pace {
     pub(crate) const ROOTS: Self = Self { interval: Span::ms(500), floor: Span::ms(175) };
 }
 
+/// How long the first answer of a path is waited for before it is asked again.
+const UNMEASURED: Span = Span::ms(250);
 /// Doubt lasts so long before a path is given up, if nothing else makes it end.
 const PATIENCE: Span = Span::ms(700);
 /// How long a path that was dead has to answer without a miss before it is preferred again.
@@ -147,7 +149,7 @@ impl Liveness {
 
     /// How long an answer is waited for before the next probe.
     pub(crate) fn timeout(&self, pace: Pace) -> Span {
-        let measured = self.round_trip.map_or(Span::ZERO, |of| Span::ms(3 * of.smoothed / 8 + of.variation));
+        let measured = self.round_trip.map_or(UNMEASURED, |of| Span::ms(3 * of.smoothed / 8 + of.variation));
         measured.max(pace.floor)
     }
 

@@ -100,6 +100,8 @@ pub struct World {
     /// From one host to another: datagrams sent that had to be fragmented, and the largest that arrived.
     pub fragmented: BTreeMap<(usize, usize), u64>,
     pub largest: BTreeMap<(usize, usize), usize>,
+    /// Octets that a host has sent to an endpoint.
+    pub sent: BTreeMap<(usize, SocketAddr), usize>,
     /// What arrived, if it is recorded: at which host, from where.
     pub recorded: Option<Vec<(usize, SocketAddr, Vec<u8>)>>,
     nats: Vec<Router>,
@@ -148,6 +150,7 @@ impl World {
             fragments_pass: true,
             fragmented: BTreeMap::new(),
             largest: BTreeMap::new(),
+            sent: BTreeMap::new(),
             recorded: None,
             nats: Vec::new(),
             flying: BinaryHeap::new(),
@@ -271,6 +274,16 @@ impl World {
     /// What the clock of a host shows.
     pub fn time(&self, host: usize) -> Time {
         self.now + self.hosts[host].ahead
+    }
+
+    /// What is sent while something is done: it does not arrive.
+    pub fn intercept(&mut self, done: impl FnOnce(&mut Self)) -> Vec<Vec<u8>> {
+        let before = self.serial;
+        done(self);
+        let (taken, kept): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.flying).into_iter().partition(|f| f.serial.0 > before);
+        self.flying = kept.into();
+        taken.into_iter().map(|flight| flight.data).collect()
     }
 
     /// Hands a host a datagram that somebody recorded.
@@ -502,6 +515,7 @@ impl World {
             None => inside,
             Some(nat) => self.nats[nat].leave(inside, to),
         };
+        *self.sent.entry((host, to)).or_default() += data.len();
         if dies || self.rng.random_range(0..1000) < self.weather.loss {
             return;
         }
