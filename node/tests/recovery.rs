@@ -63,7 +63,7 @@ fn stream(world: &mut World, network: NetworkId, ms: i64) -> Seen {
         if number < count {
             for (from, to) in [(1, 2), (2, 1)] {
                 let frame =
-                    frame_between(world, network, from, to, &[&MARK[..], &number.to_be_bytes()].concat());
+                    frame_between(world, network, from, to, &[MARK, &number.to_be_bytes()].concat());
                 world.send_frame(from, network, &frame);
             }
         }
