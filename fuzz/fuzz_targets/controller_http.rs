@@ -35,7 +35,7 @@ fuzz_target!(|data: &[u8]| {
 
         let asking = Identity { address: Address::from_u64(who), public: [who as u8; 64] };
         let metadata = body.to_vec();
-        let request = Request { network: NETWORK, member: asking, metadata, packet_id: 1, held: 0 };
+        let request = Request { network: NETWORK, member: asking, metadata, packet_id: 1, held: None };
         // The answer, and revocations that the asking member may not know.
         assert!((1..=2).contains(&controller.request(now, request).len()));
 

@@ -4,7 +4,7 @@ use libfuzzer_sys::fuzz_target;
 use protocol::derive::{rfc4193, six_plane};
 use protocol::inet::Prefix;
 use protocol::netconf::{FLAG_NDP_EMULATION, NetworkConfig};
-use protocol::{ndp, Address, NetworkId, Time};
+use protocol::{Address, NetworkId, Time, ndp};
 
 fuzz_target!(|data: &[u8]| {
     let (network, own) = (NetworkId(0x9d90_0623_7c79_ac01), Address::from_u64(0xd0_832d_ca6e));
