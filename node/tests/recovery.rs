@@ -62,8 +62,7 @@ fn stream(world: &mut World, network: NetworkId, ms: i64) -> Seen {
     for number in 0..count + 50 {
         if number < count {
             for (from, to) in [(1, 2), (2, 1)] {
-                let frame =
-                    frame_between(world, network, from, to, &[MARK, &number.to_be_bytes()].concat());
+                let frame = frame_between(world, network, from, to, &[MARK, &number.to_be_bytes()].concat());
                 world.send_frame(from, network, &frame);
             }
         }
