@@ -142,7 +142,7 @@ impl Node {
         let heard = self.hear_until("STOPPING=1");
         assert!(heard.contains(&"STATUS=stopping".to_owned()), "{heard:?}");
         assert!(self.child.wait().unwrap().success());
-        assert!(begun.elapsed() < Duration::from_secs(2), "stopping took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "stopping took {:?}", begun.elapsed());
         assert!(!self.home.join("zerotier-one.pid").exists());
     }
 }

@@ -104,8 +104,8 @@ impl PeerPath {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Choice {
     pub(crate) key: PathKey,
-    /// Until when nobody has to think about it again.
-    pub(crate) until: Time,
+    /// Until when nobody has to think about it again; `None`: at once.
+    pub(crate) until: Option<Time>,
 }
 
 /// Which way packets to a peer go.
@@ -392,7 +392,7 @@ impl Peer {
     /// Something is different: which path is taken has to be thought about again.
     pub(crate) fn reconsider(&mut self) {
         if let Some(choice) = &mut self.course.choice {
-            choice.until = Time::EPOCH;
+            choice.until = None;
         }
     }
 
@@ -409,7 +409,7 @@ impl Peer {
     #[inline]
     pub(crate) fn take_chosen_path(&self, now: Time, paths: &mut Paths) -> Option<PathKey> {
         let Choice { key, until } = self.course.choice?;
-        (now < until && paths.take_live(&key, now)).then_some(key)
+        (until.is_some_and(|until| now < until) && paths.take_live(&key, now)).then_some(key)
     }
 
     /// Round-trip time over the best path, if measured.

@@ -117,7 +117,7 @@ impl Ways {
     fn settle(link: &mut Link, now: Time, dest: Address, key: PathKey) {
         let Some(peer) = link.topology.peers.get_mut(&dest) else { return };
         let until = peer.path_mut(&key).map_or(now, |path| path.liveness.calm_until(now));
-        peer.course.choice = Some(Choice { key, until });
+        peer.course.choice = Some(Choice { key, until: Some(until) });
     }
 
     /// Traffic goes by a path: probes it, if that is due.
@@ -224,8 +224,8 @@ impl Ways {
         let same = before == path.liveness.standing();
         let Some(known) = link.topology.peers.get_mut(&peer) else { return };
         match &mut known.course.choice {
-            Some(choice) if same && choice.key == key => choice.until = until,
-            Some(choice) => choice.until = Time::EPOCH,
+            Some(choice) if same && choice.key == key => choice.until = Some(until),
+            Some(choice) => choice.until = None,
             None => {}
         }
         Self::time(link, peer, &key);
