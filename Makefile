@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 2
 AUDIT_SECONDS ?= 10
 LAB_PACKAGES := iproute2 nftables iputils-ping curl tcpdump tshark procps jq
 
-.PHONY: help root lab lab-shell lab-down requirements packages repo check-packages test-packages test-reproducible test-long test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions floods recovery install
+.PHONY: help root lab lab-shell lab-down requirements packages repo check-packages test-packages test-reproducible test-long test fmt clippy unit doc deny fuzz audit bench bench-lanes bench-micro bench-instructions floods recovery chaos install
 
 help: ## This list
 	@printf 'Usage: make TARGET\n\n'
@@ -119,6 +119,10 @@ floods: root requirements ## A stream beside every flood a stranger could send, 
 recovery: root requirements ## Seconds without traffic after each fault, hours (as root; ZEROTIER_ONE=… beside; RECOVERY="--quick --only blind")
 	$(CARGO) build --release --package node --package cli --package benches --bins
 	$(TARGET)/release/ztbench --recovery $(RECOVERY)
+
+CHAOS_SCHEDULES ?= 5000
+chaos: ## Seeded disorder in simulated time, CHAOS_SCHEDULES=5000 schedules of it; CHAOS_SEED=n plays one again
+	CHAOS_SCHEDULES=$(CHAOS_SCHEDULES) $(CARGO) test --package node --test chaos -- --nocapture
 
 # An installed zerotier-one keeps its names: links in $(PREFIX) would come before them.
 install: ## Install to $(PREFIX), with the names that scripts for zerotier-one call where nobody has them (NAMES=no: without)

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the emulator")]
 
+mod faults;
 mod nat;
 
 use std::cmp::Reverse;
@@ -12,20 +13,20 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use controller::{Controller, MemoryStore};
 #[allow(unused_imports, reason = "not every test file puts hosts behind NATs")]
 pub use nat::Nat;
+use faults::planet;
 use nat::Router;
 use node::core::event::{CloneSeen, Errand, Event, Object, Settings};
 use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
 use node::dataplane::datagrams::Segment;
-use protocol::world::{Root, World as Planet, WorldKey, WorldKind};
 use protocol::{Address, MulticastGroup, NetworkId, SecretIdentity, Span, Time, derive};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 /// When the virtual clock starts.
 pub const START: Time = Time::from_ms(1_700_000_000_000);
-/// The only socket of every node.
+/// The first socket of every node.
 const SOCKET: SocketId = SocketId(0);
 /// The port everybody uses inside.
 const PORT: u16 = 9993;
@@ -44,6 +45,7 @@ pub struct Host {
     pub core: Core,
     pub controller: Option<Controller>,
     pub inside: SocketAddr,
+    socket: SocketId,
     nat: Option<usize>,
     /// Frames that came out of the node's ports.
     pub received: Vec<(NetworkId, Vec<u8>)>,
@@ -104,6 +106,7 @@ pub struct World {
     pub sent: BTreeMap<(usize, SocketAddr), usize>,
     /// What arrived, if it is recorded: at which host, from where.
     pub recorded: Option<Vec<(usize, SocketAddr, Vec<u8>)>>,
+    roots: usize,
     nats: Vec<Router>,
     flying: BinaryHeap<InFlight>,
     deadlines: BTreeSet<(Time, usize)>,
@@ -123,19 +126,14 @@ pub fn identity(index: usize) -> SecretIdentity {
     SecretIdentity::parse(line).expect("the fixture holds identities")
 }
 
-/// The planet all nodes of a world live under: host 0, at a fixed address.
-fn planet() -> Planet {
-    let root = Root {
-        identity: identity(0).identity().clone(),
-        endpoints: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1)), PORT)],
-    };
-    let key = WorldKey::from_secret([7; 64]);
-    Planet::new_signed(WorldKind::Planet, 4711, 1, &key, vec![root])
-}
-
 impl World {
     /// A world whose host 0 is root and controller at a public address.
     pub fn new(seed: u64, weather: Weather) -> Self {
+        Self::with_roots(seed, weather, 1)
+    }
+
+    /// The same with so many roots, the first hosts.
+    pub fn with_roots(seed: u64, weather: Weather, roots: usize) -> Self {
         let mut world = Self {
             now: START,
             hosts: Vec::new(),
@@ -152,6 +150,7 @@ impl World {
             largest: BTreeMap::new(),
             sent: BTreeMap::new(),
             recorded: None,
+            roots,
             nats: Vec::new(),
             flying: BinaryHeap::new(),
             deadlines: BTreeSet::new(),
@@ -166,6 +165,9 @@ impl World {
         let controller = Controller::open_with_seed(identity, Box::new(world.store.clone()), [9; 32])
             .expect("an empty store opens");
         world.hosts[root].controller = Some(controller);
+        for _ in 1..roots {
+            world.add_host(None);
+        }
         world
     }
 
@@ -198,7 +200,7 @@ impl World {
         seed[..8].copy_from_slice(&(index as u64).to_be_bytes());
         let config = CoreConfig {
             identity: identity(number),
-            planet: planet(),
+            planet: planet(self.roots),
             seed,
             settings: Settings { controller: index == 0, ..Settings::default() },
         };
@@ -209,6 +211,7 @@ impl World {
             core,
             controller: None,
             inside,
+            socket: SOCKET,
             nat,
             received: Vec::new(),
             status: BTreeMap::new(),
@@ -288,8 +291,8 @@ impl World {
 
     /// Hands a host a datagram that somebody recorded.
     pub fn inject(&mut self, host: usize, from: SocketAddr, data: &[u8]) {
-        let now = self.time(host);
-        self.hosts[host].core.datagram(now, SOCKET, from, &mut data.to_vec());
+        let (now, socket) = (self.time(host), self.hosts[host].socket);
+        self.hosts[host].core.datagram(now, socket, from, &mut data.to_vec());
         self.settle(host);
     }
 
@@ -304,9 +307,9 @@ impl World {
         let h = &mut self.hosts[host];
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&(self.now.as_ms() as u64).to_be_bytes());
-        let config = CoreConfig { identity: identity(number), planet: planet(), seed, settings };
+        let config = CoreConfig { identity: identity(number), planet: planet(self.roots), seed, settings };
         h.core = Core::new(config, now);
-        h.core.set_local_addresses(now, vec![(SOCKET, h.inside)]);
+        h.core.set_local_addresses(now, vec![(h.socket, h.inside)]);
         h.up = true;
         h.clones.clear();
         self.settle(host);
@@ -592,8 +595,8 @@ impl World {
         if let Some(recorded) = &mut self.recorded {
             recorded.push((host, from, data.clone()));
         }
-        let now = self.time(host);
-        self.hosts[host].core.marked_datagrams(now, SOCKET, from, &mut data, length, ecn);
+        let (now, socket) = (self.time(host), self.hosts[host].socket);
+        self.hosts[host].core.marked_datagrams(now, socket, from, &mut data, length, ecn);
         self.settle(host);
     }
 }

@@ -63,6 +63,10 @@ impl Router {
         IpAddr::V4(self.public) == outside.ip() && self.back.get(&outside.port()) == Some(&inside)
     }
 
+    pub fn kind(&self) -> Nat {
+        self.kind
+    }
+
     /// As after a restart, or a long silence.
     pub fn forget(&mut self) {
         self.out.clear();

@@ -1,0 +1,132 @@
+//! Who has to reach whom, and from when on.
+//!
+//! Two nodes have to while there is a way between them that works in both directions: a root that is alive and both have greeted
+//! lately, or a direct path that both have found and nothing has happened to. After each happening they have a time of grace.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{Span, Time};
+
+use crate::schedule::{Happening, Schedule};
+use crate::sim::World;
+
+/// Grace after a happening: a way that dies is in doubt by then, and whoever moved has told so.
+const GRACE: i64 = 1_000;
+/// More of it, where many probes get lost: more of them in a row have to, before that means anything.
+const GRACE_PER_LOSS: i64 = 5;
+/// A path is taken for alive so long after its last packet where nobody watches it: a node that did not use a root while it was dead
+/// may find that out by asking only, and it does when it has to.
+const UNWATCHED: i64 = 1_000;
+/// A root that has been started again is greeted by then.
+const GREETED: i64 = 8_000;
+
+/// See the module.
+pub struct Model {
+    roots: usize,
+    grace: i64,
+    /// Directions in which nothing passes.
+    broken: BTreeSet<(usize, usize)>,
+    /// Since when each root is alive.
+    alive: Vec<Option<Time>>,
+    /// Pairs, the smaller number first, that have a direct path in both directions that nothing happened to.
+    direct: BTreeSet<(usize, usize)>,
+    /// Until when hosts are elsewhere engaged, or find out that something has happened.
+    grace_of: BTreeMap<usize, Time>,
+}
+
+impl Model {
+    pub fn new(schedule: &Schedule, now: Time) -> Self {
+        Self {
+            roots: schedule.roots,
+            grace: GRACE + GRACE_PER_LOSS * i64::from(schedule.weather.loss),
+            broken: BTreeSet::new(),
+            alive: vec![Some(now - Span::ms(GREETED)); schedule.roots],
+            direct: BTreeSet::new(),
+            grace_of: BTreeMap::new(),
+        }
+    }
+
+    /// How long nothing may arrive.
+    pub fn grace(&self) -> Span {
+        Span::ms(self.grace)
+    }
+
+    /// How long what is due may be on its way: a frame or two, and what gets lost.
+    pub fn moment(&self) -> Span {
+        Span::ms(150 + (self.grace - GRACE) / GRACE_PER_LOSS)
+    }
+
+    /// Something happens.
+    pub fn happen(&mut self, now: Time, what: Happening) {
+        // A second way that nobody watched may turn out to be none either.
+        let mut until = now + Span::ms(self.grace + UNWATCHED);
+        let touched: Vec<usize> = match what {
+            Happening::Cut(a, b) => {
+                self.broken.extend([(a, b), (b, a)]);
+                self.forget(|pair| pair == (a.min(b), a.max(b)));
+                vec![a, b]
+            }
+            Happening::CutOneWay(a, b) => {
+                self.broken.insert((a, b));
+                self.forget(|pair| pair == (a.min(b), a.max(b)));
+                vec![a, b]
+            }
+            Happening::Heal(a, b) => {
+                self.broken.retain(|way| *way != (a, b) && *way != (b, a));
+                vec![a, b]
+            }
+            Happening::Move(a) | Happening::Rebind(a) => {
+                self.forget(|pair| pair.0 == a || pair.1 == a);
+                vec![a]
+            }
+            Happening::RootDies(root) => {
+                self.alive[root] = None;
+                Vec::new()
+            }
+            Happening::RootStarts(root) => {
+                self.alive[root] = Some(now);
+                Vec::new()
+            }
+            Happening::Jump(a, _) => vec![a],
+            Happening::Sleep(a, ms) => {
+                until += Span::ms(ms);
+                self.forget(|pair| pair.0 == a || pair.1 == a);
+                vec![a]
+            }
+        };
+        let all = matches!(what, Happening::RootDies(_) | Happening::RootStarts(_));
+        if all {
+            self.grace_of.insert(usize::MAX, until);
+        }
+        for host in touched {
+            let of = self.grace_of.entry(host).or_insert(until);
+            *of = until.max(*of);
+        }
+    }
+
+    fn forget(&mut self, which: impl Fn((usize, usize)) -> bool) {
+        self.direct.retain(|pair| !which(*pair));
+    }
+
+    /// Two hosts are seen to have a direct path to each other.
+    pub fn found(&mut self, a: usize, b: usize) {
+        if !self.broken.contains(&(a, b)) && !self.broken.contains(&(b, a)) {
+            self.direct.insert((a.min(b), a.max(b)));
+        }
+    }
+
+    /// Whether something has to arrive from one host at another by now, however long ago the last did.
+    pub fn must_reach(&self, world: &World, a: usize, b: usize) -> bool {
+        let now = world.now;
+        let in_grace = [a, b, usize::MAX]
+            .iter()
+            .any(|host| self.grace_of.get(host).is_some_and(|until| now < *until));
+        if in_grace || !world.hosts[a].up || !world.hosts[b].up {
+            return false;
+        }
+        let relayed = (0..self.roots).any(|root| {
+            self.alive[root].is_some_and(|since| now - since >= Span::ms(GREETED))
+        });
+        relayed || self.direct.contains(&(a.min(b), a.max(b)))
+    }
+}
