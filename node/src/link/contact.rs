@@ -160,6 +160,9 @@ impl Contacts {
         }
         if link.topology.peers.get(&source).is_some_and(|peer| peer.course.moved_to == Some(via)) {
             Ways::moved(link, now, source, &via);
+        } else {
+            // It may be there because it is no longer where it was, and those who are relayed to it cannot find that out.
+            Ways::ask_others(link, now, source, &via);
         }
         self.path_learned(link, now, source, via);
     }

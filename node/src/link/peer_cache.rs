@@ -51,6 +51,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(Identity, RemoteVersion, Vec<SocketA
     Ok((identity, RemoteVersion { protocol, major, minor, revision }, paths))
 }
 
+/// So many peers of an earlier run are greeted at once, so that they tell what we have forgotten even if there is no root; the others
+/// when there is something to send to them.
+const GREETED_AT_START: usize = 64;
+
 /// What is known of a peer from an earlier run, until its identity has been checked.
 #[derive(Debug)]
 pub(crate) struct Restored {
@@ -64,6 +68,8 @@ pub(crate) struct Restored {
 #[derive(Default)]
 pub(crate) struct Earlier {
     peers: BTreeMap<Address, Restored>,
+    /// To how many of them HELLO was said.
+    greeted: usize,
 }
 
 impl Earlier {
@@ -88,6 +94,14 @@ impl Earlier {
         if let Some(restored) = self.peers.remove(&identity.address) {
             if let Some(peer) = link.topology.peers.get_mut(&identity.address) {
                 peer.version = restored.version;
+            }
+            if self.greeted < GREETED_AT_START {
+                self.greeted += 1;
+                for endpoint in &restored.paths {
+                    if link.may_probe(*endpoint) {
+                        link.say_hello(now, identity.address, None, *endpoint);
+                    }
+                }
             }
             link.hints.insert(identity.address, restored.paths);
         }

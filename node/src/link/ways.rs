@@ -154,7 +154,7 @@ impl Ways {
     }
 
     /// Asks on all other paths of a peer whether they would do.
-    fn ask_others(link: &mut Link, now: Time, peer: Address, but: &PathKey) {
+    pub(crate) fn ask_others(link: &mut Link, now: Time, peer: Address, but: &PathKey) {
         let others: Vec<PathKey> = link
             .topology
             .peers

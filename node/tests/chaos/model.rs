@@ -118,15 +118,13 @@ impl Model {
     /// Whether something has to arrive from one host at another by now, however long ago the last did.
     pub fn must_reach(&self, world: &World, a: usize, b: usize) -> bool {
         let now = world.now;
-        let in_grace = [a, b, usize::MAX]
-            .iter()
-            .any(|host| self.grace_of.get(host).is_some_and(|until| now < *until));
+        let in_grace =
+            [a, b, usize::MAX].iter().any(|host| self.grace_of.get(host).is_some_and(|until| now < *until));
         if in_grace || !world.hosts[a].up || !world.hosts[b].up {
             return false;
         }
-        let relayed = (0..self.roots).any(|root| {
-            self.alive[root].is_some_and(|since| now - since >= Span::ms(GREETED))
-        });
+        let relayed = (0..self.roots)
+            .any(|root| self.alive[root].is_some_and(|since| now - since >= Span::ms(GREETED)));
         relayed || self.direct.contains(&(a.min(b), a.max(b)))
     }
 }

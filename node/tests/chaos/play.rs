@@ -180,11 +180,7 @@ fn receive(
 }
 
 /// Holds the streams against the model.
-fn judge(
-    world: &World,
-    model: &Model,
-    streams: &mut BTreeMap<(usize, usize), Stream>,
-) -> Result<(), String> {
+fn judge(world: &World, model: &Model, streams: &mut BTreeMap<(usize, usize), Stream>) -> Result<(), String> {
     for ((from, to), stream) in streams {
         if !model.must_reach(world, *from, *to) {
             stream.due = None;

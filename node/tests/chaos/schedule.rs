@@ -63,8 +63,13 @@ impl Schedule {
     pub fn of(seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x0063_6861_6f73);
         let roots = rng.random_range(1..=2);
-        let kinds =
-            [None, Some(Nat::FullCone), Some(Nat::Restricted), Some(Nat::PortRestricted), Some(Nat::Symmetric)];
+        let kinds = [
+            None,
+            Some(Nat::FullCone),
+            Some(Nat::Restricted),
+            Some(Nat::PortRestricted),
+            Some(Nat::Symmetric),
+        ];
         let nodes = (0..rng.random_range(2..=3)).map(|_| kinds[rng.random_range(0..kinds.len())]).collect();
         let latency = [(5, 10), (10, 20), (30, 40)][rng.random_range(0..3)];
         let loss = [0, 0, 0, 20, 100, 200][rng.random_range(0..6)];
@@ -81,12 +86,7 @@ impl Schedule {
         schedule
     }
 
-    fn next(
-        &self,
-        rng: &mut StdRng,
-        broken: &mut Vec<(usize, usize)>,
-        dead: &mut Vec<usize>,
-    ) -> Happening {
+    fn next(&self, rng: &mut StdRng, broken: &mut Vec<(usize, usize)>, dead: &mut Vec<usize>) -> Happening {
         let members = self.members();
         let a = rng.random_range(members.clone());
         // Roots do not have to reach each other.

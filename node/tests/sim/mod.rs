@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use controller::{Controller, MemoryStore};
+use faults::planet;
 #[allow(unused_imports, reason = "not every test file puts hosts behind NATs")]
 pub use nat::Nat;
-use faults::planet;
 use nat::Router;
 use node::core::event::{CloneSeen, Errand, Event, Object, Settings};
 use node::core::info::NetworkStatus;
