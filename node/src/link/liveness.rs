@@ -231,10 +231,10 @@ impl Liveness {
         }
     }
 
-    /// Our own clock or loop was late by so much: what was not heard meanwhile says nothing.
-    pub(crate) fn postpone(&mut self, by: Span) {
-        if let Some(due) = &mut self.due {
-            *due += by;
+    /// Our own clock or loop was late: what was not heard meanwhile says nothing, and may lie in a socket.
+    pub(crate) fn excuse(&mut self, now: Time, pace: Pace) {
+        if self.due.is_some() {
+            self.due = Some(now + self.timeout(pace));
         }
     }
 
@@ -396,8 +396,8 @@ mod tests {
         let (_, act) = path.sent(Time::from_ms(2_000), Pace::OURS);
         assert_eq!(act, Some(Act::Probe));
         let due = path.due().unwrap();
-        path.postpone(Span::secs(3));
-        assert_eq!(path.tick(due + Span::ms(2_999), Pace::OURS, true), None);
+        path.excuse(due + Span::secs(3), Pace::OURS);
+        assert_eq!(path.tick(due + Span::ms(3_050), Pace::OURS, true), None);
         assert_eq!(path.standing(), Standing::Sound);
     }
 

@@ -82,7 +82,7 @@ impl Ways {
         let relay = link.topology.relay_path(now, &[dest]);
         if let Some((root, path)) = relay {
             if traffic {
-                Self::watch(link, now, root, path.key);
+                Self::watch_roots(link, now, dest);
             }
             if path.is_alive() {
                 link.topology.relay_by(root);
@@ -110,6 +110,21 @@ impl Ways {
                 let last = peer.any_path(now, &link.topology.paths)?;
                 Some(Way { key: last.key, direct: true, copy: None })
             }
+        }
+    }
+
+    /// Traffic goes by a root, and what is answered may come by any: each has to know where we are.
+    fn watch_roots(link: &mut Link, now: Time, but: Address) {
+        const MANY: usize = 8;
+        let mut paths = [None; MANY];
+        let roots = link.topology.upstreams.keys().filter(|root| **root != but);
+        for (place, root) in paths.iter_mut().zip(roots) {
+            let peer = link.topology.peers.get(root);
+            *place =
+                peer.and_then(|peer| peer.any_path(now, &link.topology.paths)).map(|best| (*root, best.key));
+        }
+        for (root, key) in paths.into_iter().flatten() {
+            Self::watch(link, now, root, key);
         }
     }
 
@@ -193,7 +208,7 @@ impl Ways {
             let late = now - due;
             if late >= path.liveness.timeout(pace) / 2 && path.liveness.due() == Some(due) {
                 // We have not listened ourselves.
-                path.liveness.postpone(late);
+                path.liveness.excuse(now, pace);
             }
             let act = path.liveness.tick(now, pace, has_other);
             let standing = path.liveness.standing();
