@@ -17,12 +17,16 @@ const GRACE_PER_LOSS: i64 = 5;
 /// A path is taken for alive so long after its last packet where nobody watches it: a node that did not use a root while it was dead
 /// may find that out by asking only, and it does when it has to.
 const UNWATCHED: i64 = 1_000;
+/// Whoever has moved greets its roots before those who have no direct path to it find it by them: the contact check is due by then, and
+/// the way it left has been asked.
+const MOVED: i64 = 6_000;
+/// Whom a NAT router forgot does not know that: a root forwards to where it was until that path is taken for dead.
+const REBOUND: i64 = 19_000;
 /// A root that has been started again is greeted by then.
 const GREETED: i64 = 8_000;
 
 /// See the module.
 pub struct Model {
-    roots: usize,
     grace: i64,
     /// Directions in which nothing passes.
     broken: BTreeSet<(usize, usize)>,
@@ -37,7 +41,6 @@ pub struct Model {
 impl Model {
     pub fn new(schedule: &Schedule, now: Time) -> Self {
         Self {
-            roots: schedule.roots,
             grace: GRACE + GRACE_PER_LOSS * i64::from(schedule.weather.loss),
             broken: BTreeSet::new(),
             alive: vec![Some(now - Span::ms(GREETED)); schedule.roots],
@@ -77,6 +80,7 @@ impl Model {
             }
             Happening::Move(a) | Happening::Rebind(a) => {
                 self.forget(|pair| pair.0 == a || pair.1 == a);
+                until += Span::ms(if matches!(what, Happening::Move(_)) { MOVED } else { REBOUND });
                 vec![a]
             }
             Happening::RootDies(root) => {
@@ -108,23 +112,30 @@ impl Model {
         self.direct.retain(|pair| !which(*pair));
     }
 
-    /// Two hosts are seen to have a direct path to each other.
-    pub fn found(&mut self, a: usize, b: usize) {
-        if !self.broken.contains(&(a, b)) && !self.broken.contains(&(b, a)) {
+    /// Two hosts are seen to have a direct path to each other. While they may not have found out what happened that says nothing.
+    pub fn found(&mut self, now: Time, a: usize, b: usize) {
+        let passes = !self.broken.contains(&(a, b)) && !self.broken.contains(&(b, a));
+        if passes && self.can_relay(now) && !self.in_grace(now, a, b) {
             self.direct.insert((a.min(b), a.max(b)));
         }
+    }
+
+    fn in_grace(&self, now: Time, a: usize, b: usize) -> bool {
+        [a, b, usize::MAX].iter().any(|host| self.grace_of.get(host).is_some_and(|until| now < *until))
+    }
+
+    /// Whoever greets a root that has forgotten the other cannot know that another root would do.
+    fn can_relay(&self, now: Time) -> bool {
+        let mut alive = self.alive.iter().flatten().peekable();
+        alive.peek().is_some() && alive.all(|since| now - *since >= Span::ms(GREETED))
     }
 
     /// Whether something has to arrive from one host at another by now, however long ago the last did.
     pub fn must_reach(&self, world: &World, a: usize, b: usize) -> bool {
         let now = world.now;
-        let in_grace =
-            [a, b, usize::MAX].iter().any(|host| self.grace_of.get(host).is_some_and(|until| now < *until));
-        if in_grace || !world.hosts[a].up || !world.hosts[b].up {
+        if self.in_grace(now, a, b) || !world.hosts[a].up || !world.hosts[b].up {
             return false;
         }
-        let relayed = (0..self.roots)
-            .any(|root| self.alive[root].is_some_and(|since| now - since >= Span::ms(GREETED)));
-        relayed || self.direct.contains(&(a.min(b), a.max(b)))
+        self.can_relay(now) || self.direct.contains(&(a.min(b), a.max(b)))
     }
 }

@@ -14,7 +14,7 @@ const EVERY: i64 = 20;
 /// What a frame's payload begins with.
 const MARK: &[u8] = b"chaos";
 /// Nothing may arrive late when nothing has happened for so long and the stream has kept its way.
-const QUIET: i64 = 3_000;
+const QUIET: i64 = 10_000;
 
 /// Frames from one host to another.
 #[derive(Default)]
@@ -133,7 +133,7 @@ fn look(world: &World, model: &mut Model, streams: &mut BTreeMap<(usize, usize),
     for (from, to) in pairs {
         let direct = is_direct(world, from, to);
         if direct && is_direct(world, to, from) {
-            model.found(from, to);
+            model.found(world.now, from, to);
         }
         if let Some(stream) = streams.get_mut(&(from, to))
             && stream.direct.0 != direct

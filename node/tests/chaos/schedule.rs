@@ -71,7 +71,7 @@ impl Schedule {
             Some(Nat::Symmetric),
         ];
         let nodes = (0..rng.random_range(2..=3)).map(|_| kinds[rng.random_range(0..kinds.len())]).collect();
-        let latency = [(5, 10), (10, 20), (30, 40)][rng.random_range(0..3)];
+        let latency = [(5, 10), (10, 18), (30, 37)][rng.random_range(0..3)];
         let loss = [0, 0, 0, 20, 100, 200][rng.random_range(0..6)];
         let mut schedule =
             Self { seed, roots, nodes, weather: Weather { latency, loss }, happenings: Vec::new() };
