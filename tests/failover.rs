@@ -62,6 +62,6 @@ fn a_direct_path_on_which_nothing_comes_back_is_left() {
 fn a_machine_that_gets_another_address_is_found_there() {
     gets_over("a_machine_that_gets_another_address_is_found_there", |cluster| {
         let [a, b, c, _] = cluster.members[0].host.public.octets();
-        cluster.members[0].host.set_address(IpAddr::V4(Ipv4Addr::new(a, b, c, 77)))
+        cluster.members[0].host.set_address(IpAddr::V4(Ipv4Addr::new(a, b, c, 77))).map(drop)
     });
 }

@@ -4,11 +4,12 @@
 //! What is lost here is lost between the hosts, at the internet's bridge: no host is told, as it would be of a datagram that its
 //! own firewall refuses.
 
+use std::fs;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 use serde_json::Value;
 
 use crate::emulator;
@@ -16,7 +17,7 @@ use crate::host::{Family, Host, Lab};
 use crate::tool;
 
 /// How long the kernel may take to see that a cable is plugged in, or that an address is usable.
-const CARRIER: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// UDP, in the words of nft.
 const UDP: [&str; 2] = ["ether type ip ip protocol udp", "ether type ip6 ip6 nexthdr udp"];
@@ -24,6 +25,43 @@ const UDP: [&str; 2] = ["ether type ip ip protocol udp", "ether type ip6 ip6 nex
 /// What comes in and goes out at a port of the bridge, in the words of nft.
 fn at(port: &str) -> [String; 2] {
     ["iifname", "oifname"].map(|side| format!("{side} \"{port}\""))
+}
+
+/// Waits until the namespace of this thread lists the address as usable; the last moment at which it did not.
+fn wait_usable(address: IpAddr) -> Result<Instant> {
+    let begin = Instant::now();
+    let mut last = begin;
+    loop {
+        let now = Instant::now();
+        if is_usable(address)? {
+            return Ok(last);
+        }
+        last = now;
+        ensure!(begin.elapsed() < PATIENCE, "{address} is not usable after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether the namespace of this thread has the address, and if it is an IPv6 one knows it to be no duplicate.
+fn is_usable(address: IpAddr) -> Result<bool> {
+    const TENTATIVE: u32 = 0x40;
+    match address {
+        IpAddr::V4(address) => {
+            let table = fs::read_to_string("/proc/thread-self/net/fib_trie")?;
+            let leaf = format!("|-- {address}");
+            let mut lines = table.lines().map(str::trim);
+            Ok(lines.any(|line| line == leaf) && lines.next() == Some("/32 host LOCAL"))
+        }
+        IpAddr::V6(address) => {
+            let table = fs::read_to_string("/proc/thread-self/net/if_inet6")?;
+            let written: String = address.octets().iter().map(|octet| format!("{octet:02x}")).collect();
+            let flags = table.lines().find_map(|line| {
+                let mut words = line.split_whitespace();
+                if words.next()? == written { u32::from_str_radix(words.nth(3)?, 16).ok() } else { None }
+            });
+            Ok(flags.is_some_and(|flags| flags & TENTATIVE == 0))
+        }
+    }
 }
 
 impl Lab {
@@ -152,7 +190,7 @@ impl Lab {
         let number = self.number(host)?;
         self.internet().ip(&format!("link set p{number} {}\n", if plugged { "up" } else { "down" }))?;
         let (what, interface) = (format!("the carrier of {}", host.name), host.outside());
-        tool::wait_for(&what, CARRIER, Duration::from_millis(1), || {
+        tool::wait_for(&what, PATIENCE, Duration::from_millis(1), || {
             let text = host.border.run("ip", &["-j", "link", "show", "dev", interface])?;
             let shown: Value = serde_json::from_str(&text)?;
             Ok(((shown[0]["operstate"] == "UP") == plugged).then_some(()))
@@ -162,23 +200,22 @@ impl Lab {
 
 impl Host {
     /// The host, or the router in front of it, has this public address from now on, in place of any other of its family. Returns
-    /// when the kernel lists it as usable: an IPv6 address once it was found to be no duplicate.
+    /// the last moment at which the kernel was seen not to list it as usable, which an IPv6 address is once it was found to be no
+    /// duplicate.
     ///
     /// # Errors
     /// When the interface cannot be changed.
-    pub fn set_address(&self, address: IpAddr) -> Result<()> {
+    pub fn set_address(&self, address: IpAddr) -> Result<Instant> {
         let device = self.outside();
         let (segment, length) = if address.is_ipv4() { ("80.0.0.0/16", 16) } else { ("2a99::/64", 64) };
-        self.border.ip(&format!(
-            "addr flush to {segment} dev {device}\naddr add {address}/{length} dev {device}\n"
-        ))?;
-        if address.is_ipv4() {
-            return Ok(());
-        }
-        let what = format!("{address} to be usable");
-        tool::wait_for(&what, CARRIER, Duration::from_millis(1), || {
-            let shown = self.border.run("ip", &["-6", "addr", "show", "dev", device, "tentative"])?;
-            Ok(shown.trim().is_empty().then_some(()))
+        let batch =
+            format!("addr flush to {segment} dev {device}\naddr add {address}/{length} dev {device}\n");
+        std::thread::scope(|scope| {
+            let change = scope.spawn(|| self.border.ip(&batch));
+            // Looked at from here: on a busy machine a tool returns long after it has done its work.
+            let seen = self.border.inside(|| wait_usable(address));
+            change.join().map_err(|_| anyhow!("a thread panicked"))??;
+            seen?
         })
     }
 

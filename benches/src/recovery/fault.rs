@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use lab::{Family, Host};
 
 use super::scene::Scene;
@@ -161,8 +161,8 @@ impl Fault {
         }
     }
 
-    /// Lets it happen, for the `run`th time. Returns the moment from which on a lack of datagrams counts: when it was applied, and
-    /// where addresses or links change, when the kernel lists the new ones as usable.
+    /// Lets it happen, for the `run`th time. Returns the moment from which on a lack of datagrams counts: when it was applied; where
+    /// addresses change, when the kernel lists the new ones as usable; where something comes back, when that begins.
     ///
     /// # Errors
     /// When it cannot be applied.
@@ -171,16 +171,15 @@ impl Fault {
         let [a, b] = scene.hosts();
         match self {
             Self::Address => {
-                a.set_address(elsewhere(&a, run))?;
-                return Ok(Instant::now());
+                return a.set_address(elsewhere(&a, run));
             }
             Self::Both => {
-                std::thread::scope(|scope| {
+                // Both have to be there.
+                return std::thread::scope(|scope| {
                     let other = scope.spawn(|| b.set_address(elsewhere(&b, run)));
-                    a.set_address(elsewhere(&a, run))?;
-                    other.join().map_err(|_| anyhow::anyhow!("a thread panicked"))?
-                })?;
-                return Ok(Instant::now());
+                    let first = a.set_address(elsewhere(&a, run))?;
+                    Ok(first.max(other.join().map_err(|_| anyhow!("a thread panicked"))??))
+                });
             }
             Self::Blind => scene.lab().forbid(&a, &b)?,
             Self::Forth => scene.lab().cut(&a, &b)?,
@@ -219,8 +218,9 @@ impl Fault {
                 scene.lab().fix_neighbours()?;
                 scene.lab().carrier(&a, false)?;
                 std::thread::sleep(OUT);
+                let now = Instant::now();
                 scene.lab().carrier(&a, true)?;
-                return Ok(Instant::now());
+                return Ok(now);
             }
             Self::Kill | Self::KillAlone => {
                 if self == Self::KillAlone {
