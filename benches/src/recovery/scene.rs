@@ -24,7 +24,7 @@ pub(crate) struct Scene {
     flows: Option<[Direction; 2]>,
     cluster: Cluster,
     needs: Needs,
-    /// How long [`Fault::Idle`] idles.
+    /// How long `Fault::Idle` idles.
     pub(crate) idle: Duration,
 }
 
