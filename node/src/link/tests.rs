@@ -190,3 +190,20 @@ fn only_what_its_sender_has_sealed_is_opened_and_once() {
     }
     assert_eq!(two.came[0].len(), 2, "a recording has no effect");
 }
+
+#[test]
+fn what_is_clear_on_a_trusted_path_is_copied_nowhere_else() {
+    use crate::ground::event::PhysicalNetwork;
+    use crate::link::path::PathKey;
+    use crate::link::ways::{Way, Ways};
+
+    let mut two = Two::new();
+    let (now, peer) = (two.now, two.nodes[0].link.address());
+    let path = |remote: &str| PathKey { socket: SOCKET, remote: remote.parse().unwrap() };
+    let way = Way { key: path("192.0.2.1:9993"), direct: true, copy: Some(path("198.51.100.1:9993")) };
+    let link = &mut two.nodes[1].link;
+    assert!(Ways::may_copy(link, now, peer, &way, 100));
+    let trusted = PhysicalNetwork { trusted_path_id: 7, ..PhysicalNetwork::default() };
+    link.settings.physical = vec![("192.0.2.0/24".parse().unwrap(), trusted)];
+    assert!(!Ways::may_copy(link, now, peer, &way, 100));
+}

@@ -301,6 +301,11 @@ impl Ways {
     /// Whether a copy of so many octets may go to a peer by a path. Where that is too much the flow leaves the way in doubt.
     pub(crate) fn may_copy(link: &mut Link, now: Time, peer: Address, way: &Way, octets: usize) -> bool {
         let Some(copy) = way.copy else { return false };
+        // What goes in clear by a trusted path is the same octets elsewhere, where everybody reads them.
+        let trusted = |key: PathKey| link.settings.trusted_path(key.remote.ip());
+        if trusted(way.key) != trusted(copy) {
+            return false;
+        }
         let Some(known) = link.topology.peers.get_mut(&peer) else { return false };
         let relayed = known.path_mut(&copy).is_none();
         let may = known.course.copies.take(now, octets, COPY_RATE, COPY_BURST)
