@@ -161,7 +161,9 @@ fn a_deleted_network_ends_and_an_unknown_one_does_not() {
     assert!(world.run_until(120_000, |w| w.hosts[1].status.get(&network) == Some(&NetworkStatus::NotFound)));
     assert!(reaches(&mut world, network, 1, 2, 20_000), "NOT_FOUND alone takes nothing down");
     world.hosts[0].controller = Some(kept);
-    assert!(world.run_until(120_000, |w| w.hosts[1].status.get(&network) == Some(&NetworkStatus::Ok)));
+    let both =
+        |w: &mut World| [1, 2].iter().all(|h| w.hosts[*h].status.get(&network) == Some(&NetworkStatus::Ok));
+    assert!(world.run_until(120_000, both));
 
     world.http("DELETE", &format!("/controller/network/{network}"), "");
     world.run(1_000);

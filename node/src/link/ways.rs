@@ -270,11 +270,12 @@ impl Ways {
             known.reconsider();
             return Place::Proven;
         }
-        // Others say HELLO from all their sockets, which says nothing about the one they use.
+        // Others say HELLO from all their sockets, which says nothing about the one they use. A root gets no frames, and is what a
+        // relayed peer is found by.
         let shows = match verb {
             Some(Verb::Frame | Verb::ExtFrame) => true,
             Some(Verb::Hello) | None => false,
-            Some(_) => is_ours,
+            Some(_) => is_ours || link.topology.am_root,
         };
         if !(fresh && shows) {
             return Place::Another;

@@ -134,16 +134,22 @@ impl Groups {
         }
     }
 
-    /// Announces all our groups to who keeps a directory and may have just started.
-    pub(super) fn announce_to_directory(
+    /// Announces all our groups to who keeps a directory, or to a member, and may have just started.
+    pub(super) fn announce_to_greeter(
         &self,
-        policy: &Policy,
+        policy: &mut Policy,
         link: &mut Link,
         now: Time,
         greeter: Address,
     ) {
         if policy.directories(link).contains(&greeter) {
             Self::send(policy.network, link, now, greeter, &self.own(policy.config()));
+            return;
+        }
+        let Some(member) = policy.members.get_mut(&greeter) else { return };
+        member.last_announced = None;
+        if link.topology.peers.get(&greeter).is_some_and(|peer| policy.allows(now, &peer.identity)) {
+            self.announce_to_member(policy, link, now, greeter);
         }
     }
 

@@ -185,7 +185,7 @@ impl Network {
     }
 
     /// Tells a sender that we need its certificate, once; the packet waits for it.
-    fn refuse(&self, link: &mut Link, now: Time, incoming: &Incoming<'_>, verb: Verb) -> Handled {
+    pub(super) fn refuse(&self, link: &mut Link, now: Time, incoming: &Incoming<'_>, verb: Verb) -> Handled {
         if !incoming.waited {
             link.answer_error(now, incoming, verb, error_code::NEED_MEMBERSHIP_CERTIFICATE, self.id);
         }

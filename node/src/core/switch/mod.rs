@@ -243,15 +243,15 @@ impl Switch {
         }
     }
 
-    /// Announces all our groups to a root, controller or anchor that says HELLO: it may have just started, with an empty
+    /// Announces all our groups to a root, controller, anchor or member that says HELLO: it may have just started, with an empty
     /// directory, and would not find us for a minute.
-    pub(super) fn greeted(&self, link: &mut Link, now: Time, greeter: Address) {
+    pub(super) fn greeted(&mut self, link: &mut Link, now: Time, greeter: Address) {
         let Some(peer) = link.topology.peers.get_mut(&greeter) else { return };
         if self.networks.is_empty() || !peer.gates.announcements.allow(now, ANNOUNCE_AGAIN, 1) {
             return;
         }
-        for network in self.networks.values() {
-            network.groups.announce_to_directory(&network.policy, link, now, greeter);
+        for network in self.networks.values_mut() {
+            network.groups.announce_to_greeter(&mut network.policy, link, now, greeter);
         }
     }
 
@@ -297,10 +297,7 @@ impl Switch {
                     network.receive_multicast(link, directory, now, incoming, &packet)
                 })
             }),
-            Verb::MulticastLike => self
-                .directory
-                .receive_likes(&mut self.networks, link, now, incoming)
-                .map(|()| Handled::Credit),
+            Verb::MulticastLike => self.directory.receive_likes(&mut self.networks, link, now, incoming),
             Verb::MulticastGather => MulticastGather::parse(incoming.payload).map(|asked| {
                 if let Some(com) = &asked.com {
                     let networks = &mut self.networks;

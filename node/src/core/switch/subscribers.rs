@@ -17,20 +17,22 @@ use crate::ground::limits::MULTICAST_LIFETIME;
 use crate::ground::sources::Source;
 use crate::ground::work;
 use crate::link::path::PathKey;
-use crate::link::{Incoming, Link};
+use crate::link::{Handled, Incoming, Link};
 
 /// Addresses in one answer to a gather: the answer stays one datagram of the default size.
 const MAX_GATHERED: usize = 250;
 
 impl Directory {
-    /// MULTICAST_LIKE: a peer listens to groups.
+    /// MULTICAST_LIKE: a peer listens to groups. What it says of a network of ours waits for its certificate: where we have just been
+    /// started again it believes that we have that, and would not say it again for a minute.
     pub(super) fn receive_likes(
         &mut self,
         networks: &mut Networks,
         link: &mut Link,
         now: Time,
         incoming: &Incoming<'_>,
-    ) -> Result<()> {
+    ) -> Result<Handled> {
+        let mut handled = Handled::Credit;
         let mut judged: Option<(NetworkId, Option<Announcer>)> = None;
         for (id, group) in MulticastLike::parse(incoming.payload)?.iter() {
             work::step();
@@ -39,14 +41,19 @@ impl Directory {
                 _ if self.is_open_to(networks, link, now, id, incoming.source) => {
                     Some(self.announcer(networks, link, now, id, incoming.source, incoming.via))
                 }
-                _ => None,
+                _ => {
+                    if let Some(network) = networks.get(&id).filter(|_| handled == Handled::Credit) {
+                        handled = network.refuse(link, now, incoming, Verb::MulticastLike);
+                    }
+                    None
+                }
             };
             judged = Some((id, announcer));
             if let Some(announcer) = announcer {
                 self.subscribe(networks.get_mut(&id), link, now, (id, group), incoming.source, announcer);
             }
         }
-        Ok(())
+        Ok(handled)
     }
 
     /// Whether a peer may use the directory of a network.

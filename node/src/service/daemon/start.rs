@@ -40,6 +40,8 @@ use crate::service::supervisor::{Condition, Supervisor};
 
 /// Peer records that are taken up between two batches of packets.
 const RESTORED_AT_ONCE: usize = 64;
+/// Networks that are joined before what comes of it is seen to: it has to fit into the queue of events.
+const JOINED_AT_ONCE: usize = 32;
 
 impl Daemon {
     /// Looks at everything that can be wrong before anything is written, then starts the parts and takes up what earlier runs were
@@ -168,7 +170,7 @@ impl Daemon {
                 core.orbit(now, id, Some(seed), None);
             }
         })?;
-        for (network, cached) in shared.home.networks.list() {
+        for (number, (network, cached)) in shared.home.networks.list().into_iter().enumerate() {
             self.networks.read(network);
             let token = shared.home.networks.token(network);
             let revoked = shared.home.networks.revocations(network);
@@ -189,9 +191,12 @@ impl Daemon {
             if !joined {
                 tracing::warn!(%network, "not joined: too many networks; remove some of networks.d");
             }
-            self.settle().await?;
+            // Peers that have just been greeted tell at once what they know of a network, so none waits for the port of another.
+            if number % JOINED_AT_ONCE == JOINED_AT_ONCE - 1 {
+                self.settle().await?;
+            }
         }
-        Ok(())
+        self.settle().await
     }
 }
 
