@@ -177,3 +177,36 @@ fn nobody_is_followed_to_where_he_has_not_answered() {
         assert!(answered <= 3 * octets, "{answered} octets went where {octets} came from");
     }
 }
+
+/// Neither root nor controller is there, and the other end may or may not have found out yet that the way to the killed node is dead:
+/// who speaks by multicast first, as ARP does, finds the other all the same.
+#[test]
+fn a_killed_node_finds_others_by_multicast_without_root_and_controller() {
+    for dead in [50, 300, 600, 900, 1_200, 2_000, 20_000] {
+        let (mut world, network) = pair(CALM);
+        stream(&mut world, network, 40_000);
+        let records = world.peer_records(1);
+        world.stop(0);
+        world.stop(1);
+        for _ in 0..dead / EVERY {
+            let frame = frame_between(&world, network, 2, 1, MARK);
+            world.send_frame(2, network, &frame);
+            world.run(EVERY);
+        }
+        world.restart(1, 1);
+        let (config, now) = (world.hosts[1].configs.get(&network).cloned(), world.now);
+        world.hosts[1].core.join(now, network, config.as_deref());
+        world.restore_peers(1, &records);
+        world.hosts[2].received.clear();
+        let mut frame = frame_between(&world, network, 1, 2, b"who has");
+        frame[..6].fill(0xff);
+        // A kernel asks once a second.
+        let begun = world.now;
+        let arrived = (0..5).any(|_| {
+            world.send_frame(1, network, &frame);
+            world.run_until(1_000, |w| !w.hosts[2].received.is_empty())
+        });
+        let after = (world.now - begun).as_ms();
+        assert!(arrived && after <= 1_500, "dead for {dead} ms: {after} ms, arrived: {arrived}");
+    }
+}

@@ -240,7 +240,7 @@ impl Core {
         let address = identity.address;
         let Some(greeted) = self.underlay.identity_checked(now, identity, valid) else { return };
         if greeted {
-            self.switch.greeted(&mut self.underlay.link, now, address);
+            self.switch.greeted(&mut self.underlay.link, now, address, None);
         }
         // For a controller's identity its members' credentials wait as well.
         let controls = self.underlay.link.controllers.contains(&address);

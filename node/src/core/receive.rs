@@ -64,7 +64,9 @@ impl Core {
     fn receive(&mut self, now: Time, received: Received<'_>) {
         match received {
             Received::Nothing => {}
-            Received::Greeted(peer) => self.switch.greeted(&mut self.underlay.link, now, peer),
+            Received::Greeted(peer, via) => {
+                self.switch.greeted(&mut self.underlay.link, now, peer, Some(via));
+            }
             Received::Opened(opened) => self.dispatch(now, opened),
         }
     }

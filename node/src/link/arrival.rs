@@ -79,8 +79,8 @@ impl Opened<'_> {
 pub(crate) enum Received<'d> {
     /// Nothing that anybody has to do anything about.
     Nothing,
-    /// A HELLO of this peer, which has been answered.
-    Greeted(Address),
+    /// A HELLO of this peer, which has been answered, and by which path it came.
+    Greeted(Address, PathKey),
     /// Something to be handled.
     Opened(Opened<'d>),
 }

@@ -103,7 +103,7 @@ impl Two {
             let Some(sealed) = node.sort(self.now, via, ecn, &mut rest, 0) else { continue };
             match node.open(self.now, sealed) {
                 Received::Nothing => {}
-                Received::Greeted(_) => self.greeted[to] += 1,
+                Received::Greeted(..) => self.greeted[to] += 1,
                 Received::Opened(opened) => self.came[to].extend(handle(node, self.now, opened)),
             }
         }

@@ -279,7 +279,7 @@ impl Underlay {
             peer.version = version_of(hello.protocol, hello.major, hello.minor, hello.revision);
         }
         self.link.retry_sending(now, Some(source));
-        Some(Received::Greeted(source))
+        Some(Received::Greeted(source, via))
     }
 
     /// The outcome of an [`Errand::CheckIdentity`](crate::ground::event::Errand::CheckIdentity): whether the address belongs to the key. `None` if nobody becomes known by it;
@@ -305,7 +305,7 @@ impl Underlay {
             // What its HELLO lets out went to nobody yet, or has come back with its answer.
             self.link.arrival = Some((via, newcomer.hello.octets().len()));
             let received = self.hear_sealed_hello(now, via, newcomer.hello, false);
-            greeted |= matches!(received, Received::Greeted(_));
+            greeted |= matches!(received, Received::Greeted(..));
             self.link.arrival = None;
         }
         self.link.gates.whois.forget(&identity.address);

@@ -317,16 +317,30 @@ impl World {
 
     /// Starts the node with the controller anew: its store and its records of peers are all that is left of it.
     pub fn restart_controller(&mut self) {
-        self.hosts[0].core.save_peers(self.now);
-        let outbox = std::mem::take(self.hosts[0].core.outbox());
+        let records = self.peer_records(0);
         self.restart_as_stranger(0);
-        for event in outbox.events {
-            if let Event::Store { object: Object::Peer(_), bytes } = event {
-                self.hosts[0].core.restore_peer(&bytes).expect("what was saved is good");
-            }
-        }
+        self.restore_peers(0, &records);
         let controller = Controller::open_with_seed(identity(0), Box::new(self.store.clone()), [8; 32]);
         self.hosts[0].controller = Some(controller.expect("its store opens"));
+    }
+
+    /// What a node keeps of its peers on disk.
+    pub fn peer_records(&mut self, host: usize) -> Vec<Vec<u8>> {
+        let now = self.time(host);
+        self.hosts[host].core.save_peers(now);
+        let outbox = std::mem::take(self.hosts[host].core.outbox());
+        let record = |event| match event {
+            Event::Store { object: Object::Peer(_), bytes } => Some(bytes),
+            _ => None,
+        };
+        outbox.events.into_iter().filter_map(record).collect()
+    }
+
+    /// Gives that to a node that has been started again.
+    pub fn restore_peers(&mut self, host: usize, records: &[Vec<u8>]) {
+        for record in records {
+            self.hosts[host].core.restore_peer(record).expect("what was saved is good");
+        }
     }
 
     /// Starts host 0 anew with its controller as it is: it knows no peers.

@@ -210,7 +210,7 @@ impl Credentials {
         let members = network.policy.members.iter().map(|(member, _)| member);
         for member in members.filter(|member| !except.contains(member)) {
             work::step();
-            Policy::send(link, now, *member, &set);
+            Policy::send(link, now, *member, None, &set);
         }
     }
 }

@@ -12,6 +12,7 @@ use protocol::{Address, NetworkId, Time, packet};
 use super::policy::Policy;
 use crate::ground::limits::{ANNOUNCE, ANNOUNCE_REPEATS, BRIDGE_EXPIRY, MAX_OWN_GROUPS};
 use crate::link::Link;
+use crate::link::path::PathKey;
 
 /// Announcements in one packet, so that it needs no more fragments than a frame does.
 const LIKES_PER_PACKET: usize = 150;
@@ -108,7 +109,7 @@ impl Groups {
         let mut to = policy.directories(link);
         to.extend(policy.allowed(link, now));
         for to in to {
-            Self::send(policy.network, link, now, to, groups);
+            Self::send(policy.network, link, now, to, None, groups);
         }
     }
 
@@ -126,7 +127,7 @@ impl Groups {
             self.last_announced = Some(now);
             let groups = self.own(policy.config());
             for to in policy.directories(link) {
-                Self::send(policy.network, link, now, to, &groups);
+                Self::send(policy.network, link, now, to, None, &groups);
             }
         }
         for to in policy.allowed(link, now) {
@@ -141,16 +142,17 @@ impl Groups {
         link: &mut Link,
         now: Time,
         greeter: Address,
+        via: Option<PathKey>,
     ) {
-        if policy.directories(link).contains(&greeter) {
-            Self::send(policy.network, link, now, greeter, &self.own(policy.config()));
-            return;
+        let keeps_directory = policy.directories(link).contains(&greeter);
+        if !keeps_directory {
+            if !policy.allowed(link, now).contains(&greeter) {
+                return;
+            }
+            let Some(member) = policy.members.get_mut(&greeter) else { return };
+            member.last_announced = Some(now);
         }
-        let Some(member) = policy.members.get_mut(&greeter) else { return };
-        member.last_announced = None;
-        if link.topology.peers.get(&greeter).is_some_and(|peer| policy.allows(now, &peer.identity)) {
-            self.announce_to_member(policy, link, now, greeter);
-        }
+        Self::send(policy.network, link, now, greeter, via, &self.own(policy.config()));
     }
 
     /// Announces all our groups to a member, once a minute.
@@ -161,17 +163,27 @@ impl Groups {
             return;
         }
         member.last_announced = Some(now);
-        Self::send(policy.network, link, now, to, &self.own(policy.config()));
+        Self::send(policy.network, link, now, to, None, &self.own(policy.config()));
     }
 
-    fn send(network: NetworkId, link: &mut Link, now: Time, to: Address, groups: &[MulticastGroup]) {
+    fn send(
+        network: NetworkId,
+        link: &mut Link,
+        now: Time,
+        to: Address,
+        via: Option<PathKey>,
+        groups: &[MulticastGroup],
+    ) {
         for chunk in groups.chunks(LIKES_PER_PACKET) {
             let mut packet = link.begin(to, Verb::MulticastLike);
             for group in chunk {
                 MulticastLike::write(network, *group, &mut packet);
             }
             packet::compress(&mut packet, 0);
-            link.send(now, packet);
+            match via {
+                Some(via) => link.reply(now, via, packet),
+                None => link.send(now, packet),
+            }
         }
     }
 }

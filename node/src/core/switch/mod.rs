@@ -55,6 +55,7 @@ use crate::ground::event::{Event, Object};
 use crate::ground::info::{NetworkInfo, RuleCounters, RulesInfo};
 use crate::ground::limits::{ANNOUNCE_AGAIN, MAX_NETWORKS};
 use crate::ground::work;
+use crate::link::path::PathKey;
 use crate::link::{Handled, Incoming, Link, extension};
 use acknowledged::{Brought, Kept};
 pub(super) use configuration::ASSEMBLIES;
@@ -244,14 +245,15 @@ impl Switch {
     }
 
     /// Announces all our groups to a root, controller, anchor or member that says HELLO: it may have just started, with an empty
-    /// directory, and would not find us for a minute.
-    pub(super) fn greeted(&mut self, link: &mut Link, now: Time, greeter: Address) {
+    /// directory, and would not find us for a minute. It hears us by the path on which it did so: another may not have been found dead
+    /// yet.
+    pub(super) fn greeted(&mut self, link: &mut Link, now: Time, greeter: Address, via: Option<PathKey>) {
         let Some(peer) = link.topology.peers.get_mut(&greeter) else { return };
         if self.networks.is_empty() || !peer.gates.announcements.allow(now, ANNOUNCE_AGAIN, 1) {
             return;
         }
         for network in self.networks.values_mut() {
-            network.groups.announce_to_greeter(&mut network.policy, link, now, greeter);
+            network.groups.announce_to_greeter(&mut network.policy, link, now, greeter, via);
         }
     }
 
@@ -371,7 +373,7 @@ impl Switch {
             }
             error_code::NEED_MEMBERSHIP_CERTIFICATE => {
                 if let Some(network) = network {
-                    network.policy.push_where_wanted(link, now, incoming.source);
+                    network.policy.push_where_wanted(link, now, incoming.source, incoming.via);
                 }
             }
             error_code::UNWANTED_MULTICAST => {

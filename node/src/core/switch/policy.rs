@@ -22,6 +22,7 @@ use super::rules::Rules;
 use crate::ground::limits::{CREDENTIALS_PUSH, CREDENTIALS_SPACING, MAX_MEMBERS, TRUST};
 use crate::ground::table::{Share, Table};
 use crate::link::Link;
+use crate::link::path::PathKey;
 
 /// Certificates pushed when asked for: at most one a second per member.
 const PUSH_ON_REQUEST: Span = Span::secs(1);
@@ -233,7 +234,7 @@ impl Policy {
 
     /// Pushes our credentials to a member that cannot have the present ones, unless that was done in the last `interval`.
     #[inline]
-    pub(super) fn push(&mut self, link: &mut Link, now: Time, to: Address, interval: Span) {
+    fn push(&mut self, link: &mut Link, now: Time, to: Address, via: Option<PathKey>, interval: Span) {
         let has_them = |member: &Member| member.pushed_since(&self.configuration, now, interval);
         if self.members.get(&to).is_some_and(has_them) {
             return;
@@ -248,24 +249,30 @@ impl Policy {
             revocations: Vec::new(),
             coos: config.coos.clone(),
         };
-        Self::send(link, now, to, &set);
+        Self::send(link, now, to, via, &set);
     }
 
     /// Pushes our credentials to a member we are about to talk to, when it cannot have the present ones.
     #[inline]
     pub(super) fn push_if_due(&mut self, link: &mut Link, now: Time, to: Address) {
-        self.push(link, now, to, CREDENTIALS_PUSH);
+        self.push(link, now, to, None, CREDENTIALS_PUSH);
     }
 
-    /// A peer refused a frame of ours for want of our certificate.
-    pub(super) fn push_where_wanted(&mut self, link: &mut Link, now: Time, by: Address) {
+    /// A peer refused a packet of ours for want of our certificate. That goes where it was refused from.
+    pub(super) fn push_where_wanted(&mut self, link: &mut Link, now: Time, by: Address, via: PathKey) {
         if self.config().is_some_and(|c| c.com.is_some()) {
-            self.push(link, now, by, PUSH_ON_REQUEST);
+            self.push(link, now, by, Some(via), PUSH_ON_REQUEST);
         }
     }
 
-    /// Sends a set of credentials in as many packets as it takes.
-    pub(super) fn send(link: &mut Link, now: Time, to: Address, set: &NetworkCredentials) {
+    /// Sends a set of credentials in as many packets as it takes, by a path if one is given.
+    pub(super) fn send(
+        link: &mut Link,
+        now: Time,
+        to: Address,
+        via: Option<PathKey>,
+        set: &NetworkCredentials,
+    ) {
         if let Some(peer) = link.topology.peers.get_mut(&to) {
             peer.credentials_sent = Some(now);
         }
@@ -273,7 +280,10 @@ impl Policy {
             let mut packet = link.begin(to, Verb::NetworkCredentials);
             packet.extend_from_slice(&payload);
             packet::compress(&mut packet, 0);
-            link.send(now, packet);
+            match via {
+                Some(via) => link.reply(now, via, packet),
+                None => link.send(now, packet),
+            }
         }
     }
 

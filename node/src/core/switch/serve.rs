@@ -139,7 +139,7 @@ impl Switch {
                     // A zerotier-one drops it when our own certificate has just gone there.
                     let pushed =
                         self.networks.get(&network).is_some_and(|n| n.policy.has_just_pushed(now, member));
-                    Policy::send(link, now, member, &set);
+                    Policy::send(link, now, member, None, &set);
                     if pushed {
                         self.spaced.send(link, now, member, set.clone());
                     }

@@ -25,7 +25,7 @@ impl Spaced {
     pub(super) fn send(&mut self, link: &mut Link, now: Time, to: Address, set: NetworkCredentials) {
         let last = link.topology.peers.get(&to).and_then(|peer| peer.credentials_sent);
         if last.is_none_or(|last| now - last >= CREDENTIALS_SPACING) {
-            Policy::send(link, now, to, &set);
+            Policy::send(link, now, to, None, &set);
         } else {
             self.postpone(now, to, set);
         }
