@@ -69,6 +69,8 @@ pub enum Event {
         /// Its new status.
         status: crate::core::info::NetworkStatus,
     },
+    /// What the socket of this local address sends stays without an answer, though it asks roots. Told once, and again when it has heard somebody meanwhile.
+    Deaf(SocketAddr),
     /// A root answered a HELLO of ours with OK: our address is ours to it. Told once.
     Accepted,
     /// A root says that another node owns our address. It may be true of an identity that no root ever accepted; of any other
@@ -244,6 +246,38 @@ impl Cipher {
     }
 }
 
+/// How much may be sent twice while the way to a peer is in doubt, in octets a millisecond. At 0 nothing is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CopyLimits {
+    /// To each peer.
+    pub peer: i64,
+    /// To all of them together by relays.
+    pub relayed: i64,
+    /// Of that, by roots of whoever else: those of the public planet and of moons.
+    pub foreign: i64,
+}
+
+impl CopyLimits {
+    /// Octets a millisecond in a megabit a second.
+    const MEGABIT: i64 = 125;
+    /// More megabits a second than any line has.
+    const MOST: u64 = 100_000;
+
+    /// Limits in megabits a second; the usual one where none is given.
+    pub fn megabits(peer: Option<u64>, relayed: Option<u64>, foreign: Option<u64>) -> Self {
+        let rate = |limit: Option<u64>, usual: u64| {
+            limit.unwrap_or(usual).min(Self::MOST).cast_signed() * Self::MEGABIT
+        };
+        Self { peer: rate(peer, 2), relayed: rate(relayed, 20), foreign: rate(foreign, 1) }
+    }
+}
+
+impl Default for CopyLimits {
+    fn default() -> Self {
+        Self::megabits(None, None, None)
+    }
+}
+
 /// Changeable settings of the core.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -256,6 +290,8 @@ pub struct Settings {
     /// Which cipher to use. A change concerns at once what this node sends; what it is sent, when its peers have heard its
     /// next HELLO.
     pub cipher: Cipher,
+    /// How much may be sent twice.
+    pub copies: CopyLimits,
     /// Whether a controller runs in this process (else requests are answered "unsupported").
     pub controller: bool,
 }

@@ -99,14 +99,10 @@ pub const HOUSEKEEPING: Span = Span::secs(30);
 pub const PATH_ALIVE: Span = Span::secs(19);
 /// A path known for less than this gives way to one that is nearly as good.
 pub const PATH_SETTLED: Span = Span::secs(2);
-/// Copies of packets to a peer whose path is in doubt: octets at once (some 64 packets) …
+/// Copies of packets to a peer whose path is in doubt: octets at once (some 64 packets). What follows is a setting.
 pub const COPY_BURST: i64 = 96_000;
-/// … and in a millisecond (2 Mbit/s).
-pub const COPY_RATE: i64 = 250;
-/// The same for all peers together by relays: octets at once …
+/// The same for all peers together by relays.
 pub const RELAYED_COPY_BURST: i64 = 960_000;
-/// … and in a millisecond (20 Mbit/s).
-pub const RELAYED_COPY_RATE: i64 = 2_500;
 /// Doubt lasts this long at least before a flow that is too much for copies moves to another way.
 pub const MOVE_AFTER: Span = Span::ms(300);
 /// Silence after which a used path gets a heartbeat.
@@ -153,6 +149,10 @@ pub const ECHO_BURST: i64 = 64;
 pub const CONFIRM_GATE: Span = Span::secs(1);
 /// Introduction of one pair by a relay.
 pub const INTRODUCE_GATE: Span = Span::secs(30);
+/// The same where both are ztnodes, which try what they are told again and again: sustained spacing …
+pub const INTRODUCE_AGAIN: Span = Span::secs(5);
+/// … and in a row.
+pub const INTRODUCE_BURST: i64 = 3;
 /// Introductions of one source: sustained spacing …
 pub const INTRODUCTION_GATE: Span = Span::ms(100);
 /// … and at once.

@@ -22,6 +22,7 @@ use crate::ground::limits::{
 };
 use crate::link::Link;
 use crate::link::candidates::Candidates;
+use crate::link::deaf::Deaf;
 use crate::link::extension::{Known, MOVED};
 use crate::link::path::PathKey;
 use crate::link::ways::{Place, Ways};
@@ -53,6 +54,8 @@ pub(crate) struct Contacts {
     pub(crate) next_ping: Time,
     /// Endpoints that are tried again and again.
     pub(crate) candidates: Candidates,
+    /// Sockets that send into nothing.
+    pub(crate) deaf: Deaf,
     /// Who is to be told that we have moved, where it was, and when the next of them are.
     to_tell: VecDeque<(Address, Vec<SocketAddr>)>,
     next_telling: Option<Time>,
@@ -70,6 +73,7 @@ impl Contacts {
             greetings: 0,
             next_ping: now,
             candidates: Candidates::default(),
+            deaf: Deaf::default(),
             to_tell: VecDeque::new(),
             next_telling: None,
             moved: None,
@@ -228,6 +232,7 @@ impl Contacts {
             self.keep_alive(link, now, address);
         }
         self.update_online(link, now);
+        self.deaf.look(link, now);
         self.next_ping = now + self.ping_interval(link);
     }
 
@@ -318,6 +323,7 @@ impl Contacts {
                 endpoints.iter().filter(|e| e.is_ipv6() == v6).copied().collect();
             if !reached && let Some(endpoint) = candidates.choose(&mut link.rng).copied() {
                 link.say_hello(now, address, None, endpoint);
+                self.deaf.asked(v6);
             }
         }
         if endpoints.is_empty() && !reached_v4 && !reached_v6 {

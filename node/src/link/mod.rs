@@ -9,6 +9,7 @@ mod ask;
 pub(crate) mod candidates;
 pub(crate) mod clones;
 pub(crate) mod contact;
+mod deaf;
 pub(crate) mod expected;
 pub mod extension;
 pub(crate) mod hello;

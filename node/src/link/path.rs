@@ -112,6 +112,16 @@ impl Paths {
         self.paths.range(from..=to).next().is_some()
     }
 
+    /// Whether anything arrived by a socket lately.
+    pub fn hears(&self, socket: SocketId, now: Time) -> bool {
+        let from = PathKey { socket, remote: SocketAddr::from(([0, 0, 0, 0], 0)) };
+        self.paths
+            .range(from..)
+            .inspect(|_| work::step())
+            .take_while(|(key, _)| key.socket == socket)
+            .any(|(_, path)| path.is_alive(now))
+    }
+
     /// Keeps the paths for which `wanted` holds and those that brought something in that time.
     pub fn retain(&mut self, now: Time, keep: Span, wanted: impl Fn(&PathKey) -> bool) {
         self.paths.retain(|key, path| {

@@ -10,18 +10,21 @@ use protocol::verbs::Rendezvous;
 use protocol::{Address, Time, scope};
 use rand::RngExt;
 
+use crate::ground::gate::Gate;
 use crate::ground::limits::{
-    INTRODUCE_GATE, INTRODUCTION_BURST, INTRODUCTION_GATE, MAX_PAIRS, MAX_PAIRS_PER_SOURCE, PATH_EXPIRY,
+    INTRODUCE_AGAIN, INTRODUCE_BURST, INTRODUCE_GATE, INTRODUCTION_BURST, INTRODUCTION_GATE, MAX_PAIRS,
+    MAX_PAIRS_PER_SOURCE, PATH_EXPIRY,
 };
 use crate::ground::table::Table;
 use crate::ground::work;
 use crate::link::Link;
+use crate::link::extension::Known;
 use crate::link::path::PathKey;
 
 /// What is kept in mind about those we relay for.
 pub(crate) struct Relay {
-    /// Who was introduced to whom, and when; whose packet made us do so pays.
-    pub(crate) pairs: Table<(Address, Address), Address, Time>,
+    /// Who was introduced to whom, and how often; whose packet made us do so pays.
+    pub(crate) pairs: Table<(Address, Address), Address, Gate>,
 }
 
 impl Default for Relay {
@@ -95,16 +98,24 @@ impl Relay {
         if x == y || !link.topology.peers.contains_key(&y) {
             return;
         }
+        let is_ours = |peer: Address| {
+            let known = link.topology.peers.get(&peer);
+            known.is_some_and(|peer| matches!(peer.extensions.known, Known::Ztnode(_)))
+        };
+        // A zerotier-one is told as seldom as its own roots do.
+        let (spacing, burst) =
+            if is_ours(x) && is_ours(y) { (INTRODUCE_AGAIN, INTRODUCE_BURST) } else { (INTRODUCE_GATE, 1) };
         let known = link.topology.peers.get_mut(&x).filter(|peer| peer.paths.iter().any(|p| p.key == via));
         let Some(source) = known else { return };
         let pair = (x.min(y), x.max(y));
-        if self.pairs.get(&pair).is_some_and(|at| now - *at < INTRODUCE_GATE)
+        let mut gate = self.pairs.get(&pair).copied().unwrap_or_default();
+        if !gate.allow(now, spacing, burst)
             || !source.gates.introductions.allow(now, INTRODUCTION_GATE, INTRODUCTION_BURST)
         {
             return;
         }
         let Some((at_x, at_y)) = self.matching_paths(link, now, x, y) else { return };
-        self.pairs.insert(now, x, pair, now);
+        self.pairs.insert(now, x, pair, gate);
         let mut steps = [(x, at_x, y, at_y), (y, at_y, x, at_x)];
         if link.rng.random() {
             steps.reverse();

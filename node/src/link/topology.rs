@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use protocol::packet::SessionKeys;
-use protocol::world::{World, WorldKind};
+use protocol::world::{PUBLIC_PLANET_ID, World, WorldKind};
 use protocol::{Address, Identity, SecretIdentity, Span, Time};
 
 use crate::ground::info::Role;
@@ -145,6 +145,18 @@ impl Topology {
     /// Whether `address` is a root of the planet or of a moon we orbit.
     pub(crate) fn is_upstream(&self, address: Address) -> bool {
         self.upstreams.contains_key(&address)
+    }
+
+    /// Whether a path leads to a root that is somebody else's: of the public planet, or of a moon.
+    pub(crate) fn is_foreign_root_at(&self, key: &PathKey) -> bool {
+        let is_there = |root: &Address| {
+            self.peers.get(root).is_some_and(|peer| peer.paths.iter().any(|path| path.key == *key))
+        };
+        let own_planet = self.planet.id != PUBLIC_PLANET_ID;
+        self.upstreams
+            .keys()
+            .find(|root| is_there(root))
+            .is_some_and(|root| !own_planet || self.role(*root) != Role::Planet)
     }
 
     /// Whether some upstream lists this IP address among its stable endpoints.

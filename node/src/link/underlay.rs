@@ -31,6 +31,8 @@ use super::ways::Ways;
 use crate::dataplane::ecn;
 use crate::ground::buckets::Keyed;
 use crate::ground::event::{Event, Object, Settings};
+#[cfg(feature = "work")]
+use crate::ground::gate::Gate;
 use crate::ground::limits::{INTRODUCE_GATE, PATH_EXPIRY, REASSEMBLY_SLOTS, STRANGER_REASSEMBLY_SLOTS};
 
 /// See the module.
@@ -263,7 +265,7 @@ impl Underlay {
         }
         self.link.expected.fill(now, nobody);
         self.link.surfaces.fill(now, nobody, nowhere);
-        self.relay.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), now));
+        self.relay.pairs.fill(now, |n| (nobody(n), (nobody(n), nobody(n + 1)), Gate::default()));
         self.newcomers.fill(now, |n| nobody(3_000_000 + n), nowhere);
         self.contacts.candidates.fill(now, nobody, nowhere);
         self.contacts.fill(now, nobody, nowhere);
@@ -289,6 +291,7 @@ impl Underlay {
             ("Link.hints", self.link.hints.len()),
             ("Ways.due", self.link.ways.len()),
             ("Contacts.to_tell", self.contacts.len()),
+            ("Deaf.since", self.contacts.deaf.len()),
             ("Earlier.peers", self.earlier.len()),
             ("Link.sending", sending),
             ("SendQueue.copies", sending_copies),

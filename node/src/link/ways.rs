@@ -13,7 +13,7 @@ use protocol::verb::Verb;
 use protocol::{Address, Time};
 
 use crate::ground::gate::Allowance;
-use crate::ground::limits::{COPY_BURST, COPY_RATE, MOVE_AFTER, RELAYED_COPY_BURST, RELAYED_COPY_RATE};
+use crate::ground::limits::{COPY_BURST, MOVE_AFTER, RELAYED_COPY_BURST};
 use crate::link::Link;
 use crate::link::extension::Known;
 use crate::link::liveness::{Act, Pace, Standing};
@@ -48,6 +48,8 @@ pub(crate) struct Ways {
     due: BTreeSet<(Time, Address, PathKey)>,
     /// What may be sent twice by relays.
     relayed_copies: Allowance,
+    /// Of that, by roots of others.
+    foreign_copies: Allowance,
 }
 
 impl Ways {
@@ -307,11 +309,18 @@ impl Ways {
         if trusted(way.key) != trusted(copy) {
             return false;
         }
+        let foreign = link.topology.is_foreign_root_at(&copy);
         let Some(known) = link.topology.peers.get_mut(&peer) else { return false };
         let relayed = known.path_mut(&copy).is_none();
-        let may = known.course.copies.take(now, octets, COPY_RATE, COPY_BURST)
+        let (limits, ways) = (link.settings.copies, &mut link.ways);
+        // Nothing at once either where nothing is allowed.
+        let take = |allowance: &mut Allowance, rate: i64, burst: i64| {
+            rate > 0 && allowance.take(now, octets, rate, burst)
+        };
+        let may = take(&mut known.course.copies, limits.peer, COPY_BURST)
             && (!relayed
-                || link.ways.relayed_copies.take(now, octets, RELAYED_COPY_RATE, RELAYED_COPY_BURST));
+                || (!foreign || take(&mut ways.foreign_copies, limits.foreign, COPY_BURST))
+                    && take(&mut ways.relayed_copies, limits.relayed, RELAYED_COPY_BURST));
         if !may
             && Self::has_other(link, now, peer, &way.key)
             && let Some((path, _)) = Self::path(link, peer, &way.key)

@@ -24,6 +24,9 @@ const PASSING: [&str; 5] = [
     "reaches no further than its link",
 ];
 
+/// Ports that no service has for its own (RFC 6335, section 6).
+const EPHEMERAL: std::ops::RangeInclusive<u16> = 49_152..=65_535;
+
 /// A socket in use.
 struct Bound {
     id: SocketId,
@@ -36,6 +39,8 @@ pub(super) struct Binder {
     netlink: Option<Netlink>,
     sockets: BTreeMap<(IpAddr, u16), Bound>,
     next_id: u32,
+    /// Addresses whose socket sends into nothing, with the port of a second one.
+    spares: BTreeMap<IpAddr, u16>,
     /// Those that could not be bound: reported once.
     failing: BTreeSet<(IpAddr, u16)>,
     /// Our own ports, by which nothing is received.
@@ -61,6 +66,7 @@ impl Binder {
             netlink,
             sockets: BTreeMap::new(),
             next_id: 1,
+            spares: BTreeMap::new(),
             failing: BTreeSet::new(),
             own_ports: BTreeSet::new(),
             confined: None,
@@ -107,6 +113,26 @@ impl Binder {
             );
         }
         shared.engine.set_sockets(self.in_use()).await
+    }
+
+    /// Whether there is to be a second socket beside one that sends into nothing. Who named addresses or the port has reasons for it.
+    pub(super) fn spare(&mut self, shared: &Shared, local: SocketAddr) -> bool {
+        let is_named = {
+            let state = shared.state();
+            let settings = &state.conf.typed.settings;
+            settings.primary_port.is_some() || !settings.bind.is_empty()
+        };
+        let ip = local.ip();
+        if is_named || self.spares.contains_key(&ip) || self.spares.len() >= MAX_ADDRESSES {
+            return false;
+        }
+        let spare = rand::random_range(EPHEMERAL);
+        self.spares.insert(ip, spare);
+        tracing::warn!(
+            %local, spare,
+            "what leaves by this port stays without an answer: a second one is used beside it; is it blocked?"
+        );
+        true
     }
 
     /// The sockets, each with the index of the interface that it cannot but send by.
@@ -202,7 +228,8 @@ impl Binder {
         let mut sockets = BTreeMap::new();
         for bindable in &choice.bindable {
             let tie = tie(bindable, &found, &links);
-            sockets.extend(ports.iter().map(|port| ((bindable.ip, *port), tie.clone())));
+            let spare = self.spares.get(&bindable.ip);
+            sockets.extend(ports.iter().chain(spare).map(|port| ((bindable.ip, *port), tie.clone())));
         }
         Wanted { choice, sockets, listed: !bind.is_empty() }
     }

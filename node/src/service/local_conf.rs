@@ -23,7 +23,7 @@ use super::clouds;
 use super::collision::Policy as CollisionPolicy;
 use super::home::{CONTROLLER_FOLDER, Home, StartError};
 use super::lanes_setting::LanesSetting;
-use crate::core::event::{Cipher, PhysicalNetwork, Settings as CoreSettings, VirtualPeer};
+use crate::core::event::{Cipher, CopyLimits, PhysicalNetwork, Settings as CoreSettings, VirtualPeer};
 
 /// At most this many physical networks.
 pub const MAX_PHYSICAL: usize = 32;
@@ -129,6 +129,15 @@ pub struct Settings {
     /// Fewer keepalives.
     #[serde(deserialize_with = "truth")]
     pub low_bandwidth_mode: bool,
+    /// Megabits a second that may be sent twice to a peer whose path is in doubt.
+    #[serde(deserialize_with = "optional_number")]
+    pub copy_limit: Option<u64>,
+    /// The same for all peers together by relays.
+    #[serde(deserialize_with = "optional_number")]
+    pub relayed_copy_limit: Option<u64>,
+    /// Of that, by roots of the public planet and of moons.
+    #[serde(deserialize_with = "optional_number")]
+    pub foreign_copy_limit: Option<u64>,
     /// How TAP devices are opened.
     pub tap: TapSetting,
     /// Which cipher to use and ask for.
@@ -300,6 +309,11 @@ impl LocalConf {
             peers: self.typed.peers.iter().map(|(k, v)| (k.0, peer(v))).collect(),
             low_bandwidth: self.typed.settings.low_bandwidth_mode,
             cipher: self.typed.settings.cipher.on(GmacSiv::is_accelerated()),
+            copies: CopyLimits::megabits(
+                self.typed.settings.copy_limit,
+                self.typed.settings.relayed_copy_limit,
+                self.typed.settings.foreign_copy_limit,
+            ),
             controller: true,
         }
     }
@@ -431,8 +445,12 @@ impl Visitor<'_> for Lenient {
     }
 }
 
+fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    deserializer.deserialize_any(Lenient { form: "a number that is not negative" })
+}
+
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    Ok(deserializer.deserialize_any(Lenient { form: "a number that is not negative" })?.unwrap_or(0))
+    Ok(optional_number(deserializer)?.unwrap_or(0))
 }
 
 fn optional_truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {

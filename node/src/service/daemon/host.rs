@@ -1,6 +1,7 @@
 //! What this machine has of ours: TAPs, sockets, and the way that our own packets take while the machine's default route is in the
 //! hands of a joined network.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -108,6 +109,11 @@ impl Host {
     /// Binds what there is to bind.
     pub(super) async fn rebind(&mut self) -> Result<(), Stopped> {
         self.binder.refresh(&self.shared, self.ports.indices()).await
+    }
+
+    /// Binds a second socket beside one that sends into nothing.
+    pub(super) async fn bind_beside(&mut self, local: SocketAddr) -> Result<(), Stopped> {
+        if self.binder.spare(&self.shared, local) { self.rebind().await } else { Ok(()) }
     }
 
     /// The same, and looks which groups the machine listens to.

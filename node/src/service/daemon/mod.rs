@@ -220,6 +220,11 @@ impl Daemon {
                 report(network, status);
                 self.shared.waits.tell();
             }
+            Event::Deaf(local) => {
+                if self.host.bind_beside(local).await.is_err() {
+                    tracing::debug!("the packet loop has stopped");
+                }
+            }
             Event::Accepted => self.identity.accepted(),
             Event::IdentityCollision { root } => {
                 self.condition.collided |= self.identity.collided(root).await;

@@ -149,19 +149,8 @@ impl Daemon {
     async fn take_up(&mut self) -> Result<(), Stopped> {
         self.host.take_up().await?;
         let shared = self.shared.clone();
-        let peers = shared.home.peers.list();
         let moons = shared.home.moons.list();
         let awaited = shared.home.moons.awaited();
-        // Thousands of records: packets are not to wait for all of them.
-        for records in peers.chunks(RESTORED_AT_ONCE).map(<[_]>::to_vec) {
-            shared.engine.post(move |core, _| {
-                for record in records {
-                    if let Err(error) = core.restore_peer(&record) {
-                        tracing::debug!(%error, "a cached peer record is damaged");
-                    }
-                }
-            })?;
-        }
         shared.engine.post(move |core, now| {
             for (id, world) in moons {
                 core.orbit(now, id, None, world);
@@ -191,10 +180,21 @@ impl Daemon {
             if !joined {
                 tracing::warn!(%network, "not joined: too many networks; remove some of networks.d");
             }
-            // Peers that have just been greeted tell at once what they know of a network, so none waits for the port of another.
             if number % JOINED_AT_ONCE == JOINED_AT_ONCE - 1 {
                 self.settle().await?;
             }
+        }
+        let peers = shared.home.peers.list();
+        // Whoever is greeted tells at once what it knows of the networks: they have to be joined by now. Their ports are made later, so
+        // that their first packets find somebody. Thousands of records: packets are not to wait for all of them.
+        for records in peers.chunks(RESTORED_AT_ONCE).map(<[_]>::to_vec) {
+            shared.engine.post(move |core, _| {
+                for record in records {
+                    if let Err(error) = core.restore_peer(&record) {
+                        tracing::debug!(%error, "a cached peer record is damaged");
+                    }
+                }
+            })?;
         }
         self.settle().await
     }
