@@ -19,6 +19,8 @@ pub(crate) const ANSWER: [u8; 8] = *b"ztnodePA";
 /// Begins the payload of an ECHO from where a node has moved.
 pub(crate) const MOVED: [u8; 8] = *b"ztnodeMV";
 
+/// Type of the message in which a node tells how far it is from roots: `ztnodeRT`.
+pub(crate) const ROOTS: u64 = u64::from_be_bytes(*b"ztnodeRT");
 /// Type of the message in which a controller brings revocations: `ztnodeRV`.
 pub(crate) const BRING: u64 = u64::from_be_bytes(*b"ztnodeRV");
 /// Type of its answer: `ztnodeRA`.
@@ -55,7 +57,7 @@ pub struct Message {
 }
 
 /// Everything there is. Marks are never used again for something else.
-pub const MESSAGES: [Message; 7] = [
+pub const MESSAGES: [Message; 8] = [
     // Answered by everybody: with ANSWER by a ztnode, with its own payload by others. One to each peer, and those that measure paths.
     Message {
         mark: PROBE,
@@ -79,6 +81,14 @@ pub const MESSAGES: [Message; 7] = [
         verb: Verb::Echo,
         sender: Sender::Peer,
         size: 0,
+        to_unknown: false,
+        fuzz: "datagram",
+    },
+    Message {
+        mark: ROOTS.to_be_bytes(),
+        verb: Verb::UserMessage,
+        sender: Sender::Peer,
+        size: crate::link::root_ways::MAX_BODY,
         to_unknown: false,
         fuzz: "datagram",
     },

@@ -23,6 +23,7 @@ pub(crate) mod peer_cache;
 pub(crate) mod queue;
 pub(crate) mod relay;
 pub mod replay;
+mod root_ways;
 mod send;
 pub(crate) mod surface;
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::link::liveness::{Liveness, Pace, Standing};
 use crate::link::path::{PathKey, Paths, SocketId};
 use crate::link::replay::Replay;
 use crate::link::replay::counter::Counter;
+use crate::link::root_ways::RootWays;
 
 /// What counts as the latency of a path on which none was measured.
 pub(crate) const UNKNOWN_LATENCY: Span = Span::ms(65_535);
@@ -117,6 +118,8 @@ pub(crate) struct Course {
     pub(crate) moved_to: Option<PathKey>,
     /// What may be sent to it twice.
     pub(crate) copies: Allowance,
+    /// What is relayed to it.
+    pub(crate) roots: RootWays,
     /// Whether its record on disk lacks a path.
     pub(crate) unsaved: bool,
 }

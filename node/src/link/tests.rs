@@ -207,3 +207,40 @@ fn what_is_clear_on_a_trusted_path_is_copied_nowhere_else() {
     link.settings.physical = vec![("192.0.2.0/24".parse().unwrap(), trusted)];
     assert!(!Ways::may_copy(link, now, peer, &way, 100));
 }
+
+#[test]
+fn copies_have_the_budgets_that_are_set() {
+    use crate::ground::event::CopyLimits;
+    use crate::link::path::PathKey;
+    use crate::link::ways::{Way, Ways};
+
+    /// How many packets of a thousand octets are copied in a second, one a millisecond.
+    fn copies(two: &mut Two, limits: CopyLimits, way: Way) -> usize {
+        let peer = two.nodes[0].link.address();
+        let link = &mut two.nodes[1].link;
+        link.settings.copies = limits;
+        two.now += Span::secs(1_000);
+        (0..1_000)
+            .filter(|_| {
+                two.now += Span::ms(1);
+                Ways::may_copy(link, two.now, peer, &way, 1_000)
+            })
+            .count()
+    }
+
+    let mut two = Two::new();
+    let root = PathKey { socket: SOCKET, remote: two.at[0] };
+    let elsewhere = PathKey { socket: SOCKET, remote: "198.51.100.1:9993".parse().unwrap() };
+    let relayed = Way { key: root, direct: true, copy: Some(elsewhere) };
+    assert_eq!(copies(&mut two, CopyLimits::megabits(Some(0), None, None), relayed), 0);
+    assert_eq!(copies(&mut two, CopyLimits::megabits(None, Some(0), None), relayed), 0);
+    let usual = copies(&mut two, CopyLimits::default(), relayed);
+    assert!((340..=350).contains(&usual), "{usual}: the burst, and two megabits");
+    let eight = copies(&mut two, CopyLimits::megabits(Some(8), None, None), relayed);
+    assert_eq!(eight, 1_000);
+    // The root's own path is no relay to it; that it is somebody else's counts for those it relays to.
+    assert!(!two.nodes[1].link.topology.is_foreign_root_at(&root));
+    assert!(!two.nodes[1].link.topology.is_foreign_root_at(&elsewhere));
+    two.nodes[1].link.topology.planet.id = protocol::world::PUBLIC_PLANET_ID;
+    assert!(two.nodes[1].link.topology.is_foreign_root_at(&root));
+}

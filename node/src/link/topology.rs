@@ -49,8 +49,6 @@ pub(crate) struct Topology {
     pub(crate) upstreams: BTreeMap<Address, Vec<SocketAddr>>,
     /// Whether we are a root ourselves.
     pub(crate) am_root: bool,
-    /// The root that relays for us.
-    relay: Option<Address>,
     /// From where on the next peer to forget is looked for.
     hand: Address,
     us: Identity,
@@ -69,7 +67,6 @@ impl Topology {
             seeds: BTreeMap::new(),
             upstreams: BTreeMap::new(),
             am_root: false,
-            relay: None,
             hand: Address::from_u64(0),
             us: secret.identity().clone(),
             origin: Origin::default(),
@@ -167,11 +164,17 @@ impl Topology {
     /// The upstream that carries our WHOIS and relayed traffic: the one with the best mix of latency and freshness, and the
     /// path to it.
     pub(crate) fn best_upstream(&self, now: Time) -> Option<(Address, Option<Best>)> {
-        self.best_upstream_but(now, &[])
+        self.best_upstream_for(now, None, &[])
     }
 
-    /// The same, but none of these.
-    fn best_upstream_but(&self, now: Time, not: &[Address]) -> Option<(Address, Option<Best>)> {
+    /// The same for what goes to a peer, and none of these.
+    fn best_upstream_for(
+        &self,
+        now: Time,
+        dest: Option<Address>,
+        not: &[Address],
+    ) -> Option<(Address, Option<Best>)> {
+        let ways = dest.and_then(|dest| self.peers.get(&dest)).map(|peer| &peer.course.roots);
         self.upstreams
             .keys()
             .inspect(|_| work::step())
@@ -180,12 +183,8 @@ impl Topology {
             .map(|(address, peer)| {
                 let path = peer.any_path(now, &self.paths);
                 let age = peer.last_received.map(|at| now - at).filter(|age| *age < PEER_TIMEOUT);
-                let latency = path
-                    .and_then(|best| self.paths.get(&best.key)?.latency)
-                    .filter(|latency| *latency > Span::ZERO)
-                    .unwrap_or(UNKNOWN_LATENCY);
-                // Two that are nearly as near must not take turns.
-                let latency = if self.relay == Some(address) { latency * 4 / 5 } else { latency };
+                let latency = self.latency_of(path);
+                let latency = ways.map_or(latency, |ways| ways.length(now, address, latency));
                 // A root that has stopped answering must not win against one that answers.
                 let cost = match age {
                     None => UNKNOWN_LATENCY,
@@ -200,14 +199,27 @@ impl Topology {
             .map(|(_, address, path)| (address.0, path))
     }
 
-    /// A root relays for us from now on.
-    pub(crate) fn relay_by(&mut self, root: Address) {
-        self.relay = Some(root);
+    fn latency_of(&self, path: Option<Best>) -> Span {
+        path.and_then(|best| self.paths.get(&best.key)?.latency)
+            .filter(|latency| *latency > Span::ZERO)
+            .unwrap_or(UNKNOWN_LATENCY)
+    }
+
+    /// How far a root is, if it answers.
+    pub(crate) fn way_to_root(&self, now: Time, root: Address) -> Span {
+        let path = self.peers.get(&root).and_then(|peer| peer.any_path(now, &self.paths));
+        self.latency_of(path.filter(|best| best.is_alive()))
+    }
+
+    /// The root by which packets to a peer go best, none of these, and the path to it.
+    pub(crate) fn relay_for(&self, now: Time, dest: Address, not: &[Address]) -> Option<(Address, Best)> {
+        let (address, path) = self.best_upstream_for(now, Some(dest), not)?;
+        path.map(|best| (address, best))
     }
 
     /// A path to the best upstream that is none of these.
     pub(crate) fn relay_path(&self, now: Time, not: &[Address]) -> Option<(Address, Best)> {
-        let (address, path) = self.best_upstream_but(now, not)?;
+        let (address, path) = self.best_upstream_for(now, None, not)?;
         path.map(|best| (address, best))
     }
 

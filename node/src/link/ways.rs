@@ -81,17 +81,17 @@ impl Ways {
             Some(_) => {}
             None => link.try_hints(now, dest),
         }
-        let relay = link.topology.relay_path(now, &[dest]);
+        let relay = link.topology.relay_for(now, dest, &[dest]);
         if let Some((root, path)) = relay {
             if traffic {
                 Self::watch_roots(link, now, dest);
             }
             if path.is_alive() {
-                link.topology.relay_by(root);
+                link.relays_by(now, dest, root);
                 link.greet_through(now, dest, path.key);
             }
         }
-        let relay = relay.and_then(|_| link.topology.relay_path(now, &[dest]));
+        let relay = relay.and_then(|_| link.topology.relay_for(now, dest, &[dest]));
         let relayed = |key, copy| Some(Way { key, direct: false, copy });
         match (direct, relay) {
             (Some(direct), relay) if direct.is_alive() => {
@@ -100,7 +100,7 @@ impl Ways {
             (_, Some((_, path))) if path.is_sound() => relayed(path.key, None),
             (Some(direct), Some((_, path))) if path.is_alive() => relayed(path.key, Some(direct.key)),
             (None, Some((root, path))) if path.is_alive() => {
-                let second = link.topology.relay_path(now, &[dest, root]).map(|(_, path)| path.key);
+                let second = link.topology.relay_for(now, dest, &[dest, root]).map(|(_, path)| path.key);
                 relayed(path.key, second)
             }
             (Some(direct), relay) => {
