@@ -109,6 +109,18 @@ impl Binder {
         shared.engine.set_sockets(self.in_use()).await
     }
 
+    /// Closes sockets that broke; the next refresh binds others in their place.
+    pub(super) async fn close_broken(
+        &mut self,
+        shared: &Shared,
+        broken: &BTreeSet<SocketId>,
+    ) -> Result<(), Stopped> {
+        self.sockets.retain(|_, bound| !broken.contains(&bound.id));
+        self.show(shared);
+        // The threads that use them let go; then nobody holds their ports.
+        shared.engine.set_sockets(self.in_use()).await
+    }
+
     /// The sockets, each with the index of the interface that it cannot but send by.
     pub(super) fn ways(&self) -> Vec<(SocketAddr, Option<u32>)> {
         let way = |bound: &Bound| match &bound.tie {

@@ -316,6 +316,12 @@ impl LocalConf {
         named.map_or_else(|| home.path(CONTROLLER_FOLDER), PathBuf::from)
     }
 
+    /// Whether a secondary port may be any: it is neither forbidden nor named.
+    pub fn may_choose_port(&self) -> bool {
+        let settings = &self.typed.settings;
+        settings.allow_secondary_port != Some(false) && settings.secondary_port.is_none_or(|port| port == 0)
+    }
+
     /// Secondary and tertiary UDP ports asked for: 0 = a random one.
     pub fn extra_ports(&self) -> Vec<u16> {
         let settings = &self.typed.settings;

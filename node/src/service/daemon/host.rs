@@ -4,9 +4,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protocol::{Address, Time};
+use protocol::{Address, Span, Time};
 use tokio::time::sleep_until;
 
+use super::mending::{self, Mending};
+use super::port_choice::random_port;
+use crate::core::path::SocketId;
 use crate::os::netlink::{Netlink, Noticed};
 use crate::service::binder::Binder;
 use crate::service::bypass::Bypass;
@@ -14,6 +17,9 @@ use crate::service::engine::Stopped;
 use crate::service::ports::Ports;
 use crate::service::shared::Shared;
 use crate::service::trial::{Step, Trial};
+
+/// Who was heard within this time is reached by the ports there are.
+const HEARD_LATELY: Span = Span::secs(60);
 
 /// Something that [`Host::handle`] sees to.
 pub(super) enum News {
@@ -25,6 +31,8 @@ pub(super) enum News {
     Rules,
     /// A default route is due for a look.
     Way,
+    /// Sockets are due for mending.
+    Sockets,
 }
 
 /// The machine's side of the node.
@@ -36,6 +44,7 @@ pub(super) struct Host {
     binder: Binder,
     bypass: Bypass,
     trial: Trial,
+    mending: Mending,
     /// When the roots were asked last on account of a default route, of the node's clock.
     asked: Option<Time>,
     /// What the trial's times count from.
@@ -49,6 +58,7 @@ impl Host {
             binder: Binder::new(netlink.clone()),
             bypass: Bypass::new(netlink.clone()),
             trial: Trial::default(),
+            mending: Mending::new(tokio::time::Instant::now()),
             asked: None,
             begun: Instant::now(),
             netlink,
@@ -75,6 +85,7 @@ impl Host {
             () = until(port) => News::Retry,
             () = self.bypass.changed() => News::Rules,
             () = until(way) => News::Way,
+            () = until(self.mending.due()) => News::Sockets,
         }
     }
 
@@ -95,6 +106,7 @@ impl Host {
                 Ok(())
             }
             News::Way => self.look_at_way().await,
+            News::Sockets => self.mend_sockets().await,
         }
     }
 
@@ -110,6 +122,48 @@ impl Host {
         self.binder.refresh(&self.shared, self.ports.indices()).await
     }
 
+    /// A socket is of no use any more.
+    pub(super) fn socket_broke(&mut self, id: SocketId) {
+        self.mending.broke(id);
+    }
+
+    async fn mend_sockets(&mut self) -> Result<(), Stopped> {
+        match self.mending.take(tokio::time::Instant::now()) {
+            Some(mending::Step::Bind(broken)) => {
+                self.binder.close_broken(&self.shared, &broken).await?;
+                self.rebind().await
+            }
+            Some(mending::Step::AnotherPort) => self.try_another_port().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Binds a random port beside the others, or in place of the last random one, if nobody at all was heard by them lately.
+    async fn try_another_port(&mut self) -> Result<(), Stopped> {
+        if !self.shared.state().conf.may_choose_port() {
+            return Ok(());
+        }
+        let heard = self.shared.engine.call(|core, now| {
+            let peers = core.view().peers(now);
+            let lately = |at: Time| now - at < HEARD_LATELY;
+            peers.iter().flat_map(|peer| &peer.paths).any(|path| path.last_receive.is_some_and(lately))
+        });
+        if heard.await? {
+            return Ok(());
+        }
+        match random_port() {
+            Ok(port) => {
+                tracing::info!(port, "nobody was heard for two minutes: another UDP port is tried");
+                self.shared.state_mut().ports[1] = port;
+            }
+            Err(error) => tracing::debug!(%error, "no other UDP port"),
+        }
+        if let Some(netlink) = &self.netlink {
+            netlink.doubt();
+        }
+        self.rebind().await
+    }
+
     /// The same, and looks which groups the machine listens to.
     async fn refresh(&mut self) -> Result<(), Stopped> {
         self.rebind().await?;
@@ -119,6 +173,7 @@ impl Host {
 
     /// A root answers, or none does any more.
     pub(super) async fn set_online(&mut self, online: bool) -> Result<(), Stopped> {
+        self.mending.set_online(tokio::time::Instant::now(), online);
         let step = self.trial.set_online(self.begun.elapsed(), online);
         self.take(step).await?;
         self.ports.set_online(self.trial.allows()).await;
