@@ -176,7 +176,7 @@ fn a_firewall_that_lets_nothing_out_is_outlived_quietly() {
             "table inet shut {\n  chain output {\n    type filter hook output priority 0; policy accept;\n    \
              oifname \"eth0\" meta l4proto udp drop\n  }\n}\n",
         )?;
-        let answered = keeps_calm(cluster, broken_for(6))?;
+        let answered = keeps_calm(cluster, broken_for(4))?;
         ensure!(answered == 0, "{answered} pings passed");
         namespace.nft("delete table inet shut\n")
     });
@@ -203,7 +203,7 @@ fn sockets_without_room_are_outlived_quietly() {
             }
             Ok((without_room(&cluster.members[0])? > 0.0).then_some(()))
         })?;
-        let answered = keeps_calm(cluster, broken_for(6))?;
+        let answered = keeps_calm(cluster, broken_for(4))?;
         ensure!(answered < 10, "{answered} pings passed");
         namespace.run("tc", &["qdisc", "del", "dev", "eth0", "root"])?;
         Ok(())
