@@ -69,7 +69,7 @@ pub enum Event {
         /// Its new status.
         status: crate::core::info::NetworkStatus,
     },
-    /// What the socket of this local address sends stays without an answer, though it asks roots. Told once, and again when it has heard somebody meanwhile.
+    /// What the socket of this local address sends stays without an answer, though it asks roots. Told again while it lasts.
     Deaf(SocketAddr),
     /// A root answered a HELLO of ours with OK: our address is ours to it. Told once.
     Accepted,

@@ -16,8 +16,8 @@ const DEAF_AFTER: Span = Span::secs(10);
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Deaf {
-    /// Since when a socket hears nobody; `None`: that has been told.
-    since: BTreeMap<SocketId, Option<Time>>,
+    /// Since when a socket hears nobody, or when that was told last.
+    since: BTreeMap<SocketId, Time>,
     /// Whether a root was asked by IPv4 and by IPv6 at the last check.
     asked: [bool; 2],
 }
@@ -41,9 +41,9 @@ impl Deaf {
             .collect();
         self.since.retain(|socket, _| in_vain.iter().any(|(other, _)| other == socket));
         for (socket, local) in in_vain {
-            let since = self.since.entry(socket).or_insert(Some(now));
-            if !link.topology.am_root && since.is_some_and(|since| now - since >= DEAF_AFTER) {
-                *since = None;
+            let since = self.since.entry(socket).or_insert(now);
+            if !link.topology.am_root && now - *since >= DEAF_AFTER {
+                *since = now;
                 link.outbox.events.push_back(Event::Deaf(local));
             }
         }

@@ -114,9 +114,10 @@ impl UdpSocket {
             Some(Tie::Both(_, name)) => (0, Some(name.as_bytes())),
         };
         let socket = SockRef::from(&self.socket);
-        let by_device = || match (both, socket.device()?) {
+        // An error: the interface it was bound to has gone.
+        let by_device = || match (both, socket.device()) {
             // Older kernels let nobody without CAP_NET_RAW say even this.
-            (None, None) => Ok(()),
+            (None, Ok(None)) => Ok(()),
             _ => socket.bind_device(both),
         };
         if let Err(error) = by_device().and_then(|()| self.send_by(sending)) {
@@ -421,6 +422,27 @@ mod tests {
             assert!(receives());
             socket.refuse_from(&BTreeSet::from([index("side")]));
             assert!(!receives(), "by our own port");
+        });
+    }
+
+    #[test]
+    fn is_tied_anew_when_its_interface_was_made_anew() {
+        crate::os::testing::in_namespace(|| {
+            use crate::os::testing::ip;
+            let made = || {
+                ip("link add eth0 type veth peer name far");
+                Tie::Both(nix::net::if_::if_nametoindex("eth0").unwrap(), "eth0".into())
+            };
+            let socket = UdpSocket::bind("127.0.0.1:0".parse().unwrap(), Some(&made())).unwrap();
+            let device = || SockRef::from(&socket.socket).device();
+            assert_eq!(device().unwrap(), Some(b"eth0".to_vec()));
+            ip("link del eth0");
+            assert!(device().is_err(), "it is bound to what is not there any more");
+            socket.tie(Some(&made()));
+            assert_eq!(device().unwrap(), Some(b"eth0".to_vec()));
+            ip("link del eth0");
+            socket.tie(None);
+            assert_eq!(device().unwrap(), None);
         });
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use protocol::Prefix;
 
@@ -27,6 +28,9 @@ const PASSING: [&str; 5] = [
 /// Ports that no service has for its own (RFC 6335, section 6).
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 49_152..=65_535;
 
+/// A second port that is no better stays so long before it is another one.
+const SPARE: Duration = Duration::from_secs(120);
+
 /// A socket in use.
 struct Bound {
     id: SocketId,
@@ -39,8 +43,8 @@ pub(super) struct Binder {
     netlink: Option<Netlink>,
     sockets: BTreeMap<(IpAddr, u16), Bound>,
     next_id: u32,
-    /// Addresses whose socket sends into nothing, with the port of a second one.
-    spares: BTreeMap<IpAddr, u16>,
+    /// Addresses whose socket sends into nothing, with the port of a second one, and since when that is it.
+    spares: BTreeMap<IpAddr, (u16, Instant)>,
     /// Those that could not be bound: reported once.
     failing: BTreeSet<(IpAddr, u16)>,
     /// Our own ports, by which nothing is received.
@@ -115,24 +119,32 @@ impl Binder {
         shared.engine.set_sockets(self.in_use()).await
     }
 
-    /// Whether there is to be a second socket beside one that sends into nothing. Who named addresses or the port has reasons for it.
+    /// Whether there is to be another socket beside one that sends into nothing, or in place of one that was bound beside it.
     pub(super) fn spare(&mut self, shared: &Shared, local: SocketAddr) -> bool {
-        let is_named = {
-            let state = shared.state();
-            let settings = &state.conf.typed.settings;
-            settings.primary_port.is_some() || !settings.bind.is_empty()
-        };
-        let ip = local.ip();
-        if is_named || self.spares.contains_key(&ip) || self.spares.len() >= MAX_ADDRESSES {
-            return false;
+        let (ip, now) = (local.ip(), Instant::now());
+        let may = shared.state().conf.may_choose_port()
+            && match self.spares.get(&ip) {
+                None => self.spares.len() < MAX_ADDRESSES,
+                Some((spare, since)) => *spare == local.port() && now - *since >= SPARE,
+            };
+        if may {
+            let port = rand::random_range(EPHEMERAL);
+            self.spares.insert(ip, (port, now));
+            tracing::warn!(%local, port, "what leaves by this port stays without an answer: another one is used beside it; is it blocked?");
         }
-        let spare = rand::random_range(EPHEMERAL);
-        self.spares.insert(ip, spare);
-        tracing::warn!(
-            %local, spare,
-            "what leaves by this port stays without an answer: a second one is used beside it; is it blocked?"
-        );
-        true
+        may
+    }
+
+    /// Closes sockets that broke; the next refresh binds others in their place.
+    pub(super) async fn close_broken(
+        &mut self,
+        shared: &Shared,
+        broken: &BTreeSet<SocketId>,
+    ) -> Result<(), Stopped> {
+        self.sockets.retain(|_, bound| !broken.contains(&bound.id));
+        self.show(shared);
+        // The threads that use them let go; then nobody holds their ports.
+        shared.engine.set_sockets(self.in_use()).await
     }
 
     /// The sockets, each with the index of the interface that it cannot but send by.
@@ -228,7 +240,7 @@ impl Binder {
         let mut sockets = BTreeMap::new();
         for bindable in &choice.bindable {
             let tie = tie(bindable, &found, &links);
-            let spare = self.spares.get(&bindable.ip);
+            let spare = self.spares.get(&bindable.ip).map(|(port, _)| port);
             sockets.extend(ports.iter().chain(spare).map(|port| ((bindable.ip, *port), tie.clone())));
         }
         Wanted { choice, sockets, listed: !bind.is_empty() }

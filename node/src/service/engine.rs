@@ -58,6 +58,8 @@ pub enum EngineEvent {
     Core(Event),
     /// A TAP device went away under us.
     PortLost(NetworkId),
+    /// A socket is of no use any more.
+    SocketLost(SocketId),
 }
 
 /// What members send to the controller.
@@ -274,7 +276,7 @@ impl Engine {
             for event in &ready[..count] {
                 let index = event.data() as u32;
                 match event.data() & !u64::from(u32::MAX) {
-                    SOCKET => self.receive(SocketId(index)),
+                    SOCKET => self.serve_socket(SocketId(index), event.events()),
                     PORT => self.read_frames(index),
                     _ => self.run_commands(),
                 }
@@ -301,15 +303,35 @@ impl Engine {
         EpollTimeout::try_from(wait.as_ms() as i32).unwrap_or(EpollTimeout::ZERO)
     }
 
-    fn receive(&mut self, id: SocketId) {
+    /// Receives from a socket that has something, and gives up one that is shut or fails: it would be ready for ever.
+    fn serve_socket(&mut self, id: SocketId, ready: EpollFlags) {
+        let works = self.receive(id);
+        if !works || ready.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP | EpollFlags::EPOLLRDHUP) {
+            self.lose_socket(id);
+        }
+    }
+
+    /// Lets go of a socket that is of no use any more. Whoever made it makes another.
+    fn lose_socket(&mut self, id: SocketId) {
+        let Some(socket) = self.sockets.remove(&id) else { return };
+        tracing::info!(local = %socket.local(), "the UDP socket was shut or failed; another is bound");
+        self.waits.remove(&id);
+        let _ = self.epoll.delete(&*socket);
+        self.show_endpoints();
+        self.backlog.push_back(EngineEvent::SocketLost(id));
+        self.pass_events();
+    }
+
+    /// Whether the socket works.
+    fn receive(&mut self, id: SocketId) -> bool {
         let mut taken = 0;
         for _ in 0..SOCKET_ROUNDS {
-            let Some(socket) = self.sockets.get(&id) else { return };
+            let Some(socket) = self.sockets.get(&id) else { return true };
             let count = match self.receive.receive(socket) {
                 Ok(count) => count,
                 Err(error) => {
                     tracing::debug!(local = %socket.local(), %error, "receiving failed");
-                    return;
+                    return false;
                 }
             };
             let now = self.clock.now();
@@ -332,9 +354,10 @@ impl Engine {
                 (counters.in_marked, counters.in_late) = (signalled.marked, signalled.dropped);
             }
             if self.receive.drained() || taken >= SOCKET_BYTES {
-                return;
+                break;
             }
         }
+        true
     }
 
     /// Looks at how long a batch has waited in its socket. While that stays too long, streams are told to slow down.
@@ -397,6 +420,7 @@ impl Engine {
             return;
         }
         let mut congested = 0;
+        let mut lost: Option<SocketId> = None;
         let (segments, buffer) = (batch.segments(), batch.buffer());
         let mut at = 0;
         while let Some(first) = segments.get(at) {
@@ -404,13 +428,13 @@ impl Engine {
             let same = segments[at..].iter().take_while(|s| s.socket == first.socket && s.ttl == first.ttl);
             let run = &segments[at..at + same.count()];
             at += run.len();
-            let known = first.socket.and_then(|id| self.sockets.get(&id));
-            let every = self.sockets.values();
-            let sockets: &mut dyn Iterator<Item = &Arc<UdpSocket>> = match known {
+            let known = first.socket.and_then(|id| self.sockets.get_key_value(&id));
+            let every = self.sockets.iter();
+            let sockets: &mut dyn Iterator<Item = (&SocketId, &Arc<UdpSocket>)> = match known {
                 Some(socket) => &mut std::iter::once(socket),
                 None => &mut every.filter(|_| true),
             };
-            for socket in sockets {
+            for (id, socket) in sockets {
                 let family = socket.local().is_ipv6();
                 let own = run.iter().filter(|s| s.to.is_ipv6() == family);
                 if let Some(ttl) = first.ttl {
@@ -424,6 +448,9 @@ impl Engine {
                 } else {
                     let sent = self.send.send(socket, own.map(|s| s.datagram(buffer)));
                     congested += sent.congested as u64;
+                    if self.send.take_broken() {
+                        lost = Some(*id);
+                    }
                 }
             }
         }
@@ -442,6 +469,10 @@ impl Engine {
             self.core.copies_congested(dropped);
         }
         self.core.outbox().datagrams.clear();
+        // Of several the others are found by what is sent next.
+        if let Some(id) = lost {
+            self.lose_socket(id);
+        }
     }
 
     /// Sends the copies of a batch, whose ordinary datagrams have been sent or, if `congested`, found no room. Copies do not wait for
@@ -536,11 +567,15 @@ impl Engine {
             if self.sockets.contains_key(&id) {
                 continue;
             }
-            match self.epoll.add(&*socket, EpollEvent::new(EpollFlags::EPOLLIN, SOCKET | u64::from(id.0))) {
+            let ready = EpollFlags::EPOLLIN | EpollFlags::EPOLLRDHUP;
+            match self.epoll.add(&*socket, EpollEvent::new(ready, SOCKET | u64::from(id.0))) {
                 Ok(()) => {
                     self.sockets.insert(id, socket);
                 }
-                Err(error) => tracing::warn!(local = %socket.local(), %error, "the socket cannot be polled"),
+                Err(error) => {
+                    tracing::warn!(local = %socket.local(), %error, "the socket cannot be polled");
+                    self.backlog.push_back(EngineEvent::SocketLost(id));
+                }
             }
         }
         self.show_endpoints();

@@ -330,6 +330,16 @@ impl LocalConf {
         named.map_or_else(|| home.path(CONTROLLER_FOLDER), PathBuf::from)
     }
 
+    /// Whether another port may be used beside one that sends into nothing. Who named addresses or a port, or wants no second one, has
+    /// reasons for it.
+    pub fn may_choose_port(&self) -> bool {
+        let settings = &self.typed.settings;
+        settings.bind.is_empty()
+            && settings.primary_port.is_none()
+            && settings.allow_secondary_port != Some(false)
+            && settings.secondary_port.is_none_or(|port| port == 0)
+    }
+
     /// Secondary and tertiary UDP ports asked for: 0 = a random one.
     pub fn extra_ports(&self) -> Vec<u16> {
         let settings = &self.typed.settings;

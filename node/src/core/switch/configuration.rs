@@ -55,6 +55,14 @@ impl Requests {
         self.due = now + CONFIG_REFRESH;
     }
 
+    /// What the controller said last may be too old although the clock does not say so. It is asked no more often than one that does
+    /// not answer.
+    fn doubt(&mut self, now: Time) {
+        if self.due - now > PING_CHECK {
+            self.due = now.max(self.due - CONFIG_REFRESH + PING_CHECK);
+        }
+    }
+
     fn asked(&mut self, now: Time, configured: bool) {
         let pause =
             if configured { PING_CHECK } else { FIRST_REQUESTS[self.asked.min(FIRST_REQUESTS.len() - 1)] };
@@ -204,6 +212,11 @@ impl Configuration {
     /// Ask again at once: something changed that may make the answer better.
     pub(super) fn hurry(&mut self, now: Time) {
         self.requests.hurry(now);
+    }
+
+    /// Somebody who has our credentials does not take them: ask soon.
+    pub(super) fn doubt(&mut self, now: Time) {
+        self.requests.doubt(now);
     }
 
     /// The controller has answered a request of ours.

@@ -261,6 +261,10 @@ impl Policy {
     /// A peer refused a packet of ours for want of our certificate. That goes where it was refused from.
     pub(super) fn push_where_wanted(&mut self, link: &mut Link, now: Time, by: Address, via: PathKey) {
         if self.config().is_some_and(|c| c.com.is_some()) {
+            // A virtual machine that was halted for hours has an old certificate, and a clock that does not know.
+            if self.members.get(&by).is_some_and(|member| member.has_ours(&self.configuration, now)) {
+                self.configuration.doubt(now);
+            }
             self.push(link, now, by, Some(via), PUSH_ON_REQUEST);
         }
     }

@@ -30,6 +30,8 @@ pub struct SendBatch {
     slices: Vec<libc::iovec>,
     headers: Vec<libc::mmsghdr>,
     narrow: Vec<Narrow>,
+    /// See [`Self::take_broken`].
+    broken: bool,
     /// The error with which messages of several datagrams are refused, instead of asking the kernel.
     #[cfg(test)]
     pub(super) refusal: Option<libc::c_int>,
@@ -118,6 +120,11 @@ impl SendBatch {
         datagrams: impl IntoIterator<Item = D>,
     ) -> Sent {
         self.send_patiently(socket, datagrams, 0)
+    }
+
+    /// Whether a socket was found since the last call by which nothing can be sent any more: it is shut, or somebody closed it.
+    pub fn take_broken(&mut self) -> bool {
+        std::mem::take(&mut self.broken)
     }
 
     fn send_patiently<'a, D: Into<Datagram<'a>>>(
@@ -237,6 +244,8 @@ impl SendBatch {
                     if self.messages[at].datagrams > 1 && self.learn(socket, at, &error) {
                         continue;
                     }
+                    self.broken |=
+                        matches!(error.raw_os_error(), Some(libc::EPIPE | libc::EBADF | libc::ENOTSOCK));
                     let Message { to, datagrams, .. } = self.messages[at];
                     tracing::trace!(local = %socket.local(), %to, datagrams, %error, "refused");
                     total.refused += datagrams;

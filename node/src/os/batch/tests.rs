@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 
 use proptest::prelude::*;
 
@@ -133,6 +134,22 @@ fn a_refused_datagram_does_not_stop_the_others() {
     assert_eq!(sent, Sent { sent: 3, refused: 4, congested: 0 });
     assert!(a.segments());
     assert_eq!(only_data(drain(&b).0), [b"one", b"two"]);
+}
+
+#[test]
+fn a_socket_that_is_shut_is_known_by_what_it_refuses() {
+    let (sender, receiver) = pair();
+    let mut batch = SendBatch::default();
+    let local = receiver.local();
+    let mut send = |to: SocketAddr| {
+        let sent = batch.send(&sender, [(to, &b"hello"[..])]).sent;
+        (sent, batch.take_broken())
+    };
+    assert_eq!(send(local), (1, false));
+    assert_eq!(send("255.255.255.255:9".parse().unwrap()), (0, false), "that destination alone");
+    // It says that there is nobody at the other end, and does it all the same.
+    let _ = nix::sys::socket::shutdown(sender.as_fd().as_raw_fd(), nix::sys::socket::Shutdown::Write);
+    assert_eq!(send(local), (0, true));
 }
 
 #[test]

@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use protocol::{Address, Time};
 use tokio::time::sleep_until;
 
+use super::mending::Mending;
+use crate::core::path::SocketId;
 use crate::os::netlink::{Netlink, Noticed};
 use crate::service::binder::Binder;
 use crate::service::bypass::Bypass;
@@ -26,6 +28,8 @@ pub(super) enum News {
     Rules,
     /// A default route is due for a look.
     Way,
+    /// Sockets are due for mending.
+    Sockets,
 }
 
 /// The machine's side of the node.
@@ -37,6 +41,7 @@ pub(super) struct Host {
     binder: Binder,
     bypass: Bypass,
     trial: Trial,
+    mending: Mending,
     /// When the roots were asked last on account of a default route, of the node's clock.
     asked: Option<Time>,
     /// What the trial's times count from.
@@ -50,6 +55,7 @@ impl Host {
             binder: Binder::new(netlink.clone()),
             bypass: Bypass::new(netlink.clone()),
             trial: Trial::default(),
+            mending: Mending::default(),
             asked: None,
             begun: Instant::now(),
             netlink,
@@ -76,6 +82,7 @@ impl Host {
             () = until(port) => News::Retry,
             () = self.bypass.changed() => News::Rules,
             () = until(way) => News::Way,
+            () = until(self.mending.due()) => News::Sockets,
         }
     }
 
@@ -96,6 +103,7 @@ impl Host {
                 Ok(())
             }
             News::Way => self.look_at_way().await,
+            News::Sockets => self.mend_sockets().await,
         }
     }
 
@@ -114,6 +122,21 @@ impl Host {
     /// Binds a second socket beside one that sends into nothing.
     pub(super) async fn bind_beside(&mut self, local: SocketAddr) -> Result<(), Stopped> {
         if self.binder.spare(&self.shared, local) { self.rebind().await } else { Ok(()) }
+    }
+
+    /// A socket is of no use any more.
+    pub(super) fn socket_broke(&mut self, id: SocketId) {
+        self.mending.broke(id);
+    }
+
+    async fn mend_sockets(&mut self) -> Result<(), Stopped> {
+        match self.mending.take(tokio::time::Instant::now()) {
+            Some(broken) => {
+                self.binder.close_broken(&self.shared, &broken).await?;
+                self.rebind().await
+            }
+            None => Ok(()),
+        }
     }
 
     /// The same, and looks which groups the machine listens to.

@@ -6,6 +6,7 @@
 mod api;
 mod host;
 mod identity;
+mod mending;
 mod metrics;
 mod networks;
 mod notices;
@@ -196,6 +197,7 @@ impl Daemon {
         let event = match event {
             EngineEvent::Core(event) => event,
             EngineEvent::PortLost(network) => return self.host.ports.lost(network).await,
+            EngineEvent::SocketLost(id) => return self.host.socket_broke(id),
         };
         match event {
             Event::PortUp { network } => {

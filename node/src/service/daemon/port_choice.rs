@@ -37,7 +37,8 @@ pub(super) fn choose_ports(conf: &LocalConf, argument: Option<u16>) -> Result<[u
     Ok(ports)
 }
 
-fn random_port() -> Result<u16, StartError> {
+/// A port that nobody uses.
+pub(super) fn random_port() -> Result<u16, StartError> {
     let mut last = None;
     for _ in 0..PORT_TRIES {
         let port = rand::random_range(RANDOM_PORTS);

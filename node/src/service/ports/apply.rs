@@ -76,8 +76,11 @@ pub(super) async fn apply(port: &mut Port, tools: &Tools<'_>) -> Result<(), Lack
     netlink.refresh().await.map_err(failed)?;
     let no_ipv6 = no_ipv6(&name);
     let look = |picture: &Picture| before(picture, port, tools, index, &config, no_ipv6.as_deref());
-    // It went away just now; somebody will tell.
-    let Some(Before { link, addresses: present, wanted }) = netlink.look(look) else { return Ok(()) };
+    let Some(Before { link, addresses: present, wanted }) = netlink.look(look) else {
+        // If it was deleted, the packet thread tells soon.
+        port.due = (tools.settings.managed != Managed::Nothing).then(|| Instant::now() + AGAIN);
+        return Ok(());
+    };
     let mut work = Work { port, netlink, index, now: Instant::now(), first: Ok(()) };
 
     if tools.settings.managed != Managed::Nothing {

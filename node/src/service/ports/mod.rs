@@ -14,6 +14,7 @@ use protocol::derive::interface_name;
 use protocol::inet::Prefix;
 use protocol::multicast_group::MulticastGroup;
 use protocol::netconf::{DEFAULT_MTU, NetworkConfig};
+use protocol::permission::Managed;
 use protocol::{Address, Mac, NetworkId};
 use tokio::time::Instant;
 
@@ -261,8 +262,23 @@ impl Ports {
         let now = Instant::now();
         let due = self.ports.iter().filter(|(_, port)| port.due.is_some_and(|due| due <= now));
         for network in due.map(|(network, _)| *network).collect::<Vec<_>>() {
-            self.sync(network).await;
+            if self.has_left(network).await {
+                tracing::info!(%network, "somebody moved the port to another namespace; another is made here");
+                self.lost(network).await;
+            } else {
+                self.sync(network).await;
+            }
         }
+    }
+
+    /// Whether a network's interface is not in this namespace any more. Who has it manage nothing there may have put it elsewhere.
+    async fn has_left(&self, network: NetworkId) -> bool {
+        let (Some(netlink), Some(port)) = (&self.netlink, self.ports.get(&network)) else { return false };
+        let Some((_, index)) = port.device else { return false };
+        let settings = self.shared.state().networks.get(&network).map(|view| view.settings.managed.clone());
+        settings != Some(Managed::Nothing)
+            && netlink.refresh().await.is_ok()
+            && netlink.look(|picture| picture.link(index).is_none())
     }
 
     /// The user allows something else: whatever was tried in vain is tried anew.
