@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::{Access, Cluster, Plan, Seat, testing, traffic};
+use lab::{Access, Cluster, Lab, NatKind, Plan, Seat, flow, testing, traffic};
 
 const LIMIT: Duration = Duration::from_secs(10);
 /// Interfaces are looked at every 30 s.
@@ -65,4 +65,63 @@ fn a_nat_router_forgets() {
         cluster.ping(0, 1, REBIND).context("after the router restarted")?;
         steady(cluster)
     });
+}
+
+/// Its far end: the machine keeps its interface and its addresses.
+#[test]
+fn a_cable_that_is_pulled_far_away() {
+    let plan = Plan::new().cloud("aws").member("server", Seat::Ours, Access::Public);
+    testing::run("a_cable_that_is_pulled_far_away", &plan, |cluster| {
+        let flows = flow::both_ways(cluster, [0, 1])?;
+        flow::wait_both(&flows, REBIND)?;
+        let aws = cluster.members[0].host.clone();
+        cluster.lab.carrier(&aws, false)?;
+        flows.iter().for_each(flow::Direction::restart);
+        cluster.lab.carrier(&aws, true)?;
+        flow::wait_both(&flows, REBIND).context("after the cable was plugged in again")
+    });
+}
+
+/// A cloud behind a router that makes new mappings again and again, and a server without one.
+fn a_nat_router_rebinds(name: &str, relayed: bool) {
+    let plan = Plan::new().member("aws", Seat::Ours, Access::Nat(NatKind::PortRestricted)).member(
+        "server",
+        Seat::Ours,
+        Access::Public,
+    );
+    if !testing::ready(name) {
+        return;
+    }
+    let mut cluster = match Lab::new().and_then(|lab| plan.prepare(lab)) {
+        Ok(cluster) => cluster,
+        Err(error) => panic!("{name}: {error:#}"),
+    };
+    let outcome = (|| {
+        let [aws, server] = [0, 1].map(|index: usize| cluster.members[index].host.clone());
+        if relayed {
+            cluster.lab.forbid(&aws, &server)?;
+        }
+        cluster.start()?;
+        let flows = flow::both_ways(&cluster, [0, 1])?;
+        flow::wait_both(&flows, REBIND)?;
+        for ports in [20_000..=20_049, 20_050..=20_099] {
+            aws.rebind(&ports)?;
+            flows.iter().for_each(flow::Direction::restart);
+            flow::wait_both(&flows, REBIND).with_context(|| format!("with ports {ports:?}"))?;
+        }
+        Ok::<(), anyhow::Error>(())
+    })();
+    if let Err(error) = outcome {
+        panic!("{name}: {error:#}\n{}", cluster.report());
+    }
+}
+
+#[test]
+fn a_nat_router_makes_new_mappings() {
+    a_nat_router_rebinds("a_nat_router_makes_new_mappings", false);
+}
+
+#[test]
+fn a_nat_router_makes_new_mappings_for_a_relayed_pair() {
+    a_nat_router_rebinds("a_nat_router_makes_new_mappings_for_a_relayed_pair", true);
 }

@@ -97,7 +97,8 @@ pub(crate) struct Arguments {
     /// Instead: networks of different MTU over cables of different MTU, with and without loss.
     #[arg(long, group = "instead")]
     pub(crate) mtus: bool,
-    /// Instead: what an idle daemon costs, and how fast `ztnode-cli info` answers.
+    /// Instead: what an idle daemon costs, how fast `ztnode-cli info` answers, and what idle pairs send, by verb: ztnode's, with
+    /// ZTNODE_OLD and ZEROTIER_ONE theirs and mixed ones too. Seven minutes.
     #[arg(long, group = "instead")]
     pub(crate) idle: bool,
     /// Instead: that many octets (suffixes M, G) through ztnode in each of eight circumstances, every one compared: the
@@ -108,7 +109,8 @@ pub(crate) struct Arguments {
     #[arg(long, group = "instead", value_name = "PACKETS", value_parser = count)]
     pub(crate) reordering: Option<u64>,
     /// Instead: how long a pair is without traffic when addresses change, ways die, NAT routers forget, roots and nodes are killed:
-    /// ztnode, zerotier-one and both together. Fails when a bound for ztnode is missed.
+    /// ztnode, zerotier-one and both together; and what becomes of streams over TCP meanwhile, and over lines of poor quality. Fails
+    /// when a bound for ztnode is missed, or a stream does not arrive as it was sent.
     #[arg(long, group = "instead")]
     pub(crate) recovery: bool,
     /// What that takes.
@@ -116,7 +118,7 @@ pub(crate) struct Arguments {
     pub(crate) recovery_options: crate::recovery::Options,
     /// Instead: the tables of a result, and of mixed.json, mtus.json, rules.json, integrity.json, reordering.json, idle.json
     /// and plain.json beside it, put into docs/performance.md; and docs/performance.svg. Of a result of
-    /// --recovery the table, into docs/reliability.md. Measures nothing.
+    /// --recovery the tables, into docs/reliability.md. Measures nothing.
     #[arg(long, group = "instead", value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
 }

@@ -31,7 +31,7 @@ const FAILED: &str = "failed";
 /// results that lie beside it, as far as the document has a place for them.
 pub(crate) fn update(file: &Path) -> Result<()> {
     let result = read(file)?;
-    if result["recovery"].is_array() {
+    if recovery::is_result(&result) {
         return update_reliability(file, &result);
     }
     let tables = tables(&result).with_context(|| format!("{} is no result of ztbench", file.display()))?;
@@ -59,15 +59,16 @@ pub(crate) fn update(file: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Puts the table of how pairs recover between the marks with the file's name in `docs/reliability.md`.
+/// Puts the tables of how pairs recover between the marks with the names of the parts in `docs/reliability.md`.
 fn update_reliability(file: &Path, result: &Value) -> Result<()> {
-    let name = file.file_stem().unwrap_or_default().to_string_lossy();
-    let table = recovery::markdown(result)?;
-    println!("{table}");
-    let block = format!("{}.\n\n{table}\n{}", on(&result["machine"]), link(file));
-    let document = fs::read_to_string(RELIABILITY).with_context(|| format!("cannot read {RELIABILITY}"))?;
-    let document = replaced(&document, Some(&name), &block)
-        .with_context(|| format!("no lines `{BEGIN} {name} -->` and `{END}` in {RELIABILITY}"))?;
+    let mut document =
+        fs::read_to_string(RELIABILITY).with_context(|| format!("cannot read {RELIABILITY}"))?;
+    for (name, machine, table) in recovery::parts(result)? {
+        println!("{table}");
+        let block = format!("{}.\n\n{}\n\n{}", on(machine), table.trim_end(), link(file));
+        document = replaced(&document, Some(name), &block)
+            .with_context(|| format!("no lines `{BEGIN} {name} -->` and `{END}` in {RELIABILITY}"))?;
+    }
     fs::write(RELIABILITY, document).with_context(|| format!("cannot write {RELIABILITY}"))
 }
 
@@ -256,6 +257,9 @@ mod tests {
     #[test]
     fn the_document_has_the_marks() {
         assert!(replaced(&fs::read_to_string(DOCUMENT).unwrap(), None, "").is_some());
-        assert!(replaced(&fs::read_to_string(RELIABILITY).unwrap(), Some("recovery"), "").is_some());
+        let reliability = fs::read_to_string(RELIABILITY).unwrap();
+        for name in recovery::PARTS {
+            assert!(replaced(&reliability, Some(name), "").is_some(), "{name}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What an idle daemon costs, and how fast the command line answers.
+//! What an idle daemon costs, what it sends, and how fast the command line answers.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use lab::{Seat, binaries, tool};
 use serde_json::{Map, json};
 
+use crate::chatter;
 use crate::instruments::usage;
 use crate::machine;
 use crate::report;
@@ -19,7 +20,7 @@ const RUNS: usize = 100;
 const WATCHED: Duration = Duration::from_secs(10);
 
 /// Measures ztnode, and zerotier-one where there is one: memory of a joined daemon that carried a few pings, processor time
-/// in ten seconds without traffic, and the time `ztnode-cli info` takes.
+/// in ten seconds without traffic, and the time `ztnode-cli info` takes; then what idle pairs send.
 pub(crate) fn run(path: &Path) -> Result<()> {
     let machine = machine::describe();
     let mut systems = Map::new();
@@ -52,7 +53,9 @@ pub(crate) fn run(path: &Path) -> Result<()> {
             }),
         );
     }
-    let result = json!({"version": env!("CARGO_PKG_VERSION"), "machine": machine, "idle": systems});
+    let chatter = chatter::measure()?;
+    println!("{}", chatter::tables(&chatter));
+    let result = json!({"version": env!("CARGO_PKG_VERSION"), "machine": machine, "idle": systems, "chatter": chatter});
     report::write(path, &result)?;
     println!("written to {}", path.display());
     Ok(())

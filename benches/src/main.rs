@@ -5,6 +5,7 @@
 //! round, and ratios are formed within a round, so that a change of the machine's mood hits both.
 
 mod arguments;
+mod chatter;
 mod contest;
 mod document;
 mod goals;

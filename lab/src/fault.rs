@@ -234,7 +234,10 @@ impl Host {
             ports.start(),
             ports.end()
         ))?;
-        let address = self.public;
+        // Which may be another than at first, see [`Host::set_address`].
+        let text = self.border.run("ip", &["-4", "-j", "addr", "show", "dev", device])?;
+        let shown: Value = serde_json::from_str(&text)?;
+        let address = shown[0]["addr_info"][0]["local"].as_str().context("the router has no address")?;
         self.border.ip(&format!("addr del {address}/16 dev {device}\naddr add {address}/16 dev {device}\n"))
     }
 }

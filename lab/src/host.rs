@@ -90,6 +90,17 @@ impl Host {
         }
     }
 
+    /// Streams of this host repeat themselves at least once a second from now on, where the kernel can be told so (Linux 6.15):
+    /// where a third of all frames is lost, TCP's doubling pauses soon outlast any limit of a test, and it is the node that is
+    /// tested.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered.
+    pub fn limit_pauses(&self) -> Result<()> {
+        self.namespace.inside(|| std::fs::write("/proc/sys/net/ipv4/tcp_rto_max_ms", "1000").ok())?;
+        Ok(())
+    }
+
     /// The interface of [`Host::border`] that meets the internet.
     pub fn outside(&self) -> &'static str {
         if self.access == Access::Public { "eth0" } else { "wan" }
@@ -306,9 +317,7 @@ impl Lab {
 
     /// From now on `percent` of the host's UDP datagrams are lost, in each direction. 0 ends it.
     ///
-    /// Streams of such a host repeat themselves at least once a second where the kernel can be told so (Linux 6.15):
-    /// where a third of all frames is lost, TCP's doubling pauses soon outlast any limit of a test, and it is the node
-    /// that is tested.
+    /// The pauses of its streams are limited, see [`Host::limit_pauses`].
     ///
     /// # Errors
     /// When the rules cannot be loaded.
@@ -324,7 +333,7 @@ impl Lab {
             Access::Nat(_) => &["forward"],
         };
         let chains: String = hooks.iter().map(|hook| chain(hook)).collect();
-        host.namespace.inside(|| std::fs::write("/proc/sys/net/ipv4/tcp_rto_max_ms", "1000").ok())?;
+        host.limit_pauses()?;
         host.border.nft(&format!("table ip loss\ndelete table ip loss\ntable ip loss {{\n{chains}}}\n"))
     }
 

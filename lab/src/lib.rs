@@ -21,6 +21,7 @@ pub mod cluster;
 pub mod daemon;
 pub mod emulator;
 pub mod fault;
+pub mod flow;
 pub mod host;
 pub mod namespace;
 pub mod nat;
@@ -32,6 +33,7 @@ pub mod tap;
 pub mod testing;
 pub mod tool;
 pub mod traffic;
+pub mod transfer;
 
 pub use cluster::{Cluster, Plan};
 pub use daemon::{Daemon, Seat};

@@ -78,10 +78,16 @@ pub fn ethernet(from: &Namespace, interface: &str, frame: &[u8]) -> Result<()> {
 }
 
 /// A reproducible stream of bytes that no compression and no repeated block can imitate.
-struct Pattern(u64);
+pub(crate) struct Pattern(u64);
+
+impl Default for Pattern {
+    fn default() -> Self {
+        Self(SEED)
+    }
+}
 
 impl Pattern {
-    fn fill(&mut self, buffer: &mut [u8]) {
+    pub(crate) fn fill(&mut self, buffer: &mut [u8]) {
         for chunk in buffer.chunks_mut(8) {
             self.0 ^= self.0 << 13;
             self.0 ^= self.0 >> 7;
@@ -118,7 +124,7 @@ pub fn tcp(
     let (mut receiver, _) = listener.accept()?;
     receiver.set_read_timeout(Some(limit))?;
     let checked = std::thread::spawn(move || -> Result<Instant> {
-        let (mut pattern, mut expected, mut got) = (Pattern(SEED), vec![0; BLOCK], vec![0; BLOCK]);
+        let (mut pattern, mut expected, mut got) = (Pattern::default(), vec![0; BLOCK], vec![0; BLOCK]);
         for block in 0..blocks {
             pattern.fill(&mut expected);
             receiver.read_exact(&mut got).with_context(|| format!("in block {block} of {blocks}"))?;
@@ -132,7 +138,7 @@ pub fn tcp(
         }
         Ok(end)
     });
-    let (mut pattern, mut block) = (Pattern(SEED), vec![0; BLOCK]);
+    let (mut pattern, mut block) = (Pattern::default(), vec![0; BLOCK]);
     let sent = (0..blocks).try_for_each(|number| {
         pattern.fill(&mut block);
         sender.write_all(&block).with_context(|| format!("sending block {number} of {blocks}"))
@@ -277,7 +283,7 @@ mod tests {
 
     #[test]
     fn the_pattern_is_reproducible_and_does_not_repeat() {
-        let (mut a, mut b) = (Pattern(SEED), Pattern(SEED));
+        let (mut a, mut b) = (Pattern::default(), Pattern::default());
         let (mut x, mut y) = ([0; 100], [0; 100]);
         a.fill(&mut x);
         b.fill(&mut y);

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::{description, on, tables};
+use crate::chatter;
 use crate::mtus;
 use crate::report::render;
 use crate::rules;
@@ -23,7 +24,8 @@ pub(super) fn block(result: &Value) -> Option<String> {
     } else if let Some(list) = list("reordering") {
         reordering(list)
     } else if result["idle"].is_object() {
-        idle(&result["idle"])
+        let sent = list("chatter").map(|list| format!("\n{}", chatter::tables(list))).unwrap_or_default();
+        idle(&result["idle"]) + &sent
     } else {
         return None;
     };

@@ -171,13 +171,14 @@ impl Fault {
         let [a, b] = scene.hosts();
         match self {
             Self::Address => {
-                return a.set_address(elsewhere(&a, run));
+                return a.set_address(elsewhere(&a, moving(scene)?, run));
             }
             Self::Both => {
+                let family = moving(scene)?;
                 // Both have to be there.
                 return std::thread::scope(|scope| {
-                    let other = scope.spawn(|| b.set_address(elsewhere(&b, run)));
-                    let first = a.set_address(elsewhere(&a, run))?;
+                    let other = scope.spawn(|| b.set_address(elsewhere(&b, family, run)));
+                    let first = a.set_address(elsewhere(&a, family, run))?;
                     Ok(first.max(other.join().map_err(|_| anyhow!("a thread panicked"))??))
                 });
             }
@@ -224,7 +225,9 @@ impl Fault {
             }
             Self::Kill | Self::KillAlone => {
                 if self == Self::KillAlone {
-                    scene.root_mut(0)?.kill()?;
+                    for number in 0..scene.roots().len() {
+                        scene.root_mut(number)?.kill()?;
+                    }
                 }
                 let node = scene.end_mut(0)?;
                 node.kill()?;
@@ -256,18 +259,29 @@ impl Fault {
                 scene.root_mut(dead)?.wait_ready()
             }
             Self::KillAlone => {
-                scene.root_mut(0)?.start()?;
-                scene.root_mut(0)?.wait_ready()
+                for number in 0..scene.roots().len() {
+                    scene.root_mut(number)?.start()?;
+                    scene.root_mut(number)?.wait_ready()?;
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
     }
 }
 
-/// An address for a machine that it has not had before, as far as there are some.
-fn elsewhere(host: &Host, run: u32) -> IpAddr {
+/// Of which family machines get another address: the one in use.
+fn moving(scene: &Scene) -> Result<Family> {
+    match scene.hosts()[0].family {
+        Family::Both => scene.family_in_use(),
+        family => Ok(family),
+    }
+}
+
+/// An address of a family for a machine that it has not had before, as far as there are some.
+fn elsewhere(host: &Host, family: Family, run: u32) -> IpAddr {
     let number = 2 + (run % 250) as u8;
-    match host.family {
+    match family {
         Family::V6 => {
             let mut segments = host.public6().segments();
             segments[7] = number.into();

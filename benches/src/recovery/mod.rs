@@ -3,12 +3,17 @@
 //! Real daemons in namespaces: a root that is the controller too, and two ends, A and B, in one network. Numbered datagrams go in
 //! both directions all the time. A fault is applied, the longest time without delivery is taken for each direction, the fault is
 //! undone, the pair settles and rests, and all begins anew.
+//!
+//! Beside that streams over TCP: at a pace while all faults happen one after the other ([`paced`]), and over lines that lose ([`lossy`]).
 
 mod fault;
+mod lossy;
+mod paced;
 mod row;
 mod scene;
+mod store;
+mod subject;
 mod table;
-mod watch;
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -19,13 +24,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, anyhow, bail, ensure};
 use clap::Args;
 use lab::Family;
+use lab::flow::Direction;
+use serde_json::Value;
 
 use fault::Fault;
 use row::Row;
 use scene::Scene;
-pub(crate) use table::markdown;
-use table::{Cell, Run, Underlay};
-use watch::Direction;
+use subject::Subject;
+use table::{Cell, Run, Underlay, markdown};
 
 /// A run is watched at least so long after its fault: what comes back may go away again.
 const WATCHED: Duration = Duration::from_secs(5);
@@ -40,15 +46,43 @@ const USUALLY: Duration = Duration::from_secs(10);
 /// So many attempts in a row at one run may fail.
 const ATTEMPTS: u32 = 3;
 
+/// The parts of a result, each with a table of its own.
+pub(crate) const PARTS: [&str; 3] = ["recovery", "paced", "lossy"];
+
+/// Whether something was measured by `--recovery`.
+pub(crate) fn is_result(result: &Value) -> bool {
+    PARTS.iter().any(|part| result.get(part).is_some())
+}
+
+/// The tables of a result: what it is called, the machine on which it was measured, and Markdown.
+///
+/// # Errors
+/// When it is no result of this kind.
+pub(crate) fn parts(result: &Value) -> Result<Vec<(&'static str, &Value, String)>> {
+    let mut parts = Vec::new();
+    if result["recovery"].is_array() {
+        parts.push((PARTS[0], &result["machine"], markdown(result)?));
+    }
+    let tables: [fn(&[Value]) -> String; 2] = [paced::markdown, lossy::markdown];
+    for (name, table) in PARTS[1..].iter().zip(tables) {
+        if let Some(runs) = result[name]["runs"].as_array() {
+            parts.push((name, &result[name]["machine"], table(runs)));
+        }
+    }
+    Ok(parts)
+}
+
 /// What `--recovery` takes besides.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// With --recovery: runs of each fault and row [default: 30, with --quick 5].
+    /// With --recovery: runs of each fault and row [default: 30, with --quick 5]; cycles of `paced` [2], seeds of `lossy` [3].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
-    /// With --recovery: these faults alone, separated by commas.
-    #[arg(long, value_name = "FAULTS", value_delimiter = ',', value_parser = Fault::named)]
-    only: Vec<Fault>,
+    /// With --recovery: these alone, separated by commas: faults, `paced` (streams at 40 Mbit/s both ways while all faults happen one
+    /// after the other, one every 10 s), `lossy` (streams over lines that lose, reorder and delay, and through a router that forgets
+    /// every 10 s). What a result has of others already is kept.
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = Subject::named)]
+    only: Vec<Subject>,
     /// With --recovery: these rows alone, separated by commas; each is three letters, root, A and B: `o` ztnode, `p` the one in
     /// ZTNODE_OLD, `z` the one in ZEROTIER_ONE.
     #[arg(long, value_name = "ROWS", value_delimiter = ',', value_parser = Row::parse)]
@@ -76,6 +110,15 @@ impl Options {
         self.runs.unwrap_or(if quick { 5 } else { 30 })
     }
 
+    fn wants(&self, subject: Subject) -> bool {
+        self.only.is_empty() || self.only.contains(&subject)
+    }
+
+    /// The rows of streams: ztnode alone where nothing else is asked for.
+    fn streams(&self) -> Vec<Row> {
+        if self.rows.is_empty() { vec![Row::ours()] } else { self.rows.clone() }
+    }
+
     fn idle(&self, quick: bool) -> Duration {
         Duration::from_secs(self.idle_for.unwrap_or(if quick { 30 } else { 600 }).into())
     }
@@ -83,7 +126,8 @@ impl Options {
     /// All cells of the table, still empty: each fault for each row.
     fn cells(&self) -> Vec<Cell> {
         let rows = if self.rows.is_empty() { Row::usual() } else { self.rows.clone() };
-        let mut faults = if self.only.is_empty() { Fault::ALL.to_vec() } else { self.only.clone() };
+        let mut faults: Vec<Fault> =
+            Fault::ALL.into_iter().filter(|f| self.wants(Subject::Fault(*f))).collect();
         let family = if self.ipv6 { Family::V6 } else { Family::V4 };
         faults.retain(|fault| !fault.needs().nat || family == Family::V4);
         let of = |fault: &Fault, row: &Row| {
@@ -107,14 +151,43 @@ struct Job {
     runs: Range<u32>,
 }
 
-/// Measures all, shows the table and writes everything down.
+/// Measures all that is asked for, shows the tables and writes everything down.
 ///
 /// # Errors
-/// When a bound is missed, or a cell of a ztnode row could not be measured.
+/// When a bound is missed, or something with ztnode alone could not be measured, or did not arrive as it was sent.
 pub(crate) fn run(options: &Options, quick: bool, path: &Path) -> Result<()> {
-    let machine = crate::machine::describe();
     let cells = options.cells();
-    ensure!(!cells.is_empty(), "none of these faults can be had over IPv6: routers with a NAT are for IPv4");
+    let streams = [Subject::Paced, Subject::Lossy].map(|subject| options.wants(subject));
+    ensure!(
+        !cells.is_empty() || streams.contains(&true),
+        "none of these faults can be had over IPv6: routers with a NAT are for IPv4"
+    );
+    let (mut missed, runs) = (Vec::new(), |usual| options.runs.unwrap_or(usual));
+    if !cells.is_empty() {
+        missed.extend(faults(options, quick, cells, path)?);
+    }
+    if streams[0] {
+        missed.extend(paced::run(&options.streams(), runs(2), path)?);
+    }
+    if streams[1] {
+        missed.extend(lossy::run(
+            &options.streams(),
+            runs(if quick { 1 } else { 3 }),
+            options.at_once,
+            path,
+        )?);
+    }
+    println!("written to {}", path.display());
+    if !missed.is_empty() {
+        bail!("{} bounds are missed:\n  {}", missed.len(), missed.join("\n  "));
+    }
+    Ok(())
+}
+
+/// Measures all runs of all cells. Returns which bounds are missed.
+fn faults(options: &Options, quick: bool, cells: Vec<Cell>, path: &Path) -> Result<Vec<String>> {
+    let machine = crate::machine::describe();
+    let earlier = store::read(path);
     let (runs, idle) = (options.runs(quick), options.idle(quick));
     let jobs: VecDeque<Job> = (0..cells.len())
         .flat_map(|cell| (0..runs).step_by(SHARE).map(move |run| (cell, run)))
@@ -144,7 +217,7 @@ pub(crate) fn run(options: &Options, quick: bool, path: &Path) -> Result<()> {
                     eprintln!("{cell}: given up: {error:#}");
                     cells[job.cell].failed = Some(error.root_cause().to_string());
                 }
-                crate::report::write(path, &table::json(&cells, &machine))?;
+                crate::report::write(path, &store::merged(&earlier, table::json(&cells, &machine)))?;
             }
         };
         let workers: Vec<_> = (0..options.at_once).map(|_| scope.spawn(worker)).collect();
@@ -155,12 +228,7 @@ pub(crate) fn run(options: &Options, quick: bool, path: &Path) -> Result<()> {
     })?;
     let cells = cells.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!("{}", markdown(&table::json(&cells, &machine))?);
-    println!("written to {}", path.display());
-    let missed: Vec<String> = cells.iter().flat_map(Cell::missed).collect();
-    if !missed.is_empty() {
-        bail!("{} bounds are missed:\n  {}", missed.len(), missed.join("\n  "));
-    }
-    Ok(())
+    Ok(cells.iter().flat_map(Cell::missed).collect())
 }
 
 /// What is behind it is whole whatever happened to a thread that had it.
@@ -177,7 +245,7 @@ fn measure(cell: &Cell, runs: Range<u32>, idle: Duration, rest: u32, all: &mut V
         let once = (|| -> Result<Run> {
             let scene = match &mut scene {
                 Some(scene) => scene,
-                none => none.insert(Scene::build(cell, idle)?),
+                none => none.insert(Scene::build(cell.row, cell.fault.needs(), cell.underlay, idle)?),
             };
             one(scene, cell.fault, run, rest)
         })();
@@ -255,7 +323,7 @@ mod tests {
         assert!(
             cells.iter().all(|cell| (cell.underlay.family == Family::Both) == (cell.fault == Fault::Family))
         );
-        let cells = options(&["--rows", "ooo", "--only", "blind,rebind", "--rtt", "60"]).cells();
+        let cells = options(&["--rows", "ooo", "--only", "blind,lossy,rebind", "--rtt", "60"]).cells();
         assert_eq!(cells.iter().map(|cell| cell.fault).collect::<Vec<_>>(), [Fault::Blind, Fault::Rebind]);
         assert_eq!(cells[0].underlay.rtt, 60.0);
     }
@@ -264,7 +332,7 @@ mod tests {
     fn no_router_translates_ipv6() {
         let cells = options(&["--rows", "ooo", "--ipv6"]).cells();
         assert!(cells.iter().all(|cell| !cell.fault.needs().nat), "{}", cells.len());
-        assert!(options(&["--ipv6", "--rows", "ooo", "--only", "rebind"]).cells().is_empty());
+        assert!(options(&["--ipv6", "--rows", "ooo", "--only", "rebind,paced"]).cells().is_empty());
     }
 
     #[test]

@@ -28,6 +28,11 @@ impl Row {
         .collect()
     }
 
+    /// ztnode alone.
+    pub(crate) fn ours() -> Self {
+        Self { root: Seat::Ours, ends: [Seat::Ours; 2] }
+    }
+
     /// Three letters: root, A, B; `o` ours, `p` the earlier release, `z` zerotier-one.
     pub(crate) fn parse(code: &str) -> Result<Self> {
         let seat = |letter| match letter {

@@ -1,16 +1,16 @@
 //! A pair of nodes with a root (and controller), with traffic in both directions.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::emulator::Quality;
+use lab::flow::{self, Direction};
 use lab::{Access, Cluster, Daemon, Family, Host, Lab, NatKind, Plan, tool};
 
 use super::fault::Needs;
-use super::table::Cell;
-use super::watch::Direction;
+use super::row::Row;
+use super::table::Underlay;
 
 /// How long a pair may take until its traffic goes the way it should.
 const SETTLING: Duration = Duration::from_secs(120);
@@ -33,19 +33,18 @@ impl Scene {
     ///
     /// # Errors
     /// Which step failed, and why.
-    pub(crate) fn build(cell: &Cell, idle: Duration) -> Result<Self> {
-        let (row, needs) = (cell.row, cell.fault.needs());
+    pub(crate) fn build(row: Row, needs: Needs, underlay: Underlay, idle: Duration) -> Result<Self> {
         let access = if needs.nat { Access::Nat(NatKind::PortRestricted) } else { Access::Public };
         let [a, b] = row.ends;
         let mut plan = Plan::new().root(row.root).member("a", a, access).member("b", b, Access::Public);
-        plan = plan.family(cell.underlay.family);
+        plan = plan.family(underlay.family);
         if needs.two_roots {
             plan = plan.second_root(row.root);
         }
         let cluster = plan.prepare(Lab::new()?)?;
         let mut scene = Self { flows: None, cluster, needs, idle };
-        if cell.underlay.rtt >= 1.0 {
-            scene.set_round_trip(Duration::from_secs_f64(cell.underlay.rtt / 1e3))?;
+        if underlay.rtt >= 1.0 {
+            scene.set_round_trip(Duration::from_secs_f64(underlay.rtt / 1e3))?;
         }
         if needs.relayed {
             let [a, b] = scene.hosts();
@@ -104,11 +103,7 @@ impl Scene {
     /// # Errors
     /// When the sockets cannot be opened.
     pub(crate) fn speak(&mut self) -> Result<()> {
-        let space = |end: usize| &self.cluster.members[end].host.namespace;
-        let address: [Ipv4Addr; 2] = [0, 1].map(|end| self.cluster.fixed(end));
-        let forth = Direction::start(space(0), space(1), address[1])?;
-        let back = Direction::start(space(1), space(0), address[0])?;
-        self.flows = Some([forth, back]);
+        self.flows = Some(flow::both_ways(&self.cluster, [0, 1])?);
         Ok(())
     }
 
@@ -127,7 +122,10 @@ impl Scene {
 
     /// Tells each end's kernel the other's hardware address for good. What is measured is the nodes: a kernel that does not get an
     /// answer for three seconds forgets its neighbour, and asks for it but once a second.
-    fn introduce(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// While one of them has no interface.
+    pub(crate) fn introduce(&self) -> Result<()> {
         let network = &self.cluster.network;
         for (end, other) in [(0, 1), (1, 0)] {
             let (here, there) = (&self.cluster.members[end], &self.cluster.members[other]);
@@ -147,8 +145,7 @@ impl Scene {
         let settled = tool::wait_for("the pair's traffic", SETTLING, Duration::from_millis(100), || {
             let flows = self.flows()?;
             ensure!(flows.iter().all(Direction::flows), "it does not flow");
-            let carried: u64 = self.carried()?.into_iter().sum();
-            ensure!((carried > CHATTER) == self.needs.relayed, "the roots sent {carried} octets in a second");
+            ensure!(self.is_relayed()? == self.needs.relayed, "it goes another way");
             ensure!(flows.iter().all(Direction::flows), "it does not flow any more");
             self.introduce()?;
             Ok(Some(()))
@@ -156,19 +153,32 @@ impl Scene {
         settled.map_err(|error| error.context(self.cluster.report()))
     }
 
-    /// The number of the root that carries what A sends. What B sends may go by another: it pauses meanwhile.
+    /// The number of the root that carries what A sends. What B sends may go by another: numbered datagrams pause meanwhile.
     ///
     /// # Errors
     /// When none does.
     pub(crate) fn busy_root(&self) -> Result<usize> {
-        let [_, back] = self.flows()?;
-        back.pause(true);
+        let back = self.flows.as_ref().map(|[_, back]| back);
+        back.inspect(|back| back.pause(true));
         let carried = self.carried();
-        back.pause(false);
+        back.inspect(|back| back.pause(false));
         let carried = carried?;
         let busy = (0..carried.len()).max_by_key(|number| carried[*number]).context("no root")?;
         ensure!(carried[busy] > CHATTER, "no root carries the traffic: {carried:?} octets");
         Ok(busy)
+    }
+
+    /// Whether a root carries traffic.
+    ///
+    /// # Errors
+    /// When its counters cannot be read.
+    pub(crate) fn is_relayed(&self) -> Result<bool> {
+        Ok(self.carried()?.into_iter().sum::<u64>() > CHATTER)
+    }
+
+    /// The network of the pair, whole.
+    pub(crate) fn cluster_mut(&mut self) -> &mut Cluster {
+        &mut self.cluster
     }
 
     /// By which family A reaches B directly.

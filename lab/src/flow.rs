@@ -1,7 +1,6 @@
-//! Numbered datagrams in both directions of a pair, one every 10 ms, and how long none of them arrived.
+//! Numbered datagrams from one machine to another, one every 10 ms: which arrived, how often, and how long none did.
 //!
-//! They go through the virtual addresses, from sockets of the machines themselves: what is counted at the far interface is what a
-//! program there would have got.
+//! They go from sockets of the machines themselves: what is counted at the far interface is what a program there would have got.
 
 use std::collections::HashSet;
 use std::io::ErrorKind;
@@ -11,11 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use lab::Namespace;
+use crate::cluster::Cluster;
+use crate::namespace::Namespace;
+use crate::tool;
+use anyhow::{Context, Result, ensure};
 
 /// Between two datagrams of a direction.
-pub(crate) const INTERVAL: Duration = Duration::from_millis(10);
+pub const INTERVAL: Duration = Duration::from_millis(10);
 /// The receiving port, the same on both machines.
 const PORT: u16 = 5151;
 /// UDP payload, octets: a number and what makes it as large as a small packet of voice.
@@ -30,7 +31,7 @@ const STEADY: Duration = Duration::from_secs(1);
 type Arrival = (Instant, u64);
 
 /// One direction.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Shared {
     arrivals: Mutex<Vec<Arrival>>,
     sent: AtomicU64,
@@ -46,7 +47,8 @@ impl Shared {
 }
 
 /// Datagrams from one machine to another, until this value goes.
-pub(crate) struct Direction {
+#[derive(Debug)]
+pub struct Direction {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -56,7 +58,7 @@ impl Direction {
     ///
     /// # Errors
     /// When the sockets cannot be opened. That nothing arrives is none.
-    pub(crate) fn start(from: &Namespace, to: &Namespace, address: Ipv4Addr) -> Result<Self> {
+    pub fn start(from: &Namespace, to: &Namespace, address: Ipv4Addr) -> Result<Self> {
         // Of no address: the interface and what it has may go and come back.
         let receiver = to.inside(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)))?.context("receiving")?;
         receiver.set_read_timeout(Some(LOOK))?;
@@ -73,40 +75,88 @@ impl Direction {
     }
 
     /// How many have been sent: the number of the next.
-    pub(crate) fn sent(&self) -> u64 {
+    pub fn sent(&self) -> u64 {
         self.shared.sent.load(Ordering::Acquire)
     }
 
     /// Sends nothing for a while, or goes on.
-    pub(crate) fn pause(&self, paused: bool) {
+    pub fn pause(&self, paused: bool) {
         self.shared.paused.store(paused, Ordering::Release);
     }
 
     /// Forgets what has arrived so far, but for the last [`STEADY`].
-    pub(crate) fn forget(&self) {
+    pub fn forget(&self) {
         let now = Instant::now();
         self.shared.arrivals().retain(|(time, _)| now.duration_since(*time) <= 2 * STEADY);
     }
 
+    /// Forgets everything that has arrived so far: it flows again when it has for a while from now on.
+    pub fn restart(&self) {
+        self.shared.arrivals().clear();
+    }
+
     /// Whether datagrams arrive, and have for a while.
-    pub(crate) fn flows(&self) -> bool {
+    pub fn flows(&self) -> bool {
         let now = Instant::now();
         let begin = now.checked_sub(STEADY).unwrap_or(now);
         longest_gap(&self.shared.arrivals(), begin, now) <= HICCUP
     }
 
     /// The longest time without an arrival between two moments.
-    pub(crate) fn gap(&self, begin: Instant, end: Instant) -> Duration {
+    pub fn gap(&self, begin: Instant, end: Instant) -> Duration {
         longest_gap(&self.shared.arrivals(), begin, end)
     }
 
     /// How many of the datagrams numbered `from` to below `to` have not arrived.
-    pub(crate) fn lost(&self, from: u64, to: u64) -> u64 {
+    pub fn lost(&self, from: u64, to: u64) -> u64 {
         let arrivals = self.shared.arrivals();
         let there: HashSet<u64> =
             arrivals.iter().map(|(_, number)| *number).filter(|number| (from..to).contains(number)).collect();
         to.saturating_sub(from) - there.len() as u64
     }
+
+    /// How many have arrived that had arrived before, since [`Direction::forget`].
+    pub fn repeated(&self) -> u64 {
+        let arrivals = self.shared.arrivals();
+        let all: HashSet<u64> = arrivals.iter().map(|(_, number)| *number).collect();
+        (arrivals.len() - all.len()) as u64
+    }
+}
+
+/// Datagrams in both directions of a pair of members of a network: from the one to the other, and back.
+///
+/// # Errors
+/// When the sockets cannot be opened. That nothing arrives is none.
+pub fn both_ways(cluster: &Cluster, pair: [usize; 2]) -> Result<[Direction; 2]> {
+    let space = |index: usize| &cluster.members[index].host.namespace;
+    let [a, b] = pair;
+    let forth = Direction::start(space(a), space(b), cluster.fixed(b))?;
+    let back = Direction::start(space(b), space(a), cluster.fixed(a))?;
+    Ok([forth, back])
+}
+
+/// Waits until datagrams arrive in both directions, and have for a second.
+///
+/// # Errors
+/// After `limit`: in which directions they do.
+pub fn wait_both(flows: &[Direction; 2], limit: Duration) -> Result<()> {
+    tool::wait_for("datagrams in both directions", limit, LOOK, || {
+        let flowing = flows.each_ref().map(Direction::flows);
+        ensure!(flowing == [true; 2], "forth and back: {flowing:?}");
+        Ok(Some(()))
+    })
+}
+
+/// Waits until `count` datagrams of each direction were sent from those numbered `first` on, and all of them have arrived.
+///
+/// # Errors
+/// After `limit`: how many of each direction have not.
+pub fn wait_all(flows: &[Direction; 2], first: [u64; 2], count: u64, limit: Duration) -> Result<()> {
+    tool::wait_for(&format!("{count} datagrams in each direction"), limit, LOOK, || {
+        let lost = [0, 1].map(|way: usize| flows[way].lost(first[way], first[way] + count));
+        ensure!(lost == [0; 2], "{lost:?} of {count} have not arrived");
+        Ok(Some(()))
+    })
 }
 
 impl Drop for Direction {
