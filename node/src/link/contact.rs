@@ -233,6 +233,9 @@ impl Contacts {
         }
         self.update_online(link, now);
         self.deaf.look(link, now);
+        for (address, bytes) in link.topology.unsaved_records(now) {
+            link.outbox.events.push_back(Event::Store { object: Object::Peer(address), bytes });
+        }
         self.next_ping = now + self.ping_interval(link);
     }
 

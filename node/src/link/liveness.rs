@@ -111,6 +111,10 @@ pub(crate) struct Liveness {
     calm: Time,
     /// When traffic last went out this way.
     used: Time,
+    /// Whether traffic has gone out since the last probe: whatever it was, the last of it may not have arrived.
+    unconfirmed: bool,
+    /// Whether what happened to another path of the peer may have happened to this one, too.
+    questioned: bool,
     round_trip: Option<RoundTrip>,
     /// Share of probes that are not answered in time, of 65,536.
     loss: u32,
@@ -125,6 +129,8 @@ impl Liveness {
             due: None,
             calm: now + Pace::OURS.interval,
             used: now,
+            unconfirmed: false,
+            questioned: false,
             round_trip: None,
             loss: 0,
         }
@@ -138,6 +144,16 @@ impl Liveness {
             State::Back { .. } => Standing::Back,
             State::Dead { .. } => Standing::Dead,
         }
+    }
+
+    /// Another path of the peer is in doubt: until this one answers it may be so, too.
+    pub(crate) fn question(&mut self) {
+        self.questioned = true;
+    }
+
+    /// Whether that is so.
+    pub(crate) fn is_questioned(&self) -> bool {
+        self.questioned
     }
 
     /// Whether a probe is open.
@@ -169,7 +185,7 @@ impl Liveness {
 
     /// Traffic goes out this way. Until when it need not be told again, and what to do.
     pub(crate) fn sent(&mut self, now: Time, pace: Pace) -> (Time, Option<Act>) {
-        self.used = now;
+        (self.used, self.unconfirmed) = (now, true);
         let act = if now < self.due.unwrap_or(self.calm) { None } else { self.step(now, pace) };
         (self.calm_until(now), act)
     }
@@ -179,9 +195,17 @@ impl Liveness {
         if matches!(self.state, State::Sound) { self.due.unwrap_or(self.calm) } else { now }
     }
 
-    /// What is due, if the time has come: `has_other` says whether there is a better way.
-    pub(crate) fn tick(&mut self, now: Time, pace: Pace, has_other: bool) -> Option<Act> {
+    /// What is due, if the time has come: `has_other` says whether there is a better way, `used` that traffic took this one without
+    /// a word.
+    pub(crate) fn tick(&mut self, now: Time, pace: Pace, has_other: bool, used: bool) -> Option<Act> {
         if self.due.is_none_or(|due| now < due) {
+            return None;
+        }
+        if used {
+            (self.used, self.unconfirmed) = (now, true);
+        }
+        if matches!(self.state, State::Sound) && self.open.is_empty() && !self.unconfirmed {
+            self.due = None;
             return None;
         }
         if let State::Doubtful { since } = self.state
@@ -268,6 +292,7 @@ impl Liveness {
             self.open.remove(0);
         }
         self.open.push(now);
+        self.unconfirmed = false;
         let wait = match self.state {
             State::Dead { probes } => (self.timeout(pace) * (1 << probes.min(6))).min(LONGEST_PAUSE),
             _ => self.timeout(pace),
@@ -279,6 +304,7 @@ impl Liveness {
     pub(crate) fn answered(&mut self, now: Time, sent: Time, pace: Pace) -> Time {
         self.round_trip = Some(RoundTrip::sample(self.round_trip, now - sent));
         self.open.retain(|open| *open > sent);
+        self.questioned = false;
         match self.state {
             State::Sound => self.loss -= self.loss / 16,
             State::Doubtful { .. } => self.state = State::Sound,
@@ -288,7 +314,7 @@ impl Liveness {
         }
         if self.open.is_empty() {
             self.calm = now + pace.interval;
-            self.due = matches!(self.state, State::Back { .. }).then_some(self.calm);
+            self.due = Some(self.calm);
         }
         self.calm_until(now)
     }
@@ -317,7 +343,7 @@ mod tests {
             for (sent, _) in flying.extract_if(.., |(_, back)| *back <= at) {
                 calm = path.answered(now, Time::from_ms(sent), Pace::OURS);
             }
-            let mut probes = usize::from(path.tick(now, Pace::OURS, has_other).is_some());
+            let mut probes = usize::from(path.tick(now, Pace::OURS, has_other, false).is_some());
             if now >= calm {
                 let (until, act) = path.sent(now, Pace::OURS);
                 calm = until;
@@ -397,7 +423,7 @@ mod tests {
         assert_eq!(act, Some(Act::Probe));
         let due = path.due().unwrap();
         path.excuse(due + Span::secs(3), Pace::OURS);
-        assert_eq!(path.tick(due + Span::ms(3_050), Pace::OURS, true), None);
+        assert_eq!(path.tick(due + Span::ms(3_050), Pace::OURS, true, false), None);
         assert_eq!(path.standing(), Standing::Sound);
     }
 
@@ -407,7 +433,7 @@ mod tests {
         run(&mut path, 0, 1_000, 5, true, |_| true);
         let mut probes = 0;
         for at in (1_000..100_000).map(Time::from_ms) {
-            if path.tick(at, Pace::OURS, true).is_some() {
+            if path.tick(at, Pace::OURS, true, false).is_some() {
                 probes += 1;
                 path.answered(at, at, Pace::OURS);
             }
@@ -423,7 +449,7 @@ mod tests {
             let (mut now, mut last) = (Time::from_ms(0), None::<Time>);
             for (pause, traffic, answer) in steps {
                 now += Span::ms(pause);
-                let act = if traffic { path.sent(now, Pace::OTHERS).1 } else { path.tick(now, Pace::OTHERS, answer) };
+                let act = if traffic { path.sent(now, Pace::OTHERS).1 } else { path.tick(now, Pace::OTHERS, answer, traffic) };
                 if act.is_some() {
                     prop_assert!(last.is_none_or(|last| now - last >= Pace::OTHERS.floor), "{last:?} {now:?}");
                     last = Some(now);

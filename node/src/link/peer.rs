@@ -107,6 +107,8 @@ pub(crate) struct Choice {
     pub(crate) key: PathKey,
     /// Until when nobody has to think about it again; `None`: at once.
     pub(crate) until: Option<Time>,
+    /// Whether frames have taken it since it was last probed.
+    pub(crate) used: bool,
 }
 
 /// Which way packets to a peer go.
@@ -140,12 +142,14 @@ pub(crate) struct Best {
     pub(crate) standing: Standing,
     /// Whether it brought something lately.
     pub(crate) heard: bool,
+    /// Whether it has not answered yet since another of the peer's paths came into doubt.
+    pub(crate) questioned: bool,
 }
 
 impl Best {
     /// Whether it may be taken alone.
     pub(crate) fn is_sound(self) -> bool {
-        self.heard && self.standing == Standing::Sound
+        self.heard && self.standing == Standing::Sound && !self.questioned
     }
 
     /// Whether what is sent there is likely to arrive.
@@ -385,7 +389,8 @@ impl Peer {
                 let cost = if heard { latency } else { latency + UNKNOWN_LATENCY + silence };
                 let kept = in_use == Some(p.key) && now - p.since >= PATH_SETTLED;
                 let weight = if kept { 3 } else { 4 } * (8 - scope(p.key.remote.ip()) as i64);
-                let best = Best { key: p.key, standing: p.liveness.standing(), heard };
+                let (standing, questioned) = (p.liveness.standing(), p.liveness.is_questioned());
+                let best = Best { key: p.key, standing, heard, questioned };
                 ((!heard, best.standing, cost * weight, p.since), best)
             })
             .min_by_key(|(quality, _)| *quality)
@@ -410,9 +415,10 @@ impl Peer {
 
     /// The path in use, if nobody has to think about it, for something that is sent on it now.
     #[inline]
-    pub(crate) fn take_chosen_path(&self, now: Time, paths: &mut Paths) -> Option<PathKey> {
-        let Choice { key, until } = self.course.choice?;
-        (until.is_some_and(|until| now < until) && paths.take_live(&key, now)).then_some(key)
+    pub(crate) fn take_chosen_path(&mut self, now: Time, paths: &mut Paths) -> Option<PathKey> {
+        let Choice { key, until, used } = self.course.choice.as_mut()?;
+        *used = true;
+        (until.is_some_and(|until| now < until) && paths.take_live(key, now)).then_some(*key)
     }
 
     /// Round-trip time over the best path, if measured.

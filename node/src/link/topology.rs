@@ -19,8 +19,8 @@ use crate::link::replay::counter::{Counter, Origin};
 
 /// Moons orbited or awaited at once.
 pub(crate) const MAX_MOONS: usize = 64;
-/// Records of peers stored at a time: the disk is not kept busy by them.
-const SAVED_AT_ONCE: usize = 256;
+/// Records of peers stored at a contact check: the disk is not kept busy by them.
+const SAVED_AT_ONCE: usize = 64;
 
 /// A world that was taken in and has to be stored.
 pub(crate) enum Accepted {

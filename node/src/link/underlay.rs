@@ -122,9 +122,6 @@ impl Underlay {
         self.newcomers.expire(now);
         self.relay.pairs.expire(now - INTRODUCE_GATE);
         self.contacts.forget_silent_peers(&mut self.link, now);
-        for (address, bytes) in self.link.topology.unsaved_records(now) {
-            self.link.outbox.events.push_back(Event::Store { object: Object::Peer(address), bytes });
-        }
         let mut used: Vec<PathKey> =
             self.link.topology.peers.values().flat_map(|p| p.paths.iter().map(|path| path.key)).collect();
         used.sort_unstable();

@@ -74,10 +74,12 @@ impl Ways {
         }
         match direct {
             Some(found) if found.is_sound() => {
-                Self::settle(link, now, dest, found.key);
+                Self::settle(link, now, dest, found.key, traffic);
                 return Some(Way { key: found.key, direct: true, copy: None });
             }
-            Some(found) if found.standing == Standing::Sound => link.confirm(now, dest, found.key),
+            Some(found) if found.standing == Standing::Sound && !found.questioned => {
+                link.confirm(now, dest, found.key);
+            }
             Some(_) => {}
             None => link.try_hints(now, dest),
         }
@@ -131,10 +133,11 @@ impl Ways {
     }
 
     /// A sound path is taken until something has to be asked.
-    fn settle(link: &mut Link, now: Time, dest: Address, key: PathKey) {
+    fn settle(link: &mut Link, now: Time, dest: Address, key: PathKey, used: bool) {
         let Some(peer) = link.topology.peers.get_mut(&dest) else { return };
         let until = peer.path_mut(&key).map_or(now, |path| path.liveness.calm_until(now));
-        peer.course.choice = Some(Choice { key, until: Some(until) });
+        let used = used || peer.course.choice.is_some_and(|choice| choice.key == key && choice.used);
+        peer.course.choice = Some(Choice { key, until: Some(until), used });
     }
 
     /// Traffic goes by a path: probes it, if that is due.
@@ -155,6 +158,10 @@ impl Ways {
 
     fn act(link: &mut Link, now: Time, peer: Address, key: PathKey, act: Act) {
         Self::time(link, peer, &key);
+        if let Some(choice) = link.topology.peers.get_mut(&peer).and_then(|peer| peer.course.choice.as_mut())
+        {
+            choice.used &= choice.key != key;
+        }
         // A node that was started again knows us by a HELLO only.
         let restarted = Self::path(link, peer, &key)
             .is_some_and(|(path, _)| path.liveness.standing() >= Standing::Doubtful);
@@ -165,6 +172,9 @@ impl Ways {
         if act == Act::Doubt {
             if let Some(peer) = link.topology.peers.get_mut(&peer) {
                 peer.reconsider();
+                for other in peer.paths.iter_mut().filter(|path| path.key != key) {
+                    other.liveness.question();
+                }
             }
             Self::ask_others(link, now, peer, &key);
         }
@@ -205,6 +215,8 @@ impl Ways {
         while let Some(&(due, peer, key)) = link.ways.due.first().filter(|(due, ..)| *due <= now) {
             link.ways.due.remove(&(due, peer, key));
             let has_other = Self::has_other(link, now, peer, &key);
+            let choice = link.topology.peers.get(&peer).and_then(|peer| peer.course.choice);
+            let used = choice.is_some_and(|choice| choice.key == key && choice.used);
             let Some((path, pace)) = Self::path(link, peer, &key) else { continue };
             path.timed = false;
             let late = now - due;
@@ -212,7 +224,7 @@ impl Ways {
                 // We have not listened ourselves.
                 path.liveness.excuse(now, pace);
             }
-            let act = path.liveness.tick(now, pace, has_other);
+            let act = path.liveness.tick(now, pace, has_other, used);
             let standing = path.liveness.standing();
             match act {
                 Some(act) => Self::act(link, now, peer, key, act),
