@@ -109,6 +109,8 @@ pub(crate) struct Liveness {
     due: Option<Time>,
     /// Until when a sound path without an open probe is not asked again.
     calm: Time,
+    /// When it was last asked, for whatever reason.
+    asked: Option<Time>,
     /// When traffic last went out this way.
     used: Time,
     round_trip: Option<RoundTrip>,
@@ -124,6 +126,7 @@ impl Liveness {
             open: Vec::new(),
             due: None,
             calm: now + Pace::OURS.interval,
+            asked: None,
             used: now,
             round_trip: None,
             loss: 0,
@@ -200,6 +203,18 @@ impl Liveness {
         self.step(now, pace)
     }
 
+    /// From when on another question is heard: the far end may let through but one in a while.
+    pub(crate) fn hears_from(&self, pace: Pace) -> Option<Time> {
+        self.asked.map(|asked| asked + pace.floor)
+    }
+
+    /// Something else asks on this path now: the next probe leaves room for it.
+    pub(crate) fn make_room(&mut self, now: Time, pace: Pace) {
+        self.asked = Some(now);
+        let next = self.due.as_mut().unwrap_or(&mut self.calm);
+        *next = (*next).max(now + pace.floor);
+    }
+
     /// Probes now, whether or not it is due: something is known to have changed.
     pub(crate) fn ask(&mut self, now: Time, pace: Pace) -> bool {
         let soon = self.open.last().is_some_and(|last| now - *last < pace.floor / 2);
@@ -268,6 +283,7 @@ impl Liveness {
             self.open.remove(0);
         }
         self.open.push(now);
+        self.asked = Some(now);
         let wait = match self.state {
             State::Dead { probes } => (self.timeout(pace) * (1 << probes.min(6))).min(LONGEST_PAUSE),
             _ => self.timeout(pace),

@@ -41,7 +41,8 @@ fn tally(world: &World, verb: Verb) -> (u64, u64) {
 #[test]
 fn in_a_steady_flow_none_of_our_echos_falls_to_its_gate() {
     let (mut world, network) = pair(CALM, [Some(Nat::PortRestricted), None], false);
-    stream(&mut world, network, 2_000);
+    // What it is has been asked by then.
+    stream(&mut world, network, 10_000);
     let before = tally(&world, Verb::Echo);
     // Small frames both ways and large ones one way, which have the path measured.
     for number in 0..3_000u32 {
