@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::{Span, Time};
 
 use crate::schedule::{Happening, Schedule};
-use crate::sim::World;
+use crate::sim::{BINDING, World};
 
 /// Grace after a happening: a way that dies is in doubt by then, and whoever moved has told so.
 const GRACE: i64 = 1_000;
@@ -22,6 +22,8 @@ const UNWATCHED: i64 = 1_000;
 const MOVED: i64 = 6_000;
 /// Whom a NAT router forgot does not know that: a root forwards to where it was until that path is taken for dead.
 const REBOUND: i64 = 19_000;
+/// What a double asks its best root every now and then, by which that knows where it is.
+const QUESTION: i64 = 5_000;
 /// A root that has been started again is greeted by then.
 const GREETED: i64 = 8_000;
 
@@ -34,6 +36,12 @@ pub struct Model {
     alive: Vec<Option<Time>>,
     /// Pairs, the smaller number first, that have a direct path in both directions that nothing happened to.
     direct: BTreeSet<(usize, usize)>,
+    /// Doubles, and those of them that not all roots know how to reach: they greet a root that they have a path to every 224 s, and talk
+    /// with the best of them meanwhile.
+    doubles: BTreeSet<usize>,
+    unknown: BTreeSet<usize>,
+    /// Whether no root has died: a double goes on with one that did as long as it seems the best.
+    roots_live: bool,
     /// Until when hosts are elsewhere engaged, or find out that something has happened.
     grace_of: BTreeMap<usize, Time>,
 }
@@ -45,6 +53,9 @@ impl Model {
             broken: BTreeSet::new(),
             alive: vec![Some(now - Span::ms(GREETED)); schedule.roots],
             direct: BTreeSet::new(),
+            doubles: schedule.members().filter(|host| schedule.is_double(*host)).collect(),
+            unknown: BTreeSet::new(),
+            roots_live: true,
             grace_of: BTreeMap::new(),
         }
     }
@@ -81,14 +92,25 @@ impl Model {
             Happening::Move(a) | Happening::Rebind(a) => {
                 self.forget(|pair| pair.0 == a || pair.1 == a);
                 until += Span::ms(if matches!(what, Happening::Move(_)) { MOVED } else { REBOUND });
+                if self.doubles.contains(&a) {
+                    until += Span::ms(QUESTION);
+                    if matches!(what, Happening::Move(_)) {
+                        until += BINDING;
+                    }
+                    if self.alive.len() > 1 {
+                        self.unknown.insert(a);
+                    }
+                }
                 vec![a]
             }
             Happening::RootDies(root) => {
                 self.alive[root] = None;
+                self.roots_live = false;
                 Vec::new()
             }
             Happening::RootStarts(root) => {
                 self.alive[root] = Some(now);
+                self.unknown.extend(&self.doubles);
                 Vec::new()
             }
             Happening::Jump(a, _) => vec![a],
@@ -136,6 +158,13 @@ impl Model {
         if self.in_grace(now, a, b) || !world.hosts[a].up || !world.hosts[b].up {
             return false;
         }
-        self.can_relay(now) || self.direct.contains(&(a.min(b), a.max(b)))
+        let relayed = self.can_relay(now) && !self.unknown.contains(&a) && !self.unknown.contains(&b);
+        if self.doubles.contains(&a) {
+            // It takes a direct path until its own timers say that there is none, wherever that leads.
+            let direct = world.double(a).path_to(world.time(a), world.address(b)).is_some();
+            let arrives = world.leads_there(a, b) && !self.broken.contains(&(a, b));
+            return if direct { arrives } else { relayed && self.roots_live };
+        }
+        relayed || self.direct.contains(&(a.min(b), a.max(b)))
     }
 }

@@ -16,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use controller::{Controller, MemoryStore};
 #[allow(unused_imports, reason = "not every test file has doubles")]
-pub use double::{Double, PathKey, Tally};
+pub use double::{BINDING, Double, PathKey, Tally};
 use faults::planet;
 #[allow(unused_imports, reason = "not every test file has streams")]
 pub use flow::{Seen, stream};

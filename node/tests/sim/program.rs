@@ -1,5 +1,6 @@
 //! What runs on a host: a core of ours, or a double of zerotier-one.
 
+use std::net::IpAddr;
 use std::ops::{Deref, DerefMut};
 
 use node::core::Core;
@@ -79,6 +80,25 @@ impl World {
     /// The double on a host.
     pub fn double(&self, host: usize) -> &Double {
         self.hosts[host].core.double().expect("a double is on it")
+    }
+
+    /// Whether what a double sends to a peer directly gets there, if nothing is cut: its path may lead to where the peer was.
+    pub fn leads_there(&self, host: usize, to: usize) -> bool {
+        let Some(at) = self.double(host).path_to(self.time(host), self.address(to)) else { return false };
+        let (own, there) = (&self.hosts[host], &self.hosts[to]);
+        let private = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 192);
+        if private(at.ip()) {
+            return own.nat == there.nat && at == there.inside;
+        }
+        let from = own.nat.map_or(Some(own.inside), |nat| self.nats[nat].known(own.inside, at));
+        match (from, there.nat) {
+            (None, _) => false,
+            (Some(_), None) => at == there.inside,
+            (Some(from), Some(nat)) => {
+                let nat = &self.nats[nat];
+                at.ip() == IpAddr::V4(nat.public) && nat.enter(from, at.port()) == Some(there.inside)
+            }
+        }
     }
 
     /// Carries out what a double wants. Whether it wanted anything.
