@@ -26,10 +26,13 @@ const REBOUND: i64 = 19_000;
 const QUESTION: i64 = 5_000;
 /// A root that has been started again is greeted by then.
 const GREETED: i64 = 8_000;
+/// Where packets get lost, a greeting or its answer may be one, and comes again with the next check.
+const GREETED_AGAIN: i64 = 5_000;
 
 /// See the module.
 pub struct Model {
     grace: i64,
+    greeted: Span,
     /// Directions in which nothing passes.
     broken: BTreeSet<(usize, usize)>,
     /// Since when each root is alive.
@@ -49,9 +52,10 @@ pub struct Model {
 impl Model {
     pub fn new(schedule: &Schedule, now: Time) -> Self {
         Self {
+            greeted: Span::ms(GREETED + if schedule.weather.loss > 0 { GREETED_AGAIN } else { 0 }),
             grace: GRACE + GRACE_PER_LOSS * i64::from(schedule.weather.loss),
             broken: BTreeSet::new(),
-            alive: vec![Some(now - Span::ms(GREETED)); schedule.roots],
+            alive: vec![Some(now - Span::ms(GREETED + GREETED_AGAIN)); schedule.roots],
             direct: BTreeSet::new(),
             doubles: schedule.members().filter(|host| schedule.is_double(*host)).collect(),
             unknown: BTreeSet::new(),
@@ -116,6 +120,10 @@ impl Model {
             Happening::Jump(a, _) => vec![a],
             Happening::Sleep(a, ms) => {
                 until += Span::ms(ms);
+                // Who sleeps greets nobody.
+                if self.alive.iter().flatten().any(|since| now - *since < self.greeted) {
+                    until += self.greeted;
+                }
                 self.forget(|pair| pair.0 == a || pair.1 == a);
                 vec![a]
             }
@@ -149,7 +157,7 @@ impl Model {
     /// Whoever greets a root that has forgotten the other cannot know that another root would do.
     fn can_relay(&self, now: Time) -> bool {
         let mut alive = self.alive.iter().flatten().peekable();
-        alive.peek().is_some() && alive.all(|since| now - *since >= Span::ms(GREETED))
+        alive.peek().is_some() && alive.all(|since| now - *since >= self.greeted)
     }
 
     /// Whether something has to arrive from one host at another by now, however long ago the last did.
