@@ -210,7 +210,7 @@ impl Double {
 
     /// Its interface sends an Ethernet frame.
     pub fn frame(&mut self, now: Time, network: NetworkId, frame: &[u8]) {
-        let mac = |at: usize| Mac(frame[at..at + 6].try_into().unwrap());
+        let mac = |at: usize| Mac(frame[at..at + 6].try_into().expect("six octets"));
         let own = Mac::for_member(network, self.address());
         let Some(to) = mac(0).member(network).filter(|to| *to != self.address()) else { return };
         if !self.is_open(network) || mac(6) != own {

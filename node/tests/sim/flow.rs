@@ -30,7 +30,7 @@ pub fn stream(world: &mut World, network: NetworkId, ms: i64) -> Seen {
     }
     let mut last = [begun; 2];
     let mut arrived: [Vec<u32>; 2] = [Vec::new(), Vec::new()];
-    let count = u32::try_from(ms / EVERY).unwrap();
+    let count = u32::try_from(ms / EVERY).expect("a short stream");
     for number in 0..count + 50 {
         if number < count {
             for (from, to) in [(1, 2), (2, 1)] {
@@ -44,7 +44,7 @@ pub fn stream(world: &mut World, network: NetworkId, ms: i64) -> Seen {
                 let Some(number) = frame.get(14..).and_then(|payload| payload.strip_prefix(MARK)) else {
                     continue;
                 };
-                arrived[side].push(u32::from_be_bytes(number[..4].try_into().unwrap()));
+                arrived[side].push(u32::from_be_bytes(number[..4].try_into().expect("four octets")));
                 seen.gaps[side] = seen.gaps[side].max((world.now - last[side]).as_ms());
                 last[side] = world.now;
             }

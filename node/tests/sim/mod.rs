@@ -319,7 +319,7 @@ impl World {
         let now = self.time(host);
         match &mut self.hosts[host].core {
             Program::Core(core) => {
-                core.joined(network).into_iter().for_each(|joined| joined.frame(now, frame))
+                core.joined(network).into_iter().for_each(|joined| joined.frame(now, frame));
             }
             Program::Double(double) => double.frame(now, network, frame),
         }

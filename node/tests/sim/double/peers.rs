@@ -201,7 +201,7 @@ impl Peer {
             self.paths.push(new);
         } else {
             let age = |path: &&mut PeerPath| paths.get(&path.key).and_then(|of| of.last_in);
-            *self.paths.iter_mut().min_by_key(age).unwrap() = new;
+            *self.paths.iter_mut().min_by_key(age).expect("there are paths") = new;
         }
     }
 

@@ -35,7 +35,7 @@ const PUNCH: u8 = 2;
 fn is_genuine(identity: &Identity) -> bool {
     static GENUINE: OnceLock<Mutex<BTreeSet<String>>> = OnceLock::new();
     let text = identity.to_string();
-    let mut genuine = GENUINE.get_or_init(Mutex::default).lock().unwrap();
+    let mut genuine = GENUINE.get_or_init(Mutex::default).lock().expect("nobody panics with it");
     let valid = genuine.contains(&text) || identity.locally_valid();
     if valid {
         genuine.insert(text);
