@@ -8,13 +8,9 @@ use std::net::SocketAddr;
 
 use node::core::info::NetworkStatus;
 use protocol::NetworkId;
-use sim::{Nat, Weather, World, frame_between, is_direct, reaches};
+use sim::{Nat, Weather, World, frame_between, is_direct, reaches, stream};
 
 const CALM: Weather = Weather { latency: (5, 15), loss: 0 };
-/// A frame goes each way so often, ms.
-const EVERY: i64 = 20;
-/// What its payload begins with.
-const MARK: &[u8] = b"numbered";
 
 /// A root with the controller, and two members of a network that have a direct path to each other.
 fn pair(weather: Weather) -> (World, NetworkId) {
@@ -35,58 +31,6 @@ fn pair(weather: Weather) -> (World, NetworkId) {
     assert!(reaches(&mut world, network, 1, 2, 5_000) && reaches(&mut world, network, 2, 1, 5_000));
     assert!(world.run_until(70_000, |w| is_direct(w, 1, 2) && is_direct(w, 2, 1)));
     (world, network)
-}
-
-/// What arrived of a stream in both directions.
-#[derive(Debug, Default)]
-struct Seen {
-    /// The longest time between two arrivals, ms, at host 1 and at host 2.
-    gaps: [i64; 2],
-    /// Frames that never arrived.
-    lost: [usize; 2],
-    /// Frames that arrived again, or behind a later one.
-    twice: usize,
-    late: usize,
-}
-
-/// A frame each way every now and then, for so long.
-fn stream(world: &mut World, network: NetworkId, ms: i64) -> Seen {
-    let mut seen = Seen::default();
-    let begun = world.now;
-    for host in [1, 2] {
-        world.hosts[host].received.clear();
-    }
-    let mut last = [begun; 2];
-    let mut arrived: [Vec<u32>; 2] = [Vec::new(), Vec::new()];
-    let count = u32::try_from(ms / EVERY).unwrap();
-    for number in 0..count + 50 {
-        if number < count {
-            for (from, to) in [(1, 2), (2, 1)] {
-                let frame = frame_between(world, network, from, to, &[MARK, &number.to_be_bytes()].concat());
-                world.send_frame(from, network, &frame);
-            }
-        }
-        world.run(EVERY);
-        for (side, host) in [1, 2].into_iter().enumerate() {
-            for (_, frame) in std::mem::take(&mut world.hosts[host].received) {
-                let Some(number) = frame.get(14..).and_then(|payload| payload.strip_prefix(MARK)) else {
-                    continue;
-                };
-                arrived[side].push(u32::from_be_bytes(number[..4].try_into().unwrap()));
-                seen.gaps[side] = seen.gaps[side].max((world.now - last[side]).as_ms());
-                last[side] = world.now;
-            }
-        }
-    }
-    for (side, numbers) in arrived.iter().enumerate() {
-        let mut all = numbers.clone();
-        all.sort_unstable();
-        all.dedup();
-        seen.twice += numbers.len() - all.len();
-        seen.lost[side] = count as usize - all.len();
-        seen.late += numbers.windows(2).filter(|pair| pair[1] < pair[0]).count();
-    }
-    seen
 }
 
 #[test]
@@ -188,10 +132,10 @@ fn a_killed_node_finds_others_by_multicast_without_root_and_controller() {
         let records = world.peer_records(1);
         world.stop(0);
         world.stop(1);
-        for _ in 0..dead / EVERY {
-            let frame = frame_between(&world, network, 2, 1, MARK);
+        for _ in 0..dead / 20 {
+            let frame = frame_between(&world, network, 2, 1, b"still there?");
             world.send_frame(2, network, &frame);
-            world.run(EVERY);
+            world.run(20);
         }
         world.restart(1, 1);
         let (config, now) = (world.hosts[1].configs.get(&network).cloned(), world.now);

@@ -421,6 +421,7 @@ pub const NOT_TABLES: &[(&str, &str)] = &[
     ("Buckets.gates", "bounded by whoever holds the buckets, each of which is declared"),
     ("Newcomer.hello", "one datagram"),
     ("Liveness.open", "eight"),
+    ("Deaf.since", "as many as this machine's own sockets"),
     ("Restored.paths", "sixteen"),
     ("OwedWorlds.moons", "one datagram"),
     ("SendQueue.packets", "the queue of the link, which is declared"),

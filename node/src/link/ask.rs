@@ -148,6 +148,10 @@ impl Link {
             return;
         }
         for (peer, path, size) in self.path_mtus.due(now) {
+            if let Some(later) = Ways::make_room(self, now, peer, &path) {
+                self.path_mtus.put_off(peer, path, later);
+                continue;
+            }
             let id = self.probe(now, peer, path, size);
             self.path_mtus.tried(peer, path, id);
         }

@@ -48,10 +48,4 @@ impl Deaf {
             }
         }
     }
-
-    /// See `filling`.
-    #[cfg(feature = "work")]
-    pub(crate) fn len(&self) -> usize {
-        self.since.len()
-    }
 }

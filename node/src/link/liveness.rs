@@ -109,6 +109,8 @@ pub(crate) struct Liveness {
     due: Option<Time>,
     /// Until when a sound path without an open probe is not asked again.
     calm: Time,
+    /// When it was last asked, for whatever reason.
+    asked: Option<Time>,
     /// When traffic last went out this way.
     used: Time,
     /// Whether traffic has gone out since the last probe: whatever it was, the last of it may not have arrived.
@@ -116,6 +118,8 @@ pub(crate) struct Liveness {
     /// Whether what happened to another path of the peer may have happened to this one, too.
     questioned: bool,
     round_trip: Option<RoundTrip>,
+    /// When our own loop was last found to be late: how long the answers to what was sent before took says nothing.
+    late: Option<Time>,
     /// Share of probes that are not answered in time, of 65,536.
     loss: u32,
 }
@@ -128,10 +132,12 @@ impl Liveness {
             open: Vec::new(),
             due: None,
             calm: now + Pace::OURS.interval,
+            asked: None,
             used: now,
             unconfirmed: false,
             questioned: false,
             round_trip: None,
+            late: None,
             loss: 0,
         }
     }
@@ -186,6 +192,7 @@ impl Liveness {
     /// Traffic goes out this way. Until when it need not be told again, and what to do.
     pub(crate) fn sent(&mut self, now: Time, pace: Pace) -> (Time, Option<Act>) {
         (self.used, self.unconfirmed) = (now, true);
+        self.catch_up(now, pace);
         let act = if now < self.due.unwrap_or(self.calm) { None } else { self.step(now, pace) };
         (self.calm_until(now), act)
     }
@@ -224,6 +231,18 @@ impl Liveness {
         self.step(now, pace)
     }
 
+    /// From when on another question is heard: the far end may let through but one in a while.
+    pub(crate) fn hears_from(&self, pace: Pace) -> Option<Time> {
+        self.asked.map(|asked| asked + pace.floor)
+    }
+
+    /// Something else asks on this path now: the next probe leaves room for it.
+    pub(crate) fn make_room(&mut self, now: Time, pace: Pace) {
+        self.asked = Some(now);
+        let next = self.due.as_mut().unwrap_or(&mut self.calm);
+        *next = (*next).max(now + pace.floor);
+    }
+
     /// Probes now, whether or not it is due: something is known to have changed.
     pub(crate) fn ask(&mut self, now: Time, pace: Pace) -> bool {
         let soon = self.open.last().is_some_and(|last| now - *last < pace.floor / 2);
@@ -257,8 +276,16 @@ impl Liveness {
 
     /// Our own clock or loop was late: what was not heard meanwhile says nothing, and may lie in a socket.
     pub(crate) fn excuse(&mut self, now: Time, pace: Pace) {
+        self.late = Some(now);
         if self.due.is_some() {
             self.due = Some(now + self.timeout(pace));
+        }
+    }
+
+    /// After a pause of ours, traffic or an answer may come before the clock is looked at.
+    fn catch_up(&mut self, now: Time, pace: Pace) {
+        if self.due.is_some_and(|due| now - due >= self.timeout(pace) / 2) {
+            self.excuse(now, pace);
         }
     }
 
@@ -293,6 +320,7 @@ impl Liveness {
         }
         self.open.push(now);
         self.unconfirmed = false;
+        self.asked = Some(now);
         let wait = match self.state {
             State::Dead { probes } => (self.timeout(pace) * (1 << probes.min(6))).min(LONGEST_PAUSE),
             _ => self.timeout(pace),
@@ -302,7 +330,10 @@ impl Liveness {
 
     /// What was sent this way at `sent` has been answered from there. Until when traffic may go this way without a look.
     pub(crate) fn answered(&mut self, now: Time, sent: Time, pace: Pace) -> Time {
-        self.round_trip = Some(RoundTrip::sample(self.round_trip, now - sent));
+        self.catch_up(now, pace);
+        if self.late.is_none_or(|late| sent >= late) {
+            self.round_trip = Some(RoundTrip::sample(self.round_trip, now - sent));
+        }
         self.open.retain(|open| *open > sent);
         self.questioned = false;
         match self.state {
@@ -425,6 +456,25 @@ mod tests {
         path.excuse(due + Span::secs(3), Pace::OURS);
         assert_eq!(path.tick(due + Span::ms(3_050), Pace::OURS, true, false), None);
         assert_eq!(path.standing(), Standing::Sound);
+    }
+
+    #[test]
+    fn how_long_we_were_held_up_is_no_round_trip() {
+        for traffic_first in [true, false] {
+            let mut path = Liveness::new(Time::from_ms(0));
+            run(&mut path, 0, 1_000, 5, true, |_| true);
+            let asked = Time::from_ms(2_000);
+            path.sent(asked, Pace::OURS);
+            let (before, back) = (path.timeout(Pace::OURS), asked + Span::secs(5));
+            if traffic_first {
+                assert_eq!(path.sent(back, Pace::OURS).1, None, "what came meanwhile is to be read first");
+            }
+            path.answered(back, asked, Pace::OURS);
+            assert_eq!(path.timeout(Pace::OURS), before);
+            path.sent(back + Span::secs(1), Pace::OURS);
+            path.answered(back + Span::ms(1_006), back + Span::secs(1), Pace::OURS);
+            assert!(path.timeout(Pace::OURS) <= before + Span::ms(5), "and what is asked later counts again");
+        }
     }
 
     #[test]

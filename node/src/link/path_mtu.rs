@@ -286,6 +286,14 @@ impl PathMtus {
         probes
     }
 
+    /// A probe that is due has to wait.
+    pub(crate) fn put_off(&mut self, peer: Address, path: PathKey, until: Time) {
+        if let Some(Measure { trying: Some(trying), .. }) = self.paths.get_mut(&(peer, path)) {
+            trying.due = until;
+            self.hurry(until);
+        }
+    }
+
     /// A probe went out, or could not.
     pub(crate) fn tried(&mut self, peer: Address, path: PathKey, id: Option<u64>) {
         if let Some(Measure { trying: Some(trying), .. }) = self.paths.get_mut(&(peer, path)) {

@@ -288,7 +288,6 @@ impl Underlay {
             ("Link.hints", self.link.hints.len()),
             ("Ways.due", self.link.ways.len()),
             ("Contacts.to_tell", self.contacts.len()),
-            ("Deaf.since", self.contacts.deaf.len()),
             ("Earlier.peers", self.earlier.len()),
             ("Link.sending", sending),
             ("SendQueue.copies", sending_copies),

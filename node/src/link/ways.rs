@@ -201,6 +201,20 @@ impl Ways {
         }
     }
 
+    /// A path is to be measured by an ECHO. Whoever is no ztnode answers but so many of a path: until when that has to wait, if it has
+    /// to. Else probes wait for it.
+    pub(crate) fn make_room(link: &mut Link, now: Time, peer: Address, key: &PathKey) -> Option<Time> {
+        let (path, pace) = Self::path(link, peer, key)?;
+        if pace == Pace::OURS {
+            return None;
+        }
+        let later = path.liveness.hears_from(pace).filter(|later| now < *later);
+        if later.is_none() {
+            path.liveness.make_room(now, pace);
+        }
+        later
+    }
+
     /// Has the clock look at a path when it is due.
     fn time(link: &mut Link, peer: Address, key: &PathKey) {
         let Some((path, _)) = Self::path(link, peer, key) else { return };

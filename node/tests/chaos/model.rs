@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use protocol::{Span, Time};
 
 use crate::schedule::{Happening, Schedule};
-use crate::sim::World;
+use crate::sim::{BINDING, World};
 
 /// Grace after a happening: a way that dies is in doubt by then, and whoever moved has told so.
 const GRACE: i64 = 1_000;
@@ -22,18 +22,29 @@ const UNWATCHED: i64 = 1_000;
 const MOVED: i64 = 6_000;
 /// Whom a NAT router forgot does not know that: a root forwards to where it was until that path is taken for dead.
 const REBOUND: i64 = 19_000;
+/// What a double asks its best root every now and then, by which that knows where it is.
+const QUESTION: i64 = 5_000;
 /// A root that has been started again is greeted by then.
 const GREETED: i64 = 8_000;
+/// Where packets get lost, a greeting or its answer may be one, and comes again with the next check.
+const GREETED_AGAIN: i64 = 5_000;
 
 /// See the module.
 pub struct Model {
     grace: i64,
+    greeted: Span,
     /// Directions in which nothing passes.
     broken: BTreeSet<(usize, usize)>,
     /// Since when each root is alive.
     alive: Vec<Option<Time>>,
     /// Pairs, the smaller number first, that have a direct path in both directions that nothing happened to.
     direct: BTreeSet<(usize, usize)>,
+    /// Doubles, and those of them that not all roots know how to reach: they greet a root that they have a path to every 224 s, and talk
+    /// with the best of them meanwhile.
+    doubles: BTreeSet<usize>,
+    unknown: BTreeSet<usize>,
+    /// Whether no root has died: a double goes on with one that did as long as it seems the best.
+    roots_live: bool,
     /// Until when hosts are elsewhere engaged, or find out that something has happened.
     grace_of: BTreeMap<usize, Time>,
 }
@@ -41,10 +52,14 @@ pub struct Model {
 impl Model {
     pub fn new(schedule: &Schedule, now: Time) -> Self {
         Self {
+            greeted: Span::ms(GREETED + if schedule.weather.loss > 0 { GREETED_AGAIN } else { 0 }),
             grace: GRACE + GRACE_PER_LOSS * i64::from(schedule.weather.loss),
             broken: BTreeSet::new(),
-            alive: vec![Some(now - Span::ms(GREETED)); schedule.roots],
+            alive: vec![Some(now - Span::ms(GREETED + GREETED_AGAIN)); schedule.roots],
             direct: BTreeSet::new(),
+            doubles: schedule.members().filter(|host| schedule.is_double(*host)).collect(),
+            unknown: BTreeSet::new(),
+            roots_live: true,
             grace_of: BTreeMap::new(),
         }
     }
@@ -81,19 +96,34 @@ impl Model {
             Happening::Move(a) | Happening::Rebind(a) => {
                 self.forget(|pair| pair.0 == a || pair.1 == a);
                 until += Span::ms(if matches!(what, Happening::Move(_)) { MOVED } else { REBOUND });
+                if self.doubles.contains(&a) {
+                    until += Span::ms(QUESTION);
+                    if matches!(what, Happening::Move(_)) {
+                        until += BINDING;
+                    }
+                    if self.alive.len() > 1 {
+                        self.unknown.insert(a);
+                    }
+                }
                 vec![a]
             }
             Happening::RootDies(root) => {
                 self.alive[root] = None;
+                self.roots_live = false;
                 Vec::new()
             }
             Happening::RootStarts(root) => {
                 self.alive[root] = Some(now);
+                self.unknown.extend(&self.doubles);
                 Vec::new()
             }
             Happening::Jump(a, _) => vec![a],
             Happening::Sleep(a, ms) => {
                 until += Span::ms(ms);
+                // Who sleeps greets nobody.
+                if self.alive.iter().flatten().any(|since| now - *since < self.greeted) {
+                    until += self.greeted;
+                }
                 self.forget(|pair| pair.0 == a || pair.1 == a);
                 vec![a]
             }
@@ -127,7 +157,7 @@ impl Model {
     /// Whoever greets a root that has forgotten the other cannot know that another root would do.
     fn can_relay(&self, now: Time) -> bool {
         let mut alive = self.alive.iter().flatten().peekable();
-        alive.peek().is_some() && alive.all(|since| now - *since >= Span::ms(GREETED))
+        alive.peek().is_some() && alive.all(|since| now - *since >= self.greeted)
     }
 
     /// Whether something has to arrive from one host at another by now, however long ago the last did.
@@ -136,6 +166,13 @@ impl Model {
         if self.in_grace(now, a, b) || !world.hosts[a].up || !world.hosts[b].up {
             return false;
         }
-        self.can_relay(now) || self.direct.contains(&(a.min(b), a.max(b)))
+        let relayed = self.can_relay(now) && !self.unknown.contains(&a) && !self.unknown.contains(&b);
+        if self.doubles.contains(&a) {
+            // It takes a direct path until its own timers say that there is none, wherever that leads.
+            let direct = world.double(a).path_to(world.time(a), world.address(b)).is_some();
+            let arrives = world.leads_there(a, b) && !self.broken.contains(&(a, b));
+            return if direct { arrives } else { relayed && self.roots_live };
+        }
+        relayed || self.direct.contains(&(a.min(b), a.max(b)))
     }
 }

@@ -28,6 +28,14 @@ pub enum Happening {
     Sleep(usize, i64),
 }
 
+/// What runs on a node.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    Ours,
+    /// A double of zerotier-one.
+    Double,
+}
+
 /// Hosts, the weather, and what happens.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -35,6 +43,8 @@ pub struct Schedule {
     pub roots: usize,
     /// Each node's NAT, if it has one.
     pub nodes: Vec<Option<Nat>>,
+    /// And what runs on it.
+    pub kinds: Vec<Kind>,
     pub weather: Weather,
     /// After how many ms, and what.
     pub happenings: Vec<(i64, Happening)>,
@@ -42,7 +52,8 @@ pub struct Schedule {
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, roots, nodes, weather, .. } = self;
+        let Self { seed, roots, nodes, kinds, weather, .. } = self;
+        let nodes: Vec<_> = kinds.iter().zip(nodes).collect();
         writeln!(f, "CHAOS_SEED={seed}: {roots} root(s), nodes behind {nodes:?}, {weather:?}")?;
         self.happenings.iter().try_for_each(|(at, what)| writeln!(f, "  {at:>6} ms  {what:?}"))
     }
@@ -52,6 +63,11 @@ impl Schedule {
     /// The hosts that are no roots.
     pub fn members(&self) -> std::ops::Range<usize> {
         self.roots..self.roots + self.nodes.len()
+    }
+
+    /// Whether a double runs on a host.
+    pub fn is_double(&self, host: usize) -> bool {
+        host.checked_sub(self.roots).and_then(|node| self.kinds.get(node)) == Some(&Kind::Double)
     }
 
     /// How long it takes, ms.
@@ -70,11 +86,18 @@ impl Schedule {
             Some(Nat::PortRestricted),
             Some(Nat::Symmetric),
         ];
-        let nodes = (0..rng.random_range(2..=3)).map(|_| kinds[rng.random_range(0..kinds.len())]).collect();
+        let nodes: Vec<_> =
+            (0..rng.random_range(2..=3)).map(|_| kinds[rng.random_range(0..kinds.len())]).collect();
         let latency = [(5, 10), (10, 18), (30, 37)][rng.random_range(0..3)];
         let loss = [0, 0, 0, 20, 100, 200][rng.random_range(0..6)];
-        let mut schedule =
-            Self { seed, roots, nodes, weather: Weather { latency, loss }, happenings: Vec::new() };
+        let mut schedule = Self {
+            seed,
+            roots,
+            kinds: kinds_of(seed, nodes.len()),
+            nodes,
+            weather: Weather { latency, loss },
+            happenings: Vec::new(),
+        };
         let mut at = 1_000;
         let mut broken: Vec<(usize, usize)> = Vec::new();
         let mut dead: Vec<usize> = Vec::new();
@@ -120,4 +143,15 @@ impl Schedule {
             _ => Happening::Sleep(a, rng.random_range(300..5_000)),
         }
     }
+}
+
+/// What runs on the nodes of a seed's schedule: ours on one of them at least.
+fn kinds_of(seed: u64, nodes: usize) -> Vec<Kind> {
+    let mut rng = StdRng::seed_from_u64(seed ^ 0x6b69_6e64);
+    let mut kinds: Vec<Kind> =
+        (0..nodes).map(|_| if rng.random_range(0..4) == 0 { Kind::Double } else { Kind::Ours }).collect();
+    if !kinds.contains(&Kind::Ours) {
+        kinds[rng.random_range(0..nodes)] = Kind::Ours;
+    }
+    kinds
 }

@@ -21,7 +21,6 @@ pub(super) fn planet(roots: usize) -> Planet {
 impl World {
     /// A host gets another address: its node closes its socket and opens one there. Behind a NAT it is another NAT's as well.
     pub fn change_address(&mut self, host: usize) {
-        let now = self.time(host);
         let h = &mut self.hosts[host];
         h.socket = SocketId(h.socket.0 + 1);
         let IpAddr::V4(ip) = h.inside.ip() else { return };
@@ -30,13 +29,11 @@ impl World {
         let changes = usize::from(h.nat.is_none()) + 2;
         octets[changes] = octets[changes].wrapping_add(40);
         h.inside.set_ip(IpAddr::V4(octets.into()));
-        let local = vec![(h.socket, h.inside)];
         if let Some(before) = h.nat {
             let kind = self.nats[before].kind();
             self.hosts[host].nat = Some(self.add_nat(kind));
         }
-        self.hosts[host].core.set_local_addresses(now, local);
-        self.settle(host);
+        self.tell_address(host);
     }
 
     /// A NAT router forgets what it knows about a host, and about all others behind it. Whether there is one.

@@ -3,23 +3,31 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of the emulator")]
 
+mod control;
+mod double;
 mod faults;
+mod flow;
 mod nat;
+mod program;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use controller::{Controller, MemoryStore};
+#[allow(unused_imports, reason = "not every test file has doubles")]
+pub use double::{BINDING, Double, PathKey, Tally};
 use faults::planet;
+#[allow(unused_imports, reason = "not every test file has streams")]
+pub use flow::{Seen, stream};
 #[allow(unused_imports, reason = "not every test file puts hosts behind NATs")]
 pub use nat::Nat;
 use nat::Router;
-use node::core::event::{CloneSeen, Errand, Event, Object, Settings};
+use node::core::event::{CloneSeen, Event, Object, Settings};
 use node::core::info::NetworkStatus;
 use node::core::path::SocketId;
 use node::core::{Core, CoreConfig};
-use node::dataplane::datagrams::Segment;
+pub use program::Program;
 use protocol::{Address, MulticastGroup, NetworkId, SecretIdentity, Span, Time, derive};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -42,7 +50,7 @@ pub struct Weather {
 
 /// One host with its node.
 pub struct Host {
-    pub core: Core,
+    pub core: Program,
     pub controller: Option<Controller>,
     pub inside: SocketAddr,
     socket: SocketId,
@@ -208,7 +216,7 @@ impl World {
         core.set_local_addresses(self.now, vec![(SOCKET, inside)]);
         self.deadlines.insert((self.now, index));
         self.hosts.push(Host {
-            core,
+            core: core.into(),
             controller: None,
             inside,
             socket: SOCKET,
@@ -226,33 +234,13 @@ impl World {
         index
     }
 
-    /// Creates a network on host 0 by its HTTP interface.
-    pub fn create_network(&mut self, body: &str) -> NetworkId {
-        let now = self.now;
-        let controller = self.hosts[0].controller.as_mut().expect("host 0 is the controller");
-        let (reply, _) = controller.http(now, "POST", "/controller/network", body.as_bytes());
-        assert_eq!(reply.status, 200, "{:?}", reply.body);
-        let id = reply.body.expect("the new network")["nwid"].as_str().expect("its ID").to_owned();
-        id.parse().expect("a network ID")
-    }
-
-    /// Any request to the controller on host 0; what it causes is carried out.
-    pub fn http(&mut self, method: &str, path: &str, body: &str) -> serde_json::Value {
-        let now = self.now;
-        let controller = self.hosts[0].controller.as_mut().expect("host 0 is the controller");
-        let (reply, actions) = controller.http(now, method, path, body.as_bytes());
-        assert_eq!(reply.status, 200, "{method} {path}: {:?}", reply.body);
-        for action in actions {
-            self.hosts[0].core.controller_action(now, action);
-        }
-        self.settle(0);
-        reply.body.unwrap_or_default()
-    }
-
     /// Lets a host join.
     pub fn join(&mut self, host: usize, network: NetworkId) {
         let now = self.time(host);
-        self.hosts[host].core.join(now, network, None);
+        match &mut self.hosts[host].core {
+            Program::Core(core) => drop(core.join(now, network, None)),
+            Program::Double(double) => double.join(network),
+        }
         self.settle(host);
     }
 
@@ -266,7 +254,10 @@ impl World {
 
     /// Address of a host.
     pub fn address(&self, host: usize) -> Address {
-        self.hosts[host].core.address()
+        match &self.hosts[host].core {
+            Program::Core(core) => core.address(),
+            Program::Double(double) => double.address(),
+        }
     }
 
     /// Stops a host: it neither sends nor hears.
@@ -291,9 +282,7 @@ impl World {
 
     /// Hands a host a datagram that somebody recorded.
     pub fn inject(&mut self, host: usize, from: SocketAddr, data: &[u8]) {
-        let (now, socket) = (self.time(host), self.hosts[host].socket);
-        self.hosts[host].core.datagram(now, socket, from, &mut data.to_vec());
-        self.settle(host);
+        self.hand(host, from, &mut data.to_vec(), 0);
     }
 
     /// Starts a host anew: the same identity and place, nothing remembered.
@@ -308,52 +297,11 @@ impl World {
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&(self.now.as_ms() as u64).to_be_bytes());
         let config = CoreConfig { identity: identity(number), planet: planet(self.roots), seed, settings };
-        h.core = Core::new(config, now);
+        h.core = Core::new(config, now).into();
         h.core.set_local_addresses(now, vec![(h.socket, h.inside)]);
         h.up = true;
         h.clones.clear();
         self.settle(host);
-    }
-
-    /// Starts the node with the controller anew: its store and its records of peers are all that is left of it.
-    pub fn restart_controller(&mut self) {
-        let records = self.peer_records(0);
-        self.restart_as_stranger(0);
-        self.restore_peers(0, &records);
-        let controller = Controller::open_with_seed(identity(0), Box::new(self.store.clone()), [8; 32]);
-        self.hosts[0].controller = Some(controller.expect("its store opens"));
-    }
-
-    /// What a node keeps of its peers on disk.
-    pub fn peer_records(&mut self, host: usize) -> Vec<Vec<u8>> {
-        let now = self.time(host);
-        self.hosts[host].core.save_peers(now);
-        let outbox = std::mem::take(self.hosts[host].core.outbox());
-        let record = |event| match event {
-            Event::Store { object: Object::Peer(_), bytes } => Some(bytes),
-            _ => None,
-        };
-        outbox.events.into_iter().filter_map(record).collect()
-    }
-
-    /// Gives that to a node that has been started again.
-    pub fn restore_peers(&mut self, host: usize, records: &[Vec<u8>]) {
-        for record in records {
-            self.hosts[host].core.restore_peer(record).expect("what was saved is good");
-        }
-    }
-
-    /// Starts host 0 anew with its controller as it is: it knows no peers.
-    pub fn restart_as_stranger(&mut self, host: usize) {
-        self.restart(host, host);
-        let settings = Settings { controller: host == 0, ..Settings::default() };
-        self.hosts[host].core.set_settings(settings);
-    }
-
-    /// Puts an empty controller in place of the one on host 0, which is given back.
-    pub fn forget_networks(&mut self) -> Controller {
-        let empty = Controller::open_with_seed(identity(0), Box::new(MemoryStore::new()), [7; 32]);
-        self.hosts[0].controller.replace(empty.expect("an empty store opens")).expect("there was one")
     }
 
     /// Moves a host behind another NAT.
@@ -369,8 +317,11 @@ impl World {
     /// Sends an Ethernet frame from the port of one host.
     pub fn send_frame(&mut self, host: usize, network: NetworkId, frame: &[u8]) {
         let now = self.time(host);
-        if let Some(joined) = self.hosts[host].core.joined(network) {
-            joined.frame(now, frame);
+        match &mut self.hosts[host].core {
+            Program::Core(core) => {
+                core.joined(network).into_iter().for_each(|joined| joined.frame(now, frame));
+            }
+            Program::Double(double) => double.frame(now, network, frame),
         }
         self.settle(host);
     }
@@ -418,20 +369,11 @@ impl World {
         true
     }
 
-    fn tick_controller(&mut self, host: usize) {
-        let now = self.now;
-        let Some(controller) = &mut self.hosts[host].controller else { return };
-        if controller.next_deadline().is_some_and(|at| at <= now) {
-            for action in controller.tick(now) {
-                self.hosts[host].core.controller_action(now, action);
-            }
-        }
-    }
-
     /// Carries out what a host's core asks for.
     fn settle(&mut self, host: usize) {
-        loop {
-            let mut outbox = std::mem::take(self.hosts[host].core.outbox());
+        while self.settle_double(host) {}
+        while let Program::Core(core) = &mut self.hosts[host].core {
+            let mut outbox = std::mem::take(core.outbox());
             let quiet = outbox.errands.is_empty() && outbox.events.is_empty();
             if quiet && outbox.datagrams.is_empty() && outbox.frames.is_empty() {
                 break;
@@ -441,11 +383,11 @@ impl World {
                 assert!(data.len() < 18 || data[8..13] != data[13..18], "a packet from {host} to itself");
                 self.hosts[host].contacted.insert(segment.to);
                 // Hole-punching junk does its work in the sender's NAT and dies on the way.
-                self.transmit(host, segment, data, false);
+                self.transmit(host, (segment.to, segment.ttl.is_some(), segment.ecn), data, false);
             }
             for segment in outbox.datagrams.whole() {
                 let data = &outbox.datagrams.buffer()[segment.range.clone()];
-                self.transmit(host, segment, data, true);
+                self.transmit(host, (segment.to, segment.ttl.is_some(), segment.ecn), data, true);
             }
             for (network, frame) in outbox.frames.iter() {
                 self.hosts[host].received.push((network, frame.to_vec()));
@@ -462,37 +404,10 @@ impl World {
         let controller = h.controller.as_ref().and_then(Controller::next_deadline);
         h.deadline = controller
             .into_iter()
-            .fold(h.core.next_deadline() - h.ahead, Time::min)
+            .fold(program::deadline(&h.core, h.ahead), Time::min)
             .max(self.now + Span::ms(1));
         if h.up {
             self.deadlines.insert((h.deadline, host));
-        }
-    }
-
-    fn run_errand(&mut self, host: usize, errand: Errand) {
-        let now = self.time(host);
-        match errand {
-            Errand::ConfigRequest(request) => {
-                if let Some(controller) = &mut self.hosts[host].controller {
-                    for action in controller.request(now, request) {
-                        self.hosts[host].core.controller_action(now, action);
-                    }
-                }
-            }
-            Errand::CheckIdentity { identity, .. } => {
-                let genuine = &mut self.genuine;
-                // Hashing costs some 20 ms, and five hundred nodes ask about the same.
-                let valid = genuine.contains(&identity.to_string()) || identity.locally_valid();
-                if valid {
-                    genuine.insert(identity.to_string());
-                }
-                self.hosts[host].core.identity_checked(now, &identity, valid);
-            }
-            Errand::Acknowledged(word) => {
-                if let Some(controller) = &mut self.hosts[host].controller {
-                    controller.acknowledged(now, word);
-                }
-            }
         }
     }
 
@@ -524,8 +439,7 @@ impl World {
     }
 
     /// A datagram leaves a host, through its NAT if it has one.
-    fn transmit(&mut self, host: usize, segment: &Segment, data: &[u8], whole: bool) {
-        let (to, dies, ecn) = (segment.to, segment.ttl.is_some(), segment.ecn);
+    fn transmit(&mut self, host: usize, (to, dies, ecn): (SocketAddr, bool, u8), data: &[u8], whole: bool) {
         let (inside, nat) = (self.hosts[host].inside, self.hosts[host].nat);
         let private = |ip: IpAddr| matches!(ip, IpAddr::V4(v4) if v4.octets()[0] == 192);
         let from = match nat.filter(|_| !private(to.ip())) {
@@ -605,12 +519,18 @@ impl World {
             ^ ((host as u64) << 32)
             ^ data.len() as u64)
             .wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let length = data.len();
         if let Some(recorded) = &mut self.recorded {
             recorded.push((host, from, data.clone()));
         }
-        let (now, socket) = (self.time(host), self.hosts[host].socket);
-        self.hosts[host].core.marked_datagrams(now, socket, from, &mut data, length, ecn);
+        self.hand(host, from, &mut data, ecn);
+    }
+
+    fn hand(&mut self, host: usize, from: SocketAddr, data: &mut [u8], ecn: u8) {
+        let (now, socket, length) = (self.time(host), self.hosts[host].socket, data.len());
+        match &mut self.hosts[host].core {
+            Program::Core(core) => core.marked_datagrams(now, socket, from, data, length, ecn),
+            Program::Double(double) => double.datagram(now, from, data),
+        }
         self.settle(host);
     }
 }
@@ -644,10 +564,9 @@ pub fn reaches(world: &mut World, network: NetworkId, from: usize, to: usize, li
 /// Whether a host has a live direct path to another.
 pub fn is_direct(world: &World, from: usize, to: usize) -> bool {
     let to = world.address(to);
-    world.hosts[from]
-        .core
-        .view()
-        .peers(world.now)
-        .iter()
-        .any(|p| p.address == to && p.paths.iter().any(|path| path.preferred))
+    let core = match &world.hosts[from].core {
+        Program::Core(core) => core,
+        Program::Double(double) => return double.path_to(world.time(from), to).is_some(),
+    };
+    core.view().peers(world.now).iter().any(|p| p.address == to && p.paths.iter().any(|path| path.preferred))
 }

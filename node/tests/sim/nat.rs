@@ -58,6 +58,12 @@ impl Router {
         allowed.then_some(inside)
     }
 
+    /// Where a datagram would come from for those outside, if one has been sent there already.
+    pub fn known(&self, inside: SocketAddr, to: SocketAddr) -> Option<SocketAddr> {
+        let port = self.out.get(&(inside, (self.kind == Nat::Symmetric).then_some(to)))?;
+        Some(SocketAddr::new(IpAddr::V4(self.public), *port))
+    }
+
     /// Whether an inside endpoint is seen as this one from outside.
     pub fn is_seen_as(&self, inside: SocketAddr, outside: SocketAddr) -> bool {
         IpAddr::V4(self.public) == outside.ip() && self.back.get(&outside.port()) == Some(&inside)
