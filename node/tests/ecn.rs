@@ -126,7 +126,9 @@ fn a_mark_waits_with_its_packet() {
     assert!(world.hosts[2].core.leave(network));
     world.run(100);
     world.join(2, network);
-    world.run(3_000);
+    let configured =
+        |w: &mut World| w.hosts[2].core.view().networks().iter().any(|known| known.config.is_some());
+    assert!(world.run_until(3_000, configured));
     world.hosts[2].received.clear();
     let frame = packet(&world, network, 1, 2, 2, 100);
     let (now, from) = (world.now, world.hosts[1].inside);

@@ -380,6 +380,8 @@ impl Contacts {
                 !link.topology.is_upstream(**address)
                     && peer.greeted.once.is_none_or(|at| now - at >= PEER_TIMEOUT)
                     && now - peer.silent_since() >= PEER_TIMEOUT
+                    // Of a relayed peer that does not number its packets nothing counts as fresh, but it is there, and so are its gates.
+                    && !peer.is_active(now)
             })
             .map(|(address, _)| *address)
             .collect();

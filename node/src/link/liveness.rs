@@ -284,7 +284,7 @@ impl Liveness {
 
     /// After a pause of ours, traffic or an answer may come before the clock is looked at.
     fn catch_up(&mut self, now: Time, pace: Pace) {
-        if self.due.is_some_and(|due| now - due >= self.timeout(pace) / 2) {
+        if !self.open.is_empty() && self.due.is_some_and(|due| now - due >= self.timeout(pace) / 2) {
             self.excuse(now, pace);
         }
     }

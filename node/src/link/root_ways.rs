@@ -86,11 +86,11 @@ impl RootWays {
     }
 }
 
-impl Link {
+impl RootWays {
     /// Something goes to a peer by a root: tells it of our ways to all of them, now and then, if there is a choice.
-    pub(crate) fn relays_by(&mut self, now: Time, dest: Address, root: Address) {
-        let several = self.topology.upstreams.len() > 1;
-        let Some(peer) = self.topology.peers.get_mut(&dest) else { return };
+    pub(crate) fn relays(link: &mut Link, now: Time, dest: Address, root: Address) {
+        let several = link.topology.upstreams.len() > 1;
+        let Some(peer) = link.topology.peers.get_mut(&dest) else { return };
         let ways = &mut peer.course.roots;
         ways.relayed_by(now, root);
         if !several
@@ -101,19 +101,19 @@ impl Link {
         }
         ways.last_told = Some(now);
         let mut body = Vec::with_capacity(MAX_BODY);
-        for root in self.topology.upstreams.keys().take(MAX_ROOTS) {
-            let rtt = self.topology.way_to_root(now, *root).as_ms().clamp(0, 65_535) as u16;
+        for root in link.topology.upstreams.keys().take(MAX_ROOTS) {
+            let rtt = link.topology.way_to_root(now, *root).as_ms().clamp(0, 65_535) as u16;
             body.extend_from_slice(&root.to_u64().to_be_bytes()[3..]);
             body.extend_from_slice(&rtt.to_be_bytes());
         }
-        let mut packet = self.begin(dest, Verb::UserMessage);
+        let mut packet = link.begin(dest, Verb::UserMessage);
         UserMessage { kind: ROOTS, body: &body }.write(&mut packet);
-        self.send(now, packet);
+        link.send(now, packet);
     }
 
     /// A peer tells how far it is from roots.
-    pub(crate) fn roots_told(&mut self, now: Time, peer: Address, body: &[u8]) {
-        if let Some(peer) = self.topology.peers.get_mut(&peer) {
+    pub(crate) fn told_by(link: &mut Link, now: Time, peer: Address, body: &[u8]) {
+        if let Some(peer) = link.topology.peers.get_mut(&peer) {
             peer.course.roots.told = Some(Box::new(Told::read(now, body)));
         }
     }

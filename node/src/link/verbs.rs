@@ -106,7 +106,9 @@ impl Underlay {
         const SOFTWARE_UPDATE: u64 = 100;
         match message.kind {
             super::clones::CARRY => self.clones.hand_on(&mut self.link, now, incoming, message.body),
-            super::extension::ROOTS => self.link.roots_told(now, incoming.source, message.body),
+            super::extension::ROOTS => {
+                super::root_ways::RootWays::told_by(&mut self.link, now, incoming.source, message.body);
+            }
             SOFTWARE_UPDATE => {}
             kind => self.link.outbox.events.push_back(Event::UserMessage {
                 from: incoming.source,

@@ -19,6 +19,7 @@ use crate::link::extension::Known;
 use crate::link::liveness::{Act, Pace, Standing};
 use crate::link::path::PathKey;
 use crate::link::peer::{Choice, PeerPath};
+use crate::link::root_ways::RootWays;
 
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -89,7 +90,7 @@ impl Ways {
                 Self::watch_roots(link, now, dest);
             }
             if path.is_alive() {
-                link.relays_by(now, dest, root);
+                RootWays::relays(link, now, dest, root);
                 link.greet_through(now, dest, path.key);
             }
         }

@@ -132,10 +132,10 @@ pub struct Settings {
     /// Megabits a second that may be sent twice to a peer whose path is in doubt.
     #[serde(deserialize_with = "optional_number")]
     pub copy_limit: Option<u64>,
-    /// The same for all peers together by relays.
+    /// … to all of them together by relays, …
     #[serde(deserialize_with = "optional_number")]
     pub relayed_copy_limit: Option<u64>,
-    /// Of that, by roots of the public planet and of moons.
+    /// … and of that by roots of the public planet and of moons.
     #[serde(deserialize_with = "optional_number")]
     pub foreign_copy_limit: Option<u64>,
     /// How TAP devices are opened.
@@ -304,16 +304,13 @@ impl LocalConf {
             hints: v.hints.iter().map(|h| h.0.0).collect(),
             blacklist: v.blacklist.iter().map(|b| b.0).collect(),
         };
+        let set = &self.typed.settings;
         CoreSettings {
             physical: self.typed.physical.iter().map(|(k, v)| (k.0, physical(v))).collect(),
             peers: self.typed.peers.iter().map(|(k, v)| (k.0, peer(v))).collect(),
-            low_bandwidth: self.typed.settings.low_bandwidth_mode,
-            cipher: self.typed.settings.cipher.on(GmacSiv::is_accelerated()),
-            copies: CopyLimits::megabits(
-                self.typed.settings.copy_limit,
-                self.typed.settings.relayed_copy_limit,
-                self.typed.settings.foreign_copy_limit,
-            ),
+            low_bandwidth: set.low_bandwidth_mode,
+            cipher: set.cipher.on(GmacSiv::is_accelerated()),
+            copies: CopyLimits::megabits(set.copy_limit, set.relayed_copy_limit, set.foreign_copy_limit),
             controller: true,
         }
     }
@@ -330,14 +327,14 @@ impl LocalConf {
         named.map_or_else(|| home.path(CONTROLLER_FOLDER), PathBuf::from)
     }
 
-    /// Whether another port may be used beside one that sends into nothing. Who named addresses or a port, or wants no second one, has
-    /// reasons for it.
+    /// Whether another port may be used beside one that sends into nothing: nobody named addresses or ports, or wants one alone.
     pub fn may_choose_port(&self) -> bool {
-        let settings = &self.typed.settings;
-        settings.bind.is_empty()
-            && settings.primary_port.is_none()
-            && settings.allow_secondary_port != Some(false)
-            && settings.secondary_port.is_none_or(|port| port == 0)
+        let Settings { bind, primary_port, allow_secondary_port, secondary_port, .. } = &self.typed.settings;
+        let is_named = |port: &Option<u16>| port.is_some_and(|port| port != 0);
+        bind.is_empty()
+            && primary_port.is_none()
+            && *allow_secondary_port != Some(false)
+            && !is_named(secondary_port)
     }
 
     /// Secondary and tertiary UDP ports asked for: 0 = a random one.
@@ -460,7 +457,7 @@ fn optional_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 }
 
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    Ok(optional_number(deserializer)?.unwrap_or(0))
+    optional_number(deserializer).map(Option::unwrap_or_default)
 }
 
 fn optional_truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
