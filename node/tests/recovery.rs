@@ -154,3 +154,38 @@ fn a_killed_node_finds_others_by_multicast_without_root_and_controller() {
         assert!(arrived && after <= 1_500, "dead for {dead} ms: {after} ms, arrived: {arrived}");
     }
 }
+
+/// Of two roots one is near to one end and far from the other: each by itself would take another, and neither the shortest way.
+#[test]
+fn what_is_relayed_takes_the_root_with_the_shortest_whole_way() {
+    let mut world = World::with_roots(7, CALM, 2);
+    for _ in 0..2 {
+        let nat = world.add_nat(Nat::Symmetric);
+        world.add_host(Some(nat));
+    }
+    world.far.extend([((0, 3), 300), ((1, 2), 50), ((1, 3), 10)]);
+    let network = world.create_network(r#"{"private":false}"#);
+    for host in [2, 3] {
+        world.join(host, network);
+    }
+    assert!(reaches(&mut world, network, 2, 3, 20_000) && reaches(&mut world, network, 3, 2, 20_000));
+    let frames = |world: &mut World, from: usize, to: usize| {
+        let frame = frame_between(world, network, from, to, b"by a root");
+        world.hosts[to].received.clear();
+        let begun = world.now;
+        world.send_frame(from, network, &frame);
+        assert!(world.run_until(2_000, |w| !w.hosts[to].received.is_empty()));
+        (world.now - begun).as_ms()
+    };
+    for _ in 0..100 {
+        for (from, to) in [(2, 3), (3, 2)] {
+            frames(&mut world, from, to);
+        }
+        world.run(300);
+    }
+    assert!(!is_direct(&world, 2, 3) && !is_direct(&world, 3, 2));
+    for (from, to) in [(2, 3), (3, 2)] {
+        let ms = frames(&mut world, from, to);
+        assert!(ms <= 2 * 15 + 50 + 10, "{from} to {to}: {ms} ms");
+    }
+}

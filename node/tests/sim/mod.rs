@@ -99,6 +99,8 @@ pub struct World {
     pub cut: BTreeSet<(usize, usize)>,
     /// From one host to another: nothing arrives directly.
     pub one_way: BTreeSet<(usize, usize)>,
+    /// Pairs of hosts, the smaller number first, between which everything takes so many ms longer.
+    pub far: BTreeMap<(usize, usize), i64>,
     /// Pairs of hosts between which no datagram larger than this passes whole.
     pub narrow: BTreeMap<(usize, usize), usize>,
     /// Whether what does not pass whole passes in fragments of IP, as it should.
@@ -150,6 +152,7 @@ impl World {
             store: MemoryStore::new(),
             cut: BTreeSet::new(),
             one_way: BTreeSet::new(),
+            far: BTreeMap::new(),
             narrow: BTreeMap::new(),
             congested: BTreeSet::new(),
             ecn: BTreeMap::new(),
@@ -451,7 +454,7 @@ impl World {
             return;
         }
         let (least, most) = self.weather.latency;
-        let at = self.now + Span::ms(self.rng.random_range(least..=most));
+        let at = self.now + Span::ms(self.rng.random_range(least..=most) + self.longer(host, to));
         self.serial += 1;
         let realm = if private(to.ip()) { nat } else { None };
         self.flying.push(InFlight {
@@ -464,6 +467,18 @@ impl World {
             ecn,
             data: data.to_vec(),
         });
+    }
+
+    /// By how much what a host sends somewhere is longer under way than between others.
+    fn longer(&self, host: usize, to: SocketAddr) -> i64 {
+        if self.far.is_empty() {
+            return 0;
+        }
+        let other = self.hosts.iter().position(|other| match other.nat {
+            None => other.inside == to,
+            Some(nat) => IpAddr::V4(self.nats[nat].public) == to.ip(),
+        });
+        other.and_then(|other| self.far.get(&(host.min(other), host.max(other)))).copied().unwrap_or(0)
     }
 
     /// A datagram reaches its destination, if there is one that lets it in.
