@@ -178,6 +178,12 @@ impl Liveness {
         measured.max(pace.floor)
     }
 
+    /// How long the answer to the last of several probes is waited for: they were sent far enough apart, and it is due after a round trip.
+    fn last_wait(&self, pace: Pace) -> Span {
+        let half_more = |of: RoundTrip| Span::ms(3 * of.smoothed / 16 + of.variation);
+        self.round_trip.map_or(UNMEASURED, half_more).max(pace.floor)
+    }
+
     /// Probes in a row without an answer that make a path doubtful: more where many get lost anyway.
     fn limit(&self, pace: Pace) -> usize {
         let more = match self.loss * 100 / 65_536 {
@@ -323,6 +329,7 @@ impl Liveness {
         self.asked = Some(now);
         let wait = match self.state {
             State::Dead { probes } => (self.timeout(pace) * (1 << probes.min(6))).min(LONGEST_PAUSE),
+            State::Sound if self.open.len() >= self.limit(pace) => self.last_wait(pace),
             _ => self.timeout(pace),
         };
         self.due = Some(now + wait);
@@ -402,7 +409,8 @@ mod tests {
                 else {
                     panic!("{seen:?}");
                 };
-                let bound = 200 + 2 * Pace::OURS.floor.as_ms().max(4 * rtt) + 10;
+                let waits = [3 * rtt, 3 * rtt / 2].map(|wait| Pace::OURS.floor.as_ms().max(wait + rtt / 4));
+                let bound = rtt + 200 + waits.iter().sum::<i64>() + 10;
                 assert!(doubt > dies && doubt - dies <= bound, "rtt {rtt}: {} ms", doubt - dies);
                 assert!(dead - doubt <= 1_500, "rtt {rtt}: {} ms", dead - doubt);
             }
