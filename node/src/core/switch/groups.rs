@@ -146,7 +146,9 @@ impl Groups {
     ) {
         let keeps_directory = policy.directories(link).contains(&greeter);
         if !keeps_directory {
-            if !policy.allowed(link, now).contains(&greeter) {
+            // Of strangers no record is begun.
+            let peer = link.topology.peers.get(&greeter).filter(|_| policy.members.contains_key(&greeter));
+            if !peer.is_some_and(|peer| policy.allows(now, &peer.identity)) {
                 return;
             }
             let Some(member) = policy.members.get_mut(&greeter) else { return };
