@@ -84,7 +84,7 @@ impl Direction {
         self.shared.paused.store(paused, Ordering::Release);
     }
 
-    /// Forgets what has arrived so far, but for the last [`STEADY`].
+    /// Forgets what has arrived so far, but for the last `STEADY`.
     pub fn forget(&self) {
         let now = Instant::now();
         self.shared.arrivals().retain(|(time, _)| now.duration_since(*time) <= 2 * STEADY);

@@ -75,7 +75,7 @@ pub(crate) fn parts(result: &Value) -> Result<Vec<(&'static str, &Value, String)
 /// What `--recovery` takes besides.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// With --recovery: runs of each fault and row [default: 30, with --quick 5]; cycles of `paced` [2], seeds of `lossy` [3].
+    /// With --recovery: runs of each fault and row [default: 30, with --quick 5]; cycles of `paced` (2), seeds of `lossy` (3).
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     runs: Option<u32>,
     /// With --recovery: these alone, separated by commas: faults, `paced` (streams at 40 Mbit/s both ways while all faults happen one
