@@ -99,12 +99,12 @@ impl Direction {
     pub fn flows(&self) -> bool {
         let now = Instant::now();
         let begin = now.checked_sub(STEADY).unwrap_or(now);
-        longest_gap(&self.shared.arrivals(), begin, now) <= HICCUP
+        longest_gap(times(&self.shared.arrivals()), begin, now) <= HICCUP
     }
 
     /// The longest time without an arrival between two moments.
     pub fn gap(&self, begin: Instant, end: Instant) -> Duration {
-        longest_gap(&self.shared.arrivals(), begin, end)
+        longest_gap(times(&self.shared.arrivals()), begin, end)
     }
 
     /// How many of the datagrams numbered `from` to below `to` have not arrived.
@@ -169,14 +169,18 @@ impl Drop for Direction {
     }
 }
 
-/// The longest part of `begin` to `end` without an arrival.
-fn longest_gap(arrivals: &[Arrival], begin: Instant, end: Instant) -> Duration {
+/// The longest part of `begin` to `end` without one of the moments, which are in order.
+pub(crate) fn longest_gap(moments: impl Iterator<Item = Instant>, begin: Instant, end: Instant) -> Duration {
     let (mut last, mut longest) = (begin, Duration::ZERO);
-    for (time, _) in arrivals.iter().filter(|(time, _)| (begin..=end).contains(time)) {
-        longest = longest.max(time.saturating_duration_since(last));
-        last = *time;
+    for moment in moments.filter(|moment| (begin..=end).contains(moment)) {
+        longest = longest.max(moment.saturating_duration_since(last));
+        last = moment;
     }
     longest.max(end.saturating_duration_since(last))
+}
+
+fn times(arrivals: &[Arrival]) -> impl Iterator<Item = Instant> {
+    arrivals.iter().map(|(time, _)| *time)
 }
 
 fn transmit(socket: &UdpSocket, address: Ipv4Addr, shared: &Shared) {
@@ -224,7 +228,7 @@ mod tests {
         let zero = Instant::now();
         let at = |ms: u64| zero + Duration::from_millis(ms);
         let arrivals = [(at(10), 0), (at(20), 1), (at(420), 2), (at(430), 3)];
-        let gap = |begin, end| longest_gap(&arrivals, at(begin), at(end)).as_millis();
+        let gap = |begin, end| longest_gap(times(&arrivals), at(begin), at(end)).as_millis();
         assert_eq!(gap(0, 440), 400);
         assert_eq!(gap(100, 440), 320, "what was missing before does not count");
         assert_eq!(gap(15, 430), 400);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use sha2::{Digest, Sha256};
 
+use crate::flow::longest_gap;
 use crate::namespace::Namespace;
 use crate::traffic::Pattern;
 
@@ -120,7 +121,7 @@ impl Transfer {
 
     /// The longest time without an octet at the receiver between two moments.
     pub fn gap(&self, begin: Instant, end: Instant) -> Duration {
-        longest_gap(&self.shared.moments(), begin, end)
+        longest_gap(self.shared.moments().iter().copied(), begin, end)
     }
 
     /// Waits for the end.
@@ -159,16 +160,6 @@ impl Drop for Transfer {
             let _ = thread.join();
         }
     }
-}
-
-/// The longest part of `begin` to `end` without one of the moments, which are in order.
-fn longest_gap(moments: &[Instant], begin: Instant, end: Instant) -> Duration {
-    let (mut last, mut longest) = (begin, Duration::ZERO);
-    for moment in moments.iter().filter(|moment| (begin..=end).contains(moment)) {
-        longest = longest.max(moment.saturating_duration_since(last));
-        last = *moment;
-    }
-    longest.max(end.saturating_duration_since(last))
 }
 
 /// Whether an attempt has only to be made again.
@@ -239,9 +230,9 @@ mod tests {
         let zero = Instant::now();
         let at = |ms: u64| zero + Duration::from_millis(ms);
         let moments = [at(10), at(20), at(420)];
-        assert_eq!(longest_gap(&moments, at(0), at(430)).as_millis(), 400);
-        assert_eq!(longest_gap(&moments, at(300), at(430)).as_millis(), 120);
-        assert_eq!(longest_gap(&moments, at(400), at(1000)).as_millis(), 580);
+        assert_eq!(longest_gap(moments.into_iter(), at(0), at(430)).as_millis(), 400);
+        assert_eq!(longest_gap(moments.into_iter(), at(300), at(430)).as_millis(), 120);
+        assert_eq!(longest_gap(moments.into_iter(), at(400), at(1000)).as_millis(), 580);
     }
 
     /// Both ends of a connection, and what they take part in.

@@ -336,9 +336,10 @@ impl Ways {
         if trusted(way.key) != trusted(copy) {
             return false;
         }
-        let foreign = link.topology.is_foreign_root_at(&copy);
         let Some(known) = link.topology.peers.get_mut(&peer) else { return false };
         let relayed = known.path_mut(&copy).is_none();
+        let foreign = relayed && link.topology.is_foreign_root_at(&copy);
+        let Some(known) = link.topology.peers.get_mut(&peer) else { return false };
         let (limits, ways) = (link.settings.copies, &mut link.ways);
         // Nothing at once either where nothing is allowed.
         let take = |allowance: &mut Allowance, rate: i64, burst: i64| {
